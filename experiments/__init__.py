@@ -1,0 +1,1 @@
+"""Command-line scripts over the public names of kerazoo."""

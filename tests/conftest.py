@@ -1,0 +1,71 @@
+"""What every test starts from: quiet backends, few threads, fixed seeds, a known dtype policy, and the real data."""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("MPLBACKEND", "Agg")
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one computing thread for each is fastest
+    for _name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(_name, "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
+
+if os.environ.get("KERAZOO_NO_TENSORFLOW") == "1":
+
+    class _Refuse:
+        """Makes `import tensorflow` fail as it does on a machine that has none."""
+
+        def find_spec(self, name, path=None, target=None):
+            if name.split(".")[0] in ("tensorflow", "tensorflow_datasets"):
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    sys.meta_path.insert(0, _Refuse())
+
+import pytest  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+MISSING = "needs shared data"
+
+
+def pytest_collection_modifyitems(items):
+    """Marks every test that asks for the real data, however it asks."""
+    for item in items:
+        if "shared_data" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.data)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real data sets: KERAZOO_DATA, else `../shared/data` beside the project."""
+    folder = pathlib.Path(os.environ.get("KERAZOO_DATA") or ROOT.parent / "shared" / "data")
+    if folder.is_dir():
+        return folder
+    if os.environ.get("KERAZOO_REQUIRE_DATA") == "1":
+        pytest.fail(f"{MISSING}: {folder} does not exist and KERAZOO_REQUIRE_DATA=1 forbids skipping.")
+    pytest.skip(f"{MISSING}: {folder} does not exist (set KERAZOO_DATA to your copy)")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Turns any skip of a test that needs the real data into a failure where skipping is forbidden."""
+    outcome = yield
+    report = outcome.get_result()
+    if os.environ.get("KERAZOO_REQUIRE_DATA") == "1" and report.skipped and item.get_closest_marker("data"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped although the data must be there: {call.excinfo.value}"
+
+
+@pytest.fixture(autouse=True)
+def _same_start():
+    """Every test begins with the same seed and the float32 policy, and leaves no policy behind."""
+    if "keras" not in sys.modules:  # a test that imports no Keras must not pay for it
+        yield
+        return
+    import keras
+
+    keras.utils.set_random_seed(20)
+    policy = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(policy)
