@@ -67,6 +67,17 @@ def number(owner, name, value, low=None, high=None, low_open=False, high_open=Fa
     return float(value)
 
 
+def _interval(low, high, low_open, high_open):
+    """Returns the interval in words, with a leading space; empty where there is no bound."""
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return f" above {low}" if low_open else f" of at least {low}"
+    if low is None:
+        return f" below {high}" if high_open else f" of at most {high}"
+    return f" in {'(' if low_open else '['}{low}, {high}{')' if high_open else ']'}"
+
+
 def rate(owner, name, value):
     """Returns `value` if it is a dropout rate: a number in [0, 1)."""
     return number(owner, name, value, low=0, high=1, high_open=True)
