@@ -1,0 +1,162 @@
+"""The documentation is true: examples run, public classes say what they take, and CI runs what the README says."""
+
+import importlib
+import inspect
+import pathlib
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
+RUNNABLE = re.compile(r"<!-- runs -->\n```(python|sh)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def rooms():
+    """Every module and room directly under kerazoo, read from the folder so that collecting imports nothing."""
+    found = pkgutil.iter_modules([str(ROOT / "kerazoo")])
+    return sorted(module.name for module in found if not module.name.startswith("_"))
+
+
+def modules(room):
+    """The module or room itself and every public module inside it."""
+    module = importlib.import_module(f"kerazoo.{room}")
+    yield module
+    for inner in pkgutil.iter_modules(getattr(module, "__path__", []), f"kerazoo.{room}."):
+        if not inner.name.rsplit(".", 1)[-1].startswith("_"):
+            yield importlib.import_module(inner.name)
+
+
+def public(room):
+    """(name, object) of every public class, method and function that the room itself defines."""
+    for module in modules(room):
+        yield module.__name__, module
+        for name, thing in vars(module).items():
+            if name.startswith("_") or getattr(thing, "__module__", None) != module.__name__:
+                continue
+            if inspect.isclass(thing) or inspect.isfunction(thing):
+                yield f"{module.__name__}.{name}", thing
+            if inspect.isclass(thing):
+                for inner, method in vars(thing).items():
+                    if inspect.isfunction(method) and not inner.startswith("_"):
+                        yield f"{module.__name__}.{name}.{inner}", method
+
+
+def blocks(text):
+    return [textwrap.dedent(code) for _, code in BLOCK.findall(text or "")]
+
+
+def own_doc(thing):
+    """The docstring that this object carries, not one that it inherits."""
+    return inspect.cleandoc(thing.__doc__) if getattr(thing, "__doc__", None) else ""
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_examples_in_docstrings_run(room, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed = []
+    for name, thing in public(room):
+        for index, code in enumerate(blocks(own_doc(thing))):
+            try:
+                exec(compile(code, f"<example {index + 1} of {name}>", "exec"), {"__name__": "example"})
+            except Exception as error:
+                failed.append(f"{name}: {type(error).__name__}: {error}\n{textwrap.indent(code, '    ')}")
+    assert not failed, "\n".join(failed)
+
+
+def public_classes(package, base):
+    """The classes that a room exports and that it defines as layers or models."""
+    module = importlib.import_module(package)
+    return [
+        (name, getattr(module, name))
+        for name in module.__all__
+        if inspect.isclass(getattr(module, name)) and issubclass(getattr(module, name), base)
+    ]
+
+
+def takes_arguments(cls):
+    skipped = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    return [parameter.name for parameter in parameters if parameter.kind not in skipped]
+
+
+@pytest.mark.parametrize("package", ["kerazoo.layers", "kerazoo.models"])
+def test_public_classes_say_what_a_user_must_know(package):
+    import keras
+
+    lacking = []
+    for name, cls in public_classes(package, keras.layers.Layer):
+        doc = own_doc(cls)
+        sections = ["Returns:", "Example:", "Reference:"] if package == "kerazoo.layers" else ["Example:"]
+        sections += ["Args:"] if takes_arguments(cls) else []
+        lacking += [f"{name}: no section {section!r}" for section in sections if section not in doc]
+        lacking += [f"{name}: its example has no ```python block"] if "Example:" in doc and not blocks(doc) else []
+        described = doc.split("Args:")[-1]
+        lacking += [f"{name}: `{arg}` is not described" for arg in takes_arguments(cls) if arg not in described]
+        for method in ("build", "call"):
+            if method in vars(cls) and own_doc(vars(cls)[method]):
+                lacking.append(f"{name}.{method}: the class carries the docstring, `{method}` carries none")
+    assert not lacking, "\n".join(lacking)
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_everything_public_has_a_docstring(room):
+    module = importlib.import_module(f"kerazoo.{room}")
+    assert own_doc(module), f"kerazoo.{room}: the first line says what the room is for"
+    exported = [name for name in getattr(module, "__all__", []) if callable(getattr(module, name))]
+    bare = [name for name in exported if not own_doc(getattr(module, name))]
+    assert not bare, f"kerazoo.{room}: no docstring: {bare}"
+
+
+@pytest.fixture(scope="module")
+def readme():
+    path = ROOT / "README.md"
+    if not path.exists():
+        pytest.skip("this is not a checkout of the repository")
+    return path.read_text()
+
+
+def test_ci_runs_the_commands_of_the_readme(readme):
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash on this machine")
+    done = subprocess.run([bash, ".ci/run", "--show"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.splitlines()
+    assert len(shown) == 2
+    for command in shown:
+        assert any(line.strip().startswith(command) for line in readme.splitlines()), command
+    assert shown[0].startswith('pip install -e ".[demo]" && python -m experiments.run')
+    assert shown[1] == 'pip install -e ".[test]" && python -m pytest'
+
+
+def test_runnable_blocks_of_the_readme_run(readme, tmp_path, monkeypatch):
+    """Blocks after a line `<!-- runs -->` are executed in order: Python in one namespace, shell lines one by one."""
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "readme"}
+    found = RUNNABLE.findall(readme)
+    assert found, "README.md marks no block with <!-- runs -->"
+    for language, code in found:
+        if language == "python":
+            exec(compile(code, "<README.md>", "exec"), namespace)
+            continue
+        for line in filter(None, (line.split("  #")[0].strip() for line in code.splitlines())):
+            command = re.sub(r"^python\b", lambda _: sys.executable, line)
+            done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, f"{line}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
+
+
+def test_readme_names_only_files_and_models_that_exist(readme):
+    import kerazoo as kz
+
+    known = kz.list_models("*")
+    asked = re.findall(r"--model=([a-z0-9_]+)", readme) + re.findall(r"kz\.create\(\"([a-z0-9_]+)\"", readme)
+    missing = sorted({name for name in asked if name not in known and name not in ("mine", "my_model")})
+    assert not missing, f"README.md names models that the catalog lacks: {missing}"
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", readme)
+    assert not [link for link in links if not (ROOT / link).exists()]
