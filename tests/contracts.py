@@ -1,0 +1,176 @@
+"""What every layer of kerazoo promises, as one check: `check_layer(cls, config, inputs)`.
+
+The sizes below are primes, and an axis with one of them is taken for batch, target or source; it is then unknown where
+shapes are symbolic. So give every other axis of the inputs another size (11, 13, 17, ...).
+"""
+
+import inspect
+import json
+import os
+import tempfile
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+BATCH, TARGET, SOURCE = 3, 7, 5
+
+
+def check_layer(cls, config, inputs, unknown=(BATCH, TARGET, SOURCE), dead=(), float32=False, tolerance=1e-5):
+    """Proves the contract of a layer; an AssertionError says what is broken.
+
+    Args:
+        cls: The class.
+        config: Its constructor arguments.
+        inputs: Call argument -> NumPy array or nest of arrays; the first one is passed by position.
+        unknown: The sizes of axes that are unknown in symbolic shapes. The batch comes first and is always axis 0.
+        dead: Parts of the paths of weights that rightly get no gradient.
+        float32: True where float outputs stay float32 under mixed precision.
+        tolerance: Largest allowed difference between two ways to compute the same.
+    """
+    inputs = {name: tree.map_structure(np.asarray, value) for name, value in inputs.items()}
+    keras.utils.set_random_seed(7)
+    layer = cls(**config)
+    eager = arrays(call(layer, inputs))
+    check_config(layer)
+    model = functional(layer, inputs, unknown)
+    check_shapes(model, eager, unknown)
+    close(eager, arrays(model.predict_on_batch(inputs)), tolerance, "compiled differs from eager")
+    check_other_sizes(layer, model, inputs, eager, unknown, tolerance)
+    check_saving(model, inputs, eager, tolerance)
+    check_gradients(layer, inputs, dead)
+    check_mixed_precision(cls, config, inputs, float32)
+
+
+def check_config(layer):
+    config = layer.get_config()
+    assert type(layer).from_config(config).get_config() == config, "from_config(get_config()) has another config"
+    stored = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    assert stored["registered_name"].startswith("kerazoo>"), f"not registered: {stored['registered_name']}"
+    again = keras.saving.deserialize_keras_object(stored)
+    assert json.dumps(again.get_config()) == json.dumps(config), "the config changes on its way through JSON"
+    parameters = inspect.signature(type(layer).__init__).parameters.values()
+    named = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - {"self"}
+    missing = named - set(config) - set(getattr(layer, "not_in_config", ()))
+    assert not missing, f"get_config lacks {sorted(missing)}"
+
+
+def check_shapes(model, eager, unknown):
+    symbolic = tree.flatten(model.output)
+    assert len(symbolic) == len(tree.flatten(eager)), "symbolic and eager outputs have another structure"
+    for symbol, value in zip(symbolic, tree.flatten(eager)):
+        assert len(symbol.shape) == value.ndim, f"symbolic {symbol.shape}, eager {value.shape}"
+        for expected, size in zip(symbol.shape, value.shape):
+            assert expected in (None, size), f"symbolic {symbol.shape}, eager {value.shape}"
+        assert symbol.dtype == keras.backend.standardize_dtype(value.dtype), f"{symbol.dtype}, eager {value.dtype}"
+
+
+def check_other_sizes(layer, model, inputs, eager, unknown, tolerance):
+    """The same model takes one row less, and then shorter sequences."""
+    fewer = tree.map_structure(lambda x: x[:-1] if batched(x, unknown) else x, inputs)
+    rows = tree.map_structure(lambda x: x[:-1] if batched(x, unknown) else x, eager)
+    close(rows, arrays(model.predict_on_batch(fewer)), tolerance, "a row depends on the other rows of its batch")
+    shorter = tree.map_structure(lambda x: x[tuple(slice(s - (s in unknown)) for s in x.shape)], inputs)
+    expected = tree.map_structure(np.shape, arrays(call(layer, shorter)))
+    got = tree.map_structure(np.shape, arrays(model.predict_on_batch(shorter)))
+    assert expected == got, f"shorter inputs: eager {expected}, compiled {got}"
+
+
+def check_saving(model, inputs, eager, tolerance):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.keras")
+        model.save(path)
+        loaded = keras.saving.load_model(path)
+    paths, again = [w.path for w in model.weights], [w.path for w in loaded.weights]
+    assert paths == again, f"paths of weights change (give every sublayer a `name`): {paths} became {again}"
+    close(eager, arrays(call(loaded, {"inputs": inputs})), tolerance, "the saved model differs after loading")
+
+
+def check_gradients(layer, inputs, dead=()):
+    """Every trainable weight moves a random linear function of the outputs."""
+    for weight, gradient in zip(layer.trainable_weights, gradients(layer, inputs)):
+        if not any(part in weight.path for part in dead):
+            assert gradient is not None, f"no gradient reaches {weight.path}"
+            assert np.all(np.isfinite(gradient)) and np.any(gradient), f"a useless gradient reaches {weight.path}"
+
+
+def check_mixed_precision(cls, config, inputs, float32=False):
+    layer = cls(**{**config, "dtype": "mixed_bfloat16"})
+    outputs = call(layer, inputs)
+    for part in layer._flatten_layers():
+        assert part.compute_dtype == "bfloat16", f"{part.path} computes in {part.compute_dtype}, not in bfloat16"
+    for weight in layer.weights:
+        kind = keras.backend.standardize_dtype(weight.dtype)
+        assert not kind.startswith("bfloat"), f"{weight.path} is stored in {kind}, not in float32"
+    for x in tree.flatten(outputs):
+        kind = keras.backend.standardize_dtype(x.dtype)
+        if "float" in kind:
+            assert kind == ("float32" if float32 else "bfloat16"), f"an output is {kind}"
+            assert np.all(np.isfinite(arrays(ops.cast(x, "float32")))), "an output in bfloat16 is not finite"
+
+
+def call(layer, inputs, **options):
+    """Calls a layer with named arguments, the first by position."""
+    (_, first), *rest = inputs.items()
+    return layer(first, **dict(rest), **options)
+
+
+def arrays(outputs):
+    """The nest of outputs as NumPy arrays."""
+    return tree.map_structure(ops.convert_to_numpy, outputs)
+
+
+def close(expected, got, tolerance, message):
+    tree.assert_same_structure(expected, got)
+    for a, b in zip(tree.flatten(expected), tree.flatten(got)):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=message)
+
+
+def batched(x, unknown):
+    return np.ndim(x) > 0 and np.shape(x)[0] == unknown[0]
+
+
+def functional(layer, inputs, unknown=(BATCH, TARGET, SOURCE)):
+    """A model of this one layer whose batch and lengths are unknown; it takes the dictionary of call arguments."""
+
+    def symbol(x, name=None):
+        shape = tuple(None if s in unknown else s for s in x.shape)
+        return keras.Input(batch_shape=shape, dtype=keras.backend.standardize_dtype(x.dtype), name=name)
+
+    symbols = {
+        name: tree.map_structure(symbol, value) if tree.is_nested(value) else symbol(value, name)
+        for name, value in inputs.items()
+    }
+    return keras.Model(symbols, call(layer, symbols))
+
+
+def gradients(layer, inputs):
+    """The gradients of a random linear function of the outputs, one NumPy array (or None) for each trainable weight."""
+    backend = keras.backend.backend()
+    inputs = tree.map_structure(ops.convert_to_tensor, inputs)
+
+    def loss(outputs):
+        rng = np.random.default_rng(11)
+        floats = [x for x in tree.flatten(outputs) if "float" in keras.backend.standardize_dtype(x.dtype)]
+        return sum(ops.sum(ops.cast(x, "float32") * rng.normal(size=x.shape).astype("float32")) for x in floats)
+
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            value = loss(call(layer, inputs))
+        found = tape.gradient(value, [w.value for w in layer.trainable_weights])
+        found = [tf.convert_to_tensor(g) if g is not None else None for g in found]
+    elif backend == "jax":
+        import jax
+
+        (_, first), *rest = inputs.items()
+        others = [w.value for w in layer.non_trainable_variables]
+        found = jax.grad(lambda weights: loss(layer.stateless_call(weights, others, first, **dict(rest))[0]))(
+            [w.value for w in layer.trainable_weights]
+        )
+    else:
+        layer.zero_grad()
+        loss(call(layer, inputs)).backward()
+        found = [w.value.grad for w in layer.trainable_weights]
+    return [None if g is None else ops.convert_to_numpy(g) for g in found]
