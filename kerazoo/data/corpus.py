@@ -1,0 +1,271 @@
+"""Tokenised examples with random access: dense arrays and rows of unequal length, in memory or mapped from disk."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+import numpy as np
+
+from kerazoo import _checks
+
+MANIFEST = "corpus.json"
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ragged:
+    """Rows of unequal length that lie one behind the other in one array.
+
+    Row `i` is `values[offsets[i]:offsets[i + 1]]`. Nothing is copied to read a row, so `values` may be mapped from a
+    file that is larger than memory.
+
+    Args:
+        values: One-dimensional array of any dtype, all rows one behind the other.
+        offsets: One-dimensional int64 array with one entry more than there are rows, from 0 to `len(values)`.
+
+    Raises:
+        ValueError: The offsets do not rise from 0 to the number of values.
+
+    Example:
+
+    ```python
+    import kerazoo as kz
+
+    rows = kz.data.Ragged.from_rows([[5, 6, 7], [8]])
+    print(rows.lengths, rows[1], rows.padded([1, 0], length=3))
+    ```
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def __post_init__(self):
+        if self.values.ndim != 1 or self.offsets.ndim != 1:
+            raise ValueError(
+                f"Ragged: `values` and `offsets` must have one axis; got shapes {self.values.shape}, "
+                f"{self.offsets.shape}."
+            )
+        ends = (int(self.offsets[0]), int(self.offsets[-1])) if len(self.offsets) else None
+        if ends != (0, len(self.values)):
+            raise ValueError(f"Ragged: `offsets` must run from 0 to {len(self.values)}; got first and last {ends}.")
+        if len(self.offsets) > 1 and np.diff(self.offsets).min() < 0:
+            raise ValueError("Ragged: `offsets` must never fall; got a row of negative length.")
+
+    @classmethod
+    def from_lengths(cls, values, lengths):
+        """Returns the rows of the given `lengths` that lie one behind the other in `values`."""
+        offsets = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        return cls(np.asarray(values), offsets)
+
+    @classmethod
+    def from_rows(cls, rows, dtype=np.int32):
+        """Returns the rows of a list of sequences."""
+        rows = [np.asarray(row, dtype) for row in rows]
+        values = np.concatenate(rows) if rows else np.zeros(0, dtype)
+        return cls.from_lengths(values, [len(row) for row in rows])
+
+    def __len__(self):
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row):
+        row = range(len(self))[row]  # counts from the end and refuses what is outside, as a list does
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self):
+        """The length of every row, int64 `[rows]`."""
+        return np.diff(self.offsets)
+
+    def take(self, rows):
+        """Returns the chosen rows, in the order of `rows`, as a new `Ragged`."""
+        rows = np.asarray(rows, np.int64)
+        lengths = self.lengths[rows]
+        result = Ragged.from_lengths(np.empty(int(lengths.sum()), self.values.dtype), lengths)
+        within = np.arange(len(result.values)) - np.repeat(result.offsets[:-1], lengths)
+        result.values[:] = self.values[np.repeat(self.offsets[rows], lengths) + within]
+        return result
+
+    def append(self, value):
+        """Returns the rows with `value` behind the last entry of each."""
+        return Ragged(
+            np.insert(self.values, self.offsets[1:], value), self.offsets + np.arange(len(self.offsets))
+        )  # the offset of row i moves by the i values put in before it
+
+    def clip(self, length):
+        """Returns the rows cut off after `length` entries."""
+        lengths = self.lengths
+        within = np.arange(len(self.values)) - np.repeat(self.offsets[:-1], lengths)
+        return Ragged.from_lengths(self.values[within < length], np.minimum(lengths, length))
+
+    def padded(self, rows=None, length=None, pad=0):
+        """Returns the chosen rows as one array.
+
+        Args:
+            rows: Integers `[B]`; all rows by default.
+            length: Width of the result; the longest chosen row by default. Longer rows are cut off.
+            pad: The value behind the end of a row.
+
+        Returns:
+            `[B, length]` in the dtype of `values`.
+        """
+        rows = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        if length is None:
+            length = int(lengths.max(initial=0))
+        within = np.arange(length)
+        real = within < lengths[:, None]  # [B, L]
+        result = np.full(real.shape, pad, self.values.dtype)
+        result[real] = self.values[(self.offsets[rows][:, None] + within)[real]]
+        return result
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Corpus:
+    """Examples as named features, each a `Ragged` or an array whose first axis counts the examples.
+
+    Args:
+        features: Dictionary of name to `Ragged` or array `[N, ...]`, all of the same length `N`.
+        notes: What happened while the examples were made, as plain values: `{"clipped": 12}`.
+
+    Raises:
+        ValueError: There is no feature, or two features differ in length.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import kerazoo as kz
+
+    corpus = kz.data.Corpus({"source": kz.data.Ragged.from_rows([[5, 6, 7], [8]]), "label": np.array([0, 1])})
+    print(len(corpus), corpus[0], corpus.lengths("source"))
+    ```
+    """
+
+    features: dict
+    notes: dict = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        sizes = {name: len(feature) for name, feature in self.features.items()}
+        if len(set(sizes.values())) != 1:
+            raise ValueError(f"Corpus: `features` must be one or more of the same length; got lengths {sizes}.")
+
+    def __len__(self):
+        return len(next(iter(self.features.values())))
+
+    def __getitem__(self, row):
+        """Returns example `row` as a dictionary of arrays."""
+        row = range(len(self))[row]
+        return {name: feature[row] for name, feature in self.features.items()}
+
+    @property
+    def length_names(self):
+        """Names of the features whose rows differ in length."""
+        return tuple(name for name, feature in self.features.items() if isinstance(feature, Ragged))
+
+    def lengths(self, name=None):
+        """Returns the row lengths of the ragged feature `name`, or a dictionary with those of every ragged feature."""
+        if name is None:
+            return {name: self.features[name].lengths for name in self.length_names}
+        if name not in self.length_names:
+            raise ValueError(f"Corpus: `name` must be one of the ragged features {self.length_names}; got {name!r}.")
+        return self.features[name].lengths
+
+    def take(self, rows):
+        """Returns the chosen examples, in the order of `rows`."""
+        return Corpus(
+            {
+                name: feature.take(rows) if isinstance(feature, Ragged) else feature[np.asarray(rows, np.int64)]
+                for name, feature in self.features.items()
+            },
+            self.notes,
+        )
+
+    def batch(self, rows, lengths=None, pad=0):
+        """Returns the examples `rows` as one batch.
+
+        Args:
+            rows: Integers `[B]`. A negative row is a filler: it repeats example 0 and is not valid.
+            lengths: Dictionary of ragged feature to the width it is padded to; the longest row of the batch by
+                default.
+            pad: The value behind the end of a row.
+
+        Returns:
+            `(features, valid)`: a dictionary of arrays `[B, ...]` and a bool array `[B]`, False for fillers.
+        """
+        rows = np.asarray(rows, np.int64)
+        valid = rows >= 0
+        rows = np.where(valid, rows, 0)
+        features = {}
+        for name, feature in self.features.items():
+            if isinstance(feature, Ragged):
+                features[name] = feature.padded(rows, (lengths or {}).get(name), pad)
+            else:
+                features[name] = np.asarray(feature[rows])
+        return features, valid
+
+    def save(self, folder):
+        """Writes the corpus into the new folder `folder`; the folder appears when it is complete."""
+        folder = pathlib.Path(folder)
+        if folder.exists():
+            raise ValueError(f"Corpus.save: `folder` must not exist yet; got {str(folder)!r}.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = pathlib.Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
+        try:
+            kinds = {}
+            for name, feature in self.features.items():
+                kinds[name] = "ragged" if isinstance(feature, Ragged) else "dense"
+                for suffix, array in _arrays(feature):
+                    _write(temporary / f"{name}{suffix}.npy", lambda file, array=array: np.save(file, array))
+            manifest = {"version": VERSION, "examples": len(self), "features": kinds, "notes": self.notes}
+            _write(temporary / MANIFEST, lambda file: file.write(json.dumps(manifest, indent=2).encode()))
+            os.replace(temporary, folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+    @classmethod
+    def open(cls, folder, memory_map=True):
+        """Returns the corpus that `save` wrote into `folder`, mapped from disk unless `memory_map` is False.
+
+        Raises:
+            DataError: The folder holds no corpus, or its files do not belong together.
+        """
+        folder = pathlib.Path(folder)
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            if manifest["version"] != VERSION:
+                raise ValueError(f"made by another version ({manifest['version']}, this one reads {VERSION})")
+            load = {"mmap_mode": "r" if memory_map else None, "allow_pickle": False}
+            features = {}
+            for name, kind in manifest["features"].items():
+                if kind == "ragged":
+                    features[name] = Ragged(*(np.load(folder / f"{name}{s}.npy", **load) for s in _RAGGED))
+                else:
+                    features[name] = np.load(folder / f"{name}.npy", **load)
+            corpus = cls(features, manifest["notes"])
+            if len(corpus) != manifest["examples"]:
+                raise ValueError(f"{len(corpus)} examples where {manifest['examples']} were saved")
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise _checks.DataError(f"{folder}: cannot be opened as a corpus: {error}.") from error
+        return corpus
+
+
+_RAGGED = (".values", ".offsets")
+
+
+def _arrays(feature):
+    if isinstance(feature, Ragged):
+        return zip(_RAGGED, (feature.values, feature.offsets))
+    return [("", feature)]
+
+
+def _write(path, write):
+    with open(path, "wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())

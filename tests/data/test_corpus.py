@@ -1,0 +1,107 @@
+import json
+
+import numpy as np
+import pytest
+
+from kerazoo._checks import DataError
+from kerazoo.data import Corpus, Ragged
+
+ROWS = [[5, 6, 7], [], [8], [9, 10, 11, 12, 13]]
+
+
+@pytest.fixture
+def rows():
+    return Ragged.from_rows(ROWS)
+
+
+@pytest.fixture
+def corpus(rows):
+    return Corpus({"source": rows, "image": np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3)}, {"clipped": 1})
+
+
+def test_rows_come_back(rows):
+    assert [row.tolist() for row in rows] == ROWS
+    assert rows[-1].tolist() == ROWS[-1]
+    assert rows.lengths.tolist() == [3, 0, 1, 5]
+    with pytest.raises(IndexError):
+        rows[4]
+
+
+def test_take_append_and_clip(rows):
+    assert [r.tolist() for r in rows.take([3, 1, 0])] == [ROWS[3], [], ROWS[0]]
+    assert [r.tolist() for r in rows.append(2)] == [row + [2] for row in ROWS]
+    assert [r.tolist() for r in rows.clip(2)] == [row[:2] for row in ROWS]
+    assert len(rows.take([])) == 0
+
+
+def test_padded_is_as_wide_as_asked(rows):
+    assert rows.padded([2, 0]).tolist() == [[8, 0, 0], [5, 6, 7]]
+    assert rows.padded([3, 1], length=2, pad=-1).tolist() == [[9, 10], [-1, -1]]
+    assert rows.padded([1, 1]).shape == (2, 0)
+
+
+def test_ragged_refuses_offsets_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"from 0 to 3; got first and last \(0, 2\)"):
+        Ragged(np.arange(3), np.array([0, 2]))
+    with pytest.raises(ValueError, match="never fall"):
+        Ragged(np.arange(3), np.array([0, 5, 3]))
+    with pytest.raises(ValueError, match=r"one axis; got shapes \(1, 3\)"):
+        Ragged(np.zeros((1, 3)), np.array([0, 3]))
+
+
+def test_corpus_gives_examples_lengths_and_batches(corpus):
+    assert len(corpus) == 4
+    assert corpus[2]["source"].tolist() == [8]
+    assert corpus[-1]["image"].shape == (2, 3)
+    assert corpus.length_names == ("source",)
+    assert corpus.lengths("source").tolist() == [3, 0, 1, 5]
+    assert list(corpus.lengths()) == ["source"]
+    features, valid = corpus.batch([2, -1, 0], {"source": 5})
+    assert features["source"].tolist() == [[8, 0, 0, 0, 0], [5, 6, 7, 0, 0], [5, 6, 7, 0, 0]]
+    assert features["image"].shape == (3, 2, 3)
+    assert valid.tolist() == [True, False, True]
+    assert [row.tolist() for row in corpus.take([3, 2]).features["source"]] == [ROWS[3], ROWS[2]]
+
+
+def test_corpus_refuses_what_does_not_belong_together(rows, corpus):
+    with pytest.raises(ValueError, match=r"same length; got lengths \{'a': 4, 'b': 3\}"):
+        Corpus({"a": rows, "b": np.zeros(3)})
+    with pytest.raises(ValueError, match="got lengths {}"):
+        Corpus({})
+    with pytest.raises(ValueError, match=r"ragged features \('source',\); got 'image'"):
+        corpus.lengths("image")
+
+
+def test_saved_corpus_opens_mapped_and_equal(corpus, tmp_path):
+    corpus.save(tmp_path / "made" / "corpus")
+    opened = Corpus.open(tmp_path / "made" / "corpus")
+    assert isinstance(opened.features["image"], np.memmap)
+    assert opened.notes == {"clipped": 1}
+    for row in range(len(corpus)):
+        for name in ("source", "image"):
+            assert np.array_equal(opened[row][name], corpus[row][name])
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["corpus"]  # nothing temporary is left
+    with pytest.raises(ValueError, match="must not exist yet; got .*corpus"):
+        corpus.save(tmp_path / "made" / "corpus")
+
+
+def test_corpus_without_a_single_token_is_saved(tmp_path):
+    Corpus({"source": Ragged.from_rows([[], []])}).save(tmp_path / "empty")
+    assert Corpus.open(tmp_path / "empty").lengths("source").tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("damage", ["missing", "no manifest", "version", "short"])
+def test_damaged_corpus_is_refused(corpus, tmp_path, damage):
+    folder = tmp_path / "corpus"
+    if damage != "missing":
+        corpus.save(folder)
+    if damage == "no manifest":
+        (folder / "corpus.json").unlink()
+    if damage == "version":
+        manifest = json.loads((folder / "corpus.json").read_text())
+        (folder / "corpus.json").write_text(json.dumps({**manifest, "version": 99}))
+    if damage == "short":
+        path = folder / "source.values.npy"
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match="corpus: cannot be opened as a corpus"):
+        Corpus.open(folder)
