@@ -1,0 +1,21 @@
+"""Training for any Keras model: losses, metrics, schedules, checkpoints, and `fit` over data on the device."""
+
+from kerazoo.training.error_rates import edit_distance, sequence_error_rate, token_error_rate
+from kerazoo.training.losses import SparseCrossentropy
+from kerazoo.training.metrics import F1, Perplexity, SequenceAccuracy, TokenAccuracy
+from kerazoo.training.schedules import InverseSquareRoot, WarmupConstant, WarmupCosine, WarmupLinear
+
+__all__ = [
+    "F1",
+    "InverseSquareRoot",
+    "Perplexity",
+    "SequenceAccuracy",
+    "SparseCrossentropy",
+    "TokenAccuracy",
+    "WarmupConstant",
+    "WarmupCosine",
+    "WarmupLinear",
+    "edit_distance",
+    "sequence_error_rate",
+    "token_error_rate",
+]
