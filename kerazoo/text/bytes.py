@@ -1,0 +1,60 @@
+"""Text as the bytes of its UTF-8."""
+
+import tensorflow as tf
+
+from kerazoo.text.tokenizer import SPECIALS, Tokenizer
+
+
+class Bytes(Tokenizer):
+    """Text as the bytes of its UTF-8: 260 ids, nothing is unknown, exact on every script.
+
+    Byte `b` has the id `b + 4`, after the four special ids. There is nothing to learn from data. A letter outside
+    ASCII takes two to four ids.
+
+    Args:
+        case: `"lower"` or `"upper"` folds text first; None, the default, leaves it as it is.
+
+    Example:
+
+    ```python
+    import kerazoo as kz
+
+    tokens = kz.text.Bytes()
+    ids = tokens.encode(["Zoo", "né"])  # [[94, 115, 115], [114, 199, 173]]
+    print(tokens.detokenize(ids))
+    ```
+    """
+
+    name_in_table = "bytes"
+
+    def __init__(self, case=None):
+        super().__init__((), case)
+        self._bytes = tf.constant([bytes([value]) for value in range(256)])
+
+    @classmethod
+    def learn(cls, strings=(), size=None, case=None):
+        """Returns the tokenizer; there is nothing to learn, the arguments are those of the other tokenizers."""
+        return cls(case)
+
+    @classmethod
+    def from_config(cls, config):
+        """Returns the tokenizer that `config` describes."""
+        return cls(config["case"])
+
+    @property
+    def vocabulary_size(self):
+        """Number of ids: 256 bytes and 4 special ones."""
+        return len(SPECIALS) + 256
+
+    @staticmethod
+    def split(text):
+        """Returns the tokens of one string, as error rates count them."""
+        return list(text.encode())
+
+    def _ids(self, strings):
+        joined = tf.io.decode_raw(tf.strings.reduce_join(strings), tf.uint8)  # all rows one behind the other
+        return tf.RaggedTensor.from_row_lengths(tf.cast(joined, tf.int32) + len(SPECIALS), tf.strings.length(strings))
+
+    def _text(self, ids):
+        known = tf.ragged.boolean_mask(ids, (ids >= len(SPECIALS)) & (ids < self.vocabulary_size))
+        return tf.strings.reduce_join(tf.gather(self._bytes, known - len(SPECIALS)), axis=-1)

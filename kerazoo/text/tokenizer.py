@@ -1,0 +1,136 @@
+"""What every tokenizer shares: special ids, padding, detokenizing up to the end, saving, and a hash."""
+
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+
+import tensorflow as tf
+
+from kerazoo import _checks
+
+SPECIALS = ("<pad>", "<start>", "<end>", "<unknown>")
+CASES = (None, "lower", "upper")
+
+
+class Tokenizer(tf.Module):
+    """The base of the tokenizers: text to token ids and back, inside the TensorFlow graph.
+
+    Only stock TensorFlow operations are used, so a SavedModel that holds a tokenizer loads wherever TensorFlow does. A
+    subclass gives `_ids` (folded strings to ragged ids), `_text` (ragged ids to strings) and sets `name_in_table`.
+
+    Args:
+        vocabulary: Sequence of the token strings in the order of their ids, without the four special tokens, which
+            take the ids 0 to 3: `pad_id`, `start_id`, `end_id`, `unknown_id`.
+        case: `"lower"` or `"upper"` folds text before it is looked up; None leaves it as it is.
+    """
+
+    name_in_table = None
+    pad_id, start_id, end_id, unknown_id = range(len(SPECIALS))
+
+    def __init__(self, vocabulary, case=None):
+        super().__init__()
+        owner = type(self).__name__
+        self.case = _checks.one_of(owner, "case", case, CASES)
+        # In one string, for tf.Module would track every entry of a list.
+        self._vocabulary = json.dumps(_distinct(owner, vocabulary), ensure_ascii=False)
+
+    @property
+    def vocabulary(self):
+        """The token strings, without the special ones: entry 0 has id 4."""
+        return json.loads(self._vocabulary)
+
+    @property
+    def vocabulary_size(self):
+        """Number of ids, the special ones included."""
+        return len(SPECIALS) + len(self.vocabulary)
+
+    @property
+    def config(self):
+        """Everything that makes the tokenizer, as plain values."""
+        return {"tokenizer": self.name_in_table, "case": self.case, "vocabulary": self.vocabulary}
+
+    @property
+    def digest(self):
+        """Hash of the whole tokenizer: equal digests give equal ids."""
+        return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()
+
+    def tokenize(self, strings):
+        """Returns the int32 ids of a string tensor `[B]` (or a list), ragged `[B, (T)]`, with no special ids added."""
+        return self._ids(_fold(tf.convert_to_tensor(strings, tf.string), self.case))
+
+    def encode(self, strings, length=None):
+        """Returns `tokenize` as a dense tensor `[B, T]`, padded with `pad_id` to the longest, at least one wide.
+
+        Args:
+            strings: String tensor `[B]` or list of strings.
+            length: Where longer rows are cut off; nowhere by default.
+        """
+        ids = self.tokenize(strings)
+        if length is not None:
+            ids = ids[:, :length]
+        dense = ids.to_tensor(self.pad_id)  # [B, T]
+        missing = tf.maximum(1 - tf.shape(dense)[1], 0)
+        return tf.pad(dense, [[0, 0], [0, missing]], constant_values=self.pad_id)
+
+    def detokenize(self, ids):
+        """Returns the strings `[B]` of int ids `[B, T]`, dense or ragged: up to `end_id`, without pad and start."""
+        if isinstance(ids, tf.RaggedTensor):
+            ids = ids.to_tensor(self.pad_id)
+        ids = tf.cast(tf.convert_to_tensor(ids), tf.int32)  # [B, T]
+        ended = tf.cumsum(tf.cast(ids == self.end_id, tf.int32), axis=1) > 0
+        real = ~ended & (ids != self.pad_id) & (ids != self.start_id)
+        return self._text(tf.ragged.boolean_mask(ids, real))
+
+    def save(self, path):
+        """Writes the tokenizer to the JSON file `path`, one token a line; the file appears when it is complete."""
+        path = pathlib.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(self.config, file, ensure_ascii=False, indent=0)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+    def _ids(self, strings):
+        raise NotImplementedError
+
+    def _text(self, ids):
+        raise NotImplementedError
+
+
+def fold(strings, case):
+    """Returns a list of `strings` folded to `case` as the graph folds them."""
+    return strings if case is None else [s.decode() for s in _fold(tf.constant(strings, tf.string), case).numpy()]
+
+
+def common_case(strings):
+    """Returns the case that changes none of `strings`: `"upper"` where all letters are capitals, else "lower" or None.
+
+    Whoever types to a model that was trained on capitals alone means capitals.
+    """
+    joined = tf.constant("\n".join(strings))
+    upper, lower = tf.strings.upper(joined, "utf-8"), tf.strings.lower(joined, "utf-8")
+    if upper == lower:
+        return None  # no letters with a case
+    return "upper" if joined == upper else "lower" if joined == lower else None
+
+
+def _fold(strings, case):
+    if case is None:
+        return strings
+    return (tf.strings.lower if case == "lower" else tf.strings.upper)(strings, encoding="utf-8")
+
+
+def _distinct(owner, vocabulary):
+    vocabulary = list(vocabulary)
+    seen = set()
+    for token in vocabulary:
+        if not isinstance(token, str):
+            raise TypeError(f"{owner}: `vocabulary` must hold strings; got {token!r}.")
+        if token in seen:
+            raise ValueError(f"{owner}: `vocabulary` must not hold a token twice; got {token!r} again.")
+        seen.add(token)
+    return vocabulary

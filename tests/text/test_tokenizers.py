@@ -1,0 +1,205 @@
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kerazoo.text as text
+from kerazoo._checks import DataError
+
+SCRIPTS = [
+    "plain ASCII, with 7 digits!",
+    "",
+    "ŝanĝo größe naïve",
+    "汉字和假名かなカナ",
+    "العربية ‏من اليمين",
+    "עברית हिन्दी ไทย 한국어",
+    "e\u0301 a\u0308\u0323 combining",
+    "👩\u200d👩\u200d👧 🏳️\u200d🌈 emoji",
+    "tab\tand\nnewline and \x07 bell",
+    "\ufeffmark and \ufffd and \U0010ffff",
+]
+CHARACTERS = "".join(SCRIPTS)
+
+
+def strings(tensor):
+    return [value.decode() for value in tensor.numpy()]
+
+
+@pytest.mark.parametrize("tokenizer", [text.Bytes(), text.Characters.learn(SCRIPTS)], ids=["bytes", "characters"])
+def test_exact_on_every_script(tokenizer):
+    assert strings(tokenizer.detokenize(tokenizer.tokenize(SCRIPTS))) == SCRIPTS
+    assert strings(tokenizer.detokenize(tokenizer.encode(SCRIPTS))) == SCRIPTS
+    ids = tokenizer.tokenize(SCRIPTS).flat_values.numpy()
+    assert ids.min() >= 4 and ids.max() < tokenizer.vocabulary_size
+
+
+def test_bytes_are_the_bytes():
+    tokenizer = text.Bytes()
+    assert tokenizer.vocabulary_size == 260
+    assert tokenizer.tokenize(["Zé", ""]).to_list() == [[94, 199, 173], []]
+    assert tokenizer.tokenize([b"\x00\xff"]).to_list() == [[4, 259]]
+    assert tokenizer.detokenize([[199], [263]]).numpy().tolist() == [b"\xc3", b""]
+    assert text.Bytes.split("é") == [195, 169]
+
+
+def test_characters_learn_the_most_frequent():
+    tokenizer = text.Characters.learn(["banana", "bab", "日"])
+    assert tokenizer.vocabulary == ["a", "b", "n", "日"]
+    assert text.Characters.learn(["banana"], size=6).vocabulary == ["a", "n"]
+    assert tokenizer.tokenize(["bx日"]).to_list() == [[5, 3, 7]]
+    assert strings(tokenizer.detokenize([[5, 3, 7, 99]])) == ["b\ufffd日\ufffd"]
+    assert tokenizer.split("n日") == ["n", "日"]
+
+
+def test_a_vocabulary_of_no_characters_knows_none():
+    tokenizer = text.Characters.learn([""])
+    assert tokenizer.vocabulary_size == 4
+    assert tokenizer.tokenize(["ab", ""]).to_list() == [[3, 3], []]
+
+
+def test_words_split_at_white_space():
+    tokenizer = text.Words.learn(["the cat  the", "dog\tcat the", "é <pad>"])
+    assert tokenizer.vocabulary == ["the", "cat", "<pad>", "dog", "é"]
+    assert tokenizer.tokenize([" the\t bird é\n", "", "<end>"]).to_list() == [[4, 3, 8], [], [3]]
+    assert strings(tokenizer.detokenize([[4, 8, 99], [3, 0, 0]])) == ["the é <unknown>", "<unknown>"]
+    assert tokenizer.split("the\u00a0cat  é") == ["the\u00a0cat", "é"]
+    assert tokenizer.tokenize(["the\u00a0cat"]).to_list() == [[3]]
+    assert text.Words.learn(["b b a c c"], size=6).vocabulary == ["b", "c"]
+    assert text.Words.learn([""]).tokenize(["a"]).to_list() == [[3]]
+
+
+def test_detokenize_stops_at_the_end_and_skips_what_is_no_text():
+    tokenizer = text.Characters("abc")
+    ids = [[1, 4, 0, 5, 2, 6, 6], [2, 4, 4, 4, 4, 4, 4], [0, 0, 0, 0, 0, 0, 6]]
+    for dtype in (np.int32, np.int64):
+        assert strings(tokenizer.detokenize(np.array(ids, dtype))) == ["ab", "", "c"]
+    assert strings(tokenizer.detokenize(tf.zeros([2, 0], tf.int32))) == ["", ""]
+
+
+def test_encode_pads_and_cuts():
+    tokenizer = text.Characters("abc")
+    assert tokenizer.encode(["abc", "", "b"]).numpy().tolist() == [[4, 5, 6], [0, 0, 0], [5, 0, 0]]
+    assert tokenizer.encode(["abc", "b"], length=2).numpy().tolist() == [[4, 5], [5, 0]]
+    assert tokenizer.encode([""]).numpy().tolist() == [[0]]
+    assert tokenizer.encode([]).shape == (0, 1)
+    assert tokenizer.encode(["a"]).dtype == tf.int32
+
+
+@pytest.mark.parametrize("cls", [text.Bytes, text.Characters, text.Words])
+def test_case_is_folded(cls):
+    tokenizer = cls.learn(["ÉCOLE ROUGE"], case="upper")
+    assert strings(tokenizer.detokenize(tokenizer.encode(["école Rouge"]))) == ["ÉCOLE ROUGE"]
+    lower = cls.learn(["ÉCOLE ROUGE"], case="lower")
+    assert strings(lower.detokenize(lower.encode(["École ROUGE"]))) == ["école rouge"]
+
+
+def test_common_case():
+    assert text.common_case(["ABC", "D'É"]) == "upper"
+    assert text.common_case(["abc", "1"]) == "lower"
+    assert text.common_case(["Abc"]) is None
+    assert text.common_case(["123", "汉"]) is None
+    assert text.common_case([]) is None
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [text.Bytes(case="lower"), text.Characters('\n" \\é\u2028a'), text.Words(["é", '"', "zoo"], case="lower")],
+    ids=text.names(),
+)
+def test_saved_tokenizer_is_the_same(tokenizer, tmp_path):
+    path = tmp_path / "made" / "source.json"
+    tokenizer.save(path)
+    again = text.load(path)
+    assert type(again) is type(tokenizer)
+    assert again.digest == tokenizer.digest and again.config == tokenizer.config
+    assert [entry.name for entry in path.parent.iterdir()] == ["source.json"]
+
+
+def test_digest_tells_tokenizers_apart():
+    made = [text.Characters("ab"), text.Characters("ba"), text.Words(["a", "b"]), text.Characters("ab", case="upper")]
+    assert len({tokenizer.digest for tokenizer in made}) == 4
+    assert text.Characters(["a", "b"]).digest == made[0].digest
+
+
+def test_a_file_that_is_no_tokenizer_is_refused(tmp_path):
+    with pytest.raises(DataError, match="missing.json: cannot be read as a tokenizer"):
+        text.load(tmp_path / "missing.json")
+    path = tmp_path / "other.json"
+    for content in ("{", "[]", "{}", json.dumps({"tokenizer": "wrds", "case": None})):
+        path.write_text(content)
+        with pytest.raises(DataError, match="other.json: cannot be read as a tokenizer"):
+            text.load(path)
+
+
+def test_names_and_registration():
+    assert text.names() == ["bytes", "characters", "words"]
+    assert text.get("words") is text.Words
+    with pytest.raises(ValueError, match="Unknown tokenizer 'word'. Close names: words. All: bytes, characters, words"):
+        text.get("word")
+    with pytest.raises(ValueError, match="must be a new name; got 'bytes'"):
+        text.register(text.Bytes)
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: text.Characters(["ab"]), ValueError, "single characters; got 'ab'"),
+        (lambda: text.Characters("aba"), ValueError, "must not hold a token twice; got 'a' again"),
+        (lambda: text.Words(["a b"]), ValueError, "without white space; got 'a b'"),
+        (lambda: text.Words([""]), ValueError, "without white space; got ''"),
+        (lambda: text.Words([3]), TypeError, "Words: `vocabulary` must hold strings; got 3"),
+        (
+            lambda: text.Bytes(case="title"),
+            ValueError,
+            "`case` must be one of None, 'lower', 'upper'; got case='title'",
+        ),
+        (lambda: text.Words.learn(["a"], size=4), ValueError, "`size` must be an integer above 0; got size=0"),
+    ],
+)
+def test_refusals(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [text.Bytes(), text.Characters("ab é"), text.Words(["ab", "é"])], ids=text.names()
+)
+def test_same_ids_inside_a_graph(tokenizer):
+    lines = ["ab é", "", "é é ab x"]
+    graph = tf.function(tokenizer.encode, input_signature=[tf.TensorSpec([None], tf.string)])
+    assert np.array_equal(graph(tf.constant(lines)), tokenizer.encode(lines))
+    mapped = tf.data.Dataset.from_tensor_slices(lines).batch(3).map(tokenizer.encode)
+    assert np.array_equal(next(iter(mapped)), tokenizer.encode(lines))
+
+
+def test_saved_model_needs_tensorflow_alone(tmp_path):
+    class Echo(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokenizers = [text.Bytes(), text.Characters.learn(SCRIPTS), text.Words(["ab", "é"], case="lower")]
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def echo(self, lines):
+            return [tokenizer.detokenize(tokenizer.encode(lines)) for tokenizer in self.tokenizers]
+
+    tf.saved_model.save(Echo(), str(tmp_path / "echo"))
+    script = """
+        import sys
+        import tensorflow as tf
+        lines = ["汉字 É", "ab"]
+        for answer in tf.saved_model.load(sys.argv[1]).echo(tf.constant(lines)):
+            print(ascii([line.decode() for line in answer.numpy()]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "echo")],
+        capture_output=True,
+        cwd=tmp_path,
+        text=True,
+        check=True,
+    )
+    expected = [["汉字 É", "ab"], ["汉字 \ufffd", "ab"], ["<unknown> é", "ab"]]
+    assert done.stdout.splitlines() == [ascii(lines) for lines in expected]
