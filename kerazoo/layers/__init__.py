@@ -1,20 +1,33 @@
 """Building blocks: each is useful with nothing else from kerazoo."""
 
 from kerazoo.layers.alignment import AlignmentAttention
+from kerazoo.layers.attention import Attention
+from kerazoo.layers.cross_attention import CrossAttention
+from kerazoo.layers.embedding import TokenEmbedding
+from kerazoo.layers.feed_forward import FeedForward, gelu
 from kerazoo.layers.lstm import LSTM
 from kerazoo.layers.lstm_decoder import LSTMDecoder
 from kerazoo.layers.lstm_encoder import LSTMEncoder
+from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
 from kerazoo.layers.sequences import causal_mask, last_real, masked_mean, padding_mask, roll, shift_right
 
 __all__ = [
-    "LSTM",
     "AlignmentAttention",
+    "Attention",
+    "CrossAttention",
+    "FeedForward",
+    "LSTM",
     "LSTMDecoder",
     "LSTMEncoder",
+    "LearnedPositions",
+    "SinusoidalPositions",
+    "TokenEmbedding",
     "causal_mask",
+    "gelu",
     "last_real",
     "masked_mean",
     "padding_mask",
     "roll",
+    "rotary",
     "shift_right",
 ]
