@@ -175,9 +175,8 @@ class LearnedPositions(keras.layers.Layer):
                 f"LearnedPositions: the table ends at `max_length`; got max_length={self.max_length} for "
                 f"{start_index + length} tokens. Raise max_length, cut the sequences, or use positions without a limit."
             )
-        table = ops.convert_to_tensor(self.table)
-        start = (ops.cast(start_index, "int32"), 0)
-        return inputs + ops.slice(table, start, (ops.shape(inputs)[1], inputs.shape[-1]))  # [T, D]
+        places = ops.arange(ops.shape(inputs)[1], dtype="int32") + ops.cast(start_index, "int32")  # [T]
+        return inputs + ops.take(self.table, places, axis=0)  # [T, D]
 
     def compute_output_shape(self, inputs_shape):
         return inputs_shape
