@@ -1,6 +1,7 @@
 """Training for any Keras model: losses, metrics, schedules, checkpoints, and `fit` over data on the device."""
 
 from kerazoo.training.error_rates import edit_distance, sequence_error_rate, token_error_rate
+from kerazoo.training.fit import evaluate, fit
 from kerazoo.training.losses import SparseCrossentropy
 from kerazoo.training.metrics import F1, Perplexity, SequenceAccuracy, TokenAccuracy
 from kerazoo.training.schedules import InverseSquareRoot, WarmupConstant, WarmupCosine, WarmupLinear
@@ -16,6 +17,8 @@ __all__ = [
     "WarmupCosine",
     "WarmupLinear",
     "edit_distance",
+    "evaluate",
+    "fit",
     "sequence_error_rate",
     "token_error_rate",
 ]
