@@ -10,6 +10,9 @@ from kerazoo.layers.lstm_decoder import LSTMDecoder
 from kerazoo.layers.lstm_encoder import LSTMEncoder
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
 from kerazoo.layers.sequences import causal_mask, last_real, masked_mean, padding_mask, roll, shift_right
+from kerazoo.layers.transformer_decoder import TransformerDecoder
+from kerazoo.layers.transformer_decoder_block import TransformerDecoderBlock
+from kerazoo.layers.transformer_encoder import TransformerEncoder, TransformerEncoderBlock
 
 __all__ = [
     "AlignmentAttention",
@@ -22,6 +25,10 @@ __all__ = [
     "LearnedPositions",
     "SinusoidalPositions",
     "TokenEmbedding",
+    "TransformerDecoder",
+    "TransformerDecoderBlock",
+    "TransformerEncoder",
+    "TransformerEncoderBlock",
     "causal_mask",
     "gelu",
     "last_real",

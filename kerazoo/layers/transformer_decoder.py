@@ -1,0 +1,146 @@
+"""The Transformer decoder, for training on whole sequences and for writing token by token."""
+
+import keras
+from keras import ops
+
+from kerazoo.layers.transformer import Stack
+from kerazoo.layers.transformer_decoder_block import TransformerDecoderBlock, check_encoded
+
+
+@keras.saving.register_keras_serializable(package="kerazoo")
+class TransformerDecoder(Stack):
+    """Turns what was written so far, and an encoded source, into what comes next: a stack of decoder blocks.
+
+    With norm="pre" the sum of the stack is normalised at its end. It adds no positions of its own unless
+    positions="rotary". With cross_attention=False it is the body of a language model. `start` and `step` write token by
+    token and give what `call` gives.
+
+    Args:
+        num_layers: Number of blocks, above 0.
+        hidden_dim: Width D of inputs and outputs; divisible by `num_heads`.
+        num_heads: Heads of the attentions, above 0.
+        intermediate_dim: Width inside the feed-forward layers, above 0.
+        dropout: Rate on the attention weights and on the output of each part of a block, in [0, 1). Default 0.1.
+        activation: Of the feed-forward layers: "relu", "gelu", "silu", "swiglu", "geglu". Default "relu".
+        norm: Where the normalisation stands, "pre" or "post". Default "pre".
+        normalization: "layer" (mean and variance) or "rms" (root mean square). Default "layer".
+        num_key_value_heads: Heads of keys and values; divides `num_heads`. Default: as many as `num_heads`.
+        cross_attention: Whether there is a source to look at. Default True.
+        positions: None, or "rotary" to rotate queries and keys of self-attention by their position. Default None.
+        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
+
+    Call arguments:
+        inputs: Vectors of the tokens before those to predict (shifted already), floats [B, T, D].
+        encoded: {"sequence": [B, S, any width], "mask": [B, S]} of an encoder; None without cross-attention.
+        padding_mask: Booleans [B, T], True where the target is real; padding on the right needs none.
+        return_attention_scores: Also return the attention weights. Default False.
+        training: Whether dropout acts.
+
+    Returns:
+        Floats [B, T, D] in the compute dtype; with `return_attention_scores`, a pair with the weights of all blocks,
+        {"self": float32 [B, num_layers, H, T, T], "cross": float32 [B, num_layers, H, T, S]}, the second only with
+        cross-attention: it aligns each target position to the source.
+
+    Masking:
+        A position sees itself and what came before; padding of the source is never attended to.
+
+    Raises:
+        ValueError: for an unknown option, sizes that do not divide, inputs that are not `hidden_dim` wide, or when
+            `encoded` is missing or not expected.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import kerazoo as kz
+
+    decoder = kz.layers.TransformerDecoder(2, hidden_dim=12, num_heads=3, intermediate_dim=20, cross_attention=False)
+    x = np.random.default_rng(0).normal(size=(2, 5, 12)).astype("float32")
+    whole = decoder(x)
+    cache = decoder.start(batch_size=2, max_length=5)
+    for t in range(5):
+        y, cache = decoder.step(x[:, t], cache, t)
+    assert np.allclose(y, whole[:, 4], atol=1e-5)
+    ```
+
+    Reference:
+        Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762.
+    """
+
+    def __init__(
+        self,
+        num_layers,
+        hidden_dim,
+        num_heads,
+        intermediate_dim,
+        dropout=0.1,
+        activation="relu",
+        norm="pre",
+        normalization="layer",
+        num_key_value_heads=None,
+        cross_attention=True,
+        positions=None,
+        **kwargs,
+    ):
+        options = {
+            "hidden_dim": hidden_dim,
+            "num_heads": num_heads,
+            "intermediate_dim": intermediate_dim,
+            "dropout": dropout,
+            "activation": activation,
+            "norm": norm,
+            "normalization": normalization,
+            "num_key_value_heads": num_key_value_heads,
+            "cross_attention": cross_attention,
+            "positions": positions,
+        }
+        super().__init__(TransformerDecoderBlock, num_layers, options, **kwargs)
+        self.cross_attention = bool(cross_attention)
+
+    def build(self, inputs_shape, encoded_shape=None):
+        check_encoded("TransformerDecoder", self.cross_attention, encoded_shape)
+        self._build_final_norm(inputs_shape)
+        for block in self.blocks:
+            block.build(inputs_shape, encoded_shape)
+
+    def call(self, inputs, encoded=None, padding_mask=None, return_attention_scores=False, training=None):
+        check_encoded("TransformerDecoder", self.cross_attention, encoded)
+        x, scores = inputs, []
+        for block in self.blocks:
+            x, weights = block(
+                x, encoded=encoded, padding_mask=padding_mask, return_attention_scores=True, training=training
+            )
+            if return_attention_scores:
+                scores.append(weights)
+        x = self._finish(x)
+        if not return_attention_scores:
+            return x
+        return x, {kind: ops.stack([weights[kind] for weights in scores], axis=1) for kind in scores[0]}
+
+    def start(self, batch_size, max_length, encoded=None):
+        """Makes the cache for at most `max_length` tokens: an empty "state", and the "memory" of the source.
+
+        Returns {"state": keys and values of each block, the batch as first axis; "memory": the mask of the source and
+        its keys and values for each block, {} without cross-attention}. Only the state changes from step to step.
+        """
+        check_encoded("TransformerDecoder", self.cross_attention, encoded)
+        state = tuple(block.start(batch_size, max_length) for block in self.blocks)
+        if not self.cross_attention:
+            return {"state": state, "memory": {}}
+        blocks = tuple(block.memory(encoded) for block in self.blocks)
+        return {"state": state, "memory": {"mask": encoded["mask"], "blocks": blocks}}
+
+    def step(self, inputs, cache, index):
+        """Reads the vector of one token, floats [B, D], at position `index`, a scalar integer.
+
+        Returns the outputs [B, D] and the cache. The batch of the state may be W times that of the memory; row
+        b * W + w then belongs to source b.
+        """
+        memory = cache["memory"]
+        memories = memory["blocks"] if memory else (None,) * self.num_layers
+        mask = memory["mask"] if memory else None
+        x, state = inputs, []
+        for block, block_state, block_memory in zip(self.blocks, cache["state"], memories):
+            x, block_state = block.step(x, block_state, index, block_memory, mask)
+            state.append(block_state)
+        return self._finish(x), {"state": tuple(state), "memory": memory}
