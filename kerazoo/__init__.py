@@ -1,0 +1,37 @@
+"""kerazoo: encoder-decoder models with Keras 3, from raw examples to a trained, measured and served model.
+
+Every public name is loaded when it is first used, so `import kerazoo` and the listings of the catalog cost no
+TensorFlow.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_ROOMS = ("catalog", "data", "decoding", "export", "inspect", "layers", "models", "run", "tasks", "text", "training")
+
+_NAMES = {
+    "count_parameters": "catalog",
+    "create": "catalog",
+    "describe": "catalog",
+    "list_models": "catalog",
+    "load": "run",
+    "register": "catalog",
+}
+
+__all__ = sorted([*_ROOMS, *_NAMES])
+
+
+def __getattr__(name):
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    elif name in _ROOMS:
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

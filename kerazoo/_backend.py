@@ -1,0 +1,70 @@
+"""What Keras leaves to its backends: compiling a function, and building a model without memory for its weights."""
+
+import contextlib
+
+import keras
+
+
+def compile(function, variables=(), jit=False):
+    """Returns `function` compiled for the backend in use; it may read `variables` and must not change them.
+
+    The function takes nests of arrays and returns a nest of tensors. It is traced once for each set of shapes and
+    dtypes. On JAX the variables go in as an argument, so new values of the weights need no new program.
+
+    Args:
+        function: callable over nests of tensors, written with `keras.ops`.
+        variables: the Keras variables that it reads.
+        jit: boolean. Whether TensorFlow hands the graph to XLA; JAX always does, PyTorch runs the function as it is.
+
+    Returns:
+        A callable with the arguments of `function`.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=jit, autograph=False)
+    if keras.backend.backend() == "jax":
+        return _compile_jax(function, list(variables))
+    return _without_gradients(function)
+
+
+def _compile_jax(function, variables):
+    import jax
+
+    @jax.jit
+    def program(values, *args):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(*args)
+
+    return lambda *args: program([variable.value for variable in variables], *args)
+
+
+def _without_gradients(function):
+    if keras.backend.backend() != "torch":
+        return function
+    import torch
+
+    def program(*args):
+        with torch.no_grad():
+            return function(*args)
+
+    return program
+
+
+@contextlib.contextmanager
+def no_memory():
+    """Within it, layers build weights that have a shape and a dtype and no values.
+
+    For counting the parameters of a model that need not fit on this machine. A model built within is good for
+    nothing else.
+    """
+    from keras.src.backend.common import global_state
+
+    # Keras keeps a list of such weights and gives them memory when the next scope of this kind ends: what was put
+    # there within is taken off again.
+    waiting = list(global_state.get_global_attribute("uninitialized_variables", []) or [])
+    with keras.StatelessScope(initialize_variables=False):
+        try:
+            yield
+        finally:
+            global_state.set_global_attribute("uninitialized_variables", waiting)

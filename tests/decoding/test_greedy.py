@@ -1,0 +1,172 @@
+"""Greedy search is what recomputing everything for every token gives, alone or in a batch."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from toys import END, PAD, START, SourceToy, Toy, tokens
+
+from kerazoo import decoding
+
+
+def recompute(model, length, prompt=(), bias=0.0):
+    """Greedy search in plain Python."""
+    written, scores = list(prompt), [0.0] * len(prompt)
+    while len(written) < length and (len(written) == len(prompt) or written[-1] != END):
+        log_probs = model.log_probs(written, bias)
+        best = max(tokens(model), key=lambda v: log_probs[v])
+        written, scores = [*written, best], [*scores, log_probs[best]]
+    return written, scores
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_equals_recomputation(seed):
+    model = Toy(seed=seed)
+    expected, scores = recompute(model, 11)
+    found = decoding.generate(model, max_length=11)
+    assert found.tokens.shape == (1, 1, 11)
+    assert found.tokens[0, 0].tolist() == expected + [PAD] * (11 - len(expected))
+    assert found.lengths.tolist() == [[len(expected)]]
+    np.testing.assert_allclose(found.token_scores[0, 0, : len(expected)], scores, rtol=1e-4)
+    np.testing.assert_allclose(found.scores, [[sum(scores)]], rtol=1e-4)
+    np.testing.assert_allclose(found.log_probabilities, found.scores, rtol=1e-6)
+    assert found.scores.dtype == found.token_scores.dtype == np.float32
+
+
+def test_ragged_prompts_in_a_batch_are_each_alone():
+    model = Toy(seed=5)
+    prompts = [[], [3], [4, 6, 5], [END, 3], [5, 5, 5, 5, 5]]
+    found = decoding.generate(model, prompt=prompts, max_length=13)
+    for row, prompt in enumerate(prompts):
+        expected, scores = recompute(model, 13, prompt)
+        assert found.sequences(keep_end=True)[row][0] == expected
+        np.testing.assert_allclose(found.scores[row, 0], sum(scores), rtol=1e-4)
+        alone = decoding.generate(model, prompt=[prompt], max_length=13)
+        assert alone.sequences()[0] == found.sequences()[row]
+
+
+def test_padded_array_is_a_ragged_prompt():
+    model = Toy(seed=5)
+    ragged = decoding.generate(model, prompt=[[3], [4, 6, 5]], max_length=9)
+    padded = decoding.generate(model, prompt=np.array([[3, PAD, PAD], [4, 6, 5]]), max_length=9)
+    assert ragged.sequences() == padded.sequences()
+    assert padded.prompt_lengths.tolist() == [1, 3]
+
+
+def test_ragged_sources_in_a_batch_are_each_alone():
+    model = SourceToy(seed=3)
+    sources = [[3, 4, 5], [6], [5, 3, 3, 4, 6, 6, 3, 4, 5, 3, 6], [4, 4], [3, 6]]
+    found = decoding.generate(model, sources, max_length=10)
+    for row, source in enumerate(sources):
+        expected, _ = recompute(model, 10, bias=model.bias(source))
+        assert found.sequences(keep_end=True)[row][0] == expected
+    two_at_a_time = decoding.generate(model, sources, max_length=10, batch_size=2)
+    np.testing.assert_array_equal(two_at_a_time.tokens, found.tokens)
+    np.testing.assert_allclose(two_at_a_time.scores, found.scores, rtol=1e-5)
+    assert len(found) == 5
+
+
+def test_prompts_and_sources_together():
+    model = SourceToy(seed=4)
+    sources, prompts = [[3, 4], [5, 5, 6]], [[6, 6], []]
+    found = decoding.generate(model, sources, prompts, max_length=9)
+    for row in range(2):
+        expected, _ = recompute(model, 9, prompts[row], model.bias(sources[row]))
+        assert found.sequences(keep_end=True)[row][0] == expected
+
+
+def test_padding_and_start_are_never_written():
+    model = Toy(seed=1)
+    model.b[:, [PAD, START]] = 5 * np.abs(model.b).max() * np.sign(model.b[:, [3]])
+    found = decoding.generate(model, max_length=29)
+    written = found.tokens[0, 0, : found.lengths[0, 0]]
+    assert not set(written.tolist()) & {PAD, START}
+
+
+def test_end_ids_of_the_call():
+    model = Toy(seed=5)
+    full = decoding.generate(model, max_length=11).sequences(keep_end=True)[0][0]
+    stop = full[2]
+    found = decoding.generate(model, max_length=11, end_ids=(END, stop))
+    assert found.sequences(keep_end=True)[0][0] == full[: full.index(stop) + 1]
+    assert found.sequences()[0][0] == full[: full.index(stop)]
+
+
+class EndsAtOnce(Toy):
+    """Counts its steps, and gives the end token whatever came before."""
+
+    def step(self, tokens, cache, index):
+        self.traces += 1
+        return ops.tile(ops.one_hot([END], self.vocabulary_size), (ops.shape(tokens)[0], 1)), cache
+
+
+def test_stops_as_soon_as_all_are_finished():
+    assert decoding.generate(EndsAtOnce(), max_length=17).lengths.tolist() == [[1]]
+    if keras.backend.backend() == "jax":  # traces a loop even where nothing is compiled
+        pytest.skip("no eager loop to count")
+    model = EndsAtOnce()
+    decoding.decode(model, decoding.Greedy(), 17, prompt=ops.zeros((3, 0), "int32"))
+    assert model.traces == 1
+
+
+def test_nothing_compiles_twice_for_a_bucket():
+    model = SourceToy(seed=3)
+    decoding.generate(model, [[3, 4, 5, 6, 3]] * 3, max_length=13)
+    traces = model.traces
+    decoding.generate(model, [[3] * 8] * 4, max_length=16)  # 3 and 4 rows, 5 and 8, 13 and 16 places
+    decoding.generate(model, [[3] * 2] * 3, [[4], [], [5, 5]], max_length=15)
+    assert model.traces == traces
+    decoding.generate(model, [[3] * 9] * 4, max_length=16)
+    assert model.traces > traces
+
+
+def test_compiled_with_xla_gives_the_same():
+    model = SourceToy(seed=3)
+    plain = decoding.generate(model, [[3, 4, 5], [6]], max_length=7)
+    fast = decoding.generate(model, [[3, 4, 5], [6]], max_length=7, jit=True)
+    np.testing.assert_array_equal(plain.tokens, fast.tokens)
+
+
+def test_no_source_gives_no_answers():
+    found = decoding.generate(SourceToy(), np.zeros((0, 3), "int32"), max_length=5)
+    assert found.tokens.shape == (0, 1, 5)
+
+
+class Short(Toy):
+    max_length = 10
+
+
+class ShortSource(SourceToy):
+    max_source_length = 4
+
+
+@pytest.mark.parametrize(
+    "model, arguments, message",
+    [
+        (Short(), {"max_length": 11}, r"`max_length` must be at most 10, the positions .* got max_length=11"),
+        (Toy(), {"max_length": 3, "prompt": [[3, 4, 5]]}, r"`max_length` must be above .* max_length=3 .* 3 tokens"),
+        (Toy(), {"max_length": 0}, r"`max_length` must be an integer above 0; got max_length=0"),
+        (Toy(), {"batch_size": 0}, r"`batch_size` must be an integer above 0; got batch_size=0"),
+        (Toy(), {"search": "greed"}, r"Unknown search 'greed'. Close names: greedy"),
+        (Toy(), {"search": "beam", "widht": 3}, r"Unknown option of search 'beam': 'widht'. Close names: width"),
+        (Toy(), {"search": decoding.Greedy(), "width": 3}, r"takes its options itself; got width"),
+        (Toy(), {"prompt": [3, 4]}, r"`prompt` must have 2 axes; got shape \(2,\)"),
+        (SourceToy(), {"source": [[3]], "prompt": [[3], [4]]}, r"a row for each source; got 2 for 1 sources"),
+        (ShortSource(), {"source": [[3] * 5]}, r"`source` must have at most max_length=4 tokens.*got 5"),
+    ],
+)
+def test_refuses(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        decoding.generate(model, **arguments)
+
+
+def test_refuses_floats_for_tokens():
+    with pytest.raises(TypeError, match=r"`source` must be token ids; got an array of float64"):
+        decoding.generate(SourceToy(), np.zeros((2, 3)))
+    with pytest.raises(TypeError, match=r"Greedy: `constraints` must be callables of kerazoo.decoding; got 3"):
+        decoding.Greedy(constraints=3)
+
+
+def test_default_length_stays_within_the_model():
+    assert decoding.generate(Short(), prompt=[[3]]).tokens.shape == (1, 1, 10)
+    assert decoding.generate(Toy(), prompt=[[3]]).tokens.shape == (1, 1, 65)

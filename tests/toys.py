@@ -1,0 +1,85 @@
+"""Small decoders with random tables, in `keras.ops` for the searches and in NumPy for the proofs."""
+
+import itertools
+
+import numpy as np
+from keras import ops
+
+PAD, START, END = 0, 1, 2
+
+
+class Toy:
+    """A decoder whose logits depend on all that was written, and on the source where it has one.
+
+    The next state is tanh(A h + E[token]); logits are B h, sharpened. `numpy_logits` is the same without Keras.
+    """
+
+    pad_id, start_id, end_id = PAD, START, END
+
+    def __init__(self, vocabulary_size=7, size=5, seed=0, sharpness=3.0, dtype="float32"):
+        rng = np.random.default_rng(seed)
+        self.size, self.vocabulary_size, self.dtype = size, vocabulary_size, dtype
+        self.a = rng.normal(size=(size, size)).astype("float32")
+        self.e = rng.normal(size=(vocabulary_size, size)).astype("float32")
+        self.b = (sharpness * rng.normal(size=(size, vocabulary_size))).astype("float32")
+        self.traces = 0
+
+    def start(self, batch_size, max_length, encoded=None):
+        memory = {} if encoded is None else {"bias": encoded["sequence"][:, 0]}
+        return {"state": {"h": ops.zeros((batch_size, self.size))}, "memory": memory}
+
+    def step(self, tokens, cache, index):
+        self.traces += 1
+        h = ops.matmul(cache["state"]["h"], self.a) + ops.take(ops.convert_to_tensor(self.e), tokens, axis=0)
+        if cache["memory"]:
+            bias = cache["memory"]["bias"]  # [B, size], shared by the hypotheses of a source
+            lines = ops.shape(h)[0] // ops.shape(bias)[0]
+            h = ops.reshape(h, (-1, lines, self.size)) + bias[:, None, :]
+            h = ops.reshape(h, (-1, self.size))
+        h = ops.tanh(h)
+        return ops.cast(ops.matmul(h, self.b), self.dtype), {"state": {"h": h}, "memory": cache["memory"]}
+
+    def numpy_logits(self, written, bias=0.0):
+        """Logits [V] of the next token after the tokens `written`."""
+        h = np.zeros(self.size, "float32")
+        for token in [START, *written]:
+            h = np.tanh(h @ self.a + self.e[token] + bias)
+        return h @ self.b
+
+    def log_probs(self, written, bias=0.0):
+        """Log-probabilities [V], float64."""
+        logits = self.numpy_logits(written, bias).astype("float64")
+        return logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
+
+
+class SourceToy(Toy):
+    """A toy that reads a source of token ids: their masked mean moves every state."""
+
+    source_pad_id = PAD
+
+    def encode(self, source, training=False):
+        mask = ops.not_equal(source, PAD)
+        vectors = ops.take(ops.convert_to_tensor(self.e), source, axis=0) * ops.cast(mask, "float32")[:, :, None]
+        mean = ops.sum(vectors, axis=1, keepdims=True) / ops.cast(ops.sum(mask, axis=1), "float32")[:, None, None]
+        return {"sequence": mean, "mask": mask}
+
+    def bias(self, source):
+        return self.e[source].mean(0)
+
+
+def tokens(model):
+    """What a search may write."""
+    return [v for v in range(model.vocabulary_size) if v not in (PAD, START)]
+
+
+def all_answers(model, length, prompt=(), bias=0.0):
+    """Yields (answer, log-probability of what follows the prompt) for every answer of at most `length` tokens."""
+    inner = [v for v in tokens(model) if v != END]
+    for n in range(length - len(prompt) + 1):
+        for middle in itertools.product(inner, repeat=n):
+            written = [*prompt, *middle]
+            total = sum(model.log_probs(written[:i], bias)[written[i]] for i in range(len(prompt), len(written)))
+            if len(written) == length:
+                yield written, total
+            else:
+                yield [*written, END], total + model.log_probs(written, bias)[END]
