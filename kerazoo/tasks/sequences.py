@@ -1,0 +1,136 @@
+"""Sequence to sequence: text to text."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from kerazoo.data import Corpus
+from kerazoo.tasks import texts
+from kerazoo.tasks.base import Known, Task
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SequenceTask(Task):
+    """Learns to write the target text of a source text.
+
+    The corpus has the ragged features `source` and `targets`; `end_id` stands behind every target and nothing is put
+    around a source. Targets are not shifted: the model does that. Columns: `source` and `target`, lists of strings;
+    lines with the same source are one example with several accepted answers.
+
+    Args:
+        make_tokenizers: Function from the lists of training sources and targets to the two tokenizers.
+        source_limit: Most tokens of a source; what is longer is cut off.
+        target_limit: Most tokens of a target, `end_id` included; what is longer is cut off.
+        watch: The name and direction of the dev metric that tells a better model.
+    """
+
+    make_tokenizers: texts.Maker = None
+    source_limit: int = 512
+    target_limit: int = 512
+    watch: tuple = ("val_loss", "min")
+
+    length_names = ("source", "targets")
+
+    @property
+    def monitor(self):
+        """Name and direction of the dev metric that tells a better model."""
+        return self.watch
+
+    @property
+    def max_length(self):
+        """Most tokens of an answer, the end included."""
+        return self.facts["longest_targets"]
+
+    def _learn(self):
+        train = self.columns("train")
+        source, target = self.make_tokenizers(train["source"], train["target"])
+        tokenizers = {"source": source, "target": target}
+        corpora = {split: self._corpus(split, tokenizers) for split in ("train", "dev", "test")}
+        self._corpora.update(corpora)
+        longest = {
+            f"longest_{name}": max(int(corpus.lengths(name).max()) for corpus in corpora.values())
+            for name in self.length_names
+        }
+        return Known(longest, tokenizers)
+
+    def load(self, split):
+        """Returns the `Corpus` of a split."""
+        tokenizers = self.tokenizers  # makes the corpora too, where nothing is known yet
+        if split not in self._corpora:
+            self._corpora[split] = self._corpus(split, tokenizers)
+        return self._corpora[split]
+
+    def sizes(self):
+        """Returns the constructor arguments of a model that the data dictates."""
+        source, target = self.tokenizers["source"], self.tokenizers["target"]
+        return {
+            "source_vocabulary_size": source.vocabulary_size,
+            "target_vocabulary_size": target.vocabulary_size,
+            "max_length": max(self.facts["longest_source"], self.facts["longest_targets"]),
+            **texts.special_ids(target),
+        }
+
+    def batch(self, features, valid):
+        """Returns `(inputs, targets, weights)` of a padded batch."""
+        from keras import ops
+
+        source = ops.cast(features["source"], "int32")  # [B, S]
+        targets = ops.cast(features["targets"], "int32")  # [B, T]
+        return {"source": source, "targets": targets}, targets, texts.token_weights(targets, valid)
+
+    def loss(self, label_smoothing=0.0):
+        """Returns the cross-entropy over real tokens."""
+        from kerazoo.training.losses import SparseCrossentropy
+
+        return SparseCrossentropy(label_smoothing=label_smoothing)
+
+    def metrics(self):
+        """Returns the metrics for `weighted_metrics`: accuracy of tokens and of whole sequences."""
+        from kerazoo.training.metrics import SequenceAccuracy, TokenAccuracy
+
+        return [TokenAccuracy(name="token_accuracy"), SequenceAccuracy()]
+
+    def examples(self, split, limit=None):
+        """Returns the distinct sources and, for each, the list of accepted targets."""
+        columns = self.columns(split)
+        accepted = {}
+        for source, target in zip(columns["source"], columns["target"]):
+            accepted.setdefault(source, []).append(target)
+        sources = list(accepted)[:limit]
+        return sources, [list(dict.fromkeys(accepted[source])) for source in sources]
+
+    def graph_encode(self, strings):
+        """Returns the model's inputs for a string tensor `[B]`, inside a graph or outside."""
+        return {"source": self.tokenizers["source"].encode(strings, self.source_limit)}
+
+    def graph_decode(self, tokens):
+        """Returns the strings `[B]` of generated ids `[B, T]`."""
+        return self.tokenizers["target"].detokenize(tokens)
+
+    def show(self, prediction):
+        """Returns the strings of generated ids, rows `[T]` of any length."""
+        return texts.show(self.tokenizers["target"], prediction)
+
+    def measure(self, answers, references):
+        """Returns `token_error_rate` and `sequence_error_rate` of strings against lists of accepted strings."""
+        from kerazoo.training import metrics
+
+        split = self.tokenizers["target"].split
+        return {
+            "token_error_rate": metrics.token_error_rate(answers, references, split=split),
+            "sequence_error_rate": metrics.sequence_error_rate(answers, references, split=split),
+        }
+
+    @functools.cached_property
+    def _corpora(self):
+        return {}
+
+    def _corpus(self, split, tokenizers):
+        columns = self.columns(split)
+        source = texts.ragged(tokenizers["source"], columns["source"])
+        targets = texts.ragged(tokenizers["target"], columns["target"]).append(tokenizers["target"].end_id)
+        cut = (source.lengths > self.source_limit) | (targets.lengths > self.target_limit)
+        notes = {"clipped": int(np.count_nonzero(cut))}
+        features = {"source": source.clip(self.source_limit), "targets": targets.clip(self.target_limit)}
+        return Corpus(features if notes["clipped"] else {"source": source, "targets": targets}, notes)
