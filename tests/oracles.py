@@ -49,3 +49,45 @@ def gelu(x):
 def layer_norm(x, scale, shift, epsilon):
     mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
     return (x - mean) / np.sqrt(variance + epsilon) * scale + shift
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def lstm(inputs, h, c, kernel, recurrent_kernel, bias, mask=None, keep=1.0, reverse=False):
+    """The LSTM of Keras, one position at a time: gates in the order input, forget, candidate, output.
+
+    inputs [B, T, D], h and c [B, U], mask [B, T]; `keep` [B, U] multiplies h before each product with the recurrent
+    kernel. Padded positions keep the state and output zeros. Gives the outputs [B, T, U] and the final h and c.
+    """
+    B, T, _ = inputs.shape
+    outputs = np.zeros((B, T, h.shape[1]))
+    for t in reversed(range(T)) if reverse else range(T):
+        i, f, g, o = np.split(inputs[:, t] @ kernel + bias + (h * keep) @ recurrent_kernel, 4, axis=1)
+        c_new = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h_new = sigmoid(o) * np.tanh(c_new)
+        real = np.ones((B, 1), bool) if mask is None else mask[:, t, None]
+        h, c = np.where(real, h_new, h), np.where(real, c_new, c)
+        outputs[:, t] = np.where(real, h_new, 0)
+    return outputs, h, c
+
+
+def alignment(queries, sequence, mask, key_kernel, query_kernel=None, query_bias=None, energy=None):
+    """Attention with one head: additive where there is an `energy` [U], else multiplicative; one pair at a time.
+
+    queries [B, T, Q], sequence [B, S, D], mask [B, S]. Gives the averages [B, T, D] and the weights [B, T, S].
+    """
+    B, T, S = len(queries), queries.shape[1], sequence.shape[1]
+    weights = np.zeros((B, T, S))
+    for b in range(B):
+        for t in range(T):
+            scores = np.full(S, -np.inf)
+            for s in np.flatnonzero(mask[b]):
+                key = sequence[b, s] @ key_kernel
+                if energy is None:
+                    scores[s] = queries[b, t] @ key
+                else:
+                    scores[s] = np.tanh(queries[b, t] @ query_kernel + query_bias + key) @ energy
+            weights[b, t] = softmax(scores)
+    return np.einsum("bts,bsd->btd", weights, sequence), weights
