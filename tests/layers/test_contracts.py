@@ -5,12 +5,12 @@ A new layer adds rows with `row(cls, config, inputs, **options)`; see contracts.
 
 import inspect
 
-import contracts
 import keras
 import numpy as np
 import pytest
-from contracts import BATCH, SOURCE, TARGET
 
+import contracts
+from contracts import BATCH, SOURCE, TARGET
 from kerazoo import layers
 
 LAYERS = []
@@ -38,6 +38,63 @@ def tokens(length, vocabulary_size):
 
 def encoded(width):
     return {"sequence": floats(BATCH, SOURCE, width), "mask": mask(SOURCE)}
+
+
+SMALL = {"hidden_dim": 22, "num_heads": 2, "intermediate_dim": 17}
+FULL = {"activation": "swiglu", "norm": "post", "normalization": "rms", "num_key_value_heads": 2, "positions": "rotary"}
+DECODED = {"inputs": floats(BATCH, TARGET, 22), "encoded": encoded(13), "padding_mask": mask(TARGET)}
+
+row(
+    layers.Attention,
+    {"num_heads": 2, "hidden_dim": 22},
+    {"inputs": floats(BATCH, TARGET, 13), "padding_mask": mask(TARGET)},
+)
+row(
+    layers.Attention,
+    {"num_heads": 4, "hidden_dim": 24, "num_key_value_heads": 2, "rotary": True, "use_bias": False, "dropout": 0.1},
+    {"inputs": floats(BATCH, TARGET, 13), "attention_mask": np.ones((TARGET, TARGET), bool)},
+)
+row(
+    layers.CrossAttention,
+    {"num_heads": 2, "hidden_dim": 22, "num_key_value_heads": 1},
+    {"inputs": floats(BATCH, TARGET, 13), "sequence": floats(BATCH, SOURCE, 11), "padding_mask": mask(SOURCE)},
+)
+row(layers.FeedForward, {"hidden_dim": 11, "intermediate_dim": 17}, {"inputs": floats(BATCH, TARGET, 13)})
+row(
+    layers.FeedForward,
+    {"hidden_dim": 11, "intermediate_dim": 17, "activation": "geglu", "use_bias": False},
+    {"inputs": floats(BATCH, 13)},
+)
+row(layers.SinusoidalPositions, {"base": 100.0}, {"inputs": floats(BATCH, TARGET, 13)})
+row(layers.LearnedPositions, {"max_length": 11}, {"inputs": floats(BATCH, TARGET, 13)})
+row(
+    layers.TokenEmbedding,
+    {"vocabulary_size": 19, "hidden_dim": 13, "scale": True, "positions": "learned", "max_length": 11, "dropout": 0.1},
+    {"inputs": tokens(TARGET, 19)},
+)
+row(
+    layers.TokenEmbedding,
+    {"vocabulary_size": 19, "hidden_dim": 13, "positions": "sinusoidal"},
+    {"inputs": tokens(TARGET, 19)},
+)
+row(layers.TransformerEncoderBlock, SMALL, {"inputs": floats(BATCH, SOURCE, 22), "padding_mask": mask(SOURCE)})
+row(
+    layers.TransformerEncoder,
+    {**SMALL, "num_layers": 2},
+    {"inputs": floats(BATCH, SOURCE, 22), "padding_mask": mask(SOURCE)},
+)
+row(
+    layers.TransformerEncoder,
+    {**FULL, "hidden_dim": 24, "num_heads": 4, "intermediate_dim": 17, "num_layers": 1},
+    {"inputs": floats(BATCH, SOURCE, 24)},
+)
+row(layers.TransformerDecoderBlock, SMALL, DECODED)
+row(layers.TransformerDecoder, {**SMALL, "num_layers": 2}, DECODED)
+row(
+    layers.TransformerDecoder,
+    {**FULL, "hidden_dim": 24, "num_heads": 4, "intermediate_dim": 17, "num_layers": 1, "cross_attention": False},
+    {"inputs": floats(BATCH, TARGET, 24)},
+)
 
 
 def test_every_public_layer_has_a_row():
