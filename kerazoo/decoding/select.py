@@ -30,7 +30,8 @@ class _Lines(Search):
     def advance(self, carry, log_probs, ranked, now):
         done, forced = carry["done"], now.forced[:, None]
         tokens = ops.where(forced, now.prompt[:, None], self.choose(ranked, now))  # [B, W]
-        gained = ops.take_along_axis(log_probs, tokens[:, :, None], axis=-1)[:, :, 0]
+        rows = ops.reshape(log_probs, (-1, log_probs.shape[-1]))  # [B * W, V]
+        gained = ops.reshape(pick(rows, ops.reshape(tokens, (-1, 1))), ops.shape(tokens))
         silent = ops.logical_or(done, forced)
         ended = ops.logical_and(is_any(tokens, now.end_ids), ops.logical_not(forced))
         return {

@@ -1,0 +1,140 @@
+"""Every constraint alone, together, and under every search."""
+
+import numpy as np
+import pytest
+from keras import ops
+from toys import END, SourceToy, Toy, all_answers
+
+from kerazoo import decoding
+from kerazoo.decoding.constraints import LOWEST, Context
+
+VOCABULARY = 7
+
+
+def apply(constraint, rows, index=None, prompts=0, source_lengths=None):
+    """What a constraint makes of equal log-probabilities -1 after each of `rows`."""
+    index = len(rows[0]) if index is None else index
+    tokens = np.zeros((len(rows), 11), "int32")
+    tokens[:, : len(rows[0])] = rows
+    context = Context(
+        ops.convert_to_tensor(tokens),
+        ops.convert_to_tensor(index, "int32"),
+        ops.convert_to_tensor(np.full(len(rows), index - prompts), "int32"),
+        None if source_lengths is None else ops.convert_to_tensor(source_lengths, "int32"),
+        (END,),
+    )
+    log_probs = ops.convert_to_tensor(np.full((len(rows), VOCABULARY), -1, "float32"))
+    return ops.convert_to_numpy(constraint(log_probs, context))
+
+
+def ruled_out(*arguments, **options):
+    return [np.flatnonzero(row <= LOWEST).tolist() for row in apply(*arguments, **options)]
+
+
+def test_forbidden_and_allowed():
+    assert ruled_out(decoding.Forbidden([3, 5, 99]), [[3]]) == [[3, 5]]
+    assert ruled_out(decoding.Allowed(range(3, 5)), [[3]]) == [[0, 1, 5, 6]]
+
+
+def test_repetition_penalty_lowers_what_is_there():
+    found = apply(decoding.RepetitionPenalty(1.5), [[3, 5, 3], [4, 4, 4]])
+    np.testing.assert_allclose(found[0], [-1, -1, -1, -1.5, -1, -1.5, -1])
+    np.testing.assert_allclose(found[1], [-1, -1, -1, -1, -1.5, -1, -1])
+
+
+def test_what_lies_beyond_the_position_does_not_count():
+    assert (apply(decoding.RepetitionPenalty(1.5), [[3, 5, 3, 6]], index=0) == -1).all()
+    found = apply(decoding.RepetitionPenalty(1.5), [[3, 5, 4, 6]], index=2)
+    np.testing.assert_allclose(found[0], [-1, -1, -1, -1.5, -1, -1.5, -1])
+    assert ruled_out(decoding.NoRepeatNgram(1), [[3, 5, 4, 6]], index=2) == [[3, 5]]
+
+
+@pytest.mark.parametrize(
+    "size, rows, expected",
+    [
+        (1, [[3, 5, 3, 4]], [[3, 4, 5]]),
+        (2, [[3, 5, 4, 3], [3, 5, 3, 5], [3, 3, 3, 3]], [[5], [3], [3]]),
+        (3, [[3, 5, 4, 3, 5], [3, 5, 4, 5, 3], [5, 5, 5, 5, 5]], [[4], [], [5]]),
+        (4, [[3, 5, 4]], [[]]),
+        (12, [[3, 5, 4]], [[]]),
+    ],
+)
+def test_no_ngram_twice(size, rows, expected):
+    assert ruled_out(decoding.NoRepeatNgram(size), rows) == expected
+
+
+def test_lengths_absolute_and_by_the_source():
+    assert ruled_out(decoding.MinLength(3), [[3, 4]]) == [[END]]
+    assert ruled_out(decoding.MinLength(3), [[3, 4, 5]]) == [[]]
+    assert ruled_out(decoding.MinLength(3), [[3, 4, 5]], prompts=1) == [[END]]
+    assert ruled_out(decoding.MaxLength(3), [[3, 4]]) == [[]]
+    others = [v for v in range(VOCABULARY) if v != END]
+    assert ruled_out(decoding.MaxLength(3), [[3, 4, 5]]) == [others]
+    both = ruled_out(decoding.MaxLength(1, ratio=0.5), [[3, 4, 5], [3, 4, 5]], source_lengths=[5, 6])
+    assert both == [others, []]
+    assert ruled_out(decoding.MinLength(ratio=2.0), [[3, 4, 5], [3, 4, 5]], source_lengths=[1, 2]) == [[], [END]]
+
+
+def test_search_keeps_every_rule():
+    model = Toy(seed=1, sharpness=0.5)
+    options = dict(no_repeat_ngram=1, min_length=2, forbidden=(3,))
+    for search in ("greedy", "sample", "beam"):
+        answer = decoding.generate(model, search=search, max_length=9, **options).sequences(keep_end=True)[0][0]
+        assert len(answer) == len(set(answer)) >= 3 and 3 not in answer, search
+        assert answer[-1] == END
+
+
+def test_length_by_the_source_in_a_ragged_batch():
+    found = decoding.generate(SourceToy(sharpness=0.1, seed=3), [[3] * 5, [4] * 2], max_ratio=1.0, max_length=16)
+    found = decoding.generate(
+        SourceToy(sharpness=0.1, seed=3),
+        [[3] * 5, [4] * 2],
+        search=decoding.Greedy(constraints=[decoding.MinLength(ratio=1.0), decoding.MaxLength(ratio=1.0)]),
+        max_length=16,
+    )
+    assert found.lengths.tolist() == [[6], [3]]
+
+
+@pytest.mark.parametrize("kind", ["none", "gnmt"])
+def test_full_beam_finds_the_best_that_keeps_the_rules(kind):
+    model = Toy(vocabulary_size=6, seed=4, sharpness=1.0)
+    rules = (decoding.NoRepeatNgram(2), decoding.MinLength(2))
+    found = decoding.generate(model, search=decoding.Beam(121, kind, 0.6, n_best=3, constraints=rules), max_length=4)
+    expected = []
+    for answer, total in all_answers(model, 4):
+        pairs = list(zip(answer, answer[1:]))
+        if len(pairs) == len(set(pairs)) and not (answer[-1] == END and len(answer) < 3):
+            expected.append((total / (((5 + len(answer)) / 6) ** 0.6 if kind == "gnmt" else 1), answer))
+    expected = sorted(expected, reverse=True)[:3]
+    assert found.sequences(keep_end=True)[0] == [answer for _, answer in expected]
+    np.testing.assert_allclose(found.scores[0], [score for score, _ in expected], rtol=1e-4)
+
+
+def test_beam_ranks_after_the_penalty_and_reports_the_model():
+    model = Toy(seed=3, sharpness=1.0)
+    rules = decoding.RepetitionPenalty(2.0)
+    found = decoding.generate(model, search=decoding.Beam(5, "none", constraints=rules), max_length=5)
+    answer = found.sequences(keep_end=True)[0][0]
+    each = [model.log_probs(answer[:i])[answer[i]] for i in range(len(answer))]
+    assert found.log_probabilities[0, 0] == pytest.approx(sum(each), rel=1e-4)
+    penalised = sum(p * (2 if token in answer[:i] else 1) for i, (p, token) in enumerate(zip(each, answer)))
+    assert found.scores[0, 0] == pytest.approx(penalised, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: decoding.RepetitionPenalty(0.5), "`factor` must be a number .* got factor=0.5"),
+        (lambda: decoding.NoRepeatNgram(0), "`size` must be an integer above 0; got size=0"),
+        (lambda: decoding.MinLength(-1), "`tokens` must be an integer of at least 0; got tokens=-1"),
+        (lambda: decoding.MaxLength(1, ratio=-0.5), "`ratio` must be a number .* got ratio=-0.5"),
+        (lambda: decoding.Forbidden([-2]), "`tokens` must be an integer of at least 0; got tokens=-2"),
+        (
+            lambda: decoding.generate(Toy(), search="greedy", max_ratio=1.5, max_length=5),
+            "MaxLength: `ratio` needs a source with a mask .* got ratio=1.5 without one",
+        ),
+    ],
+)
+def test_refuses(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
