@@ -67,6 +67,16 @@ for _name, _spec in {
     "cmudict": TaskSpec("kerazoo.tasks.pronunciation:build", ("seq2seq",), "English words to their phones (CMUdict)"),
     "digits": TaskSpec("kerazoo.tasks.digits:build", IMAGES, "8x8 images of handwritten digits (scikit-learn)"),
     "topics": TaskSpec("kerazoo.tasks.topics:build", ("language_model",), "Python's own help texts"),
+    "tsv": TaskSpec(
+        "kerazoo.tasks.tables:build",
+        ("seq2seq", "classifier", "language_model"),
+        "your own tables: --data_dir=FOLDER with train.tsv, or one file",
+    ),
+    PREFIX + "NAME": TaskSpec(
+        "kerazoo.tasks.tfds:build",
+        (*IMAGES, "language_model", "seq2seq"),
+        "a TensorFlow data set by name: --data_dir=FOLDER where it is prepared",
+    ),
     "copy": TaskSpec("kerazoo.tasks.synthetic:build_copy", ("seq2seq",), "random letters to themselves"),
     "reverse": TaskSpec("kerazoo.tasks.synthetic:build_reverse", ("seq2seq",), "random letters from back to front"),
     "addition": TaskSpec("kerazoo.tasks.synthetic:build_addition", ("seq2seq",), "12+7 to 19"),

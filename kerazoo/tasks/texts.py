@@ -36,6 +36,23 @@ def learner(owner, tokens, role, size=None, case=None):
     return learn
 
 
+def pair(owner, source, target, source_tokens, target_tokens, share):
+    """Returns a function from the lists of sources and targets to their two tokenizers, one for both where `share`."""
+    if not share:
+        return lambda sources, targets: (source(sources), target(targets))
+    if source_tokens != target_tokens:
+        raise ValueError(
+            f"{owner}: `share_vocabulary` needs the same tokens on both sides; got source_tokens={source_tokens!r}, "
+            f"target_tokens={target_tokens!r}."
+        )
+
+    def learn(sources, targets):
+        both = target([*sources, *targets])
+        return both, both
+
+    return learn
+
+
 def ragged(tokenizer, strings):
     """Returns the ids of `strings` as a `Ragged` of int32."""
     values, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]

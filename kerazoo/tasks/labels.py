@@ -1,0 +1,104 @@
+"""Text to its class."""
+
+import dataclasses
+
+import numpy as np
+
+from kerazoo import _checks
+from kerazoo.data import Corpus
+from kerazoo.tasks import classes, texts
+from kerazoo.tasks.base import Known, Task
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabelTask(Task):
+    """Learns the class of a text.
+
+    The corpus has the ragged feature `source` and the feature `label`, int32 `[N]`. The classes are those of the
+    training lines, in alphabetical order. Columns: `source` and `label`, lists of strings, and maybe `where`, a list of
+    strings that tell where a line stands.
+
+    Args:
+        make_tokenizer: Function from the list of training sources to the tokenizer.
+        limit: Most tokens of a source; what is longer is cut off.
+    """
+
+    make_tokenizer: texts.Maker = None
+    limit: int = 512
+
+    monitor = ("val_accuracy", "max")
+    length_names = ("source",)
+
+    def _learn(self):
+        columns = self.columns("train")
+        tokenizer = self.make_tokenizer(columns["source"])
+        lengths = [texts.ragged(tokenizer, self.columns(split)["source"]).lengths.max() for split in self._given]
+        longest = min(int(max(lengths)), self.limit)
+        return Known({"names": sorted(set(columns["label"])), "longest_source": longest}, {"source": tokenizer})
+
+    _given = ("train", "dev", "test")
+
+    def load(self, split):
+        """Returns the `Corpus` of a split."""
+        columns = self.columns(split)
+        place = {name: index for index, name in enumerate(self.facts["names"])}
+        for row, label in enumerate(columns["label"]):
+            if label not in place:
+                where = columns["where"][row] if "where" in columns else f"task {self.name}, {split}"
+                raise _checks.DataError(
+                    f"{where}: the class {label!r} is not in the training data.{_checks.hint(label, place)}"
+                )
+        source = texts.ragged(self.tokenizers["source"], columns["source"])
+        notes = {"clipped": int(np.count_nonzero(source.lengths > self.limit))}
+        label = np.array([place[label] for label in columns["label"]], np.int32)
+        return Corpus({"source": source.clip(self.limit) if notes["clipped"] else source, "label": label}, notes)
+
+    def sizes(self):
+        """Returns the constructor arguments of a model that the data dictates."""
+        return {
+            "source_vocabulary_size": self.tokenizers["source"].vocabulary_size,
+            "vocabulary_size": self.tokenizers["source"].vocabulary_size,
+            "num_classes": len(self.facts["names"]),
+            "max_length": self.facts["longest_source"],
+            "pad_id": self.tokenizers["source"].pad_id,
+        }
+
+    def batch(self, features, valid):
+        """Returns `(inputs, targets, weights)` of a padded batch."""
+        from keras import ops
+
+        source, label = ops.cast(features["source"], "int32"), ops.cast(features["label"], "int32")  # [B, S], [B]
+        return {"source": source}, label, ops.cast(valid, "float32")
+
+    def loss(self, label_smoothing=0.0):
+        """Returns the cross-entropy of the classes."""
+        from kerazoo.training.losses import SparseCrossentropy
+
+        return SparseCrossentropy(label_smoothing=label_smoothing)
+
+    def metrics(self):
+        """Returns the metrics for `weighted_metrics`: accuracy and F1 averaged over the classes."""
+        return classes.metrics(len(self.facts["names"]))
+
+    def examples(self, split, limit=None):
+        """Returns the texts, and the class of each as its one reference."""
+        columns = self.columns(split)
+        return list(columns["source"][:limit]), [[label] for label in columns["label"][:limit]]
+
+    def graph_encode(self, strings):
+        """Returns the model's inputs for a string tensor `[B]`, inside a graph or outside."""
+        return {"source": self.tokenizers["source"].encode(strings, self.limit)}
+
+    def graph_decode(self, logits):
+        """Returns the names of the classes, strings `[B]`, of logits `[B, C]`."""
+        import tensorflow as tf
+
+        return tf.gather(tf.constant(self.facts["names"]), tf.argmax(logits, axis=-1))
+
+    def show(self, prediction):
+        """Returns the names of the classes of logits `[B, C]`."""
+        return classes.show(self.facts["names"], prediction)
+
+    def measure(self, answers, references):
+        """Returns `accuracy` and `f1`, the mean over the classes, of names against lists of accepted names."""
+        return classes.measure(f"task {self.name}", self.facts["names"], answers, references)

@@ -1,0 +1,152 @@
+"""TensorFlow data sets by name: images, texts with a class, translations, long texts."""
+
+import functools
+
+from kerazoo import _checks
+from kerazoo.tasks import images, labels, texts
+from kerazoo.tasks.language import LanguageTask
+from kerazoo.tasks.sequences import SequenceTask
+from kerazoo.tasks.splits import origin, rows_of
+
+SHARES = {"dev": 0.05, "test": 0.05}
+
+
+def build(
+    name,
+    kind,
+    data_dir=None,
+    download=False,
+    source_tokens="characters",
+    target_tokens="characters",
+    max_length=512,
+    length=128,
+    stride=None,
+    restored=None,
+):
+    """Returns the task of a prepared TensorFlow data set.
+
+    Images with a class train `classifier`, `binary_classifier` and `autoencoder`; texts with a class train
+    `classifier`; texts alone `language_model`; pairs of languages `seq2seq`. A dev or test split that the set lacks is
+    drawn from train by a hash of the example, 5 % each.
+
+    Args:
+        name: `tfds:` and the name of the set.
+        kind: The kind of model.
+        data_dir: The folder that holds prepared sets, as for `tfds.load`.
+        download: Whether a set that is not there is downloaded.
+        source_tokens: `"bytes"`, `"characters"` or `"words"`, for texts.
+        target_tokens: The same for targets and language models.
+        max_length: Most tokens of a source or target; what is longer is cut off.
+        length: Tokens of a window of a language model.
+        stride: Tokens from one training window to the next; `length` by default.
+        restored: What a saved task knew.
+    """
+    owner = f"task {name}"
+    options = {
+        "data_dir": None if data_dir is None else str(data_dir),
+        "download": bool(download),
+        "source_tokens": source_tokens,
+        "target_tokens": target_tokens,
+        "max_length": _checks.positive_int(owner, "max_length", max_length),
+        "length": _checks.positive_int(owner, "length", length),
+        "stride": length if stride is None else _checks.positive_int(owner, "stride", stride),
+    }
+    source = texts.learner(owner, source_tokens, "source", case="auto")
+    target = texts.learner(owner, target_tokens, "target")
+    reader = Reader(name, kind, data_dir, download)
+    parts = (name, kind, options)
+    if kind == "language_model":
+        return LanguageTask(*parts, reader.text, restored, reader.open, target, length, options["stride"])
+    if kind == "seq2seq":
+        make = texts.pair(owner, source, target, source_tokens, target_tokens, False)
+        return SequenceTask(*parts, reader.pairs, restored, reader.open, make, max_length, max_length)
+    if restored is not None:
+        of_text = bool(restored.tokenizers)
+    else:
+        of_text = kind == "classifier" and not reader.open().of_type("Image")
+    if of_text:
+        return labels.LabelTask(*parts, reader.labels, restored, reader.open, source, max_length)
+    return images.KINDS[kind](*parts, reader.images, restored, reader.open)
+
+
+# The types of the features that each kind of model needs, one of each tuple.
+NEEDED = {
+    "language_model": [("Text",)],
+    "seq2seq": [("Translation",)],
+    "classifier": [("Image", "Text"), ("ClassLabel",)],
+    "binary_classifier": [("Image",), ("ClassLabel",)],
+    "autoencoder": [("Image",)],
+}
+
+
+class Reader:
+    """The columns of a data set by split, opened and read when they are first asked for."""
+
+    def __init__(self, name, kind, data_dir, download):
+        self.name = name
+        self.kind = kind
+        self.data_dir = data_dir
+        self.download = download
+        self.open = functools.cache(self._open)
+        self._read_images = functools.cache(self._images)
+        self._read_strings = functools.cache(self._strings)
+
+    def images(self, split):
+        """Returns the columns of images, labels and the names of the classes."""
+        prepared = self.open()
+        given, shares = origin(split, prepared.splits, SHARES)
+        pixels, classes = self._read_images(given)
+        if shares:
+            rows = rows_of(split, [image.tobytes() for image in pixels], shares)
+            pixels, classes = pixels[rows], classes[rows]
+        label = prepared.of_type("ClassLabel")
+        return {"image": pixels, "label": classes, "names": prepared.classes(label[0]) if label else []}
+
+    def text(self, split):
+        """Returns the column of texts."""
+        return {"text": self._column_lists(split, self.open().of_type("Text")[0])[0]}
+
+    def labels(self, split):
+        """Returns the columns of texts and their classes."""
+        prepared = self.open()
+        paths = prepared.of_type("Text")[0], prepared.of_type("ClassLabel")[0]
+        return dict(zip(("source", "label"), self._column_lists(split, *paths)))
+
+    def pairs(self, split):
+        """Returns the columns of the first and the second language."""
+        prepared = self.open()
+        pair = prepared.of_type("Translation")[0]
+        first, second = list(prepared.features[pair].keys())[:2]
+        return dict(zip(("source", "target"), self._column_lists(split, (pair, first), (pair, second))))
+
+    def _open(self):
+        from kerazoo.data.tfds import Prepared
+
+        prepared = Prepared(self.name.partition(":")[2], self.data_dir, self.download)
+        for types in NEEDED[self.kind]:
+            if not prepared.of_type(*types):
+                there = ", ".join(f"{name} ({type(one).__name__})" for name, one in prepared.features.items())
+                fits = [kind for kind, all_types in NEEDED.items() if all(prepared.of_type(*t) for t in all_types)]
+                raise ValueError(
+                    f"task {self.name}: kind {self.kind!r} needs a feature of type {' or '.join(types)}; got {there}. "
+                    f"It trains: {', '.join(fits) or 'nothing here'}."
+                )
+        if "train" not in prepared.splits:
+            raise _checks.DataError(f"task {self.name}: the set has no train split; it has {prepared.splits}.")
+        return prepared
+
+    def _column_lists(self, split, *paths):
+        given, shares = origin(split, self.open().splits, SHARES)
+        lists = self._read_strings(given, *paths)
+        if not shares:
+            return lists
+        rows = rows_of(split, lists[0], shares)
+        return [[values[row] for row in rows] for values in lists]
+
+    def _images(self, split):
+        prepared = self.open()
+        label = prepared.of_type("ClassLabel")
+        return prepared.images(split, prepared.of_type("Image")[0], label[0] if label else None)
+
+    def _strings(self, split, *paths):
+        return self.open().strings(split, *paths)
