@@ -1,1 +1,1 @@
-"""Command-line scripts over the public names of kerazoo."""
+"""Commands over the public names of kerazoo; `python -m experiments.run --help` shows the first one."""

@@ -1,0 +1,38 @@
+"""Measure a trained run on unseen examples and write evaluation-SPLIT.json into its folder.
+
+  python -m experiments.evaluate --run_dir=RUN
+  python -m experiments.evaluate --run_dir=RUN --split=dev --limit=500
+"""
+
+from absl import flags
+
+from experiments import command
+from experiments import flags as shared
+
+FLAGS = flags.FLAGS
+
+shared.define_run_dir()
+flags.DEFINE_enum("split", "test", ["train", "dev", "test"], "Part of the data that is measured.")
+flags.DEFINE_integer("limit", 0, "Most examples, 0 for all.", lower_bound=0)
+flags.DEFINE_integer("samples", 8, "Answers that are shown beside the truth.", lower_bound=0)
+flags.DEFINE_string("data_dir", None, "Where the data lies now, if it is no longer where the run found it.")
+flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which state of the run.")
+
+
+def main(arguments):
+    """Evaluates and prints the table."""
+    del arguments
+    import kerazoo as kz
+
+    kz.run.evaluate(
+        command.require("run_dir"),
+        split=FLAGS.split,
+        limit=FLAGS.limit,
+        samples=FLAGS.samples,
+        data_dir=FLAGS.data_dir,
+        checkpoint=FLAGS.checkpoint,
+    )
+
+
+if __name__ == "__main__":
+    command.run(main, __doc__)

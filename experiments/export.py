@@ -1,0 +1,29 @@
+"""Write a trained run as a SavedModel that takes raw input and returns answers.
+
+  python -m experiments.export --run_dir=RUN --to=DIR
+"""
+
+from absl import flags
+
+from experiments import command
+from experiments import flags as shared
+
+FLAGS = flags.FLAGS
+
+shared.define_run_dir()
+flags.DEFINE_string("to", None, "Folder of the SavedModel; must not exist.")
+flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which state of the run.")
+flags.DEFINE_bool("verify", True, "Load the SavedModel in a fresh process and compare its answers with the model's.")
+
+
+def main(arguments):
+    """Exports and verifies."""
+    del arguments
+    import kerazoo as kz
+
+    run_dir, folder = command.require("run_dir"), command.require("to")
+    kz.run.export(run_dir, folder, checkpoint=FLAGS.checkpoint, verify=FLAGS.verify)
+
+
+if __name__ == "__main__":
+    command.run(main, __doc__)

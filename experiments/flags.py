@@ -1,0 +1,97 @@
+"""The flags that several commands share, each defined once, and how their values reach kerazoo."""
+
+import ast
+import dataclasses
+
+from absl import flags
+
+from kerazoo.run import options
+
+FLAGS = flags.FLAGS
+DEFAULTS = options.TrainingOptions()
+TRAINING = tuple(field.name for field in dataclasses.fields(options.TrainingOptions))
+TASK = ("data_dir", "source_tokens", "target_tokens", "source_column", "target_column", "length")
+
+
+def define_run_dir(required=True):
+    """Defines `--run_dir` and `--verbose`."""
+    flags.DEFINE_string("run_dir", None, "Folder of the run." if required else "Folder of the run; runs/MODEL-TASK.")
+    define_verbose()
+
+
+def define_verbose():
+    """Defines `--verbose`."""
+    flags.DEFINE_bool("verbose", False, "Show the traceback of a fault.")
+
+
+def define_task():
+    """Defines what to learn and from which data."""
+    flags.DEFINE_string("task", None, "What to learn: --list_tasks shows the names; the model's kind has a default.")
+    flags.DEFINE_string("data_dir", None, "Folder or file of the data, for tasks that read files.")
+    flags.DEFINE_string("source_tokens", None, "Units of the source text: bytes, characters or words.")
+    flags.DEFINE_string("target_tokens", None, "Units of the target text: bytes, characters or words.")
+    flags.DEFINE_integer("source_column", None, "Column of the source in a table, counted from 0.")
+    flags.DEFINE_integer("target_column", None, "Column of the target in a table, counted from 0.")
+    flags.DEFINE_integer("length", None, "Tokens of one training window of a language model.")
+    flags.DEFINE_multi_string("task_option", [], "Any other option of the task as name=value; may be repeated.")
+
+
+def define_model():
+    """Defines which model is built."""
+    flags.DEFINE_string("model", None, "Name of the model: --list_models='*' shows them.")
+    flags.DEFINE_multi_string("set", [], "A size of the model as name=value, such as --set=units=256; may be repeated.")
+    flags.DEFINE_multi_string("import", [], "A Python module to import first, where kz.register names your own model.")
+
+
+def define_training():
+    """Defines one flag for each field of `TrainingOptions`; unset means the model's own default."""
+    helps = {
+        "epochs": "Passes over the training data.",
+        "batch_size": "Examples of one optimizer step.",
+        "learning_rate": "Highest learning rate of the schedule.",
+        "schedule": f"Learning rate after the warm-up: {', '.join(options.SCHEDULES)}.",
+        "warmup": "Share of all steps in which the rate rises, 0 to 1.",
+        "optimizer": f"One of {', '.join(options.OPTIMIZERS)}.",
+        "weight_decay": "Decoupled weight decay, 0 for none.",
+        "l2": "Factor of the summed squares of the kernels in the loss, 0 for none.",
+        "l1": "Factor of the summed absolute values of the kernels in the loss, 0 for none.",
+        "clip_norm": "Bound of the global gradient norm, 0 for none.",
+        "label_smoothing": "Share of the target probability spread over the vocabulary, 0 to 1.",
+        "ema": "Momentum of the running average of the weights that becomes the result, 0 for none.",
+        "dtype": f"Precision: {', '.join(options.DTYPES)}.",
+        "seed": "Seed of initial weights, dropout and the order of examples.",
+        "patience": "Epochs without a better dev result before training stops, 0 for never.",
+        "max_shapes": "Most static batch shapes, one compiled program each.",
+        "steps_per_execution": "Most optimizer steps of one compiled program, 0 to choose by time.",
+        "feed": f"Where batches come from: {', '.join(options.FEEDS)}.",
+        "limit": "Most training examples, 0 for all.",
+        "xla": "Whether to compile with XLA.",
+    }
+    define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+    for name in TRAINING:
+        define[type(getattr(DEFAULTS, name))](name, None, helps[name])
+
+
+def training_options():
+    """Returns the training flags that were set."""
+    return {name: FLAGS[name].value for name in TRAINING if FLAGS[name].value is not None}
+
+
+def task_options():
+    """Returns the task flags that were set."""
+    named = {name: FLAGS[name].value for name in TASK if FLAGS[name].value is not None}
+    return {**named, **assignments("task_option", FLAGS.task_option)}
+
+
+def assignments(flag, items):
+    """Turns name=value strings into a dictionary; values are Python literals, anything else stays text."""
+    result = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--{flag}: must be name=value; got --{flag}={item!r}.")
+        try:
+            result[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            result[name] = value
+    return result

@@ -1,0 +1,92 @@
+"""Train a model of the catalog on a task, measure it and show what it answers.
+
+  python -m experiments.run --model=lstm_seq2seq_attention
+  python -m experiments.run --model=mlp_classifier --task=tfds:mnist --data_dir=PATH
+  python -m experiments.run --list_models='*seq2seq*'
+
+The same --run_dir a second time goes on where the run stopped.
+"""
+
+import os
+import sys
+
+from absl import flags
+
+from experiments import command
+from experiments import flags as shared
+
+FLAGS = flags.FLAGS
+
+shared.define_model()
+shared.define_task()
+shared.define_training()
+shared.define_run_dir(required=False)
+flags.DEFINE_string("list_models", None, "Print the models whose names match this wildcard pattern, and stop.")
+flags.DEFINE_bool("list_tasks", False, "Print the tasks and the kinds of model that learn them, and stop.")
+flags.DEFINE_bool("measure", True, "Decode the dev examples after training and print the table of results.")
+flags.DEFINE_bool("tensorboard", True, "Write TensorBoard events, if TensorBoard is installed.")
+
+
+def main(arguments):
+    """Lists, or trains."""
+    del arguments
+    import kerazoo as kz
+
+    kz.catalog.import_modules(getattr(FLAGS, "import"))
+    if FLAGS.list_models is not None:
+        return print_models(kz, FLAGS.list_models)
+    if FLAGS.list_tasks:
+        return print_tasks(kz)
+    name = command.require("model")
+    kz.run.train(
+        name,
+        task=FLAGS.task,
+        run_dir=FLAGS.run_dir,
+        model_options=shared.assignments("set", FLAGS.set),
+        task_options=shared.task_options(),
+        training=shared.training_options(),
+        imports=getattr(FLAGS, "import"),
+        measure=FLAGS.measure,
+        tensorboard=FLAGS.tensorboard,
+        command=[f"--{name}" for name in _repeatable(sys.argv[1:])],
+    )
+    return 0
+
+
+def print_models(kz, pattern):
+    """Prints a row for each model that matches `pattern`."""
+    names = kz.list_models(pattern)
+    if not names:
+        raise ValueError(f"--list_models: no model matches {pattern!r}. All: --list_models='*'.")
+    width = max(map(len, names))
+    print(f"{'model':{width}}  {'kind':17}  {'parameters':>11}  configuration")
+    for name in names:
+        spec = kz.describe(name)
+        parameters = f"{spec.parameters:,}" if spec.parameters else ""
+        print(f"{name:{width}}  {spec.kind:17}  {parameters:>11}  {spec.reference or ''}")
+    return 0
+
+
+def print_tasks(kz):
+    """Prints a row for each task."""
+    rows = kz.tasks.names()
+    width = max(map(len, rows))
+    for name in rows:
+        print(f"{name:{width}}  {', '.join(kz.tasks.kinds(name))}")
+    return 0
+
+
+def _repeatable(arguments):
+    # What run.flags holds: the flags as given, with file names made independent of where they are repeated.
+    kept = []
+    for argument in arguments:
+        name, equals, value = argument.lstrip("-").partition("=")
+        if name in ("verbose", "flagfile"):
+            continue
+        kept.append(f"{name}={os.path.abspath(value)}" if equals and name in ("data_dir", "run_dir") else
+                    argument.lstrip("-"))
+    return kept
+
+
+if __name__ == "__main__":
+    command.run(main, __doc__)

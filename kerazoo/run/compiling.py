@@ -1,0 +1,65 @@
+"""Turns `TrainingOptions` into what `Model.compile` takes."""
+
+import keras
+
+from kerazoo.training import schedules
+
+
+def compile_model(model, task, options, total_steps):
+    """Compiles `model` for `task`: optimizer with its schedule, loss, metrics and penalties of the weights.
+
+    Args:
+        model: A built model.
+        task: What gives the loss and the metrics.
+        options: The `TrainingOptions`.
+        total_steps: Optimizer steps of the whole training, where the schedule ends.
+    """
+    if options.l1 or options.l2:
+        penalise(model, options.l1, options.l2)
+    model.compile(
+        optimizer=optimizer(options, total_steps),
+        loss=task.loss(label_smoothing=options.label_smoothing),
+        weighted_metrics=task.metrics(),
+        jit_compile=options.xla,
+    )
+
+
+def schedule(options, total_steps):
+    """Returns the learning rate as a function of the step."""
+    peak = options.learning_rate
+    warmup = min(int(options.warmup * total_steps), total_steps - 1)
+    if options.schedule == "cosine":
+        return schedules.WarmupCosine(peak, warmup, total_steps)
+    if options.schedule == "linear":
+        return schedules.WarmupLinear(peak, warmup, total_steps)
+    if options.schedule == "inverse_sqrt":
+        return schedules.InverseSquareRoot(peak, max(warmup, 1))
+    return schedules.WarmupConstant(peak, warmup)
+
+
+def optimizer(options, total_steps):
+    """Returns the Keras optimizer of the options."""
+    classes = {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "sgd": lambda **arguments: keras.optimizers.SGD(momentum=0.9, nesterov=True, **arguments),
+        "rmsprop": keras.optimizers.RMSprop,
+        "adafactor": keras.optimizers.Adafactor,
+        "lion": keras.optimizers.Lion,
+        "muon": keras.optimizers.Muon,
+    }
+    arguments = {"learning_rate": schedule(options, total_steps)}
+    if options.weight_decay:
+        arguments["weight_decay"] = options.weight_decay
+    if options.clip_norm:
+        arguments["global_clipnorm"] = options.clip_norm
+    if options.ema:
+        arguments.update(use_ema=True, ema_momentum=options.ema)
+    return classes[options.optimizer](**arguments)
+
+
+def penalise(model, l1, l2):
+    """Adds L1 and L2 penalties to every trainable kernel: weights with two axes or more, embeddings left out."""
+    for variable in model.trainable_variables:
+        if len(variable.shape) > 1 and "embedding" not in variable.path.lower():
+            variable.regularizer = keras.regularizers.L1L2(l1=l1, l2=l2)

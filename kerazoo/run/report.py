@@ -1,0 +1,46 @@
+"""What a run says: the headline before training, the report after it, and what to type next."""
+
+import sys
+
+
+def say(text):
+    """Prints a line for the person who watches, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def headline(record, model, corpus, dev_corpus, plan, seconds):
+    """Returns what is trained on what: sizes, batches, and how much of them is padding."""
+    several = "s" if len(plan.shapes) > 1 else ""
+    return (
+        f"{record['model']}: {model.count_params():,} parameters; {record['task']}: {len(corpus):,} training and "
+        f"{len(dev_corpus):,} dev examples, read in {seconds:.1f} s; {plan.steps:,} steps an epoch in "
+        f"{len(plan.shapes)} batch shape{several}, {plan.share_real:.0%} of the positions real"
+    )
+
+
+def flag_file(record, command):
+    """Returns the flag file that repeats the run."""
+    head = f"# python -m experiments.run --flagfile=run.flags\n# kerazoo {record['kerazoo']}\n"
+    return head + "".join(f"{line}\n" for line in command)
+
+
+def next_commands(run, task):
+    """Returns what to type next."""
+    example = " kerazoo tensorflow" if task.tokenizers else " IMAGE_FILE"
+    lines = [
+        f"python -m experiments.predict --run_dir={run.path}{example}",
+        f"python -m experiments.evaluate --run_dir={run.path}",
+        f"python -m experiments.export --run_dir={run.path} --to={run.path}/saved_model",
+    ]
+    return "Next:\n  " + "\n  ".join(lines)
+
+
+def markdown(record, result, split, table):
+    """Returns `report.md`."""
+    rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in result["metrics"].items())
+    return (
+        f"# {record['model']} on {record['task']}\n\n"
+        f"{result['examples']:,} {split} examples in {result['seconds']:.1f} s.\n\n"
+        f"| measure | {split} |\n|---|---|\n{rows}\n\n```\n{table}\n```\n\n"
+        "`run.flags` repeats the run, `metrics.jsonl` has one line per epoch.\n"
+    )

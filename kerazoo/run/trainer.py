@@ -1,0 +1,194 @@
+"""Trains a model of the catalog on a task inside a run directory, and goes on where an earlier call stopped."""
+
+import importlib.util
+import json
+import os
+import time
+
+import kerazoo
+from kerazoo import catalog
+from kerazoo.run import directory as directories
+from kerazoo.run import report
+from kerazoo.run.options import TrainingOptions
+
+RESIDENT_BYTES = 1 << 30  # more than this is streamed instead of being copied to the device
+
+
+def train(
+    model,
+    task=None,
+    run_dir=None,
+    model_options=None,
+    task_options=None,
+    training=None,
+    imports=(),
+    measure=True,
+    tensorboard=True,
+    command=(),
+):
+    """Trains, measures and keeps a model.
+
+    Args:
+        model: Name of a catalog row.
+        task: Name of a task; the kind of the model has a default.
+        run_dir: Folder of the run, `runs/MODEL-TASK` by default. A run that is already there goes on.
+        model_options: Constructor arguments of the model that differ from its row.
+        task_options: Options of the task.
+        training: Fields of `TrainingOptions` that differ from the defaults of the task and of the row.
+        imports: Modules to import first (they register models of your own).
+        measure: Whether the dev examples are decoded and a table is printed at the end.
+        tensorboard: Whether TensorBoard events are written when TensorBoard is installed.
+        command: The flags to keep in `run.flags`.
+
+    Returns:
+        The `Answerer` of the trained model.
+
+    Raises:
+        ValueError: An unknown model, task or option, or a task that the model cannot learn.
+        DataError: The data is missing or bad.
+        CheckpointError: The folder belongs to another run.
+        SetupError: The folder cannot be written, or a package is missing.
+    """
+    from kerazoo import tasks
+
+    spec = catalog.get(model)
+    name = task or tasks.default(spec.kind)
+    options = TrainingOptions().replace(**{**tasks.training(name, spec.kind), **spec.training, **(training or {})})
+    run = directories.RunDirectory(run_dir or os.path.join("runs", f"{model}-{name.replace(':', '-')}"))
+    record = {
+        "kerazoo": kerazoo.__version__,
+        "model": model,
+        "model_options": dict(model_options or {}),
+        "task": name,
+        "task_options": dict(task_options or {}),
+        "training": options.to_dict(),
+        "import": list(imports),
+    }
+    task = tasks.create(name, spec.kind, **record["task_options"])
+    catalog.check_overrides(model, record["model_options"])
+    new = run.create(record)
+    with run.lock():
+        return _Training(run, record, task, options, tensorboard).execute(new, command, measure)
+
+
+class _Training:
+    """One call of `train`: what its steps share."""
+
+    def __init__(self, run, record, task, options, tensorboard):
+        self.run = run
+        self.record = record
+        self.task = task
+        self.options = options
+        self.tensorboard = tensorboard
+
+    def execute(self, new, command, measure):
+        """Prepares, fits and measures."""
+        import keras
+
+        from kerazoo.run import answer, evaluation
+        from kerazoo.training import checkpoints
+
+        policy = keras.config.dtype_policy()
+        try:
+            model = self._prepare(keras, new)
+            if new:  # whatever was refused until here leaves no record behind
+                self.task.save(self.run.task)
+                self.run.save_record(self.record)
+                directories.write_atomically(self.run.path / "run.flags", report.flag_file(self.record, command))
+            store = checkpoints.CheckpointStore(self.run.checkpoints)
+            self._fit(model, store)
+        finally:
+            keras.config.set_dtype_policy(policy)
+        store.restore(model, which="best")
+        answerer = answer.Answerer(model, self.task)
+        if measure:
+            result, shown = evaluation.measure(answerer, "dev")
+            table = evaluation.table(shown, "dev")
+            directories.write_atomically(self.run.evaluation("dev"), json.dumps(result, indent=2) + "\n")
+            directories.write_atomically(
+                self.run.report, report.markdown(self.record, result, "dev", table)
+            )
+            print(table, evaluation.summary(result, "dev"), sep="\n\n")
+        print("\n" + report.next_commands(self.run, self.task), flush=True)
+        return answerer
+
+    def _prepare(self, keras, new):
+        from kerazoo import data
+        from kerazoo.run import answer, compiling
+
+        options, started = self.options, time.perf_counter()
+        keras.config.set_dtype_policy(options.dtype)
+        keras.utils.set_random_seed(options.seed)
+        if not new:
+            self.task = _with_saved_vocabulary(self.run, self.task)
+        self.corpus, self.dev = self.task.load("train"), self.task.load("dev")
+        if options.limit and options.limit < len(self.corpus):
+            self.corpus = self.corpus.take(range(options.limit))
+        shared = {"batch_size": options.batch_size, "max_shapes": options.max_shapes, "seed": options.seed}
+        self.plan = data.Plan.of(self.corpus, **shared)
+        self.dev_plan = data.Plan.of(self.dev, **shared, shuffle=False)
+        model = answer.build(self.record["model"], self.task, self.record["model_options"])
+        compiling.compile_model(model, self.task, options, self.plan.steps * options.epochs)
+        seconds = time.perf_counter() - started
+        report.say(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
+        return model
+
+    def _fit(self, model, store):
+        from kerazoo import training
+
+        options = self.options
+        state = store.restore(model) if store.exists() else None
+        if state and state["epoch"] >= options.epochs:
+            report.say(f"Trained already: {state['epoch']} epochs. --epochs=N with a larger N goes on.")
+            return
+        if state:
+            report.say(f"Goes on in epoch {state['epoch'] + 1}, after step {state['step']:,}.")
+        feed = self._feed()
+        training.fit(
+            model,
+            self._stream if feed == "tf.data" else self.corpus,
+            self.task.batch,
+            self.plan,
+            epochs=options.epochs,
+            callbacks=self._callbacks(store),
+            validation=(self.dev, self.dev_plan, self.task.batch),
+            feed=feed,
+            resume=state,
+            steps_per_call=options.steps_per_execution or None,
+            jit_compile=options.xla,
+        )
+
+    def _feed(self):
+        if self.options.feed != "auto":
+            return self.options.feed
+        return "device" if self.corpus.nbytes <= RESIDENT_BYTES else "tf.data"
+
+    def _stream(self, epoch):
+        from kerazoo import data
+
+        return data.pipeline(self.corpus, self.plan, self.task.batch, epoch=epoch)
+
+    def _callbacks(self, store):
+        import keras
+
+        from kerazoo.training import callbacks
+
+        metric, mode = self.task.monitor
+        chosen = [
+            callbacks.StopOnNonFinite(),
+            callbacks.Progress(),
+            callbacks.MetricsLog(self.run.metrics),
+            callbacks.Checkpoints(store, monitor=metric, mode=mode),
+        ]
+        if self.options.patience:
+            chosen.append(keras.callbacks.EarlyStopping(monitor=metric, mode=mode, patience=self.options.patience))
+        if self.tensorboard and importlib.util.find_spec("tensorboard"):
+            chosen.append(keras.callbacks.TensorBoard(str(self.run.events), write_graph=False, profile_batch=0))
+        return chosen
+
+
+def _with_saved_vocabulary(run, task):
+    """Returns the task with what it knew when the run began, so that data which changed since cannot renumber tokens."""
+    from kerazoo import tasks
+
+    return tasks.restore(run.task, **task.options)

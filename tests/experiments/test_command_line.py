@@ -1,0 +1,192 @@
+"""Every fault that a user can type: one short message, no traceback, the exit code that tells its kind."""
+
+import gzip
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def command(name, *arguments, code=0, cwd=None, stdin=None):
+    """Runs a command in a fresh process and returns its standard output and error; fails on another exit code."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)],
+        cwd=cwd or ROOT,
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        timeout=300,
+    )
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode == code, f"exit code {done.returncode}, expected {code}\n{out}\n{err}"
+    if code:
+        assert "Traceback" not in err
+        assert len(err.strip().splitlines()) <= 5, err
+    return out, err
+
+
+def test_listing_models_shows_names_kinds_and_parameters():
+    out, err = command("run", "--list_models=*seq2seq*")
+    assert err == ""
+    rows = [line.split()[0] for line in out.splitlines()[1:]]
+    assert {"lstm_seq2seq", "lstm_seq2seq_attention", "transformer_seq2seq_tiny"} <= set(rows)
+    assert all("seq2seq" in row for row in rows)
+
+
+@pytest.mark.parametrize("name", ["run", "evaluate", "predict", "export"])
+def test_help_names_every_flag_and_ends_well(name):
+    out, err = command(name, "--help")
+    assert err == ""
+    assert "--run_dir" in out and "python -m experiments" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--model is required"),
+        (["--model=lstm_seq2seqq"], "Unknown model 'lstm_seq2seqq'. Close names: lstm_seq2seq"),
+        (["--modle=lstm_seq2seq"], "modle"),
+        (["--model=lstm_seq2seq", "--task=cmudct"], "Unknown task 'cmudct'. Close names: cmudict"),
+        (["--model=lstm_seq2seq", "extra"], "unexpected argument 'extra'"),
+        (["--model=lstm_seq2seq", "--epochs=many"], "epochs"),
+        (["--model=lstm_seq2seq", "--epochs=0"], "epochs=0"),
+        (["--model=lstm_seq2seq", "--learning_rate=-1"], "learning_rate=-1"),
+        (["--model=lstm_seq2seq", "--optimizer=adma"], "'adma'"),
+        (["--model=lstm_seq2seq", "--set=units"], "--set: must be name=value; got --set='units'"),
+        (["--model=lstm_seq2seq", "--set=unit=3"], "'unit'. Close names: units"),
+        (["--model=lstm_seq2seq", "--task=digits"], "seq2seq"),
+        (["--list_models=nothing*"], "no model matches 'nothing*'"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(arguments, said, tmp_path):
+    _, err = command("run", *arguments, code=2, cwd=tmp_path)
+    assert said in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_error_of_a_missing_module_names_it():
+    _, err = command("run", "--import=no_such_module", "--model=mine", code=5)
+    assert "no_such_module" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "train"),
+        (b"", "empty"),
+        (b"Hallo Welt\n", "train.tsv:1: expected 2 columns"),
+        (b"a\tb\n\xff\xfe\tb\n", "train.tsv:2"),
+    ],
+)
+def test_bad_data_is_refused_with_its_place(content, said, tmp_path):
+    if content is not None:
+        for split in ("train", "dev", "test"):
+            (tmp_path / f"{split}.tsv").write_bytes(content)
+    _, err = command("run", "--model=lstm_seq2seq", "--task=tsv", f"--data_dir={tmp_path}", f"--run_dir={tmp_path}/r",
+                     code=3)
+    assert said in err
+    assert not (tmp_path / "r" / "run.json").exists()
+
+
+def test_run_directories_that_cannot_be_used(tmp_path):
+    train = ["--model=lstm_seq2seq", "--task=copy", "--epochs=1", "--limit=64"]
+    (tmp_path / "file").write_text("not a folder")
+    _, err = command("run", *train, f"--run_dir={tmp_path}/file/run", code=5)
+    assert "--run_dir" in err and "cannot be made" in err
+    (tmp_path / "file2").mkdir()
+    (tmp_path / "file2" / "letter.txt").write_text("something else")
+    _, err = command("run", *train, f"--run_dir={tmp_path}/file2", code=4)
+    assert "letter" not in err and "is not a run" in err
+    for name in ("evaluate", "predict"):
+        _, err = command(name, f"--run_dir={tmp_path}/file2", *(["a"] if name == "predict" else []), code=4)
+        assert "no run here" in err
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of two epochs on a table, made once through the command line."""
+    folder = tmp_path_factory.mktemp("table")
+    words = [f"{a}{b}{c}" for a in "abcd" for b in "efgh" for c in "ijkl"]
+    rows = "".join(f"{word}\t{' '.join(word.upper())}\n" for word in words * 3)
+    with gzip.open(folder / "train.tsv.gz", "wt") as file:
+        file.write(rows)
+    for split in ("dev", "test"):
+        (folder / f"{split}.tsv").write_text(rows[: len(rows) // 6])
+    run = folder / "run"
+    arguments = ["--model=lstm_seq2seq", "--task=tsv", f"--data_dir={folder}", "--source_tokens=characters",
+                 "--target_tokens=words", f"--run_dir={run}", "--set=units=17", "--set=embedding_dim=13",
+                 "--batch_size=16", "--learning_rate=0.01"]
+    out, err = command("run", *arguments, "--epochs=2")
+    return run, arguments, out, err
+
+
+def test_a_run_shows_progress_answers_rates_and_what_to_type_next(finished):
+    run, _, out, err = finished
+    assert "token_error_rate" in out and "sequence_error_rate" in out
+    assert f"python -m experiments.predict --run_dir={run}" in out
+    assert "loss" in err and "tokens/s" in err
+    foreign = [line for line in err.splitlines() if any(x in line for x in ("tensorflow", "WARNING", "E0000", "cuda"))]
+    assert not foreign
+    for name in ("run.json", "run.flags", "metrics.jsonl", "report.md", "task/task.json", "evaluation-dev.json"):
+        assert (run / name).exists(), name
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_evaluate_writes_the_figures(finished):
+    run, *_ = finished
+    out, _ = command("evaluate", f"--run_dir={run}", "--limit=7")
+    written = json.loads((run / "evaluation-test.json").read_text())
+    assert set(written) == {"metrics", "examples", "seconds"}
+    assert written["examples"] == 7
+    assert 0 <= written["metrics"]["sequence_error_rate"] <= 1
+    assert f"token_error_rate {written['metrics']['token_error_rate']:.4f}" in out
+
+
+def test_predict_answers_arguments_and_lines_alike(finished):
+    run, *_ = finished
+    out, err = command("predict", f"--run_dir={run}", "aei", "bfj")
+    assert len(out.splitlines()) == 2 and err == ""
+    piped, _ = command("predict", f"--run_dir={run}", stdin=b"aei\nbfj\n")
+    assert piped == out
+    _, err = command("predict", f"--run_dir={run}", stdin=b"aei\n\xff\n", code=3)
+    assert "standard input:2: not UTF-8" in err
+
+
+def test_a_run_goes_on_and_refuses_another_model(finished):
+    run, arguments, *_ = finished
+    out, err = command("run", *arguments, "--epochs=2", "--nomeasure")
+    assert "Trained already" in out + err
+    command("run", *arguments, "--epochs=3", "--nomeasure")
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+    _, err = command("run", *["--model=lstm_seq2seq_attention", *arguments[1:]], code=4)
+    assert "belongs to another run" in err and "lstm_seq2seq_attention" in err
+
+
+def test_export_gives_the_same_answers(finished, tmp_path):
+    run, *_ = finished
+    out, _ = command("export", f"--run_dir={run}", f"--to={tmp_path}/saved")
+    assert (tmp_path / "saved" / "saved_model.pb").exists()
+    _, err = command("export", f"--run_dir={run}", f"--to={tmp_path}/saved", code=5)
+    assert "exists" in err
+
+
+def test_ones_own_model_trains_by_name(tmp_path):
+    (tmp_path / "my_models.py").write_text(
+        "import kerazoo as kz\n"
+        '@kz.register("mine", kind="classifier", sizes={"units": (11,)})\n'
+        "class Mine(kz.models.MLPClassifier):\n"
+        "    pass\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.run", "--import=my_models", "--model=mine", "--epochs=1", "--limit=200"],
+        cwd=tmp_path, env=environment, capture_output=True, timeout=300,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert "accuracy" in done.stdout.decode()
