@@ -46,6 +46,16 @@ def positive_int(owner, name, value):
     return int(value)
 
 
+def positive_ints(owner, name, value):
+    """Returns `value`, one integer above zero or several, as a tuple of at least one."""
+    values = (value,) if isinstance(value, numbers.Integral) else value
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{owner}: `{name}` must be an integer above 0 or a list of them; got {name}={value!r}.")
+    if not values:
+        raise ValueError(f"{owner}: `{name}` must hold at least one integer above 0; got {name}={value!r}.")
+    return tuple(positive_int(owner, f"{name}[{index}]", each) for index, each in enumerate(values))
+
+
 def non_negative_int(owner, name, value):
     """Returns `value` if it is an integer of at least zero."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):

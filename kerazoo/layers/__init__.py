@@ -8,6 +8,7 @@ from kerazoo.layers.feed_forward import FeedForward, gelu
 from kerazoo.layers.lstm import LSTM
 from kerazoo.layers.lstm_decoder import LSTMDecoder
 from kerazoo.layers.lstm_encoder import LSTMEncoder
+from kerazoo.layers.mlp import DenseDecoder, DenseEncoder
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
 from kerazoo.layers.sequences import causal_mask, last_real, masked_mean, padding_mask, roll, shift_right
 from kerazoo.layers.transformer_decoder import TransformerDecoder
@@ -18,6 +19,8 @@ __all__ = [
     "AlignmentAttention",
     "Attention",
     "CrossAttention",
+    "DenseDecoder",
+    "DenseEncoder",
     "FeedForward",
     "LSTM",
     "LSTMDecoder",
