@@ -33,7 +33,7 @@ class LSTMDecoder(keras.layers.Layer):
         encoded: The dict of any encoder, or None.
         padding_mask: Bool tensor [B, T], True = real position, or None.
         training: Whether to apply dropout.
-        return_attention: If True, also return the attention weights, float32 [B, T, S].
+        return_attention_scores: If True, also return the attention weights, float32 [B, T, S].
 
     Returns:
         Float tensor [B, T, U] in the compute dtype.
@@ -146,7 +146,7 @@ class LSTMDecoder(keras.layers.Layer):
             states.append(tuple(ops.cast(part, self.compute_dtype) for part in state))
         return tuple(states)
 
-    def call(self, inputs, encoded=None, padding_mask=None, training=None, return_attention=False):
+    def call(self, inputs, encoded=None, padding_mask=None, training=None, return_attention_scores=False):
         self._require(encoded)
         x = inputs
         for recurrence, state in zip(self.recurrences, self._first_state(encoded, ops.shape(inputs)[0])):
@@ -157,7 +157,7 @@ class LSTMDecoder(keras.layers.Layer):
             context, weights = self.alignment(x, encoded["sequence"], encoded["mask"])
             x = self.output_dense(ops.concatenate([x, context], axis=-1))  # [B, T, U]
         x = self.dropout_layer(x, training=training)
-        return (x, weights) if return_attention else x
+        return (x, weights) if return_attention_scores else x
 
     def start(self, batch_size, max_length, encoded=None):
         """Returns the cache before the first position; `max_length` does not matter to a recurrence."""

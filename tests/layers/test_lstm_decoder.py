@@ -150,7 +150,7 @@ def test_attention_equals_numpy(score):
 
 def test_attention_weights_can_be_had():
     decoder = LSTMDecoder(U, attention="multiplicative")
-    outputs, weights = decoder(floats(B, T, D), encoded(), return_attention=True)
+    outputs, weights = decoder(floats(B, T, D), encoded(), return_attention_scores=True)
     close(outputs, decoder(floats(B, T, D), encoded()))
     weights = np.asarray(weights)
     assert weights.shape == (B, T, S)
