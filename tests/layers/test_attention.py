@@ -1,0 +1,203 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import oracles
+from kerazoo import layers
+
+B, T, S = 3, 7, 5
+RNG = np.random.default_rng(17)
+X = RNG.normal(size=(B, T, 13)).astype("float32")
+SOURCE = RNG.normal(size=(B, S, 11)).astype("float32")
+LENGTHS = np.array([[7], [4], [2]])
+REAL = np.arange(T)[None] < LENGTHS
+SOURCE_REAL = np.arange(S)[None] < np.array([[5], [3], [1]])
+
+
+def numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def randomised(layer):
+    """The layer with random weights, biases too."""
+    rng = np.random.default_rng(23)
+    for weight in layer.weights:
+        if "seed" not in weight.path:
+            weight.assign(rng.normal(size=weight.shape, scale=0.5))
+    return layer
+
+
+def attention(**options):
+    layer = layers.Attention(**{"num_heads": 4, "hidden_dim": 24, **options})
+    layer.build((None, None, 13))
+    return randomised(layer)
+
+
+def dense(layer, x):
+    return x @ numpy(layer.kernel) + (numpy(layer.bias) if layer.use_bias else 0)
+
+
+def heads(x, number):
+    """[B, T, N * K] -> [B, N, T, K]."""
+    return x.reshape(*x.shape[:2], number, -1).transpose(0, 2, 1, 3)
+
+
+def merged(x):
+    return x.transpose(0, 2, 1, 3).reshape(x.shape[0], x.shape[2], -1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_key_value_heads": 2}, {"num_key_value_heads": 1, "rotary": True}, {"rotary": True, "use_bias": False}],
+)
+def test_self_attention_agrees_with_the_oracle(options):
+    layer = attention(**options)
+    groups = options.get("num_key_value_heads", 4)
+    query, key, value = np.split(dense(layer.joint_projection, X), [24, 24 + groups * 6], axis=-1)
+    query, key, value = heads(query, 4), heads(key, groups), heads(value, groups)
+    if layer.rotary:
+        for x in (query, key):
+            for b, h, t in np.ndindex(x.shape[:3]):
+                x[b, h, t] = oracles.rotate(x[b, h, t], t)
+    mask = REAL[:, None, :] & np.tril(np.ones((T, T), bool))
+    expected, expected_weights = oracles.attention(query, key, value, mask)
+    got, weights = layer(X, padding_mask=REAL, use_causal_mask=True, return_attention_scores=True)
+    np.testing.assert_allclose(numpy(weights), expected_weights, atol=1e-5)
+    np.testing.assert_allclose(numpy(got), dense(layer.output_projection, merged(expected)), atol=1e-4)
+
+
+@pytest.mark.parametrize("groups", [4, 2])
+def test_cross_attention_agrees_with_the_oracle(groups):
+    layer = cross(num_key_value_heads=groups)
+    query = heads(dense(layer.query_projection, X), 4)
+    key, value = (heads(x, groups) for x in np.split(dense(layer.joint_projection, SOURCE), 2, axis=-1))
+    mask = np.broadcast_to(SOURCE_REAL[:, None], (B, T, S))
+    expected, expected_weights = oracles.attention(query, key, value, mask)
+    got, weights = layer(X, SOURCE, padding_mask=SOURCE_REAL, return_attention_scores=True)
+    np.testing.assert_allclose(numpy(weights), expected_weights, atol=1e-5)
+    np.testing.assert_allclose(numpy(got), dense(layer.output_projection, merged(expected)), atol=1e-4)
+
+
+def cross(**options):
+    layer = layers.CrossAttention(**{"num_heads": 4, "hidden_dim": 24, **options})
+    layer.build((None, None, 13), (None, None, 11))
+    return randomised(layer)
+
+
+def test_attention_masks_of_two_three_and_four_axes():
+    layer = attention()
+    mask = RNG.random((T, T)) < 0.5
+    np.fill_diagonal(mask, True)
+    two = numpy(layer(X, attention_mask=mask))
+    three = numpy(layer(X, attention_mask=np.broadcast_to(mask, (B, T, T))))
+    four = numpy(layer(X, attention_mask=np.broadcast_to(mask, (B, 4, T, T))))
+    np.testing.assert_allclose(two, three, atol=1e-6)
+    np.testing.assert_allclose(two, four, atol=1e-6)
+    _, weights = layer(X, attention_mask=mask, padding_mask=REAL, return_attention_scores=True)
+    allowed = np.broadcast_to((mask & REAL[:, None])[:, None], (B, 4, T, T))
+    some = allowed.any(-1)
+    assert np.all(numpy(weights)[some][~allowed[some]] == 0)
+
+
+def test_nothing_leaks_from_the_future():
+    layer = attention(rotary=True)
+    changed = X.copy()
+    changed[:, 4:] = 9.0
+    before, after = (numpy(layer(x, use_causal_mask=True)) for x in (X, changed))
+    np.testing.assert_allclose(before[:, :4], after[:, :4], atol=1e-6)
+    assert not np.allclose(before[:, 4:], after[:, 4:], atol=1e-2)
+
+
+def test_padding_changes_no_real_position():
+    layer = attention(num_key_value_heads=2)
+    changed = np.where(REAL[:, :, None], X, 100.0).astype("float32")
+    before, after = (numpy(layer(x, padding_mask=REAL)) for x in (X, changed))
+    np.testing.assert_allclose(before[REAL], after[REAL], atol=1e-5)
+    short = numpy(layer(X[2:, :2]))  # the last row has two real positions
+    np.testing.assert_allclose(before[2:, :2], short, atol=1e-5)
+
+
+def test_a_row_without_anything_to_attend_to_is_finite():
+    nothing = np.zeros((B, T), bool)
+    got, weights = attention()(X, padding_mask=nothing, return_attention_scores=True)
+    assert np.all(np.isfinite(numpy(got)))
+    np.testing.assert_allclose(numpy(weights), 1 / T, atol=1e-6)
+
+
+@pytest.mark.parametrize("groups", [4, 2, 1])
+@pytest.mark.parametrize("rotary", [False, True])
+def test_steps_give_what_the_causal_call_gives(groups, rotary):
+    layer = attention(num_key_value_heads=groups, rotary=rotary)
+    whole = numpy(layer(X, use_causal_mask=True))
+    state = layer.start(B, max_length=11)  # longer than what is written
+    assert {x.shape[0] for x in keras.tree.flatten(state)} == {B}
+    for t in range(T):
+        got, state = layer.step(X[:, t], state, ops.convert_to_tensor(t, dtype="int32"))
+        np.testing.assert_allclose(numpy(got), whole[:, t], atol=1e-5, rtol=1e-5)
+    assert state["key"].shape == (B, groups, 6, 11) and state["value"].shape == (B, groups, 11, 6)
+
+
+def test_steps_over_another_sequence_give_what_the_call_gives():
+    layer = cross(num_key_value_heads=2)
+    whole = numpy(layer(X, SOURCE, padding_mask=SOURCE_REAL))
+    memory = layer.memory(SOURCE)
+    for t in range(T):
+        got = numpy(layer.step(X[:, t], memory, SOURCE_REAL))
+        np.testing.assert_allclose(got, whole[:, t], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [4, 2])
+def test_beams_share_the_memory_of_their_source(groups):
+    layer = cross(num_key_value_heads=groups)
+    beams = RNG.normal(size=(B * 2, 13)).astype("float32")
+    shared = layer.step(beams, layer.memory(SOURCE), SOURCE_REAL)
+    copied = layer.step(beams, layer.memory(np.repeat(SOURCE, 2, 0)), np.repeat(SOURCE_REAL, 2, 0))
+    np.testing.assert_allclose(numpy(shared), numpy(copied), atol=1e-5)
+
+
+def test_the_softmax_runs_in_float32_under_mixed_precision():
+    layer = layers.Attention(2, 22, dtype="mixed_bfloat16")
+    got, weights = layer(X, return_attention_scores=True)
+    assert keras.backend.standardize_dtype(got.dtype) == "bfloat16"
+    assert keras.backend.standardize_dtype(weights.dtype) == "float32"
+    np.testing.assert_allclose(numpy(weights).sum(-1), 1, atol=1e-6)
+    state = layer.start(B, 3)
+    assert keras.backend.standardize_dtype(state["key"].dtype) == "bfloat16"
+    _, state = layer.step(X[:, 0], state, 0)
+
+
+def test_dropout_acts_in_training_alone_and_not_on_the_scores():
+    layer = attention(dropout=0.5)
+    plain, weights = layer(X, return_attention_scores=True)
+    noisy, same = layer(X, return_attention_scores=True, training=True)
+    np.testing.assert_allclose(numpy(weights), numpy(same), atol=1e-6)
+    assert not np.allclose(numpy(plain), numpy(noisy), atol=1e-2)
+    np.testing.assert_allclose(numpy(plain), numpy(layer(X)), atol=1e-6)
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(
+        ValueError,
+        match="Attention: `hidden_dim` must be divisible by `num_heads`; got hidden_dim=10, num_heads=3. Try ",
+    ):
+        layers.Attention(num_heads=3, hidden_dim=10)
+    with pytest.raises(
+        ValueError,
+        match="`num_heads` must be divisible by `num_key_value_heads`; got num_heads=6, num_key_value_heads=4",
+    ):
+        layers.CrossAttention(num_heads=6, hidden_dim=12, num_key_value_heads=4)
+    with pytest.raises(
+        ValueError, match="Attention: `rotary` needs heads of even width; got hidden_dim=15, num_heads=3"
+    ):
+        layers.Attention(num_heads=3, hidden_dim=15, rotary=True)
+    with pytest.raises(ValueError, match="Attention: `num_heads` must be an integer above 0; got num_heads=0"):
+        layers.Attention(num_heads=0, hidden_dim=10)
+    with pytest.raises(ValueError, match="Attention: `dropout` must be a number.*got dropout=1.5"):
+        layers.Attention(2, 10, dropout=1.5)
+    with pytest.raises(ValueError, match=r"`padding_mask` must have 2 axes; got shape \(3, 1, 7\)"):
+        attention()(X, padding_mask=REAL[:, None])
+    with pytest.raises(ValueError, match=r"`attention_mask` must have 2 or 3 or 4 axes; got shape \(7,\)"):
+        attention()(X, attention_mask=REAL[0])
+    with pytest.raises(ValueError, match=r"Attention: `inputs` must have 3 axes; got shape \(3, 13\)"):
+        layers.Attention(2, 10)(X[:, 0])
