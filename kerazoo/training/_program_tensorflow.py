@@ -1,6 +1,7 @@
 """Many steps of a Keras model in one TensorFlow graph, compiled with XLA where that works."""
 
 import sys
+import weakref
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,7 @@ REFUSALS = (
     tf.errors.NotFoundError,
     tf.errors.UnimplementedError,
 )
+_REFUSED = weakref.WeakSet()  # the models that XLA could not compile: trying again would only take time
 
 
 def endless(example):
@@ -39,7 +41,7 @@ class Programs:
         step: `"train"` or `"test"`.
         arrays: The corpus on the device.
         batch: Function of `(arrays, rows, shape_index)` that returns the data of one step.
-        jit: Whether XLA compiles the programs. It is set to False when XLA refuses the first of them.
+        jit: Whether XLA compiles the programs. A model that XLA refuses runs without it, and one line says so.
     """
 
     def __init__(self, model, step, arrays, batch, jit=True):
@@ -63,11 +65,11 @@ class Programs:
         try:
             logs = program(rows, steps)
         except REFUSALS as error:
-            if not self.jit:
+            if not self.jit or self.model in _REFUSED:
                 raise
-            reason = str(error.message).strip().splitlines()[0]
-            print(f"XLA cannot compile this model, so it trains without XLA: {reason}", file=sys.stderr)
-            self.jit = False
+            reason = str(error.message).strip().splitlines()[0].partition("{{")[0]
+            print(f"XLA cannot compile {self.model.name}, so it runs without XLA: {reason}", file=sys.stderr)
+            _REFUSED.add(self.model)
             program = self._compile(block.shape_index, rows.shape)
             logs = program(rows, steps)
         self.programs[block.shape_index] = program
@@ -77,7 +79,7 @@ class Programs:
         return tf.function(
             lambda rows, steps: self._loop(shape_index, rows, steps),
             input_signature=[tf.TensorSpec(shape, tf.int32), tf.TensorSpec([], tf.int32)],
-            jit_compile=self.jit,
+            jit_compile=self.jit and self.model not in _REFUSED,
             autograph=False,
         )
 

@@ -1,0 +1,333 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import kerazoo as kz
+from kerazoo.training import evaluate, fit
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+FEATURES, CLASSES = 5, 3
+SCALE = 2.0**20
+
+
+def sequences(examples=37, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = [rng.integers(1, 7, rng.integers(1, 8)) for _ in range(examples)]
+    return kz.data.Corpus({"source": kz.data.Ragged.from_rows(rows), "targets": kz.data.Ragged.from_rows(rows)})
+
+
+def batch_of_sequences(features, valid):
+    real = ops.cast(features["targets"] > 0, "float32") * ops.cast(valid, "float32")[:, None]
+    return {"source": features["source"], "targets": features["targets"]}, features["targets"], real
+
+
+def vectors(examples=23, seed=0):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (examples, FEATURES)).astype(np.uint8)
+    return kz.data.Corpus({"pixels": pixels, "label": (pixels[:, 0] // 86).astype(np.int32)})
+
+
+def batch_of_vectors(features, valid):
+    return ops.cast(features["pixels"], "float32") / 255.0, features["label"], ops.cast(valid, "float32")
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Tagger(keras.Model):
+    def __init__(self, dropout=0.0):
+        super().__init__()
+        self.embedding = keras.layers.Embedding(7, 5)
+        self.dropout = keras.layers.Dropout(dropout, seed=3)
+        self.head = keras.layers.Dense(7)
+
+    def call(self, inputs, training=False):
+        source = ops.mean(self.embedding(inputs["source"]), axis=1, keepdims=True)
+        return self.head(self.dropout(self.embedding(inputs["targets"]) + source, training=training))
+
+
+def tagger(dropout=0.0, seed=1, optimizer=None):
+    keras.utils.set_random_seed(seed)
+    model = Tagger(dropout)
+    model.compile(
+        optimizer or keras.optimizers.Adam(0.02),
+        kz.training.SparseCrossentropy(),
+        weighted_metrics=[kz.training.TokenAccuracy()],
+    )
+    return model
+
+
+def classifier(optimizer="adam", seed=1, dtype=None, **layer):
+    keras.utils.set_random_seed(seed)
+    layers = [
+        keras.layers.Dense(7, activation="relu", dtype=dtype, **layer),
+        keras.layers.Dense(CLASSES, dtype=dtype, **layer),
+    ]
+    model = keras.Sequential(layers)
+    if dtype == "mixed_float16":  # Keras looks at the policy of the model, which has no argument for it here
+        optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.get(optimizer), initial_scale=SCALE)
+    model.compile(optimizer, kz.training.SparseCrossentropy(), weighted_metrics=[kz.training.TokenAccuracy()])
+    return model
+
+
+def batch_by_batch(model, corpus, batch_fn, plan, epochs):
+    """What the programs must equal: one call of `train_on_batch` for each batch."""
+    for epoch in epochs:
+        for batch in plan.epoch(epoch):
+            features, valid = corpus.batch(batch.rows, plan.shapes[batch.shape_index].lengths)
+            data = batch_fn({name: ops.convert_to_tensor(value) for name, value in features.items()}, valid)
+            data = keras.tree.map_structure(ops.convert_to_numpy, data)
+            logs = model.train_on_batch(*data, return_dict=True)
+    return logs
+
+
+def assert_same(model, other, tolerance=1e-5):
+    pairs = list(zip(model.variables, other.variables, strict=True))
+    pairs += zip(model.optimizer.variables, other.optimizer.variables, strict=True)
+    for one, two in pairs:
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(one.value), ops.convert_to_numpy(two.value), tolerance, tolerance, err_msg=one.path
+        )
+
+
+class Record(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.steps, self.epochs, self.seen = [], [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.begin = batch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append((self.begin, batch))
+        self.seen.append({name: self.params[name] for name in ("step", "epoch", "position", "examples", "tokens")})
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append((epoch, logs))
+
+
+@pytest.mark.parametrize("steps", [3, None])
+def test_equals_train_on_batch_over_several_shapes(steps):
+    corpus = sequences()
+    plan = kz.data.Plan.of(corpus, batch_size=5, max_shapes=2, consecutive=4)
+    assert len(plan.shapes) == 2
+    model, expected = tagger(), tagger()
+    fit(model, corpus, batch_of_sequences, plan, epochs=2, steps_per_call=steps)
+    batch_by_batch(expected, corpus, batch_of_sequences, plan, range(2))
+    assert_same(model, expected)
+
+
+OPTIMIZERS = {
+    "clipping": (
+        lambda: keras.optimizers.Adam(kz.training.WarmupCosine(0.1, 3, 20), global_clipnorm=0.01),
+        {"kernel_regularizer": keras.regularizers.L1L2(0.01, 0.02), "activity_regularizer": "l2"},
+        1e-5,
+    ),
+    "accumulation": (
+        lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2),
+        {"dtype": "mixed_bfloat16"},
+        2e-2,
+    ),
+    "float16": (lambda: "adam", {"dtype": "mixed_float16"}, 5e-3),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_equals_train_on_batch_with(name):
+    make, layer, tolerance = OPTIMIZERS[name]
+    corpus = vectors()
+    plan = kz.data.Plan.of(corpus, batch_size=5)
+    model, expected = classifier(make(), **layer), classifier(make(), **layer)
+    fit(model, corpus, batch_of_vectors, plan, epochs=2, steps_per_call=3)
+    batch_by_batch(expected, corpus, batch_of_vectors, plan, range(2))
+    assert_same(model, expected, tolerance)
+    if name == "float16":  # the first gradients overflow and are left out, then the scale fits
+        assert 2.0**11 < float(model.optimizer.dynamic_scale.value) < SCALE
+
+
+def test_dropout_draws_anew_in_every_step():
+    corpus = sequences()
+    plan = kz.data.Plan.of(corpus, batch_size=5, max_shapes=1)
+    model, expected = tagger(dropout=0.5), tagger(dropout=0.5)
+    expected.jit_compile = True  # XLA draws other numbers than TensorFlow from the same seed
+    fit(model, corpus, batch_of_sequences, plan, steps_per_call=4)
+    batch_by_batch(expected, corpus, batch_of_sequences, plan, range(1))
+    assert_same(model, expected)
+    state = ops.convert_to_numpy(model.dropout.seed_generator.state.value)
+    assert state[1] == plan.steps
+
+
+def test_logs_and_callbacks_are_those_of_fit():
+    corpus, dev = vectors(), vectors(11, seed=1)
+    plan, dev_plan = kz.data.Plan.of(corpus, batch_size=5), kz.data.Plan.of(dev, batch_size=3, shuffle=False)
+    record, model = Record(), classifier()
+    history = fit(
+        model, corpus, batch_of_vectors, plan, 2, [record], (dev, dev_plan), steps_per_call=2, validation_freq=2
+    )
+    assert record.steps == [(0, 1), (2, 3), (4, 4)] * 2
+    assert record.seen[1] == {"step": 4, "epoch": 0, "position": 4, "examples": 20, "tokens": 0}
+    assert record.seen[-1] == {"step": 10, "epoch": 1, "position": 5, "examples": 46, "tokens": 0}
+    assert [epoch for epoch, _ in record.epochs] == [0, 1]
+    assert set(record.epochs[0][1]) == {"loss", "accuracy"}
+    assert set(record.epochs[1][1]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert history.history["accuracy"] == [logs["accuracy"] for _, logs in record.epochs]
+    features, valid = dev.batch(np.arange(11))
+    inputs, targets, weights = map(ops.convert_to_numpy, batch_of_vectors(features, valid))
+    expected = model.evaluate(inputs, targets, sample_weight=weights, return_dict=True, verbose=0)
+    measured = evaluate(model, dev, batch_of_vectors, dev_plan)
+    assert measured["accuracy"] == pytest.approx(expected["accuracy"]) == history.history["val_accuracy"][0]
+    assert measured["loss"] == pytest.approx(history.history["val_loss"][0])
+
+
+def test_nothing_is_traced_twice():
+    corpus = sequences()
+    plan = kz.data.Plan.of(corpus, batch_size=5, max_shapes=2, consecutive=3)
+    shapes = []
+
+    def batch_fn(features, valid):
+        shapes.append(tuple(features["source"].shape))
+        return batch_of_sequences(features, valid)
+
+    model = tagger()
+    fit(model, corpus, batch_fn, plan, epochs=3, validation=(corpus, plan), seconds_per_call=1e-3)
+    # Two outlines to build the model, then one trace for training and one for validation.
+    assert sorted(set(shapes)) == sorted((5, shape.lengths["source"]) for shape in plan.shapes)
+    assert len(shapes) == 2 + 2 * len(plan.shapes)
+
+
+def test_early_stopping_and_stop_training():
+    corpus = vectors()
+    plan = kz.data.Plan.of(corpus, batch_size=5)
+    stop = keras.callbacks.EarlyStopping(monitor="val_loss", patience=1, mode="max", restore_best_weights=True)
+    record = Record()
+    fit(classifier(), corpus, batch_of_vectors, plan, 9, [stop, record], (corpus, plan))
+    assert [epoch for epoch, _ in record.epochs] == [0, 1]
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = True
+
+    record = Record()
+    fit(classifier(), corpus, batch_of_vectors, plan, 9, [Stop(), record], steps_per_call=2)
+    assert record.steps == [(0, 1)]
+
+
+def test_a_callback_may_change_the_learning_rate():
+    class Freeze(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.optimizer.learning_rate = 0.0
+            self.kept = [np.array(weight) for weight in self.model.get_weights()]
+
+    corpus, freeze = vectors(), Freeze()
+    model = classifier(keras.optimizers.SGD(0.5))
+    start = model.build((None, FEATURES)) or model.get_weights()
+    fit(model, corpus, batch_of_vectors, kz.data.Plan.of(corpus, batch_size=5), 2, [freeze], steps_per_call=2)
+    assert np.abs(freeze.kept[0] - start[0]).max() > 0
+    np.testing.assert_array_equal(model.get_weights()[0], freeze.kept[0])
+
+
+def test_a_callback_may_evaluate_on_data_of_its_own():
+    rng = np.random.default_rng(4)
+    own = rng.random((4, FEATURES)), rng.integers(0, CLASSES, 4)
+
+    class Evaluate(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.found = self.model.evaluate(*own, verbose=0, return_dict=True)["loss"]
+
+    corpus, callback = vectors(), Evaluate()
+    plan, model = kz.data.Plan.of(corpus, batch_size=5), classifier()
+    fit(model, corpus, batch_of_vectors, plan, 1, [callback], (corpus, plan))
+    assert callback.found == pytest.approx(model.evaluate(*own, verbose=0, return_dict=True)["loss"])
+
+
+def test_plain_fit_works_before_and_after():
+    corpus = vectors()
+    plan, model = kz.data.Plan.of(corpus, batch_size=5), classifier()
+    inputs, targets, weights = map(ops.convert_to_numpy, batch_of_vectors(corpus.features, np.ones(23, bool)))
+    for _ in range(2):
+        model.fit(inputs, targets, sample_weight=weights, verbose=0)
+        before = model.train_function
+        fit(model, corpus, batch_of_vectors, plan)
+        assert model.train_function is before
+
+
+def test_keras_takes_other_validation_data():
+    corpus = vectors()
+    data = tuple(np.asarray(part) for part in batch_of_vectors(corpus.features, np.ones(23, bool)))
+    history = fit(
+        classifier(), corpus, batch_of_vectors, kz.data.Plan.of(corpus, batch_size=5), validation=data
+    ).history
+    assert np.isfinite(history["val_loss"][0])
+
+
+def test_goes_on_inside_an_epoch():
+    corpus = vectors()
+    plan, model, expected = kz.data.Plan.of(corpus, batch_size=3), classifier(), classifier()
+    fit(expected, corpus, batch_of_vectors, plan, epochs=2)
+
+    class Stop(keras.callbacks.Callback):
+        every_steps = 3
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = self.params["step"] == 3
+
+    fit(model, corpus, batch_of_vectors, plan, 2, [Stop()], steps_per_call=100)
+    record = Record()
+    fit(model, corpus, batch_of_vectors, plan, 2, [record], resume={"epoch": 0, "position": 3, "step": 3})
+    assert record.steps[0][0] == 3
+    assert record.seen[-1]["step"] == 2 * plan.steps
+    assert_same(model, expected)
+
+
+def test_eager_models_run_step_by_step():
+    corpus = vectors(7)
+    plan, model, expected = kz.data.Plan.of(corpus, batch_size=5), classifier(), classifier()
+    model.run_eagerly = True
+    fit(model, corpus, batch_of_vectors, plan, steps_per_call=2)
+    batch_by_batch(expected, corpus, batch_of_vectors, plan, range(1))
+    assert_same(model, expected)
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="JAX compiles everything with XLA or not at all")
+def test_model_that_xla_refuses_trains_without_it(capsys):
+    import tensorflow as tf
+
+    class Strange(keras.layers.Layer):
+        def call(self, inputs):
+            words = tf.strings.as_string(inputs)
+            return tf.reshape(tf.strings.to_number(words), tf.shape(inputs))
+
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([Strange(), keras.layers.Dense(CLASSES)])
+    model.compile("sgd", kz.training.SparseCrossentropy())
+    corpus = vectors()
+    plan = kz.data.Plan.of(corpus, batch_size=5)
+    history = fit(model, corpus, batch_of_vectors, plan, 2, validation=(corpus, plan)).history
+    assert np.isfinite(history["loss"]).all()
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"XLA cannot compile {model.name}, so it runs without XLA: ") and "AsString" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"plan": None}, ValueError, r"fit: with feed='device' `plan` must have `epoch`; got plan=None"),
+        ({"corpus": [1]}, ValueError, r"`corpus` must have `features`; got corpus=\[1\]"),
+        ({"batch_fn": 3}, ValueError, r"`batch_fn` must be a function; got batch_fn=3"),
+        ({"epochs": 0}, ValueError, r"fit: `epochs` must be an integer above 0; got epochs=0"),
+        ({"feed": "gpu"}, ValueError, r"fit: `feed` must be one of 'device', 'tf.data'; got feed='gpu'"),
+        ({"steps_per_call": -1}, ValueError, r"fit: `steps_per_call` must be .*got steps_per_call=-1"),
+        ({"seconds_per_call": 0}, ValueError, r"fit: `seconds_per_call` must be .*got seconds_per_call=0"),
+        ({"model": keras.Sequential(name="raw")}, ValueError, r"fit: the model must be compiled first; got 'raw'"),
+    ],
+)
+def test_bad_arguments_are_refused(change, error, message):
+    corpus = vectors()
+    arguments = {
+        "model": classifier(),
+        "corpus": corpus,
+        "batch_fn": batch_of_vectors,
+        "plan": kz.data.Plan.of(corpus, batch_size=5),
+    }
+    with pytest.raises(error, match=message):
+        fit(**{**arguments, **change})

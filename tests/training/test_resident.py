@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from keras import ops
+
+import kerazoo as kz
+from kerazoo.training import resident
+
+
+@pytest.fixture
+def corpus():
+    rng = np.random.default_rng(2)
+    return kz.data.Corpus(
+        {
+            "source": kz.data.Ragged.from_rows([rng.integers(1, 200, n) for n in (3, 0, 7, 5, 2)], np.uint8),
+            "targets": kz.data.Ragged.from_rows([rng.integers(1, 9, n) for n in (1, 2, 3, 4, 5)]),
+            "image": rng.integers(0, 256, (5, 2, 3)).astype(np.uint8),
+            "label": rng.integers(0, 9, 5),
+            "value": rng.random((5, 2)),
+        }
+    )
+
+
+def test_gather_equals_the_batches_of_the_corpus(corpus):
+    rows, lengths = np.array([4, 2, -1, 1, 3], np.int32), {"source": 6, "targets": 5}
+    features, valid = resident.gather(resident.place(corpus.features), ops.convert_to_tensor(rows), lengths)
+    expected, real = corpus.batch(rows, lengths)
+    np.testing.assert_array_equal(valid, real)
+    for name, array in expected.items():
+        found = ops.convert_to_numpy(features[name])
+        np.testing.assert_array_equal(found, array.astype(found.dtype))
+        assert found.dtype.itemsize == min(4, array.dtype.itemsize), name
+
+
+def test_corpus_of_empty_rows():
+    arrays = resident.place({"source": kz.data.Ragged.from_rows([[], []])})
+    features, _ = resident.gather(arrays, ops.convert_to_tensor(np.array([1, -1], np.int32)), {"source": 3})
+    np.testing.assert_array_equal(features["source"], np.zeros((2, 3)))
+
+
+def test_real_tokens_are_those_of_the_targets(corpus):
+    np.testing.assert_array_equal(resident.real_tokens(corpus.features), [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(resident.real_tokens({"source": corpus.features["source"]}), [3, 0, 7, 5, 2])
+    assert resident.real_tokens({"image": corpus.features["image"]}) is None
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(TypeError, match=r"features must be numbers .*got 'word' of dtype <U1. .*feed='tf.data'"):
+        resident.place({"word": np.array(["a"])})
+    with pytest.raises(ValueError, match=r"feature 'id' holds or counts up to 4294967296, more than 32 bits"):
+        resident.place({"id": np.array([2**32])})
