@@ -55,7 +55,11 @@ class Prepared:
 
     def of_type(self, *types):
         """Returns the names of the features that are of exactly one of the types, such as `"Image"` or `"Text"`."""
-        return [name for name, feature in self.features.items() if type(feature).__name__ in types]
+        return sorted(name for name, feature in self.features.items() if type(feature).__name__ in types)
+
+    def languages(self, name):
+        """Returns the languages of the `Translation` called `name`, the source first where the set says which it is."""
+        return list(self._builder.info.supervised_keys or sorted(self.features[name].keys()))[:2]
 
     def classes(self, name):
         """Returns the names of the classes of the `ClassLabel` called `name`."""

@@ -89,7 +89,7 @@ class Task:
         if split not in self._cache:
             columns = self.reader(split)
             if not len(next(iter(columns.values()))):
-                raise _checks.DataError(f"task {self.name}: there are no {split} examples.")
+                raise _checks.DataError(f"task {self.name}: there are no {split} examples. Give it more data.")
             self._cache[split] = columns
         return self._cache[split]
 

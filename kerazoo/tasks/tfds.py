@@ -116,7 +116,7 @@ class Reader:
         """Returns the columns of the first and the second language."""
         prepared = self.open()
         pair = prepared.of_type("Translation")[0]
-        first, second = list(prepared.features[pair].keys())[:2]
+        first, second = prepared.languages(pair)
         return dict(zip(("source", "target"), self._column_lists(split, (pair, first), (pair, second))))
 
     def _open(self):
@@ -125,7 +125,8 @@ class Reader:
         prepared = Prepared(self.name.partition(":")[2], self.data_dir, self.download)
         for types in NEEDED[self.kind]:
             if not prepared.of_type(*types):
-                there = ", ".join(f"{name} ({type(one).__name__})" for name, one in prepared.features.items())
+                features = sorted(prepared.features.items())  # tfds itself gives them in no order
+                there = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features)
                 fits = [kind for kind, all_types in NEEDED.items() if all(prepared.of_type(*t) for t in all_types)]
                 raise ValueError(
                     f"task {self.name}: kind {self.kind!r} needs a feature of type {' or '.join(types)}; got {there}. "
