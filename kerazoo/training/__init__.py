@@ -1,5 +1,6 @@
 """Training for any Keras model: losses, metrics, schedules, checkpoints, and `fit` over data on the device."""
 
+from kerazoo.training.checkpoints import CheckpointStore
 from kerazoo.training.error_rates import edit_distance, sequence_error_rate, token_error_rate
 from kerazoo.training.fit import evaluate, fit
 from kerazoo.training.losses import SparseCrossentropy
@@ -7,6 +8,7 @@ from kerazoo.training.metrics import F1, Perplexity, SequenceAccuracy, TokenAccu
 from kerazoo.training.schedules import InverseSquareRoot, WarmupConstant, WarmupCosine, WarmupLinear
 
 __all__ = [
+    "CheckpointStore",
     "F1",
     "InverseSquareRoot",
     "Perplexity",
