@@ -21,7 +21,15 @@ FORBIDDEN = -1e30
 class Heads(keras.layers.Layer):
     """What self-attention and cross-attention have in common: sizes, the softmax, and the way out."""
 
-    def __init__(self, num_heads, hidden_dim, num_key_value_heads=None, dropout=0.0, use_bias=True, **kwargs):
+    def __init__(
+        self,
+        num_heads: int,
+        hidden_dim: int,
+        num_key_value_heads: int | None = None,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         owner = type(self).__name__
         self.num_heads = _checks.positive_int(owner, "num_heads", num_heads)
@@ -153,12 +161,12 @@ class Attention(Heads):
 
     def __init__(
         self,
-        num_heads,
-        hidden_dim,
-        num_key_value_heads=None,
-        dropout=0.0,
-        rotary=False,
-        use_bias=True,
+        num_heads: int,
+        hidden_dim: int,
+        num_key_value_heads: int | None = None,
+        dropout: float = 0.0,
+        rotary: bool = False,
+        use_bias: bool = True,
         **kwargs,
     ):
         super().__init__(num_heads, hidden_dim, num_key_value_heads, dropout, use_bias, **kwargs)
@@ -192,9 +200,9 @@ class Attention(Heads):
         inputs,
         padding_mask=None,
         attention_mask=None,
-        use_causal_mask=False,
-        return_attention_scores=False,
-        training=None,
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
     ):
         length = ops.shape(inputs)[1]
         query, key, value = self._project(inputs, ops.arange(length, dtype="int32"))

@@ -57,7 +57,15 @@ class CrossAttention(Heads):
         Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762.
     """
 
-    def __init__(self, num_heads, hidden_dim, num_key_value_heads=None, dropout=0.0, use_bias=True, **kwargs):
+    def __init__(
+        self,
+        num_heads: int,
+        hidden_dim: int,
+        num_key_value_heads: int | None = None,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        **kwargs,
+    ):
         super().__init__(num_heads, hidden_dim, num_key_value_heads, dropout, use_bias, **kwargs)
         self.query_projection = self._dense(self.hidden_dim, "query")
         self.joint_projection = self._dense(2 * self.num_key_value_heads * self.head_dim, "key_value")
@@ -87,8 +95,8 @@ class CrossAttention(Heads):
         sequence,
         padding_mask=None,
         attention_mask=None,
-        return_attention_scores=False,
-        training=None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
     ):
         mask = spread_masks("CrossAttention", padding_mask, attention_mask)
         outputs, weights = self._look(inputs, self.memory(sequence), mask, training)

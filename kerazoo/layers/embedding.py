@@ -68,16 +68,16 @@ class TokenEmbedding(keras.layers.Layer):
 
     def __init__(
         self,
-        vocabulary_size,
-        hidden_dim,
-        scale=False,
-        positions=None,
-        max_length=None,
-        dropout=0.0,
+        vocabulary_size: int,
+        hidden_dim: int,
+        scale: bool = False,
+        positions: str | None = None,
+        max_length: int | None = None,
+        dropout: float = 0.0,
         embeddings_initializer=None,
         vectors=None,
-        freeze_embeddings=False,
-        pad_id=0,
+        freeze_embeddings: bool = False,
+        pad_id: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -128,7 +128,7 @@ class TokenEmbedding(keras.layers.Layer):
         if self.add_positions is not None:
             self.add_positions.build((None, None, self.hidden_dim))
 
-    def call(self, inputs, start_index=0, reverse=False, training=None):
+    def call(self, inputs, start_index=0, reverse: bool = False, training: bool | None = None):
         if reverse:
             return ops.cast(self.table(inputs, reverse=True), "float32")  # [..., V]
         _checks.rank("TokenEmbedding", "inputs", inputs.shape, (1, 2))

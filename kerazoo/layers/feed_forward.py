@@ -74,7 +74,9 @@ class FeedForward(keras.layers.Layer):
         Shazeer (2020), GLU Variants Improve Transformer, arXiv:2002.05202.
     """
 
-    def __init__(self, hidden_dim, intermediate_dim, activation="relu", use_bias=True, **kwargs):
+    def __init__(
+        self, hidden_dim: int, intermediate_dim: int, activation: str = "relu", use_bias: bool = True, **kwargs
+    ):
         super().__init__(**kwargs)
         self.hidden_dim = _checks.positive_int("FeedForward", "hidden_dim", hidden_dim)
         self.intermediate_dim = _checks.positive_int("FeedForward", "intermediate_dim", intermediate_dim)

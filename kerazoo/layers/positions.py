@@ -12,7 +12,7 @@ def _rates(width, base):
     return np.power(base, -np.arange(0, width, 2) / width).astype("float32")
 
 
-def rotary(x, positions, base=10000.0):
+def rotary(x, positions, base: float = 10000.0):
     """Rotates queries or keys so that their dot product depends on how far apart they stand, not on where.
 
     The two halves of a head form pairs (i, i + K/2); the pair i turns by `position / base^(2i/K)`. The paper pairs
@@ -97,7 +97,7 @@ class SinusoidalPositions(keras.layers.Layer):
         Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762.
     """
 
-    def __init__(self, base=10000.0, **kwargs):
+    def __init__(self, base: float = 10000.0, **kwargs):
         super().__init__(**kwargs)
         self.base = _checks.number("SinusoidalPositions", "base", base, low=1, low_open=True)
         self.supports_masking = True
@@ -155,7 +155,7 @@ class LearnedPositions(keras.layers.Layer):
         Gehring, Auli, Grangier, Yarats, Dauphin (2017), Convolutional Sequence to Sequence Learning, arXiv:1705.03122.
     """
 
-    def __init__(self, max_length, initializer=None, **kwargs):
+    def __init__(self, max_length: int, initializer=None, **kwargs):
         super().__init__(**kwargs)
         self.max_length = _checks.positive_int("LearnedPositions", "max_length", max_length)
         self.initializer = keras.initializers.get(initializer or keras.initializers.RandomNormal(stddev=0.02))

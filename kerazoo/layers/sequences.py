@@ -8,7 +8,7 @@ from keras import ops
 from kerazoo import _checks
 
 
-def shift_right(targets, start_id):
+def shift_right(targets, start_id: int):
     """Moves every token one place to the right and puts `start_id` first: what the decoder reads to predict `targets`.
 
     The last token falls out, so the length stays. Models call this once on unshifted targets; nothing else does.
@@ -36,7 +36,7 @@ def shift_right(targets, start_id):
     return ops.concatenate([first, targets[:, :-1]], axis=1)
 
 
-def roll(x, shift=-1, axis=1):
+def roll(x, shift: int = -1, axis: int = 1):
     """Rotates a tensor along one axis; what falls out at one end comes back in at the other.
 
     Args:
@@ -59,7 +59,7 @@ def roll(x, shift=-1, axis=1):
     return ops.roll(x, shift, axis=axis)
 
 
-def padding_mask(tokens, pad_id=0):
+def padding_mask(tokens, pad_id: int = 0):
     """Marks the real tokens of a padded batch.
 
     Args:

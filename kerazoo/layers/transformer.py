@@ -33,15 +33,15 @@ class Block(keras.layers.Layer):
 
     def __init__(
         self,
-        hidden_dim,
-        num_heads,
-        intermediate_dim,
-        dropout=0.1,
-        activation="relu",
-        norm="pre",
-        normalization="layer",
-        num_key_value_heads=None,
-        positions=None,
+        hidden_dim: int,
+        num_heads: int,
+        intermediate_dim: int,
+        dropout: float = 0.1,
+        activation: str = "relu",
+        norm: str = "pre",
+        normalization: str = "layer",
+        num_key_value_heads: int | None = None,
+        positions: str | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -102,7 +102,7 @@ class Block(keras.layers.Layer):
 class Stack(keras.layers.Layer):
     """What both stacks have in common: the blocks, and the normalisation that ends a stack of norm="pre"."""
 
-    def __init__(self, block, num_layers, options, **kwargs):
+    def __init__(self, block, num_layers: int, options, **kwargs):
         super().__init__(**kwargs)
         self.num_layers = _checks.positive_int(type(self).__name__, "num_layers", num_layers)
         self.options = options

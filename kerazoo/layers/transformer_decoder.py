@@ -69,17 +69,17 @@ class TransformerDecoder(Stack):
 
     def __init__(
         self,
-        num_layers,
-        hidden_dim,
-        num_heads,
-        intermediate_dim,
-        dropout=0.1,
-        activation="relu",
-        norm="pre",
-        normalization="layer",
-        num_key_value_heads=None,
-        cross_attention=True,
-        positions=None,
+        num_layers: int,
+        hidden_dim: int,
+        num_heads: int,
+        intermediate_dim: int,
+        dropout: float = 0.1,
+        activation: str = "relu",
+        norm: str = "pre",
+        normalization: str = "layer",
+        num_key_value_heads: int | None = None,
+        cross_attention: bool = True,
+        positions: str | None = None,
         **kwargs,
     ):
         options = {
@@ -103,7 +103,14 @@ class TransformerDecoder(Stack):
         for block in self.blocks:
             block.build(inputs_shape, encoded_shape)
 
-    def call(self, inputs, encoded=None, padding_mask=None, return_attention_scores=False, training=None):
+    def call(
+        self,
+        inputs,
+        encoded=None,
+        padding_mask=None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ):
         check_encoded("TransformerDecoder", self.cross_attention, encoded)
         x, scores = inputs, []
         for block in self.blocks:

@@ -77,16 +77,16 @@ class TransformerDecoderBlock(Block):
 
     def __init__(
         self,
-        hidden_dim,
-        num_heads,
-        intermediate_dim,
-        dropout=0.1,
-        activation="relu",
-        norm="pre",
-        normalization="layer",
-        num_key_value_heads=None,
-        cross_attention=True,
-        positions=None,
+        hidden_dim: int,
+        num_heads: int,
+        intermediate_dim: int,
+        dropout: float = 0.1,
+        activation: str = "relu",
+        norm: str = "pre",
+        normalization: str = "layer",
+        num_key_value_heads: int | None = None,
+        cross_attention: bool = True,
+        positions: str | None = None,
         **kwargs,
     ):
         super().__init__(
@@ -113,7 +113,14 @@ class TransformerDecoderBlock(Block):
             self.cross.build(inputs_shape, encoded_shape["sequence"])
             self.cross_norm.build(inputs_shape)
 
-    def call(self, inputs, encoded=None, padding_mask=None, return_attention_scores=False, training=None):
+    def call(
+        self,
+        inputs,
+        encoded=None,
+        padding_mask=None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ):
         check_encoded(type(self).__name__, self.cross_attention, encoded)
         options = {"return_attention_scores": True, "training": training}
         scores = {}

@@ -60,7 +60,14 @@ class TransformerEncoderBlock(Block):
     def build(self, inputs_shape):
         self._build_sublayers(inputs_shape)
 
-    def call(self, inputs, padding_mask=None, attention_mask=None, return_attention_scores=False, training=None):
+    def call(
+        self,
+        inputs,
+        padding_mask=None,
+        attention_mask=None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ):
         def attend(x):
             y = self.attention(
                 x,
@@ -129,16 +136,16 @@ class TransformerEncoder(Stack):
 
     def __init__(
         self,
-        num_layers,
-        hidden_dim,
-        num_heads,
-        intermediate_dim,
-        dropout=0.1,
-        activation="relu",
-        norm="pre",
-        normalization="layer",
-        num_key_value_heads=None,
-        positions=None,
+        num_layers: int,
+        hidden_dim: int,
+        num_heads: int,
+        intermediate_dim: int,
+        dropout: float = 0.1,
+        activation: str = "relu",
+        norm: str = "pre",
+        normalization: str = "layer",
+        num_key_value_heads: int | None = None,
+        positions: str | None = None,
         **kwargs,
     ):
         options = {
@@ -159,7 +166,7 @@ class TransformerEncoder(Stack):
         for block in self.blocks:
             block.build(inputs_shape)
 
-    def call(self, inputs, padding_mask=None, return_attention_scores=False, training=None):
+    def call(self, inputs, padding_mask=None, return_attention_scores: bool = False, training: bool | None = None):
         if padding_mask is None:
             padding_mask = ops.ones(ops.shape(inputs)[:2], dtype="bool")
         x, scores = inputs, []
