@@ -56,6 +56,11 @@ class Corpus:
         return {name: feature[row] for name, feature in self.features.items()}
 
     @property
+    def nbytes(self):
+        """Bytes of all features together."""
+        return sum(feature.nbytes for feature in self.features.values())
+
+    @property
     def length_names(self):
         """Names of the features whose rows differ in length."""
         return tuple(name for name, feature in self.features.items() if isinstance(feature, Ragged))

@@ -70,6 +70,11 @@ class Ragged:
         """The length of every row, int64 `[rows]`."""
         return np.diff(self.offsets)
 
+    @property
+    def nbytes(self):
+        """Bytes of values and offsets."""
+        return self.values.nbytes + self.offsets.nbytes
+
     def take(self, rows):
         """Returns the chosen rows, in the order of `rows`, as a new `Ragged`."""
         rows = np.asarray(rows, np.int64)

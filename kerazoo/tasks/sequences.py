@@ -68,6 +68,8 @@ class SequenceTask(Task):
             "source_vocabulary_size": source.vocabulary_size,
             "target_vocabulary_size": target.vocabulary_size,
             "max_length": max(self.facts["longest_source"], self.facts["longest_targets"]),
+            # Two vocabularies may well be equally large and mean different things.
+            "share_embeddings": type(source) is type(target) and source.vocabulary == target.vocabulary,
             **texts.special_ids(target),
         }
 

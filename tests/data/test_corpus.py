@@ -54,6 +54,7 @@ def test_corpus_gives_examples_lengths_and_batches(corpus):
     assert corpus[2]["source"].tolist() == [8]
     assert corpus[-1]["image"].shape == (2, 3)
     assert corpus.length_names == ("source",)
+    assert corpus.nbytes == 9 * 4 + 5 * 8 + 24
     assert corpus.lengths("source").tolist() == [3, 0, 1, 5]
     assert list(corpus.lengths()) == ["source"]
     features, valid = corpus.batch([2, -1, 0], {"source": 5})

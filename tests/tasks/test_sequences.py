@@ -42,6 +42,7 @@ def test_sizes_cover_all_splits():
         "source_vocabulary_size": 4 + len(set("readcattree")),
         "target_vocabulary_size": 4 + len({"R", "EH", "D", "K", "AE", "T", "IY"}),
         "max_length": 5,
+        "share_embeddings": False,
         "pad_id": 0,
         "start_id": 1,
         "end_id": 2,
@@ -139,7 +140,7 @@ def test_strings_of_letters(name, answer):
         for source, (reference,) in zip(sources, references):
             assert 1 <= len(source) <= 5 and set(source) <= set("abcdefg")
             assert reference == (source if answer == "ab" else source[::-1])
-    assert task.sizes()["target_vocabulary_size"] == 11
+    assert task.sizes()["target_vocabulary_size"] == 11 and task.sizes()["share_embeddings"]
     assert task.examples("dev") == tasks.create(name, length=5, letters=7, examples=211).examples("dev")
     assert task.examples("dev") != tasks.create(name, length=5, letters=7, examples=211, seed=1).examples("dev")
 
