@@ -26,7 +26,7 @@ def shift_right(targets, start_id: int):
     import numpy as np
     from kerazoo.layers import shift_right
 
-    assert shift_right(np.array([[5, 6, 7]]), start_id=1).tolist() == [[1, 5, 6]]
+    assert np.array_equal(shift_right(np.array([[5, 6, 7]]), start_id=1), [[1, 5, 6]])
     ```
     """
     targets = ops.convert_to_tensor(targets)
@@ -53,7 +53,7 @@ def roll(x, shift: int = -1, axis: int = 1):
     import numpy as np
     from kerazoo.layers import roll
 
-    assert roll(np.array([[1, 2, 3, 4, 5]])).tolist() == [[2, 3, 4, 5, 1]]
+    assert np.array_equal(roll(np.array([[1, 2, 3, 4, 5]])), [[2, 3, 4, 5, 1]])
     ```
     """
     return ops.roll(x, shift, axis=axis)
