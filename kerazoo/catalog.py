@@ -4,58 +4,11 @@ Reading the table imports no Keras: a row names its class, and only `create` loa
 in the row and a test counts it.
 """
 
-import dataclasses
 import importlib
-import inspect
 from collections.abc import Mapping
 
 from kerazoo import _checks
-from kerazoo.registry import Registry
-
-KINDS = ("seq2seq", "language_model", "classifier", "binary_classifier", "autoencoder")
-
-# What `keras.Model` itself takes, through the `**kwargs` of a constructor.
-_KERAS_ARGUMENTS = ("name", "dtype", "trainable")
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelSpec:
-    """One row of the catalog.
-
-    Args:
-        cls: The class, or `"module:name"` of it.
-        kind: What the model is for, one of `KINDS`; a task serves some kinds.
-        sizes: Constructor arguments of this row.
-        reference: Where the configuration is from.
-        parameters: Number of weights with these sizes, or None if nobody counted.
-        training: Fields of `TrainingOptions` that this model wants different.
-    """
-
-    cls: type | str
-    kind: str
-    sizes: Mapping = dataclasses.field(default_factory=dict)
-    reference: str | None = None
-    parameters: int | None = None
-    training: Mapping = dataclasses.field(default_factory=dict)
-
-    def __str__(self):
-        count = f", {self.parameters:,} parameters" if self.parameters else ""
-        sizes = ", ".join(f"{name}={value!r}" for name, value in self.sizes.items())
-        source = f"\n  {self.reference}" if self.reference else ""
-        return f"{self.kind}{count}\n  {self.class_name}({sizes}){source}"
-
-    @property
-    def class_name(self) -> str:
-        """The bare name of the class."""
-        return self.cls.split(":")[-1] if isinstance(self.cls, str) else self.cls.__name__
-
-    def load(self) -> type:
-        """Returns the class, importing its module where that is still to be done."""
-        if not isinstance(self.cls, str):
-            return self.cls
-        module, name = self.cls.split(":")
-        return getattr(importlib.import_module(module), name)
-
+from kerazoo.registry import KINDS, ModelSpec, Registry
 
 _models = Registry("model", all_names="kerazoo.list_models()")
 
@@ -91,10 +44,7 @@ get = describe
 
 def arguments(name: str) -> tuple[str, ...]:
     """Returns the names of the constructor arguments of a model."""
-    parameters = inspect.signature(_models.get(name).load().__init__).parameters.values()
-    named = [p.name for p in list(parameters)[1:] if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    return tuple(dict.fromkeys([*named, *(_KERAS_ARGUMENTS if open_ended else ())]))
+    return _models.get(name).arguments()
 
 
 def check_overrides(name: str, overrides: Mapping) -> None:
@@ -102,11 +52,11 @@ def check_overrides(name: str, overrides: Mapping) -> None:
     known = arguments(name)
     for argument in overrides:
         if argument not in known:
-            owner = _models.get(name).class_name
-            raise _checks.unknown(f"argument of {name} ({owner})", argument, known, ", ".join(known))
+            owner = f"argument of {name} ({_models.get(name).class_name}):"
+            raise _checks.unknown(owner, argument, known, ", ".join(known))
 
 
-def create(name: str, **overrides):
+def create(name: str, /, **overrides):
     """Returns a new model with the sizes of its row.
 
     Args:
@@ -130,13 +80,8 @@ def create(name: str, **overrides):
     return spec.load()(**{**spec.sizes, **overrides})
 
 
-def count_parameters(name: str, **overrides) -> int:
-    """Returns the number of weights of a model; nothing of that size is put into memory.
-
-    Args:
-        name: A name of `list_models()`.
-        **overrides: Constructor arguments that shall differ from the row.
-    """
+def count_parameters(name: str, /, **overrides) -> int:
+    """Returns the number of weights of a model as `create` would make it; none of them is put into memory."""
     spec = _models.get(name)
     if not overrides and spec.parameters is not None:
         return spec.parameters
@@ -203,3 +148,101 @@ def import_modules(names) -> None:
             raise _checks.SetupError(
                 f"No module {name!r} to import. It is looked for in the current folder and on PYTHONPATH."
             ) from error
+
+
+def _row(name, cls, kind, parameters, reference, **sizes):
+    _models.add(name, ModelSpec(f"kerazoo.models:{cls}", kind, sizes, reference, parameters))
+
+
+_row(
+    "dense_autoencoder", "DenseAutoencoder", "autoencoder", 234_640,
+    "Encoder 128-128, decoder 128; Hinton and Salakhutdinov (2006) made small, binary cross-entropy per pixel",
+    input_shape=(784,), encoder_units=(128, 128), decoder_units=(128,),
+)  # fmt: skip
+_row(
+    "dense_autoencoder_binary", "DenseAutoencoder", "binary_classifier", 133_633,
+    "The same with one output: binary cross-entropy of a label instead of pixels",
+    input_shape=(784,), encoder_units=(128, 128), decoder_units=(128,), output_size=1,
+)  # fmt: skip
+_row(
+    "mlp_classifier", "MLPClassifier", "classifier", 101_770,
+    "784-128-10; TensorFlow Datasets guide, Training a neural network on MNIST with Keras",
+    input_shape=(784,), units=(128,), num_classes=10,
+)  # fmt: skip
+_row(
+    "mlp_encoder_classifier", "MLPClassifier", "classifier", 86_610,
+    "Encoder 100-50-50 with a head; Rumelhart, Hinton and Williams (1986)",
+    input_shape=(784,), units=(100, 50, 50), num_classes=10,
+)  # fmt: skip
+_row(
+    "cnn_classifier", "CNNClassifier", "classifier", 19_754,
+    "3x3 convolutions of 32 and 64 that halve the image, as in Springenberg et al. (2015), arXiv 1412.6806",
+    input_shape=(28, 28, 1), filters=(32, 64), num_classes=10,
+)  # fmt: skip
+_row(
+    "mobilenet_classifier", "MobileNetClassifier", "classifier", 220_970,
+    "Howard et al. (2017), arXiv 1704.04861, table 1 at width 0.25, without its first and last halving",
+    input_shape=(28, 28, 1), filters=(8, 16, 32, 32, 64, 64, 128, 128, 128, 128, 128, 128, 256, 256),
+    strides=(1, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 1, 1), num_classes=10,
+)  # fmt: skip
+_row(
+    "shufflenet_classifier", "ShuffleNetClassifier", "classifier", 150_538,
+    "Ma et al. (2018), arXiv 1807.11164, table 5 at width 0.5: its stages 2 to 4",
+    input_shape=(28, 28, 1), filters=(24, *(48,) * 4, *(96,) * 8, *(192,) * 4),
+    strides=(1, 2, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1), num_classes=10,
+)  # fmt: skip
+_row(
+    "transformer_classifier", "TransformerClassifier", "classifier", 71_370,
+    "Pre-norm encoder over rows or tokens; blocks of Vaswani et al. (2017), arXiv 1706.03762",
+    input_shape=(28, 28), num_layers=2, hidden_dim=64, num_heads=4, intermediate_dim=128, num_classes=10,
+)  # fmt: skip
+_row(
+    "lstm_seq2seq", "LSTMSeq2Seq", "seq2seq", 1_035_240,
+    "Sutskever et al. (2014), arXiv 1409.3215: state passed on, no attention; one layer, embedding 256, 128 units",
+    source_vocabulary_size=1000, target_vocabulary_size=1000, embedding_dim=256, units=128,
+)  # fmt: skip
+_row(
+    "lstm_seq2seq_attention", "LSTMSeq2Seq", "seq2seq", 1_445_736,
+    "Luong et al. (2015), arXiv 1508.04025: general score; bidirectional encoder of 128 units each way",
+    source_vocabulary_size=1000, target_vocabulary_size=1000, embedding_dim=256, units=128, bidirectional=True,
+    attention="multiplicative",
+)  # fmt: skip
+_row(
+    "transformer_seq2seq_tiny", "TransformerSeq2Seq", "seq2seq", 1_710_568,
+    "Pre-norm as in Xiong et al. (2020), arXiv 2002.04745; 4 + 4 layers, 128 wide, 4 heads, 256 inner",
+    source_vocabulary_size=1000, target_vocabulary_size=1000, num_encoder_layers=4, num_decoder_layers=4,
+    hidden_dim=128, num_heads=4, intermediate_dim=256, norm="pre", share_embeddings=False, tie_output=False,
+)  # fmt: skip
+_row(
+    "transformer_seq2seq_small", "TransformerSeq2Seq", "seq2seq", 26_834_944,
+    "Vaswani et al. (2017), arXiv 1706.03762, table 3 (C): 256 wide, 32 per head",
+    source_vocabulary_size=37000, target_vocabulary_size=37000, num_encoder_layers=6, num_decoder_layers=6,
+    hidden_dim=256, num_heads=8, intermediate_dim=2048,
+)  # fmt: skip
+_row(
+    "transformer_seq2seq_base", "TransformerSeq2Seq", "seq2seq", 63_082_496,
+    "Vaswani et al. (2017), arXiv 1706.03762, table 3: base",
+    source_vocabulary_size=37000, target_vocabulary_size=37000, num_encoder_layers=6, num_decoder_layers=6,
+    hidden_dim=512, num_heads=8, intermediate_dim=2048,
+)  # fmt: skip
+_row(
+    "transformer_seq2seq_big", "TransformerSeq2Seq", "seq2seq", 214_245_376,
+    "Vaswani et al. (2017), arXiv 1706.03762, table 3: big",
+    source_vocabulary_size=37000, target_vocabulary_size=37000, num_encoder_layers=6, num_decoder_layers=6,
+    hidden_dim=1024, num_heads=16, intermediate_dim=4096, dropout=0.3,
+)  # fmt: skip
+_row(
+    "transformer_lm_tiny", "TransformerLM", "language_model", 843_008,
+    "nanoGPT (Karpathy), the setting for a CPU with a longer window, over bytes",
+    vocabulary_size=260, num_layers=4, hidden_dim=128, num_heads=4, max_length=128, dropout=0.0,
+)  # fmt: skip
+_row(
+    "transformer_lm_small", "TransformerLM", "language_model", 10_845_696,
+    "nanoGPT (Karpathy), config/train_shakespeare_char.py, over bytes",
+    vocabulary_size=260, num_layers=6, hidden_dim=384, num_heads=6, max_length=256, dropout=0.2,
+)  # fmt: skip
+_row(
+    "transformer_lm_base", "TransformerLM", "language_model", 124_439_808,
+    "Radford et al. (2019), Language Models are Unsupervised Multitask Learners (GPT-2), the smallest",
+    vocabulary_size=50257, num_layers=12, hidden_dim=768, num_heads=12, max_length=1024, dropout=0.1,
+)  # fmt: skip

@@ -1,0 +1,26 @@
+"""Whole models: layers with a head, `start`, `step` and `generate`. The catalog gives them names and sizes."""
+
+from kerazoo.models.autoencoder import Autoencoder, DenseAutoencoder
+from kerazoo.models.classifier import Classifier, MLPClassifier
+from kerazoo.models.encoder_decoder import EncoderDecoder
+from kerazoo.models.image_classifier import CNNClassifier, MobileNetClassifier, ShuffleNetClassifier
+from kerazoo.models.language_model import LanguageModel, TransformerLM
+from kerazoo.models.seq2seq import LSTMSeq2Seq, TransformerSeq2Seq
+from kerazoo.models.transformer_classifier import RowEmbedding, TransformerClassifier
+
+__all__ = [
+    "Autoencoder",
+    "CNNClassifier",
+    "Classifier",
+    "DenseAutoencoder",
+    "EncoderDecoder",
+    "LSTMSeq2Seq",
+    "LanguageModel",
+    "MLPClassifier",
+    "MobileNetClassifier",
+    "RowEmbedding",
+    "ShuffleNetClassifier",
+    "TransformerClassifier",
+    "TransformerLM",
+    "TransformerSeq2Seq",
+]

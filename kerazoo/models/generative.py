@@ -1,0 +1,90 @@
+"""What writes tokens: an embedding of what was written, a decoder, logits, one step at a time, `generate`."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerazoo import _checks
+from kerazoo.decoding import Generated, generate
+from kerazoo.layers import TokenEmbedding, shift_right
+from kerazoo.models.source import position_limit
+
+
+class Writer:
+    """The target side of a model; it is mixed into a `keras.Model`.
+
+    `start` and `step` are what a search calls; repeated steps give the logits of the full pass. The shift of the
+    targets happens here and nowhere else.
+    """
+
+    def _make_writer(self, decoder, embedding, vocabulary_size, pad_id, start_id, end_id, tie_output):
+        owner = type(self).__name__
+        self.pad_id = _checks.non_negative_int(owner, "pad_id", pad_id)
+        self.start_id = _checks.non_negative_int(owner, "start_id", start_id)
+        self.end_id = _checks.non_negative_int(owner, "end_id", end_id)
+        self.decoder = decoder
+        if embedding is None:
+            embedding = self._default_embedding(owner, decoder, vocabulary_size)
+        self.vocabulary_size = vocabulary_size or embedding.vocabulary_size
+        for name in ("pad_id", "start_id", "end_id"):
+            if getattr(self, name) >= self.vocabulary_size:
+                raise ValueError(
+                    f"{owner}: `{name}` must be below the size of the vocabulary; "
+                    f"got {name}={getattr(self, name)}, vocabulary_size={self.vocabulary_size}."
+                )
+        self.target_embedding = embedding
+        self.tie_output = bool(tie_output)
+        self.head = None
+        if not self.tie_output:
+            self.head = keras.layers.Dense(self.vocabulary_size, name="head", dtype=self.dtype_policy)
+
+    def _default_embedding(self, owner, decoder, vocabulary_size):
+        if vocabulary_size is None:
+            raise ValueError(
+                f"{owner}: `vocabulary_size` is needed where no embedding is given; got vocabulary_size=None."
+            )
+        units = getattr(decoder, "hidden_dim", None) or decoder.units
+        return TokenEmbedding(
+            vocabulary_size,
+            units if isinstance(units, int) else units[-1],
+            # A Transformer knows no order by itself; the other decoders need no positions.
+            positions="sinusoidal" if getattr(decoder, "options", {}).get("positions", "none") is None else None,
+            pad_id=self.pad_id,
+            name="target_embedding",
+            dtype=self.dtype_policy,
+        )
+
+    @property
+    def max_length(self):
+        """The most tokens that the model can write, None where there is no limit."""
+        return position_limit(self.target_embedding)
+
+    def _teach(self, targets, encoded=None, training=None):
+        """Logits [B, T, V] for all positions of the targets [B, T] at once."""
+        tokens = shift_right(targets, self.start_id)
+        x = self.target_embedding(tokens, training=training)  # [B, T, D]
+        # Padding stands on the right, where no earlier position can see it, so the decoder needs no mask.
+        return self._logits(self.decoder(x, encoded=encoded, training=training))
+
+    def _logits(self, x):
+        if self.tie_output:
+            return self.target_embedding(x, reverse=True)
+        return ops.cast(self.head(x), "float32")
+
+    def start(self, batch_size, max_length: int, encoded=None) -> dict:
+        """Returns the cache for `batch_size` rows of at most `max_length` tokens, see `kerazoo.decoding.Decodable`."""
+        return self.decoder.start(batch_size, max_length, encoded)
+
+    def step(self, tokens, cache, index) -> tuple:
+        """Returns logits [B, V] for position `index` from the tokens [B] of the position before, and the cache."""
+        x = self.target_embedding(ops.convert_to_tensor(tokens)[:, None], start_index=index)[:, 0]  # [B, D]
+        x, cache = self.decoder.step(x, cache, index)
+        return self._logits(x), cache
+
+    def _generate(self, source, prompt, search, max_length, options) -> Generated:
+        if not self.built:
+            self.build_from_inputs()
+        return generate(self, source, prompt, search, max_length, **options)
+
+    def _build_targets(self, batch_size, length):
+        return np.zeros((batch_size, min(length, self.max_length or length)), "int32")

@@ -1,0 +1,159 @@
+"""The table of models: what it lists, what it refuses, that its numbers are true."""
+
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import kerazoo as kz
+from kerazoo import _checks, catalog, registry
+
+PROMISED = {
+    "dense_autoencoder": "autoencoder",
+    "dense_autoencoder_binary": "binary_classifier",
+    "mlp_classifier": "classifier",
+    "mlp_encoder_classifier": "classifier",
+    "cnn_classifier": "classifier",
+    "mobilenet_classifier": "classifier",
+    "shufflenet_classifier": "classifier",
+    "lstm_seq2seq": "seq2seq",
+    "lstm_seq2seq_attention": "seq2seq",
+    "transformer_seq2seq_tiny": "seq2seq",
+    "transformer_seq2seq_small": "seq2seq",
+    "transformer_seq2seq_base": "seq2seq",
+    "transformer_seq2seq_big": "seq2seq",
+    "transformer_lm_tiny": "language_model",
+    "transformer_lm_small": "language_model",
+    "transformer_lm_base": "language_model",
+    "transformer_classifier": "classifier",
+}
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """A copy of the catalog to add to."""
+    monkeypatch.setattr(catalog._models, "_values", dict(catalog._models._values))
+
+
+def test_every_promised_row_is_there():
+    assert {name: kz.describe(name).kind for name in kz.list_models()} == PROMISED
+
+
+def test_lists_by_pattern_and_kind():
+    assert kz.list_models("*lstm*") == ["lstm_seq2seq", "lstm_seq2seq_attention"]
+    assert kz.list_models("*_tiny", kind="language_model") == ["transformer_lm_tiny"]
+    assert kz.list_models("nothing*") == []
+    assert set(kz.list_models(kind="seq2seq")) == {name for name, kind in PROMISED.items() if kind == "seq2seq"}
+
+
+def test_reading_the_table_imports_nothing_heavy():
+    code = (
+        "import sys, kerazoo as kz\n"
+        "for name in kz.list_models('*'): assert kz.describe(name).parameters > 0 and str(kz.describe(name))\n"
+        "assert kz.count_parameters('transformer_seq2seq_big') > 200e6\n"
+        "print([m for m in ('keras', 'tensorflow', 'jax', 'torch', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_parameters_in_the_row_are_counted(name):
+    """Nothing is allocated for it, so the big ones are counted as well."""
+    assert kz.count_parameters(name, name="counted") == kz.describe(name).parameters
+
+
+def test_counting_leaves_no_weights_behind():
+    from keras.src.backend.common import global_state
+
+    kz.count_parameters("mlp_classifier", units=(7,))
+    assert not global_state.get_global_attribute("uninitialized_variables")
+    assert kz.count_parameters("mlp_classifier", units=(7,), input_shape=(11,)) == 11 * 7 + 7 + 7 * 10 + 10
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_every_row_is_complete(name):
+    spec = kz.describe(name)
+    assert spec.kind in registry.KINDS and spec.reference and spec.sizes and spec.parameters
+    assert set(spec.sizes) <= set(catalog.arguments(name))
+    assert issubclass(spec.load(), keras.Model)
+
+
+def test_paper_sizes_have_the_papers_parameters():
+    """65 and 213 million in the paper, whose joint vocabularies are not exactly 37,000; 124 million in GPT-2."""
+    assert kz.count_parameters("transformer_seq2seq_base") == pytest.approx(65e6, rel=0.04)
+    assert kz.count_parameters("transformer_seq2seq_big") == pytest.approx(213e6, rel=0.01)
+    assert kz.count_parameters("transformer_lm_base") == 124_439_808
+
+
+def test_create_overrides_sizes():
+    model = kz.create("mlp_classifier", num_classes=3, name="mine")
+    assert model.num_classes == 3 and model.name == "mine"
+    assert model.get_config()["units"] == (128,)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (
+            lambda: kz.create("transfomer_lm"),
+            r"Unknown model 'transfomer_lm'. Close names: transformer_lm_.*All: kerazoo.list_models\(\)",
+        ),
+        (lambda: kz.describe("mlp"), r"Unknown model 'mlp'. .*All: kerazoo.list_models"),
+        (
+            lambda: kz.create("lstm_seq2seq", unit=5),
+            r"argument of lstm_seq2seq \(LSTMSeq2Seq\): 'unit'. Close names: units.* All: source_vocab",
+        ),
+        (lambda: kz.count_parameters("mlp_classifier", num_class=5), r"'num_class'. Close names: num_classes"),
+        (lambda: kz.list_models(kind="seq2sec"), r"`kind` must be one of .*kind='seq2sec'. Did you mean 'seq2seq'"),
+        (lambda: kz.register("mine", kind="clasifier"), r"`kind` must be one of .*got kind='clasifier'. Did you mean"),
+    ],
+)
+def test_refuses(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_register_without_a_name_is_refused():
+    with pytest.raises(TypeError, match=r'write `@kerazoo.register\("name", kind=...\)`.*got name=<class'):
+        kz.register(keras.Model, kind="classifier")
+
+
+def test_register_a_model_of_ones_own(table):
+    @kz.register("mine", kind="classifier", sizes={"width": 5}, reference="nobody")
+    class Mine(keras.Model):
+        def __init__(self, width, num_classes=2, **kwargs):
+            super().__init__(**kwargs)
+            self.width = width
+
+    assert kz.list_models("min*") == ["mine"]
+    assert kz.create("mine", num_classes=3).width == 5
+    assert catalog.arguments("mine") == ("width", "num_classes", "name", "dtype", "trainable")
+    assert keras.saving.get_registered_object(keras.saving.get_registered_name(Mine)) is Mine
+    assert "nobody" in str(kz.describe("mine"))
+    with pytest.raises(ValueError, match="model 'mine' is already there"):
+        kz.register("mine", kind="classifier")(Mine)
+    kz.register("mine", kind="classifier", sizes={"width": 7}, replace=True)(Mine)
+    assert kz.create("mine").width == 7
+    with pytest.raises(ValueError, match=r"argument of other \(Mine\): 'wdith'. Close names: width"):
+        kz.register("other", kind="classifier", sizes={"wdith": 5})(Mine)
+
+
+def test_a_registered_class_keeps_its_keras_name(table):
+    kz.register("again", kind="classifier")(kz.models.MLPClassifier)
+    assert keras.saving.get_registered_name(kz.models.MLPClassifier) == "kerazoo>MLPClassifier"
+
+
+def test_import_modules(tmp_path, monkeypatch, table):
+    (tmp_path / "my_zoo_module.py").write_text(
+        "import kerazoo as kz\nkz.register('from_file', kind='classifier')(kz.models.MLPClassifier)\n"
+    )
+    (tmp_path / "my_broken_module.py").write_text("import no_such_module_inside\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    catalog.import_modules(["my_zoo_module"])
+    assert "from_file" in kz.list_models()
+    with pytest.raises(_checks.SetupError, match="No module 'my_missing_module' to import"):
+        catalog.import_modules(["my_missing_module"])
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_inside"):
+        catalog.import_modules(["my_broken_module"])

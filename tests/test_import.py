@@ -1,0 +1,61 @@
+"""Names are loaded when they are used, and layers, models and decoding need no TensorFlow."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+import kerazoo as kz
+
+# What `import tensorflow` does on a machine that has none.
+NO_TENSORFLOW = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+def run(code, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip()
+
+
+def test_import_is_light():
+    code = "import sys, kerazoo; dir(kerazoo); print([m for m in ('keras', 'tensorflow', 'numpy') if m in sys.modules])"
+    assert run(code) == "[]"
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'kerazoo' has no attribute 'leyers'"):
+        kz.leyers  # noqa: B018
+
+
+@pytest.mark.parametrize("name", kz.__all__)
+def test_every_public_name_is_there(name):
+    assert name in dir(kz)
+    if name in ("data", "export", "load", "run", "tasks", "text") and "tensorflow" not in sys.modules:
+        pytest.skip("needs TensorFlow")
+    if importlib.util.find_spec(f"kerazoo.{kz._NAMES.get(name, name)}") is None:
+        pytest.skip("not built yet")
+    assert getattr(kz, name) is not None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX")
+def test_layers_models_and_decoding_work_without_tensorflow():
+    code = NO_TENSORFLOW + (
+        "import numpy as np, kerazoo as kz\n"
+        "model = kz.create('transformer_seq2seq_tiny', num_encoder_layers=1, num_decoder_layers=1)\n"
+        "model.compile('sgd', 'mse')\n"
+        "print(model.generate([[5, 6, 7]], search='beam', width=2, max_length=5).best().shape)\n"
+        "import kerazoo.training.losses, kerazoo.training.metrics, kerazoo.training.schedules\n"
+        "assert 'tensorflow' not in sys.modules\n"
+    )
+    assert run(code, KERAS_BACKEND="jax") == "(1, 5)"
