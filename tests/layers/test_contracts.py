@@ -96,6 +96,27 @@ row(
     {"inputs": floats(BATCH, TARGET, 24)},
 )
 
+row(layers.DenseEncoder, {"units": (17, 11), "dropout": 0.1}, {"inputs": floats(BATCH, 13)})
+row(layers.DenseEncoder, {"units": (17,)}, {"inputs": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)})
+row(layers.DenseDecoder, {"units": (17,)}, {"inputs": floats(BATCH, TARGET, 11), "encoded": encoded(13)})
+row(layers.LSTM, {"units": 11}, {"inputs": floats(BATCH, TARGET, 13), "padding_mask": mask(TARGET)})
+row(
+    layers.LSTMEncoder,
+    {"units": 11, "num_layers": 2, "bidirectional": True, "dropout": 0.1},
+    {"inputs": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)},
+)
+row(
+    layers.LSTMDecoder,
+    {"units": 11, "attention": "additive"},
+    {"inputs": floats(BATCH, TARGET, 17), "encoded": encoded(13)},
+)
+row(
+    layers.AlignmentAttention,
+    {"units": 11, "score": "multiplicative"},
+    {"queries": floats(BATCH, TARGET, 11), "sequence": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)},
+    float32=None,  # the attention weights
+)
+
 
 def test_every_public_layer_has_a_row():
     public = {name for name in layers.__all__ if inspect.isclass(getattr(layers, name))}
