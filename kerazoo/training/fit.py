@@ -48,7 +48,8 @@ def fit(
         plan: An object with `shapes` (each with `rows` and `lengths`) and `epoch(e)`, the list of batches of an epoch,
             each with `shape_index` and `rows` (`kerazoo.data.Plan`).
         epochs: The number of the epoch at which training ends, above 0.
-        callbacks: List of Keras callbacks. A callback with an attribute `every_steps` is called at its multiples.
+        callbacks: List of Keras callbacks. A callback with an attribute `every_steps` is called at its multiples; one
+            with a method `on_train_interrupted` is called when training ends by an error.
         validation: `(corpus, plan)` or `(corpus, plan, batch_fn)`, whose epoch 0 is measured after each epoch, or
             anything that Keras takes as `validation_data`.
         feed: `"device"` or `"tf.data"`.
@@ -99,6 +100,8 @@ def fit(
                 model, "train", corpus, batch_fn, plan, stops=stops, step=resume["step"], **options
             )
             steps = len(plan.epoch(resume["epoch"]))
+            if resume["position"] >= steps:
+                resume |= {"epoch": resume["epoch"] + 1, "position": 0}
         else:
             turns, endless, steps = prepare.stream_turns(model, corpus, resume)
         stack.enter_context(turns)
@@ -121,6 +124,7 @@ def fit(
             history=list(resume["history"]),
         )
         stack.enter_context(_quiet())
+        stack.enter_context(_told(callbacks))
         return model.fit(
             endless,
             epochs=epochs,
@@ -181,3 +185,14 @@ def _quiet():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Your input ran out of data")
         yield
+
+
+@contextlib.contextmanager
+def _told(callbacks):
+    """Calls `on_train_interrupted` of the callbacks that have it when training ends by an error."""
+    try:
+        yield
+    except BaseException:
+        for callback in callbacks:
+            getattr(callback, "on_train_interrupted", lambda: None)()
+        raise

@@ -1,0 +1,96 @@
+import io
+import re
+
+import pytest
+
+from kerazoo.training import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Clock:
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def drive(callback, clock, tokens=700):
+    """Two epochs of three calls with four steps each; a call takes 2 seconds, a validation 5."""
+    callback.params = {"epochs": 2, "steps": 12, "examples": 0, "tokens": 0}
+    callback.on_train_begin()
+    for epoch in range(2):
+        callback.on_epoch_begin(epoch)
+        for call in range(3):
+            clock.now += 2.0
+            callback.params["tokens"] += tokens
+            callback.params["examples"] += 100
+            callback.on_train_batch_end(4 * call + 3, {"accuracy": 0.5, "loss": 1.23456})
+        callback.on_test_begin()
+        clock.now += 5.0
+        callback.on_test_end()
+        callback.on_epoch_end(epoch, {"accuracy": 0.5, "loss": 1.2, "val_loss": 1.5})
+    callback.on_train_end()
+
+
+def test_lines_where_there_is_no_terminal(clock):
+    stream = io.StringIO()
+    drive(progress.Progress(stream, seconds=4.0), clock)
+    assert stream.getvalue().splitlines() == [
+        "epoch 1/2  step 8/12  loss 1.235  accuracy 0.5  tokens/s 350  8.0 s left",
+        "epoch 1/2  loss 1.2  accuracy 0.5  val_loss 1.5  tokens/s 350  11 s",
+        "epoch 2/2  step 8/12  loss 1.235  accuracy 0.5  tokens/s 350  7.0 s left",
+        "epoch 2/2  loss 1.2  accuracy 0.5  val_loss 1.5  tokens/s 350  11 s",
+    ]
+
+
+def test_a_terminal_gets_one_line_that_changes(clock, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Terminal()
+    drive(progress.Progress(stream), clock, tokens=0)
+    lines = stream.getvalue().split("\n")
+    assert len(lines) == 3 and lines[-1] == ""
+    shown = lines[0].split("\r\x1b[K")
+    assert shown[1] == "epoch 1/2  compiling"
+    assert shown[2] == "epoch 1/2  step 4/12  loss 1.235  accuracy 0.5"[:39]
+    assert shown[-1] == "epoch 1/2  loss 1.2  accuracy 0.5  val_loss 1.5  examples/s 50  11 s"
+
+
+def test_an_interruption_ends_the_line(clock):
+    stream = Terminal()
+    callback = progress.Progress(stream)
+    callback.params = {"epochs": 2}
+    callback.on_train_begin()
+    callback.on_train_interrupted()
+    callback.on_train_interrupted()
+    assert re.fullmatch(r"\r\x1b\[Kepoch 1/2  compiling\n", stream.getvalue())
+
+
+def test_without_counts_it_shows_steps(clock):
+    stream = io.StringIO()
+    callback = progress.Progress(stream, seconds=0)
+    callback.params = {}
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    for batch in range(2):
+        clock.now += 0.5
+        callback.on_train_batch_end(batch, {"loss": 1.0})
+    assert stream.getvalue().splitlines()[-1] == "epoch 1/?  step 2  loss 1  steps/s 2"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.04, "0.0 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_duration(seconds, words):
+    assert progress.duration(seconds) == words
