@@ -2,6 +2,9 @@
 
 from kerazoo.layers.alignment import AlignmentAttention
 from kerazoo.layers.attention import Attention
+from kerazoo.layers.augment import RandomShift
+from kerazoo.layers.cnn import ConvEncoder
+from kerazoo.layers.conv_blocks import ConvBlock, SeparableConvBlock
 from kerazoo.layers.cross_attention import CrossAttention
 from kerazoo.layers.embedding import TokenEmbedding
 from kerazoo.layers.feed_forward import FeedForward, gelu
@@ -11,6 +14,7 @@ from kerazoo.layers.lstm_encoder import LSTMEncoder
 from kerazoo.layers.mlp import DenseDecoder, DenseEncoder
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
 from kerazoo.layers.sequences import causal_mask, last_real, masked_mean, padding_mask, roll, shift_right
+from kerazoo.layers.shuffle import ShuffleBlock, channel_shuffle
 from kerazoo.layers.transformer_decoder import TransformerDecoder
 from kerazoo.layers.transformer_decoder_block import TransformerDecoderBlock
 from kerazoo.layers.transformer_encoder import TransformerEncoder, TransformerEncoderBlock
@@ -18,6 +22,8 @@ from kerazoo.layers.transformer_encoder import TransformerEncoder, TransformerEn
 __all__ = [
     "AlignmentAttention",
     "Attention",
+    "ConvBlock",
+    "ConvEncoder",
     "CrossAttention",
     "DenseDecoder",
     "DenseEncoder",
@@ -26,6 +32,9 @@ __all__ = [
     "LSTMDecoder",
     "LSTMEncoder",
     "LearnedPositions",
+    "RandomShift",
+    "SeparableConvBlock",
+    "ShuffleBlock",
     "SinusoidalPositions",
     "TokenEmbedding",
     "TransformerDecoder",
@@ -33,6 +42,7 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderBlock",
     "causal_mask",
+    "channel_shuffle",
     "gelu",
     "last_real",
     "masked_mean",
