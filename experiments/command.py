@@ -1,7 +1,10 @@
 """What every command does around its main function: parse, refuse, report, exit code."""
 
+import faulthandler
+import logging
 import os
 import sys
+import tempfile
 
 from absl import flags
 
@@ -31,7 +34,7 @@ def run(main, description, positional=False):
             raise UsageError(f"unexpected argument {arguments[0]!r}: every option is a flag, such as --model=NAME.")
     except (flags.Error, UsageError) as error:
         _fail(str(error), USAGE)
-    quiet_environment()
+    quiet()
     try:
         sys.exit(main(arguments) or 0)
     except KeyboardInterrupt:
@@ -49,11 +52,22 @@ def exit_code(error):
     return getattr(error, "exit_code", 5 if isinstance(error, OSError) else USAGE)
 
 
-def quiet_environment():
-    """Keeps TensorFlow's and XLA's own start-up lines off standard error; what the user set stays."""
+def quiet():
+    """Keeps the lines of TensorFlow's and XLA's C++ code off standard error, which is for ours.
+
+    No setting of theirs silences what they write before their own logging starts, so file descriptor 2 goes to a
+    file without a name, while Python's standard error keeps the terminal. When the process dies inside C++,
+    `faulthandler` still tells where; --verbose leaves everything as it is.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    if FLAGS.verbose:
+        return
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    faulthandler.enable(sys.stderr)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
 
 
 def require(flag):
@@ -84,8 +98,9 @@ def _fail(message, code):
 
 def _print_help(description):
     print(description.strip() + "\n\nFlags:")
-    own = [m for m in FLAGS.flags_by_module_dict() if m.startswith("experiments") or m == sys.argv[0]]
-    for flag in sorted({f.name: f for m in own for f in FLAGS.flags_by_module_dict()[m]}.values(), key=lambda f: f.name):
+    by_module = FLAGS.flags_by_module_dict()
+    own = {f.name: f for module in by_module if module.startswith("experiments") for f in by_module[module]}
+    for name, flag in sorted({**own, **{f.name: f for f in by_module.get(sys.argv[0], ())}}.items()):
         default = "" if flag.default in (None, [], False) else f" (default: {flag.default})"
-        print(f"  --{flag.name}: {flag.help}{default}")
+        print(f"  --{name}: {flag.help}{default}")
     print("  --flagfile: Read flags from this file, one a line; experiments/recipes holds some.")

@@ -57,7 +57,6 @@ def define_training():
         "l1": "Factor of the summed absolute values of the kernels in the loss, 0 for none.",
         "clip_norm": "Bound of the global gradient norm, 0 for none.",
         "label_smoothing": "Share of the target probability spread over the vocabulary, 0 to 1.",
-        "ema": "Momentum of the running average of the weights that becomes the result, 0 for none.",
         "dtype": f"Precision: {', '.join(options.DTYPES)}.",
         "seed": "Seed of initial weights, dropout and the order of examples.",
         "patience": "Epochs without a better dev result before training stops, 0 for never.",

@@ -21,6 +21,7 @@ class LSTMSeq2Seq(EncoderDecoder):
         attention: None, `"additive"` (Bahdanau) or `"multiplicative"` (Luong).
         dropout: Rate on the inputs of every layer and on the outputs, in [0, 1).
         recurrent_dropout: Rate inside the recurrences, in [0, 1).
+        encoder_units: Units of the encoder's layers, in each direction, where they differ; `units` by default.
         pad_id: The token that fills up short rows.
         start_id: The token before the first one.
         end_id: The token that ends an answer.
@@ -61,6 +62,7 @@ class LSTMSeq2Seq(EncoderDecoder):
         attention=None,
         dropout=0.0,
         recurrent_dropout=0.0,
+        encoder_units=None,
         pad_id=0,
         start_id=1,
         end_id=2,
@@ -73,7 +75,7 @@ class LSTMSeq2Seq(EncoderDecoder):
         )
         rates = {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "dtype": dtype}
         super().__init__(
-            LSTMEncoder(units, num_layers, bidirectional, name="encoder", **rates),
+            LSTMEncoder(encoder_units or units, num_layers, bidirectional, name="encoder", **rates),
             LSTMDecoder(units, num_layers, attention, name="decoder", **rates),
             source_embedding,
             target_embedding,

@@ -62,19 +62,20 @@ class Answerer:
         return list(generated.best())
 
 
-def load(run_dir, checkpoint="best"):
+def load(run_dir, checkpoint="best", data_dir=None):
     """Returns the `Answerer` of a finished or running training.
 
     Args:
         run_dir: The run's folder.
         checkpoint: `"best"` for the state with the best dev result, `"last"` for the newest.
+        data_dir: Where the data lies now, if it moved; answering needs no data.
 
     Raises:
         CheckpointError: There is no run, or its state is damaged or does not fit the model.
     """
     run = directories.RunDirectory(os.fspath(run_dir))
     record = run.record()
-    model, task = rebuild(run, record)
+    model, task = rebuild(run, record, data_dir)
     from kerazoo.training import checkpoints
 
     _checks.one_of("kerazoo.load", "checkpoint", checkpoint, ("best", "last"))
@@ -82,12 +83,12 @@ def load(run_dir, checkpoint="best"):
     return Answerer(model, task)
 
 
-def rebuild(run, record):
+def rebuild(run, record, data_dir=None):
     """Returns the model and the task of `record`, untrained, without touching the data."""
     from kerazoo import tasks
 
     catalog.import_modules(record.get("import", ()))
-    task = tasks.restore(run.task)
+    task = tasks.restore(run.task, data_dir=data_dir)
     return build(record["model"], task, record["model_options"]), task
 
 

@@ -53,8 +53,6 @@ def optimizer(options, total_steps):
         arguments["weight_decay"] = options.weight_decay
     if options.clip_norm:
         arguments["global_clipnorm"] = options.clip_norm
-    if options.ema:
-        arguments.update(use_ema=True, ema_momentum=options.ema)
     return classes[options.optimizer](**arguments)
 
 

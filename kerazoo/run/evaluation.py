@@ -41,16 +41,31 @@ def measure(answerer, split, limit=0, samples=8):
     started = time.perf_counter()
     task = answerer.task
     raw, references = task.examples(split, limit=limit or None)
-    given = answerer(raw, **task.measuring)
-    metrics = task.measure(given, references)
-    seconds = time.perf_counter() - started
-    chosen = np.random.default_rng(0).permutation(len(raw))[:samples]
-    shown = [(raw[i], references[i], given[i]) for i in sorted(chosen)]
+    shown = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
+    if task.measured_by_loss:
+        metrics, examples = _losses(answerer, split, limit)
+        given = dict(zip(shown, answerer([raw[i] for i in shown]))) if shown else {}
+    else:
+        given, examples = answerer(raw, **task.measuring), len(raw)
+        metrics = task.measure(given, references)
     return {
         "metrics": {name: float(value) for name, value in metrics.items()},
-        "examples": len(raw),
-        "seconds": round(seconds, 3),
-    }, shown
+        "examples": examples,
+        "seconds": round(time.perf_counter() - started, 3),
+    }, [(raw[i], references[i], given[i]) for i in shown]
+
+
+def _losses(answerer, split, limit):
+    """Returns the loss and the metrics of the model when it is told the truth before each token."""
+    from kerazoo import data, training
+
+    task, model = answerer.task, answerer.model
+    corpus = task.load(split)
+    if limit and limit < len(corpus):
+        corpus = corpus.take(range(limit))
+    model.compile(loss=task.loss(), weighted_metrics=task.metrics())
+    plan = data.Plan.of(corpus, batch_size=64, max_shapes=1, shuffle=False)
+    return training.evaluate(model, corpus, task.batch, plan), len(corpus)
 
 
 def table(shown, split):

@@ -26,7 +26,6 @@ class TrainingOptions:
         l1: The same for absolute values.
         clip_norm: Upper bound of the global gradient norm, 0 for none.
         label_smoothing: Share of the target probability that is spread over the vocabulary, in [0, 1).
-        ema: Momentum of the running average of the weights which is kept as the result, 0 for none.
         dtype: A Keras dtype policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
         seed: Seed of initial weights, dropout and the order of examples.
         patience: Epochs without a better dev result before training stops, 0 for never.
@@ -48,7 +47,6 @@ class TrainingOptions:
     l1: float = 0.0
     clip_norm: float = 1.0
     label_smoothing: float = 0.0
-    ema: float = 0.0
     dtype: str = "float32"
     seed: int = 0
     patience: int = 0
@@ -67,7 +65,7 @@ class TrainingOptions:
         _checks.number(owner, "learning_rate", self.learning_rate, low=0, low_open=True)
         for name in ("weight_decay", "clip_norm", "l1", "l2"):
             _checks.number(owner, name, getattr(self, name), low=0)
-        for name in ("warmup", "label_smoothing", "ema"):
+        for name in ("warmup", "label_smoothing"):
             _checks.rate(owner, name, getattr(self, name))
         _checks.one_of(owner, "schedule", self.schedule, SCHEDULES)
         _checks.one_of(owner, "optimizer", self.optimizer, OPTIMIZERS)

@@ -124,9 +124,11 @@ class _Training:
         self.corpus, self.dev = self.task.load("train"), self.task.load("dev")
         if options.limit and options.limit < len(self.corpus):
             self.corpus = self.corpus.take(range(options.limit))
-        shared = {"batch_size": options.batch_size, "max_shapes": options.max_shapes, "seed": options.seed}
-        self.plan = data.Plan.of(self.corpus, **shared)
-        self.dev_plan = data.Plan.of(self.dev, **shared, shuffle=False)
+        self.plan = data.Plan.of(
+            self.corpus, batch_size=options.batch_size, max_shapes=options.max_shapes, seed=options.seed
+        )
+        # Each shape is compiled, which takes longer than what a second one saves on a dev set.
+        self.dev_plan = data.Plan.of(self.dev, batch_size=options.batch_size, max_shapes=1, shuffle=False)
         model = answer.build(self.record["model"], self.task, self.record["model_options"])
         compiling.compile_model(model, self.task, options, self.plan.steps * options.epochs)
         seconds = time.perf_counter() - started
@@ -137,7 +139,7 @@ class _Training:
         from kerazoo import training
 
         options = self.options
-        state = store.restore(model) if store.exists() else None
+        state = store.restore(model) if store.names() else None
         if state and state["epoch"] >= options.epochs:
             report.say(f"Trained already: {state['epoch']} epochs. --epochs=N with a larger N goes on.")
             return
@@ -166,29 +168,27 @@ class _Training:
     def _stream(self, epoch):
         from kerazoo import data
 
-        return data.pipeline(self.corpus, self.plan, self.task.batch, epoch=epoch)
+        return data.dataset(self.corpus, self.plan, self.task.batch, epoch=epoch)
 
     def _callbacks(self, store):
         import keras
 
-        from kerazoo.training import callbacks
+        from kerazoo import training
 
         metric, mode = self.task.monitor
         chosen = [
-            callbacks.StopOnNonFinite(),
-            callbacks.Progress(),
-            callbacks.MetricsLog(self.run.metrics),
-            callbacks.Checkpoints(store, monitor=metric, mode=mode),
+            training.StopOnNonFinite(store),
+            training.Progress(),
+            training.MetricsLog(self.run.metrics),
+            training.Checkpoints(store, monitor=metric, mode=mode, patience=self.options.patience),
         ]
-        if self.options.patience:
-            chosen.append(keras.callbacks.EarlyStopping(monitor=metric, mode=mode, patience=self.options.patience))
         if self.tensorboard and importlib.util.find_spec("tensorboard"):
             chosen.append(keras.callbacks.TensorBoard(str(self.run.events), write_graph=False, profile_batch=0))
         return chosen
 
 
 def _with_saved_vocabulary(run, task):
-    """Returns the task with what it knew when the run began, so that data which changed since cannot renumber tokens."""
+    """Returns the task with what it knew when the run began: data that changed since cannot renumber tokens."""
     from kerazoo import tasks
 
     return tasks.restore(run.task, **task.options)

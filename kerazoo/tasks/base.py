@@ -56,6 +56,7 @@ class Task:
     monitor = ("val_loss", "min")
     length_names = ()
     max_length = None
+    measured_by_loss = False  # whether many answers are right, so that none can be compared with the references
 
     @functools.cached_property
     def known(self):

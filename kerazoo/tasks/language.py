@@ -29,6 +29,7 @@ class LanguageTask(Task):
     stride: int = 128
 
     length_names = ("targets",)
+    measured_by_loss = True
 
     @property
     def max_length(self):
