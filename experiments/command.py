@@ -17,6 +17,12 @@ class UsageError(ValueError):
     """A command line that cannot be obeyed (exit code 2)."""
 
 
+class InputError(ValueError):
+    """Input that cannot be read (exit code 3)."""
+
+    exit_code = 3
+
+
 def run(main, description, positional=False):
     """Parses the command line, calls `main(arguments)` and exits with the code of DESIGN's table.
 

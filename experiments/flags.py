@@ -5,11 +5,11 @@ import dataclasses
 
 from absl import flags
 
-from kerazoo.run import options
+import kerazoo as kz
 
 FLAGS = flags.FLAGS
-DEFAULTS = options.TrainingOptions()
-TRAINING = tuple(field.name for field in dataclasses.fields(options.TrainingOptions))
+DEFAULTS = kz.run.TrainingOptions()
+TRAINING = tuple(field.name for field in dataclasses.fields(kz.run.TrainingOptions))
 TASK = ("data_dir", "source_tokens", "target_tokens", "source_column", "target_column", "length")
 
 
@@ -45,6 +45,7 @@ def define_model():
 
 def define_training():
     """Defines one flag for each field of `TrainingOptions`; unset means the model's own default."""
+    options = kz.run.options
     helps = {
         "epochs": "Passes over the training data.",
         "batch_size": "Examples of one optimizer step.",

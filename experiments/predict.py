@@ -38,9 +38,7 @@ def _standard_input():
         try:
             yield line.decode("utf-8")
         except UnicodeDecodeError as error:
-            from kerazoo import _checks
-
-            raise _checks.DataError(f"standard input:{number}: not UTF-8: byte {line[error.start]:#04x}.") from error
+            raise command.InputError(f"standard input:{number}: not UTF-8: byte {line[error.start]:#04x}.") from error
 
 
 if __name__ == "__main__":
