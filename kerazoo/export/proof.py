@@ -18,14 +18,17 @@ FRESH = """
 import json, sys
 import tensorflow as tf
 
-serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
-(name, spec), = serve.structured_input_signature[1].items()
-with open(sys.argv[2]) as file:
-    raw = tf.constant(json.load(file), spec.dtype)
-outputs = {key: value.numpy() for key, value in serve(**{name: raw}).items()}
-text = {k: [s.decode("utf-8", "replace") for s in v] if v.dtype == object else v.tolist() for k, v in outputs.items()}
-with open(sys.argv[3], "w") as file:
-    json.dump(text, file)
+def plain(value):
+    return [text.decode("utf-8", "replace") for text in value] if value.dtype == object else value.tolist()
+
+def answer(directory, raw):
+    serve = tf.saved_model.load(directory).signatures["serving_default"]
+    (name, spec), = serve.structured_input_signature[1].items()
+    return {key: plain(value.numpy()) for key, value in serve(**{name: tf.constant(raw, spec.dtype)}).items()}
+
+answers = [answer(*job) for job in json.load(sys.stdin)]
+with open(sys.argv[1], "w") as file:
+    json.dump(answers, file)
 if "kerazoo" in sys.modules:
     sys.exit("kerazoo was imported")
 """
@@ -46,7 +49,7 @@ def verify(directory, raw, answers, tolerance: float = 1e-4) -> dict:
     Raises:
         CheckpointError: The SavedModel does not load, or it answers something else.
     """
-    outputs = _answers_of_fresh_process(directory, raw)
+    (outputs,) = fresh_answers([(directory, raw)])
     if not isinstance(answers, dict):
         answers = {next(name for name in ANSWERS if name in outputs): answers}
     for name, expected in answers.items():
@@ -59,19 +62,32 @@ def verify(directory, raw, answers, tolerance: float = 1e-4) -> dict:
     return outputs
 
 
-def _answers_of_fresh_process(directory, raw):
+def fresh_answers(jobs) -> list[dict]:
+    """Returns the outputs by name of each job, a SavedModel and its raw inputs, all from one fresh process.
+
+    Raises:
+        CheckpointError: A SavedModel does not load or run where there is only TensorFlow.
+    """
+    jobs = [(os.fspath(directory), [_plain(item) for item in raw]) for directory, raw in jobs]
     with tempfile.TemporaryDirectory() as folder:
-        given, answered = os.path.join(folder, "given.json"), os.path.join(folder, "answered.json")
-        with open(given, "w", encoding="utf-8") as file:
-            json.dump([item if isinstance(item, str) else np.asarray(item).tolist() for item in raw], file)
-        command = [sys.executable, "-I", "-c", FRESH, os.fspath(directory), given, answered]
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        answered = os.path.join(folder, "answered.json")
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", FRESH, answered],
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            input=json.dumps(jobs),
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
+            names = ", ".join(directory for directory, _ in jobs)
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise _checks.CheckpointError(f"{directory}: does not load where there is only TensorFlow: {last}")
+            raise _checks.CheckpointError(f"{names}: does not answer where there is only TensorFlow: {last}")
         with open(answered, encoding="utf-8") as file:
             return json.load(file)
+
+
+def _plain(item):
+    return item if isinstance(item, str) else np.asarray(item).tolist()
 
 
 def _same(live, served, tolerance):
@@ -82,5 +98,7 @@ def _same(live, served, tolerance):
 
 
 def _short(value):
-    text = repr(str(value)) if isinstance(value, str) else np.array2string(np.asarray(value), threshold=8)
+    if np.ndim(value) > 1:
+        return f"an array of shape {np.shape(value)}"
+    text = repr(value) if isinstance(value, str) else np.array2string(np.asarray(value), threshold=8)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 
 import keras
+import numpy as np
 
 from kerazoo import _checks, decoding
 
@@ -86,14 +87,13 @@ def _input(task):
 
 def _generator(model, task, search, max_length):
     """Returns the function from strings to what the search writes."""
-    import tensorflow as tf
-
     _checks.positive_int("export", "max_length", max_length)
     most = getattr(model, "max_length", None)
     if most is not None and max_length > most:
         raise ValueError(
             f"export: `max_length` must be at most {most}, the positions of the model; got max_length={max_length}."
         )
+    seed = np.array(search.call_seed() & 0xFFFFFFFF, "uint32").astype("int32")
     name = "text" if task.kind == "language_model" else "answer"
 
     def answer(strings):
@@ -104,7 +104,6 @@ def _generator(model, task, search, max_length):
         if inputs:
             _refuse_longer(inputs["source"], getattr(model, "max_source_length", None))
             encoded = model.encode(inputs["source"], training=False)
-        seed = tf.constant(search.call_seed() & 0x7FFFFFFF, tf.int32)
         found = decoding.decode(model, search, max_length, encoded, prompt, prompt_lengths, seed=seed)
         return {name: task.graph_decode(found["tokens"][:, 0]), "score": found["scores"][:, 0]}
 

@@ -1,0 +1,235 @@
+"""Exported models: the same answers in a fresh process that has only TensorFlow, and the refusals."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+
+import keras  # noqa: E402
+
+import kerazoo as kz  # noqa: E402
+from kerazoo import _checks  # noqa: E402
+from kerazoo.export import proof, saved_model  # noqa: E402
+from kerazoo.run.answer import Answerer, build  # noqa: E402
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("a SavedModel is written with TensorFlow", allow_module_level=True)
+
+# Small sizes by the name of the argument, so that one table serves every row of the catalog.
+SMALL = {
+    "embedding_dim": 5,
+    "num_layers": 2,
+    "num_encoder_layers": 1,
+    "num_decoder_layers": 2,
+    "hidden_dim": 14,
+    "num_heads": 2,
+    "intermediate_dim": 11,
+}
+TEXTS = ["abc", "g", "jihgfed", "zz"]
+WORDS = ["the cat", "", "le chat noir", "ünknown"]
+
+
+def one_row_of_each_class():
+    """Returns (class, kind) -> row of the catalog: rows that differ in sizes alone are exported alike."""
+    rows = {}
+    for name in kz.list_models("*"):
+        spec = kz.describe(name)
+        rows.setdefault((spec.class_name, spec.kind), name)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory):
+    """A small task for each kind of model."""
+    folder = tmp_path_factory.mktemp("data")
+    lines = [f"the cat{'s' * i}\tenglish\nle chat{'s' * i}\tfrançais" for i in range(41)]
+    (folder / "table.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table = {"data_dir": folder / "table.tsv"}
+    return {
+        "seq2seq": kz.tasks.create("reverse", length=7, examples=503),
+        "language_model": kz.tasks.create("tsv", "language_model", length=23, **table),
+        "classifier": kz.tasks.create("digits", "classifier"),
+        "binary_classifier": kz.tasks.create("digits", "binary_classifier"),
+        "autoencoder": kz.tasks.create("digits", "autoencoder"),
+        "text": kz.tasks.create("tsv", "classifier", **table),
+    }
+
+
+def raw_inputs(task):
+    if not task.tokenizers:
+        return task.examples("dev", limit=5)[0]
+    return TEXTS if task.kind == "seq2seq" else WORDS
+
+
+def small(name, task, **overrides):
+    keras.utils.set_random_seed(7)
+    sizes = {key: value for key, value in SMALL.items() if key in kz.catalog.arguments(name)}
+    if kz.describe(name).class_name == "LSTMSeq2Seq":
+        sizes["units"] = 7
+    return build(name, task, {**sizes, **overrides})
+
+
+# Row of the catalog -> search and its options, constructor arguments; the others are exported as they are.
+SPECIAL = {
+    "LSTMSeq2Seq": (
+        {"search": "beam", "width": 3, "no_repeat_ngram": 2},
+        {"bidirectional": True, "attention": "multiplicative", "num_layers": 2},
+    ),
+    "TransformerSeq2Seq": ({}, {"positions": "learned"}),
+    "TransformerLM": ({"search": "sample", "top_k": 5, "seed": 3}, {}),
+}
+# name of the case -> row of the catalog, key of the task, search and its options, constructor arguments
+CASES = {
+    (cls if cls in SPECIAL else row): (row, kind, *SPECIAL.get(cls, ({}, {})))
+    for (cls, kind), row in one_row_of_each_class().items()
+}
+CASES["text_classifier"] = ("transformer_classifier", "text", {}, {})
+
+
+@pytest.fixture(scope="module")
+def exported(tasks, tmp_path_factory):
+    """Every case exported: name -> (folder, model, task, raw inputs, options), and what a fresh process answers."""
+    cases, folder = {}, tmp_path_factory.mktemp("exported")
+    for name, (row, key, options, overrides) in CASES.items():
+        task = tasks[key]
+        model = small(row, task, **overrides)
+        path = saved_model.export(model, task, folder / name, **options)
+        cases[name] = (path, model, task, raw_inputs(task), options)
+    served = proof.fresh_answers([(case[0], case[3]) for case in cases.values()])
+    return {name: (*case, outputs) for (name, case), outputs in zip(cases.items(), served, strict=True)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_fresh_process_with_only_tensorflow_gives_the_live_answers(exported, name):
+    _, model, task, raw, options, served = exported[name]
+    inputs = task.encode(raw)
+    if task.kind in ("seq2seq", "language_model"):
+        live = model.generate(**inputs, max_length=task.max_length, **options)
+        key = "text" if task.kind == "language_model" else "answer"
+        assert served[key] == task.show(live.best())
+        np.testing.assert_allclose(served["score"], live.scores[:, 0], rtol=1e-4, atol=1e-4)
+        assert set(served) == {key, "score"}
+        return
+    logits = np.asarray(model(inputs, training=False))
+    if task.kind == "autoencoder":
+        np.testing.assert_allclose(served["reconstruction"], np.stack(task.show(logits)), rtol=1e-4, atol=1e-5)
+        assert np.shape(served["reconstruction"]) == (5, 8, 8, 1)
+        return
+    assert served["label"] == task.show(logits)
+    assert set(served["label"]) <= set(task.facts["names"])
+    probabilities = np.array(served["probabilities"])
+    if task.kind == "binary_classifier":
+        np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits)), rtol=1e-4, atol=1e-5)
+    else:
+        np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
+        np.testing.assert_allclose(probabilities, np.asarray(keras.ops.softmax(logits)), rtol=1e-4, atol=1e-5)
+
+
+def test_verify_compares_with_the_live_answers(exported, monkeypatch):
+    folder, model, task, raw, _, served = exported["mlp_classifier"]
+    answers = Answerer(model, task)(raw)
+    assert proof.verify(folder, raw, answers) == served
+    monkeypatch.setattr(proof, "fresh_answers", lambda jobs: [served])
+    with pytest.raises(_checks.CheckpointError, match="mlp_classifier: .* gives label=.* for .*, the live model 'q'"):
+        proof.verify(folder, raw, [*answers[:4], "q"])
+
+
+def test_numbers_are_compared_by_name_and_with_a_tolerance(exported, monkeypatch):
+    folder, _, _, raw, _, served = exported["dense_autoencoder"]
+    monkeypatch.setattr(proof, "fresh_answers", lambda jobs: [served])
+    images = np.array(served["reconstruction"])
+    assert proof.verify(folder, raw, {"reconstruction": images + 1e-6}) == served
+    with pytest.raises(_checks.CheckpointError, match="reconstruction"):
+        proof.verify(folder, raw, {"reconstruction": images + 1e-3})
+
+
+def test_verify_refuses_what_does_not_load(tmp_path):
+    with pytest.raises(_checks.CheckpointError, match="empty: does not answer where there is only TensorFlow"):
+        proof.verify(tmp_path / "empty", ["a"], ["b"])
+
+
+def test_signature_has_a_dynamic_batch_and_says_what_it_takes(exported):
+    import tensorflow as tf
+
+    for name, key, spec in [
+        ("LSTMSeq2Seq", "source", tf.TensorSpec([None], tf.string)),
+        ("TransformerLM", "prompt", tf.TensorSpec([None], tf.string)),
+        ("dense_autoencoder", "source", tf.TensorSpec([None, 8, 8, 1], tf.uint8)),
+    ]:
+        serve = tf.saved_model.load(exported[name][0]).signatures["serving_default"]
+        (taken,) = serve.structured_input_signature[1].items()
+        assert taken[0] == key and taken[1].shape.as_list() == spec.shape.as_list() and taken[1].dtype == spec.dtype
+        if name == "LSTMSeq2Seq":  # one row gives what it gives in a batch, and so does none
+            answer = serve(source=tf.constant(["jihgfed"]))["answer"].numpy()[0].decode(errors="replace")
+            assert answer == exported[name][5]["answer"][2]
+            assert serve(source=tf.constant([], tf.string))["answer"].shape == (0,)
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_in_the_graph(exported):
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(exported["TransformerLM"][0]).signatures["serving_default"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="fewer than max_length=23 tokens"):
+        serve(prompt=tf.constant(["the cat" * 5]))
+
+
+def test_a_source_that_is_too_long_is_refused_in_the_graph(exported, tmp_path):
+    import tensorflow as tf
+
+    folder, model, task, *_ = exported["TransformerSeq2Seq"]
+    serve = tf.saved_model.load(folder).signatures["serving_default"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most max_length=8 tokens"):
+        serve(source=tf.constant(["abcdefghij"]))
+    with pytest.raises(ValueError, match="`max_length` must be at most 8, .*; got max_length=11"):
+        saved_model.export(model, task, tmp_path / "long", max_length=11)
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_appears_whole_or_not_at_all(tasks, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    model, task = small("mlp_classifier", tasks["classifier"]), tasks["classifier"]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep")
+    with pytest.raises(ValueError, match="export: `directory` must be a new or empty folder; got '.*full'"):
+        saved_model.export(model, task, tmp_path / "full")
+    (tmp_path / "empty").mkdir()
+    assert (saved_model.export(model, task, tmp_path / "empty") / "saved_model.pb").is_file()
+
+    def fail(*args, **kwargs):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(_checks.SetupError, match="half: cannot be written: No space left on device"):
+        saved_model.export(model, task, tmp_path / "half")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(_checks.SetupError, match="below: cannot be written"):
+        saved_model.export(model, task, tmp_path / "file" / "below")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "full"]
+
+
+def test_search_is_checked(tasks, tmp_path):
+    model, task = small("lstm_seq2seq", tasks["seq2seq"]), tasks["seq2seq"]
+    with pytest.raises(ValueError, match="Unknown search 'bean'"):
+        saved_model.export(model, task, tmp_path / "a", search="bean")
+    with pytest.raises(ValueError, match="`max_length` must be an integer above 0; got max_length=0"):
+        saved_model.export(model, task, tmp_path / "a", max_length=0)
+
+
+def test_another_backend_is_told_what_to_do(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(_checks.SetupError, match="the backend is jax. Set KERAS_BACKEND=tensorflow for this command"):
+        saved_model.export(None, None, "nowhere")
+
+
+def test_fresh_process_may_not_have_our_modules():
+    """The proof would prove nothing if the process that answers imported kerazoo along the way."""
+    program = proof.FRESH.replace("import tensorflow as tf", "import kerazoo")
+    done = subprocess.run(
+        [sys.executable, "-c", program, "/dev/null"], input=json.dumps([]), capture_output=True, text=True
+    )
+    assert "kerazoo was imported" in done.stderr
