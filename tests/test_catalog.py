@@ -58,9 +58,25 @@ def test_reading_the_table_imports_nothing_heavy():
     assert done.stdout.strip() == "[]", done.stderr
 
 
+DEPTH = ("num_layers", "num_encoder_layers", "num_decoder_layers")
+
+
 @pytest.mark.parametrize("name", sorted(PROMISED))
 def test_parameters_in_the_row_are_counted(name):
-    """Nothing is allocated for it, so the big ones are counted as well."""
+    """Nothing is allocated for it, so the big ones are counted as well; deep ones grow by the same for each layer."""
+    spec = kz.describe(name)
+    depth = {argument: size for argument, size in spec.sizes.items() if argument in DEPTH}
+    layers = max(depth.values(), default=0)
+    if layers <= 2:
+        assert kz.count_parameters(name, name="counted") == spec.parameters
+        return
+    one, two = (kz.count_parameters(name, **dict.fromkeys(depth, n)) for n in (1, 2))
+    assert one + (layers - 1) * (two - one) == spec.parameters
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in sorted(PROMISED) if name.startswith("transformer_")])
+def test_parameters_of_all_layers_are_counted(name):
     assert kz.count_parameters(name, name="counted") == kz.describe(name).parameters
 
 

@@ -52,9 +52,9 @@ def test_every_public_name_is_there(name):
 def test_layers_models_and_decoding_work_without_tensorflow():
     code = NO_TENSORFLOW + (
         "import numpy as np, kerazoo as kz\n"
-        "model = kz.create('transformer_seq2seq_tiny', num_encoder_layers=1, num_decoder_layers=1)\n"
+        "model = kz.create('lstm_seq2seq', units=8, embedding_dim=8)\n"
         "model.compile('sgd', 'mse')\n"
-        "print(model.generate([[5, 6, 7]], search='beam', width=2, max_length=5).best().shape)\n"
+        "print(model.generate([[5, 6, 7]], max_length=5).best().shape)\n"
         "import kerazoo.training.losses, kerazoo.training.metrics, kerazoo.training.schedules\n"
         "assert 'tensorflow' not in sys.modules\n"
     )

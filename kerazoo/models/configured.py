@@ -60,8 +60,12 @@ class ConfiguredModel(keras.Model):
     def build_from_inputs(self):
         """Makes all weights without computing anything; a built model stays as it is."""
         if not self.built:
-            inputs = self.build_inputs(batch_size=2)
-            self({name: keras.KerasTensor((None, *x.shape[1:]), dtype=str(x.dtype)) for name, x in inputs.items()})
+            zeros = self.build_inputs(batch_size=2)
+            inputs = {name: keras.KerasTensor((None, *x.shape[1:]), dtype=str(x.dtype)) for name, x in zeros.items()}
+            # A symbolic call of the model itself would go through all layers twice.
+            with keras.name_scope(self.name, caller=self):
+                self.compute_output_spec(inputs)
+            self.built = True
 
     def get_build_config(self):
         """Returns what is needed to build the model again."""

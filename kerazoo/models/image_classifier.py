@@ -2,7 +2,7 @@
 
 import keras
 
-from kerazoo.layers.cnn import ConvEncoder
+from kerazoo.layers import ConvEncoder
 from kerazoo.models.classifier import Classifier
 
 

@@ -1,0 +1,129 @@
+"""What every model promises, as one check: `check_model(model, inputs)`. It serves the catalog and the grid."""
+
+import os
+import tempfile
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def check_model(model, inputs, dead=()):
+    """Proves the contract of a model; an AssertionError says what is broken.
+
+    Args:
+        model: An unbuilt model.
+        inputs: What it is called with, NumPy arrays: `"source"` and, for models that write, `"targets"`.
+        dead: Parts of the paths of weights that rightly get no gradient.
+    """
+    logits = check_building(model, inputs)
+    check_config(model)
+    check_saving(model, inputs, logits)
+    if hasattr(model, "step"):
+        check_no_leak(model, inputs, logits)
+        check_steps(model, inputs, logits)
+        check_greedy(model, inputs)
+    check_training(model, inputs, dead)
+
+
+def check_building(model, inputs):
+    """A model builds from its own inputs, and is then called on others of another size; logits are float32."""
+    if "source" in inputs and inputs["source"].dtype != "int32":
+        model._remember(inputs["source"])
+    model.build_from_inputs()
+    count = model.count_params()
+    zeros = model.build_inputs(batch_size=3, length=4)
+    assert set(zeros) <= set(inputs), f"build_inputs gives {sorted(zeros)}, the model takes {sorted(inputs)}"
+    for name, value in zeros.items():
+        assert value.dtype == inputs[name].dtype and value.ndim == inputs[name].ndim and len(value) == 3, name
+    logits = ops.convert_to_numpy(model(inputs))
+    assert logits.dtype == np.float32 and np.isfinite(logits).all()
+    assert model.count_params() == count > 0, "the first call makes weights that building did not"
+    if "targets" in inputs:
+        assert logits.shape == (*inputs["targets"].shape, model.vocabulary_size)
+    else:
+        assert len(logits) == len(inputs["source"]) and logits.ndim == 2
+        np.testing.assert_allclose(ops.convert_to_numpy(model(inputs["source"])), logits, atol=1e-5)
+    return logits
+
+
+def check_config(model):
+    config = model.get_config()
+    again = type(model).from_config(config)
+    assert str(again.get_config()) == str(config), "from_config(get_config()) has another config"
+    assert keras.saving.get_registered_name(type(model)).startswith("kerazoo>"), "not registered"
+
+
+def check_saving(model, inputs, logits):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.keras")
+        model.save(path)
+        again = keras.saving.load_model(path)
+    assert type(again) is type(model)
+    np.testing.assert_allclose(ops.convert_to_numpy(again(inputs)), logits, atol=1e-5, err_msg="after loading")
+    assert len(again.variables) == len(model.variables), "loading makes another number of variables"
+
+
+def check_no_leak(model, inputs, logits):
+    """No logit sees its own target or a later one."""
+    targets = inputs["targets"]
+    place = targets.shape[1] // 2
+    changed = targets.copy()
+    changed[:, place:] = 3 + (changed[:, place:] - 2) % (model.vocabulary_size - 3)
+    other = ops.convert_to_numpy(model({**inputs, "targets": changed}))
+    np.testing.assert_allclose(other[:, : place + 1], logits[:, : place + 1], atol=1e-5, err_msg="a logit sees ahead")
+
+
+def check_steps(model, inputs, logits):
+    """Repeated steps give the full pass."""
+    targets = inputs["targets"]
+    rows, length = targets.shape
+    encoded = model.encode(inputs) if "source" in inputs else None
+    cache = model.start(rows, length, encoded)
+    before = np.full(rows, model.start_id, "int32")
+    for index in range(length):
+        step, cache = model.step(before, cache, ops.convert_to_tensor(index, "int32"))
+        step = ops.convert_to_numpy(step)
+        assert step.dtype == np.float32
+        np.testing.assert_allclose(step, logits[:, index], atol=2e-5, err_msg=f"step {index} is not the full pass")
+        before = targets[:, index]
+
+
+def check_greedy(model, inputs, length=5):
+    """Greedy answers are those of the full pass, and sources share a batch without a trace."""
+    prompt = [[3], [], [4, 5]]
+    source = {} if "source" not in inputs else {"source": inputs["source"][:3]}
+    found = model.generate(**source, prompt=prompt, max_length=length)
+    logits = ops.convert_to_numpy(model({**source, "targets": found.tokens[:, 0]}))
+    logits[:, :, [model.pad_id, model.start_id]] = -np.inf
+    for row, tokens in enumerate(found.tokens[:, 0]):
+        assert tokens[: len(prompt[row])].tolist() == prompt[row]
+        for place in range(len(prompt[row]), found.lengths[row, 0]):
+            assert tokens[place] == logits[row, place].argmax(), f"row {row}, token {place}"
+    return found
+
+
+def check_training(model, inputs, dead):
+    """One step lowers nothing to NaN and moves the weights; a gradient reaches all of them."""
+    rng = np.random.default_rng(0)
+    if "targets" in inputs:
+        labels, loss = inputs["targets"], keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    else:
+        size = model(inputs).shape[-1]
+        labels = rng.random((len(inputs["source"]), size)).astype("float32")
+        loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    before = [ops.convert_to_numpy(weight).copy() for weight in model.trainable_weights]
+    # One eager step costs less than a compilation; JAX has no other way than to compile.
+    model.compile(keras.optimizers.SGD(0.1), loss, run_eagerly=keras.backend.backend() == "tensorflow")
+    assert np.isfinite(model.train_on_batch(inputs, labels))
+    still = [
+        weight.path
+        for weight, old in zip(model.trainable_weights, before)
+        if np.array_equal(ops.convert_to_numpy(weight), old)
+    ]
+    assert not [path for path in still if not _rightly_still(path, dead)], f"no gradient: {still}"
+
+
+def _rightly_still(path, dead):
+    # The bias of keys moves all scores of a query by the same amount.
+    return (path.endswith("bias") and "attention" in path) or any(part in path for part in dead)

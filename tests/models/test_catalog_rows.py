@@ -1,0 +1,63 @@
+"""Every row of the catalog, made tiny, keeps the contract of models."""
+
+import numpy as np
+import pytest
+from model_contracts import check_model
+
+import kerazoo as kz
+
+TRANSFORMER = {"hidden_dim": 8, "num_heads": 2, "intermediate_dim": 11, "dropout": 0.0}
+SEQ2SEQ = {"source_vocabulary_size": 11, "target_vocabulary_size": 13}
+PAIR = {**SEQ2SEQ, **TRANSFORMER, "num_encoder_layers": 1, "num_decoder_layers": 1}
+LM = {"vocabulary_size": 13, **TRANSFORMER, "num_layers": 1, "max_length": 17}
+TINY = {
+    "dense_autoencoder": {"input_shape": (5, 3, 1), "encoder_units": (7, 3), "decoder_units": (11,)},
+    "dense_autoencoder_binary": {"input_shape": (5,), "encoder_units": (7, 3), "decoder_units": (11,)},
+    "mlp_classifier": {"input_shape": (5,), "units": (7,)},
+    "mlp_encoder_classifier": {"input_shape": (8, 8, 1), "units": (7, 5, 3), "num_classes": 1},
+    "cnn_classifier": {"input_shape": (8, 8, 1), "filters": (5, 7)},
+    "mobilenet_classifier": {"input_shape": (28, 28, 1), "filters": (3, 5, 7), "strides": (1, 2, 2)},
+    "shufflenet_classifier": {"input_shape": (8, 8, 1), "filters": (4, 6, 6), "strides": (1, 2, 1)},
+    "transformer_classifier": {**TRANSFORMER, "input_shape": (5, 7), "num_layers": 1},
+    "lstm_seq2seq": {**SEQ2SEQ, "embedding_dim": 7, "units": 5},
+    "lstm_seq2seq_attention": {**SEQ2SEQ, "embedding_dim": 7, "units": 5},
+    "transformer_seq2seq_tiny": {**PAIR, "num_decoder_layers": 2},
+    "transformer_seq2seq_small": {**PAIR, "source_vocabulary_size": 13, "norm": "pre", "positions": "rotary"},
+    "transformer_seq2seq_base": {**PAIR, "source_vocabulary_size": 13},
+    "transformer_seq2seq_big": {**PAIR, "positions": "learned", "max_length": 19, "share_embeddings": False},
+    "transformer_lm_tiny": {**LM, "num_layers": 2},
+    "transformer_lm_small": {**LM, "positions": "rotary", "num_key_value_heads": 1, "activation": "swiglu"},
+    "transformer_lm_base": {**LM, "tie_output": False},
+}
+
+
+def inputs_of(model):
+    """Random inputs of three rows like those that the model builds itself from; sequences end in padding."""
+    rng = np.random.default_rng(3)
+    inputs = {}
+    for name, zeros in model.build_inputs(batch_size=3, length=7).items():
+        if zeros.dtype == "int32":
+            size = 13 if name == "targets" else 11
+            inputs[name] = rng.integers(3, size, size=zeros.shape).astype("int32")
+        else:
+            inputs[name] = rng.random(zeros.shape).astype("float32")
+    if "source" in inputs and inputs["source"].dtype == "int32":
+        inputs["source"][1, 4:] = 0
+    return inputs
+
+
+def test_every_row_is_here():
+    assert sorted(TINY) == kz.list_models()
+
+
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_row_keeps_the_contract(name):
+    model = kz.create(name, **TINY[name])
+    check_model(model, inputs_of(model))
+
+
+@pytest.mark.parametrize("name", ["cnn_classifier", "mobilenet_classifier", "shufflenet_classifier"])
+def test_image_rows_take_the_smallest_images(name):
+    """In full size on images of 8 x 8; those of 28 x 28 are the default, which the count of parameters builds."""
+    model = kz.create(name, input_shape=(8, 8, 1))
+    assert model(np.ones((2, 8, 8, 1), "float32")).shape == (2, 10)
