@@ -27,7 +27,8 @@ def channel_shuffle(x, groups):
     import numpy as np
     from kerazoo.layers import channel_shuffle
 
-    assert channel_shuffle(np.array([[1, 2, 3, 4, 5, 6]]), groups=2).tolist() == [[1, 4, 2, 5, 3, 6]]
+    shuffled = channel_shuffle(np.array([[1, 2, 3, 4, 5, 6]]), groups=2)
+    assert np.array(shuffled).tolist() == [[1, 4, 2, 5, 3, 6]]
     ```
     """
     x = ops.convert_to_tensor(x)

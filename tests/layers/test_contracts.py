@@ -116,6 +116,30 @@ row(
     {"queries": floats(BATCH, TARGET, 11), "sequence": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)},
     float32=None,  # the attention weights
 )
+row(
+    layers.LSTMDecoder,
+    {"units": 11, "num_layers": 3, "attention": "multiplicative", "dropout": 0.1, "recurrent_dropout": 0.1},
+    {
+        "inputs": floats(BATCH, TARGET, 17),
+        "encoded": {**encoded(13), "state": ((floats(BATCH, 13), floats(BATCH, 13)), (floats(BATCH, 11),) * 2)},
+        "padding_mask": mask(TARGET),
+    },
+)
+row(layers.DenseEncoder, {"units": 17, "kernel_regularizer": "l1"}, {"inputs": floats(BATCH, 11, 13, 2)})
+row(layers.ConvBlock, {"filters": 17, "strides": 2, "kernel_regularizer": "l2"}, {"inputs": floats(BATCH, 11, 13, 2)})
+row(
+    layers.SeparableConvBlock,
+    {"filters": 17, "normalization": "batch", "activation": "tanh"},
+    {"inputs": floats(BATCH, SOURCE, 11), "padding_mask": mask(SOURCE)},
+)
+row(layers.ShuffleBlock, {"filters": 12}, {"inputs": floats(BATCH, SOURCE, TARGET, 12)})
+row(layers.ConvEncoder, {"filters": (11, 12), "block": "shuffle"}, {"inputs": floats(BATCH, 11, 13, 2)})
+row(
+    layers.ConvEncoder,
+    {"filters": (11, 13), "block": "separable", "dropout": 0.1},
+    {"inputs": floats(BATCH, SOURCE, 17), "padding_mask": mask(SOURCE)},
+)
+row(layers.RandomShift, {"max_shift": 2}, {"inputs": floats(BATCH, TARGET, 11), "padding_mask": mask(TARGET)})
 
 
 def test_every_public_layer_has_a_row():
