@@ -28,8 +28,7 @@ class Bytes(Tokenizer):
     name_in_table = "bytes"
 
     def __init__(self, case=None):
-        super().__init__((), case)
-        self._bytes = tf.constant([bytes([value]) for value in range(256)])
+        super().__init__((), ["", *(bytes([value]) for value in range(256))], case)
 
     @classmethod
     def learn(cls, strings=(), size=None, case=None):
@@ -53,8 +52,5 @@ class Bytes(Tokenizer):
 
     def _ids(self, strings):
         joined = tf.io.decode_raw(tf.strings.reduce_join(strings), tf.uint8)  # all rows one behind the other
-        return tf.RaggedTensor.from_row_lengths(tf.cast(joined, tf.int32) + len(SPECIALS), tf.strings.length(strings))
-
-    def _text(self, ids):
-        known = tf.ragged.boolean_mask(ids, (ids >= len(SPECIALS)) & (ids < self.vocabulary_size))
-        return tf.strings.reduce_join(tf.gather(self._bytes, known - len(SPECIALS)), axis=-1)
+        ids = tf.cast(joined, tf.int32) + len(SPECIALS)
+        return tf.RaggedTensor.from_row_lengths(ids, tf.strings.length(strings), validate=False)

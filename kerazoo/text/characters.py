@@ -6,7 +6,7 @@ import tensorflow as tf
 from kerazoo import _checks
 from kerazoo.text.tokenizer import SPECIALS, Tokenizer, fold
 
-REPLACEMENT = 0xFFFD  # what Unicode shows for a character that is not known
+REPLACEMENT = "\ufffd"  # what Unicode shows for a character that is not known
 
 
 class Characters(Tokenizer):
@@ -35,7 +35,8 @@ class Characters(Tokenizer):
     name_in_table = "characters"
 
     def __init__(self, vocabulary, case=None):
-        super().__init__(vocabulary, case)
+        vocabulary = list(vocabulary)
+        super().__init__(vocabulary, [REPLACEMENT, *vocabulary], case)
         for character in self.vocabulary:
             if len(character) != 1:
                 raise ValueError(f"Characters: `vocabulary` must hold single characters; got {character!r}.")
@@ -44,7 +45,6 @@ class Characters(Tokenizer):
         # A sorted list is looked up as fast as a table and needs none, so there is nothing to initialise.
         self._sorted = tf.constant(points[order], tf.int32)
         self._ids_of_sorted = tf.constant(order + len(SPECIALS), tf.int32)
-        self._points = tf.constant([REPLACEMENT] * len(SPECIALS) + points.tolist(), tf.int32)
 
     @classmethod
     def learn(cls, strings, size=None, case=None):
@@ -80,7 +80,3 @@ class Characters(Tokenizer):
         place = tf.minimum(tf.searchsorted(self._sorted, flat), tf.size(self._sorted) - 1)
         known = tf.gather(self._sorted, place) == flat
         return points.with_flat_values(tf.where(known, tf.gather(self._ids_of_sorted, place), self.unknown_id))
-
-    def _text(self, ids):
-        inside = tf.where(ids < tf.size(self._points), ids, self.unknown_id)  # a model may have more outputs than we
-        return tf.strings.unicode_encode(tf.gather(self._points, inside), "UTF-8")

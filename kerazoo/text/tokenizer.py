@@ -18,9 +18,11 @@ class Tokenizer(tf.Module):
     """The base of the tokenizers: text to token ids and back, inside the TensorFlow graph.
 
     Only stock TensorFlow operations are used, so a SavedModel that holds a tokenizer loads wherever TensorFlow does. A
-    subclass gives `_ids` (folded strings to ragged ids), `_text` (ragged ids to strings) and sets `name_in_table`.
+    subclass gives `_ids` (folded strings to ragged ids), `split` and `name_in_table`.
 
     Args:
+        pieces: Sequence of what each id is written as, in the order of the ids; `unknown_id` included, the other
+            special ids are never written.
         vocabulary: Sequence of the token strings in the order of their ids, without the four special tokens, which
             take the ids 0 to 3: `pad_id`, `start_id`, `end_id`, `unknown_id`.
         case: `"lower"` or `"upper"` folds text before it is looked up; None leaves it as it is.
@@ -29,12 +31,13 @@ class Tokenizer(tf.Module):
     name_in_table = None
     pad_id, start_id, end_id, unknown_id = range(len(SPECIALS))
 
-    def __init__(self, vocabulary, case=None):
+    def __init__(self, vocabulary, pieces, case=None):
         super().__init__()
         owner = type(self).__name__
         self.case = _checks.one_of(owner, "case", case, CASES)
         # In one string, for tf.Module would track every entry of a list.
         self._vocabulary = json.dumps(_distinct(owner, vocabulary), ensure_ascii=False)
+        self._pieces = tf.constant(["", "", "", *pieces], tf.string)
 
     @property
     def vocabulary(self):
@@ -67,10 +70,7 @@ class Tokenizer(tf.Module):
             strings: String tensor `[B]` or list of strings.
             length: Where longer rows are cut off; nowhere by default.
         """
-        ids = self.tokenize(strings)
-        if length is not None:
-            ids = ids[:, :length]
-        dense = ids.to_tensor(self.pad_id)  # [B, T]
+        dense = self.tokenize(strings).to_tensor(self.pad_id)[:, :length]  # [B, T]
         missing = tf.maximum(1 - tf.shape(dense)[1], 0)
         return tf.pad(dense, [[0, 0], [0, missing]], constant_values=self.pad_id)
 
@@ -80,8 +80,8 @@ class Tokenizer(tf.Module):
             ids = ids.to_tensor(self.pad_id)
         ids = tf.cast(tf.convert_to_tensor(ids), tf.int32)  # [B, T]
         ended = tf.cumsum(tf.cast(ids == self.end_id, tf.int32), axis=1) > 0
-        real = ~ended & (ids != self.pad_id) & (ids != self.start_id)
-        return self._text(tf.ragged.boolean_mask(ids, real))
+        known = tf.where(ids < tf.size(self._pieces), ids, self.unknown_id)  # a model may have more outputs than we
+        return tf.strings.reduce_join(tf.gather(self._pieces, tf.where(ended, self.pad_id, known)), axis=-1)
 
     def save(self, path):
         """Writes the tokenizer to the JSON file `path`, one token a line; the file appears when it is complete."""
@@ -95,9 +95,6 @@ class Tokenizer(tf.Module):
         os.replace(temporary, path)
 
     def _ids(self, strings):
-        raise NotImplementedError
-
-    def _text(self, ids):
         raise NotImplementedError
 
 

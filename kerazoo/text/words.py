@@ -34,15 +34,14 @@ class Words(Tokenizer):
     name_in_table = "words"
 
     def __init__(self, vocabulary, case=None):
-        super().__init__(vocabulary, case)
+        vocabulary = list(vocabulary)
+        super().__init__(vocabulary, [f" {word}" for word in (SPECIALS[self.unknown_id], *vocabulary)], case)
         for word in self.vocabulary:
             if self.split(word) != [word]:
                 raise ValueError(f"Words: `vocabulary` must hold words without white space; got {word!r}.")
-        words = [*SPECIALS, *self.vocabulary]
-        self._words = tf.constant(words)
         # "<pad>" in a text is no padding: the special words can be read but not written.
         # The blank, which no split yields, is there because a table must not be empty.
-        ids = [self.unknown_id, *range(len(SPECIALS), len(words))]
+        ids = [self.unknown_id, *range(len(SPECIALS), self.vocabulary_size)]
         table = tf.lookup.KeyValueTensorInitializer(tf.constant([" ", *self.vocabulary]), tf.constant(ids, tf.int32))
         self._table = tf.lookup.StaticHashTable(table, default_value=self.unknown_id)
 
@@ -77,6 +76,6 @@ class Words(Tokenizer):
         words = tf.strings.split(strings)
         return words.with_flat_values(self._table.lookup(words.flat_values))
 
-    def _text(self, ids):
-        inside = tf.where(ids < tf.size(self._words), ids, self.unknown_id)  # a model may have more outputs than we
-        return tf.strings.reduce_join(tf.gather(self._words, inside), axis=-1, separator=" ")
+    def detokenize(self, ids):
+        """Returns the strings `[B]` of int ids `[B, T]`: words with one blank between them, up to `end_id`."""
+        return tf.strings.strip(super().detokenize(ids))  # every word brings the blank before it
