@@ -21,10 +21,9 @@ class Tokenizer(tf.Module):
     subclass gives `_ids` (folded strings to ragged ids), `split` and `name_in_table`.
 
     Args:
-        pieces: Sequence of what each id is written as, in the order of the ids; `unknown_id` included, the other
-            special ids are never written.
         vocabulary: Sequence of the token strings in the order of their ids, without the four special tokens, which
             take the ids 0 to 3: `pad_id`, `start_id`, `end_id`, `unknown_id`.
+        pieces: Sequence of what `unknown_id` and then each token is written as; the other special ids never are.
         case: `"lower"` or `"upper"` folds text before it is looked up; None leaves it as it is.
     """
 
