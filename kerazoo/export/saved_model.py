@@ -43,17 +43,16 @@ def export(model, task, directory, search="greedy", max_length=None, **options) 
     Example:
 
     ```python
-    import keras
     import kerazoo as kz
+    import tensorflow as tf
 
     task = kz.tasks.create("reverse", length=5)
-    sizes = task.sizes()
-    del sizes["max_length"]  # an LSTM has no bound
-    model = kz.create("lstm_seq2seq", units=7, **sizes)
+    model = kz.create("lstm_seq2seq", source_vocabulary_size=14, target_vocabulary_size=14, units=7)
     model.build_from_inputs()
     folder = kz.export.export(model, task, "saved")
-    live = model.generate(**task.encode(["abc"]), max_length=task.max_length)
-    kz.export.verify(folder, ["abc"], task.show(live.best()))
+
+    served = tf.saved_model.load(folder).signatures["serving_default"]
+    print(served(source=tf.constant(["abc"]))["answer"])
     ```
     """
     if keras.backend.backend() != "tensorflow":
