@@ -70,9 +70,10 @@ def create(name: str, /, **overrides):
 
     ```python
     import kerazoo as kz
+    import numpy as np
 
     model = kz.create("lstm_seq2seq", source_vocabulary_size=50, target_vocabulary_size=40)
-    logits = model({"source": [[5, 6, 7]], "targets": [[8, 9]]})  # [1, 2, 40]
+    logits = model({"source": np.array([[5, 6, 7]]), "targets": np.array([[8, 9]])})  # [1, 2, 40]
     ```
     """
     spec = _models.get(name)
