@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 
 from absl import flags
 
@@ -69,6 +70,7 @@ def quiet():
     if FLAGS.verbose:
         return
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
     sys.stderr.flush()
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     faulthandler.enable(sys.stderr)

@@ -64,9 +64,24 @@ DEFAULT = {
 
 _tasks = Registry("task", all_names="kerazoo.tasks.names()")
 for _name, _spec in {
-    "cmudict": TaskSpec("kerazoo.tasks.pronunciation:build", ("seq2seq",), "English words to their phones (CMUdict)"),
-    "digits": TaskSpec("kerazoo.tasks.digits:build", IMAGES, "8x8 images of handwritten digits (scikit-learn)"),
-    "topics": TaskSpec("kerazoo.tasks.topics:build", ("language_model",), "Python's own help texts"),
+    "cmudict": TaskSpec(
+        "kerazoo.tasks.pronunciation:build",
+        ("seq2seq",),
+        "English words to their phones (CMUdict)",
+        {"batch_size": 128, "epochs": 6},
+    ),
+    "digits": TaskSpec(
+        "kerazoo.tasks.digits:build",
+        IMAGES,
+        "8x8 images of handwritten digits (scikit-learn)",
+        {"batch_size": 32, "epochs": 30},
+    ),
+    "topics": TaskSpec(
+        "kerazoo.tasks.topics:build",
+        ("language_model",),
+        "Python's own help texts",
+        {"batch_size": 16, "epochs": 12},
+    ),
     "tsv": TaskSpec(
         "kerazoo.tasks.tables:build",
         ("seq2seq", "classifier", "language_model"),
