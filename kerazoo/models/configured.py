@@ -57,15 +57,19 @@ class ConfiguredModel(keras.Model):
         """
         raise NotImplementedError
 
+    def build(self, input_shape):
+        source = input_shape.get("source") if isinstance(input_shape, dict) else input_shape
+        if source is not None:
+            self._remember(source)
+        zeros = self.build_inputs(batch_size=2)
+        self.compute_output_spec(
+            {name: keras.KerasTensor((None, *x.shape[1:]), dtype=str(x.dtype)) for name, x in zeros.items()}
+        )
+
     def build_from_inputs(self):
         """Makes all weights without computing anything; a built model stays as it is."""
         if not self.built:
-            zeros = self.build_inputs(batch_size=2)
-            inputs = {name: keras.KerasTensor((None, *x.shape[1:]), dtype=str(x.dtype)) for name, x in zeros.items()}
-            # A symbolic call of the model itself would go through all layers twice.
-            with keras.name_scope(self.name, caller=self):
-                self.compute_output_spec(inputs)
-            self.built = True
+            self.build(None)
 
     def get_build_config(self):
         """Returns what is needed to build the model again."""
@@ -79,10 +83,10 @@ class ConfiguredModel(keras.Model):
             self._source_shape = None if shape is None else tuple(shape)
             self.build_from_inputs()
 
-    def _remember(self, source):
-        """Notes the shape of a source that is not token ids."""
+    def _remember(self, shape):
+        """Notes the shape [B, ...] of a source, which only matters where the source is not token ids."""
         if self._source_shape is None:
-            self._source_shape = tuple(source.shape[1:])
+            self._source_shape = tuple(shape[1:])
 
     def _empty_source(self, batch_size):
         if self._source_shape is None:

@@ -1,6 +1,7 @@
 """Any encoder with any decoder."""
 
 import keras
+import numpy as np
 
 from kerazoo.decoding import Generated
 from kerazoo.models.configured import part_of
@@ -103,7 +104,7 @@ class EncoderDecoder(Writer, SourceModel):
         """
         source = source if source_mask is None else {"source": source, "source_mask": source_mask}
         if not self.built and self.source_pad_id is None:
-            self._remember(source["source"] if isinstance(source, dict) else source)
+            self.build(np.shape(part_of(source, "source", "generate")))
         return self._generate(source, prompt, search, max_length, options)
 
     def build_inputs(self, batch_size: int = 1, length: int = 3) -> dict:

@@ -42,9 +42,7 @@ class SourceModel(ConfiguredModel):
         """
         source = part_of(inputs, "source", type(self).__name__)
         mask = inputs.get("source_mask") if isinstance(inputs, dict) else None
-        if self.source_pad_id is None:
-            self._remember(source)
-        elif mask is None:
+        if mask is None and self.source_pad_id is not None:
             mask = self.source_embedding.padding_mask(source)
         if self.source_embedding is not None:
             source = self.source_embedding(source, training=training)
