@@ -1,0 +1,167 @@
+"""Generation by real models: ragged batches, beams over shared memory, words of the searches, half precision."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kerazoo import decoding, models
+
+SOURCES = [[3, 4, 5, 6, 7, 8, 9, 10, 3], [5], [8, 3, 9]]
+
+
+def lstm(**options):
+    return models.LSTMSeq2Seq(11, 7, 5, 6, num_layers=2, bidirectional=True, attention="multiplicative", **options)
+
+
+def transformer(**options):
+    options = {"num_encoder_layers": 1, "num_decoder_layers": 2, "norm": "pre", "tie_output": False, **options}
+    return models.TransformerSeq2Seq(11, 7, hidden_dim=8, num_heads=2, intermediate_dim=16, **options)
+
+
+def sharp(make, factor=4.0, **options):
+    """A model whose answers are far apart, so that the order of sums does not matter."""
+    keras.utils.set_random_seed(4)
+    model = make(**options)
+    model.build_from_inputs()
+    for weight in model.head.weights + model.target_embedding.weights:
+        weight.assign(weight * factor)
+    return model
+
+
+def log_probs(model, source, written):
+    """Log-probabilities of the next token, recomputed from scratch by the full pass on one row."""
+    targets = np.array([[*written, 3]], "int32")
+    logits = ops.convert_to_numpy(model({"source": np.array([source], "int32"), "targets": targets}))[0, -1]
+    logits = logits.astype("float64")
+    return logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
+
+
+@pytest.mark.parametrize("make", [lstm, transformer])
+def test_greedy_equals_recomputation(make):
+    model = sharp(make)
+    found = model.generate(SOURCES, max_length=6)
+    for row, source in enumerate(SOURCES):
+        written = []
+        while len(written) < 6 and written[-1:] != [model.end_id]:
+            scores = log_probs(model, source, written)
+            written.append(max(range(2, 7), key=lambda v: scores[v]))
+        assert found.sequences(keep_end=True)[row][0] == written
+
+
+@pytest.mark.parametrize("make", [lstm, transformer])
+def test_beam_over_shared_memory_equals_recomputation(make):
+    """Hypotheses of a source share its memory, and ragged sources share a batch: each answer is its own beam's."""
+    model = sharp(make)
+    width, length = 2, 4
+    found = model.generate(SOURCES[:2], search=decoding.Beam(width, "power", 0.5, n_best=width), max_length=length)
+    for row, source in enumerate(SOURCES[:2]):
+        growing, waiting = [(0.0, [])], []
+        for n in range(1, length + 1):
+            candidates = []
+            for total, written in growing:
+                scores = log_probs(model, source, written)
+                candidates += [(total + scores[v], [*written, v]) for v in range(2, 7)]
+            candidates = sorted(candidates, reverse=True)[: 2 * width]
+            closed = [c for c in candidates if c[1][-1] == model.end_id or n == length]
+            waiting = sorted(waiting + [(t / n**0.5, w) for t, w in closed], reverse=True)[:width]
+            growing = [c for c in candidates if c not in closed][:width]
+        assert found.sequences(keep_end=True)[row] == [written for _, written in waiting]
+        np.testing.assert_allclose(found.scores[row], [score for score, _ in waiting], rtol=1e-3)
+
+
+def test_language_model_goes_on_from_ragged_prompts():
+    keras.utils.set_random_seed(4)
+    model = models.TransformerLM(13, num_layers=1, hidden_dim=8, num_heads=2, max_length=12)
+    prompts = [[5, 6, 7], [8], []]
+    together = model.generate(prompt=prompts, max_length=9)
+    for row, prompt in enumerate(prompts):
+        alone = model.generate(prompt=[prompt], max_length=9)
+        assert alone.sequences()[0] == together.sequences()[row]
+        assert together.tokens[row, 0, : len(prompt)].tolist() == prompt
+    assert model.generate().tokens.shape == (1, 1, 12)
+    drawn = model.generate(prompt=prompts, search="sample", top_k=5, temperature=0.8, seed=1, n_best=2, max_length=9)
+    assert drawn.tokens.shape == (3, 2, 9)
+
+
+def test_new_weights_take_effect_without_a_new_program():
+    model = sharp(lstm)
+    before = model.generate(SOURCES, max_length=5)
+    programs = len(vars(model)["_kept_searches"])
+    model.head.bias.assign([0, 0, 0, 0, 0, 1e3, 0])
+    after = model.generate(SOURCES, max_length=5)
+    assert (after.tokens == 5).all() and (before.tokens != 5).any()
+    assert len(vars(model)["_kept_searches"]) == programs
+
+
+def test_vectors_with_a_mask_are_each_alone():
+    from kerazoo import layers
+
+    decoder = layers.TransformerDecoder(1, hidden_dim=8, num_heads=2, intermediate_dim=16)
+    model = models.EncoderDecoder(layers.LSTMEncoder(units=5), decoder, vocabulary_size=11)
+    series = np.random.default_rng(0).normal(size=(2, 6, 3)).astype("float32")
+    mask = np.array([[True] * 6, [True] * 2 + [False] * 4])
+    together = model.generate(series, source_mask=mask, search="beam", width=2, max_length=5)
+    alone = model.generate(series[1:, :2], search="beam", width=2, max_length=5)
+    assert together.sequences()[1] == alone.sequences()[0]
+
+
+@pytest.mark.parametrize("make, policy", [(lstm, "mixed_float16"), (transformer, "mixed_bfloat16")])
+def test_mixed_precision_steps_are_the_full_pass(make, policy):
+    model = make(dtype=policy)
+    model.build_from_inputs()
+    targets = np.array([[3, 4, 5], [6, 2, 0]], "int32")
+    inputs = {"source": np.array([[3, 4, 5], [6, 0, 0]], "int32"), "targets": targets}
+    full = ops.convert_to_numpy(model(inputs))
+    assert full.dtype == np.float32
+    encoded = model.encode(inputs)
+    assert keras.backend.standardize_dtype(encoded["sequence"].dtype) == policy.removeprefix("mixed_")
+    cache = model.start(2, 3, encoded)
+    before = np.array([1, 1], "int32")
+    for index in range(3):
+        logits, cache = model.step(before, cache, index)
+        np.testing.assert_allclose(ops.convert_to_numpy(logits), full[:, index], atol=0.03)
+        before = targets[:, index]
+    assert model.generate(SOURCES, max_length=5).scores.dtype == np.float32
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX always compiles with XLA")
+def test_xla_gives_the_same():
+    model = sharp(transformer)
+    plain = model.generate(SOURCES, search="beam", width=2, max_length=5)
+    fast = model.generate(SOURCES, search="beam", width=2, max_length=5, jit=True)
+    np.testing.assert_array_equal(plain.tokens, fast.tokens)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: lstm()({"source": np.ones((1, 3), "int32")}), "must have a part 'targets'; got 'source'"),
+        (
+            lambda: lstm()({"sources": np.ones((1, 3), "int32"), "targets": np.ones((1, 3), "int32")}),
+            "must have a part 'source'; got 'sources', 'targets'. Did you mean 'sources'",
+        ),
+        (lambda: lstm(end_id=7), "`end_id` must be below the size of the vocabulary; got end_id=7, vocabulary_size=7"),
+        (
+            lambda: transformer(share_embeddings=True),
+            "`share_embeddings` needs one .*source_vocabulary_size=11, target_vocabulary_size=7. Try share_emb",
+        ),
+        (lambda: transformer(positions="rotating"), "`positions` must be .*got positions='rotating'"),
+        (
+            lambda: transformer(positions="learned", max_length=5).generate([[3] * 6], max_length=4),
+            "`source` must have at most max_length=5 tokens, the positions of the model; got 6",
+        ),
+        (
+            lambda: transformer(positions="learned", max_length=5).generate([[3]], max_length=6),
+            "`max_length` must be at most 5, the positions of the model; got max_length=6",
+        ),
+        (lambda: models.EncoderDecoder(None, None), "`vocabulary_size` is needed .*; got vocabulary_size=None"),
+        (
+            lambda: models.EncoderDecoder(None, None, target_embedding="shared"),
+            "`target_embedding` must be a layer, None, or 'source' .*; got target_embedding='shared'",
+        ),
+    ],
+)
+def test_refuses(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
