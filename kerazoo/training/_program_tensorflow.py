@@ -57,7 +57,7 @@ class Programs:
         steps = len(block.rows)
         if self.model.run_eagerly:
             return self._run(block.shape_index, block.rows)
-        rows = np.pad(block.rows, [(0, capacity - steps), (0, 0)])
+        rows = tf.constant(np.pad(block.rows, [(0, capacity - steps), (0, 0)]))
         steps = tf.constant(steps)
         if block.shape_index in self.programs:
             return self.programs[block.shape_index](rows, steps)
@@ -76,12 +76,14 @@ class Programs:
         return logs
 
     def _compile(self, shape_index, shape):
-        return tf.function(
+        function = tf.function(
             lambda rows, steps: self._loop(shape_index, rows, steps),
             input_signature=[tf.TensorSpec(shape, tf.int32), tf.TensorSpec([], tf.int32)],
             jit_compile=self.jit and self.model not in _REFUSED,
             autograph=False,
         )
+        # Called as a concrete function: TensorFlow warns of retracing when many functions come from one line of code.
+        return function.get_concrete_function()
 
     def _loop(self, shape_index, rows, steps):
         def body(i):

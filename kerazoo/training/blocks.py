@@ -36,12 +36,14 @@ class Pace:
         return self.fixed or self._most.get(shape, 1)
 
     def note(self, shape, steps, elapsed):
-        """Learns that `steps` steps of `shape` took `elapsed` seconds."""
+        """Learns that `steps` steps of `shape` took `elapsed` seconds; returns whether its program was compiled."""
         if shape not in self._most:
             self._most[shape] = 1
-        else:
+            return True
+        if not self.fixed:
             wanted = int(self.seconds * steps / max(elapsed, 1e-9))
             self._most[shape] = max(1, min(wanted, GROWTH * self._most[shape]))
+        return False
 
 
 class Blocks:
@@ -65,6 +67,7 @@ class Blocks:
         self.lengths = lengths
         self.step = step
         self.examples = self.tokens = 0  # of all blocks so far
+        self.compiling = 0.0  # seconds of the calls that compiled
         self.batches = []
         self.position = 0
 
@@ -98,7 +101,9 @@ class Blocks:
     def done(self):
         """Notes that the block which `next` gave last has run."""
         shape, steps = self._running
-        self.pace.note(shape, steps, time.perf_counter() - self._started)
+        elapsed = time.perf_counter() - self._started
+        if self.pace.note(shape, steps, elapsed):
+            self.compiling += elapsed
 
     def capacity(self, shape):
         """Returns the most steps of a block of `shape`: the static size of what its program takes."""

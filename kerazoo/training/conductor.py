@@ -8,8 +8,8 @@ class Conductor(keras.callbacks.CallbackList):
 
     Callbacks see the numbers of real steps: `on_train_batch_begin(first)`, `on_train_batch_end(last)`, and find in
     their `params` beside `epochs` and `steps` what was reached: `step` (of all epochs), `examples` and `tokens` (of
-    this fit), `epoch` and `position` (steps of this epoch), and `history` (the logs of the epochs before a resumed
-    fit).
+    this fit), `epoch` and `position` (steps of this epoch), `compiling` (seconds of calls that compiled), and
+    `history` (the logs of the epochs before a resumed fit).
 
     Args:
         callbacks: List of Keras callbacks.
@@ -72,6 +72,7 @@ class Conductor(keras.callbacks.CallbackList):
             return super().on_test_batch_end(batch, logs)
         logs = _numbers(logs)
         self.test.done()
+        self._report()
         super().on_test_batch_end(self.test.position - 1, logs)
         if self.test.finished:
             raise StopIteration
@@ -81,6 +82,7 @@ class Conductor(keras.callbacks.CallbackList):
         self.params.update(values)
         if self.train is not None:
             self.params.update(self.train.progress)
+        self.params["compiling"] = sum(turns.compiling for turns in (self.train, self.test) if turns is not None)
 
 
 def _numbers(logs):

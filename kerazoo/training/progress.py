@@ -15,7 +15,7 @@ class Progress(keras.callbacks.Callback):
 
     On a terminal one line is written over and over; elsewhere a line appears about every `seconds`. Each epoch ends
     with a line that stays, with the results of the validation. Speed is counted in real tokens where there are any,
-    else in examples, else in steps; the first call of a program, which compiles, is left out of it.
+    else in examples, else in steps; the calls that compile are left out of it.
 
     Args:
         stream: Where to write, `sys.stderr` by default.
@@ -54,25 +54,25 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Shows how far the epoch is."""
-        now = time.perf_counter()
+        now = self._clock()
         counts = {name: self.params.get(name) or 0 for name in ("tokens", "examples")} | {"steps": batch + 1}
         self._marks.append((now, counts))
         while len(self._marks) > 2 and now - self._marks[0][0] > WINDOW:
             self._marks.popleft()
-        if self.terminal or now - self._shown >= self.seconds:
+        if self.terminal or time.perf_counter() - self._shown >= self.seconds:
             total = self.params.get("steps")
             steps = f"step {batch + 1:,}" + (f"/{total:,}" if total else "")
             parts = [self._epoch(self._index), steps, *_figures(logs), *self._speed(), *self._left(batch + 1)]
             self._write("  ".join(parts), stay=not self.terminal)
-            self._shown = now
+            self._shown = time.perf_counter()
 
     def on_test_begin(self, logs=None):
         """Starts the clock of the validation."""
-        self._testing = time.perf_counter()
+        self._testing = self._clock()
 
     def on_test_end(self, logs=None):
         """Learns how long a validation takes."""
-        self._validation = time.perf_counter() - self._testing
+        self._validation = self._clock() - self._testing
 
     def on_epoch_end(self, epoch, logs=None):
         """Shows the results of the epoch."""
@@ -90,6 +90,10 @@ class Progress(keras.callbacks.Callback):
             self.stream.write("\n")
             self.stream.flush()
             self._open = False
+
+    def _clock(self):
+        # The calls that compile are left out: they say nothing of the steps to come.
+        return time.perf_counter() - self.params.get("compiling", 0.0)
 
     def _epoch(self, epoch):
         return f"epoch {epoch + 1}/{self.params.get('epochs', '?')}"

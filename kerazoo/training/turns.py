@@ -95,6 +95,11 @@ class ProgramTurns(_Turns):
         """What callbacks find in their `params`: steps, examples and tokens so far."""
         return {"step": self.blocks.step, "examples": self.blocks.examples, "tokens": self.blocks.tokens}
 
+    @property
+    def compiling(self):
+        """Seconds of the turns that compiled a program."""
+        return self.blocks.compiling
+
 
 class StreamTurns(_Turns):
     """Turns that run Keras' own function on the batches of an iterable, `steps_per_execution` of them in a call.
@@ -148,6 +153,8 @@ class StreamTurns(_Turns):
     def progress(self):
         """What callbacks find in their `params`: the steps so far."""
         return {"step": self.step}
+
+    compiling = 0.0
 
     @property
     def _needs_arrays(self):

@@ -165,6 +165,7 @@ def test_logs_and_callbacks_are_those_of_fit():
     )
     assert record.steps == [(0, 1), (2, 3), (4, 4)] * 2
     assert record.seen[1] == {"step": 4, "epoch": 0, "position": 4, "examples": 20, "tokens": 0}
+    assert 0 < record.params["compiling"] < float("inf")
     assert record.seen[-1] == {"step": 10, "epoch": 1, "position": 5, "examples": 46, "tokens": 0}
     assert [epoch for epoch, _ in record.epochs] == [0, 1]
     assert set(record.epochs[0][1]) == {"loss", "accuracy"}
