@@ -29,7 +29,7 @@ def main(arguments):
     options = {"max_length": FLAGS.max_length} if FLAGS.max_length else {}
     lines = iter(arguments) if arguments else (line.rstrip("\r\n") for line in _standard_input())
     while batch := list(itertools.islice(lines, FLAGS.batch_size)):
-        for text in answer(answer.task.parse(batch), **options):
+        for text in answer(answer.task.read(batch), **options):
             print(text, flush=True)
 
 
