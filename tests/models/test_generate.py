@@ -29,45 +29,38 @@ def sharp(make, factor=4.0, **options):
     return model
 
 
-def log_probs(model, source, written):
-    """Log-probabilities of the next token, recomputed from scratch by the full pass on one row."""
-    targets = np.array([[*written, 3]], "int32")
-    logits = ops.convert_to_numpy(model({"source": np.array([source], "int32"), "targets": targets}))[0, -1]
-    logits = logits.astype("float64")
-    return logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
+def log_probs(model, source, rows):
+    """Log-probabilities of what follows each of the equally long `rows`, from scratch by the full pass."""
+    targets = np.array([[*row, 3] for row in rows], "int32")
+    inputs = {"source": np.array([source] * len(rows), "int32"), "targets": targets}
+    logits = ops.convert_to_numpy(model(inputs))[:, -1].astype("float64")
+    return logits - np.log(np.exp(logits - logits.max()).sum(1, keepdims=True)) - logits.max()
 
 
 @pytest.mark.parametrize("make", [lstm, transformer])
-def test_greedy_equals_recomputation(make):
+def test_searches_equal_recomputation(make):
+    """Greedy and beam; hypotheses of a source share its memory, and ragged sources share a batch."""
     model = sharp(make)
-    found = model.generate(SOURCES, max_length=6)
-    for row, source in enumerate(SOURCES):
-        written = []
-        while len(written) < 6 and written[-1:] != [model.end_id]:
-            scores = log_probs(model, source, written)
-            written.append(max(range(2, 7), key=lambda v: scores[v]))
-        assert found.sequences(keep_end=True)[row][0] == written
-
-
-@pytest.mark.parametrize("make", [lstm, transformer])
-def test_beam_over_shared_memory_equals_recomputation(make):
-    """Hypotheses of a source share its memory, and ragged sources share a batch: each answer is its own beam's."""
-    model = sharp(make)
-    width, length = 2, 4
-    found = model.generate(SOURCES[:2], search=decoding.Beam(width, "power", 0.5, n_best=width), max_length=length)
+    width, length = 3, 4
+    greedy = model.generate(SOURCES[:2], max_length=length)
+    search = decoding.Beam(width, "power", 0.5, n_best=width)
+    beam = model.generate(SOURCES[:2], search=search, max_length=length)
     for row, source in enumerate(SOURCES[:2]):
+        written = []
+        while len(written) < length and written[-1:] != [model.end_id]:
+            scores = log_probs(model, source, [written])[0]
+            written.append(max(range(2, 7), key=lambda v: scores[v]))
+        assert greedy.sequences(keep_end=True)[row][0] == written
         growing, waiting = [(0.0, [])], []
         for n in range(1, length + 1):
-            candidates = []
-            for total, written in growing:
-                scores = log_probs(model, source, written)
-                candidates += [(total + scores[v], [*written, v]) for v in range(2, 7)]
+            each = log_probs(model, source, [written for _, written in growing])
+            candidates = [(t + p[v], [*w, v]) for (t, w), p in zip(growing, each) for v in range(2, 7)]
             candidates = sorted(candidates, reverse=True)[: 2 * width]
             closed = [c for c in candidates if c[1][-1] == model.end_id or n == length]
             waiting = sorted(waiting + [(t / n**0.5, w) for t, w in closed], reverse=True)[:width]
             growing = [c for c in candidates if c not in closed][:width]
-        assert found.sequences(keep_end=True)[row] == [written for _, written in waiting]
-        np.testing.assert_allclose(found.scores[row], [score for score, _ in waiting], rtol=1e-3)
+        assert beam.sequences(keep_end=True)[row] == [written for _, written in waiting]
+        np.testing.assert_allclose(beam.scores[row], [score for score, _ in waiting], rtol=1e-3)
 
 
 def test_language_model_goes_on_from_ragged_prompts():
