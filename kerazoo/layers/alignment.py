@@ -21,6 +21,7 @@ class AlignmentAttention(keras.layers.Layer):
         units: Width U of the space in which queries and positions are compared; for the multiplicative score it
             must be the width of the queries.
         score: `"additive"` or `"multiplicative"` (default).
+        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
 
     Call arguments:
         queries: Float tensor [B, T, Q].

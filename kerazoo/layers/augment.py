@@ -23,6 +23,7 @@ class RandomShift(keras.layers.Layer):
         fill: What comes in at the open end: "wrap" (default) what fell out at the other end, "zero" zeros, or "edge"
             the outermost value once more.
         seed: Seed of the offsets, or None (default).
+        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
 
     Call arguments:
         inputs: Tensor of any dtype [B, T, ...], for images [B, H, W, C].

@@ -27,6 +27,7 @@ class ConvEncoder(keras.layers.Layer):
         activation: Name or function. Default "relu".
         dropout: Rate in [0, 1) after every block. Default 0.
         kernel_regularizer: Penalty on the kernels, by name or as a Keras object. Default None.
+        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
 
     Call arguments:
         inputs: Float tensor: images [B, H, W, C] or sequences [B, S, C].

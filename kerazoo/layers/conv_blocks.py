@@ -130,6 +130,7 @@ class ConvBlock(NormalizedConvolution):
         normalization: "batch", "layer", None, or "auto" (default): "batch" for images, "layer" for sequences.
         activation: Name or function. Default "relu".
         kernel_regularizer: Penalty on the kernel, by name or as a Keras object. Default None.
+        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
 
     Call arguments:
         inputs: Float tensor: images [B, H, W, C] or sequences [B, T, C].
@@ -181,6 +182,7 @@ class SeparableConvBlock(Block):
         normalization: "batch", "layer", None, or "auto" (default): "batch" for images, "layer" for sequences.
         activation: Name or function. Default "relu".
         kernel_regularizer: Penalty on both kernels, by name or as a Keras object. Default None.
+        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
 
     Call arguments:
         inputs: Float tensor: images [B, H, W, C] or sequences [B, T, C].

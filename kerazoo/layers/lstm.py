@@ -22,9 +22,11 @@ class LSTM(keras.layers.Layer):
             positions of a sequence. Default 0. Above 0 the fused kernel is not used.
         reverse: If True, the sequence is read from its last position to its first; outputs still stand at the
             positions of their inputs. Default False.
-        use_cudnn: `"auto"` (default) or False. Set the attribute to False before exporting a model for machines
-            without a GPU, before compiling with XLA on TensorFlow, and for masks that are not right-padded.
+        use_cudnn: `"auto"` (default) or False: never use the fused kernel. On a TensorFlow GPU that kernel refuses
+            XLA and masks that are not right-padded, and a model exported with it needs a GPU; the attribute may be
+            set to False before exporting.
         seed: Seed of the recurrent dropout, or None (default).
+        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
 
     Call arguments:
         inputs: Float tensor [B, T, D].

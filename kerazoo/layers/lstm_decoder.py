@@ -27,16 +27,18 @@ class LSTMDecoder(keras.layers.Layer):
         attention: None (default), `"additive"` or `"multiplicative"`.
         dropout: Rate in [0, 1) on the inputs of every layer and on the outputs of the decoder. Default 0.
         recurrent_dropout: Rate in [0, 1) inside the recurrence. Default 0.
+        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
 
     Call arguments:
         inputs: Float tensor [B, T, D], embedded and already shifted: position t must not hold its own target.
         encoded: The dict of any encoder, or None.
         padding_mask: Bool tensor [B, T], True = real position, or None.
+        return_attention_scores: Also return the attention weights. Default False.
         training: Whether to apply dropout.
-        return_attention_scores: If True, also return the attention weights, float32 [B, T, S].
 
     Returns:
-        Float tensor [B, T, U] in the compute dtype.
+        Float tensor [B, T, U] in the compute dtype; with `return_attention_scores`, a pair with the weights, float32
+        [B, T, S], or None without attention.
 
     Masking:
         Padded positions of `inputs` leave the states as they were; what stands there in the result means nothing.
@@ -146,7 +148,7 @@ class LSTMDecoder(keras.layers.Layer):
             states.append(tuple(ops.cast(part, self.compute_dtype) for part in state))
         return tuple(states)
 
-    def call(self, inputs, encoded=None, padding_mask=None, training=None, return_attention_scores=False):
+    def call(self, inputs, encoded=None, padding_mask=None, return_attention_scores=False, training=None):
         self._require(encoded)
         x = inputs
         for recurrence, state in zip(self.recurrences, self._first_state(encoded, ops.shape(inputs)[0])):

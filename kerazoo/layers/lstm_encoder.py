@@ -21,6 +21,7 @@ class LSTMEncoder(keras.layers.Layer):
         bidirectional: If True, each layer also reads the sequence backwards and widths double. Default False.
         dropout: Rate in [0, 1) on the inputs of every layer. Default 0.
         recurrent_dropout: Rate in [0, 1) inside the recurrence. Default 0.
+        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
 
     Call arguments:
         inputs: Float tensor [B, S, D], embedded already.

@@ -73,6 +73,7 @@ class DenseEncoder(_DenseStack):
         dropout: Rate in [0, 1) after every layer. Default 0.
         kernel_regularizer: Penalty on the kernels, by name ("l1", "l2", "l1_l2") or as a Keras object. Default None.
         activity_regularizer: The same on the outputs of the layers, for sparse codes. Default None.
+        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
 
     Call arguments:
         inputs: Float tensor: vectors [B, F], positions [B, S, F], or images [B, H, W, C] of known size.
@@ -153,6 +154,7 @@ class DenseDecoder(_DenseStack):
         dropout: Rate in [0, 1) after every layer. Default 0.
         kernel_regularizer: Penalty on the kernels, by name ("l1", "l2", "l1_l2") or as a Keras object. Default None.
         activity_regularizer: The same on the outputs of the layers. Default None.
+        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
 
     Call arguments:
         inputs: Float tensor [B, T, D], embedded and already shifted, or None.

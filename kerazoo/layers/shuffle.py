@@ -58,6 +58,7 @@ class ShuffleBlock(Block):
         normalization: "batch", "layer", None, or "auto" (default): "batch" for images, "layer" for sequences.
         activation: Name or function. Default "relu".
         kernel_regularizer: Penalty on the kernels, by name or as a Keras object. Default None.
+        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
 
     Call arguments:
         inputs: Float tensor: images [B, H, W, C] or sequences [B, T, C].
