@@ -22,7 +22,9 @@ def main(arguments):
     import kerazoo as kz
 
     run_dir, folder = command.require("run_dir"), command.require("to")
-    kz.run.export(run_dir, folder, checkpoint=FLAGS.checkpoint, verify=FLAGS.verify)
+    path = kz.run.export(run_dir, folder, checkpoint=FLAGS.checkpoint, verify=FLAGS.verify)
+    proof = "; a fresh process with nothing but TensorFlow gives the same answers" if FLAGS.verify else ""
+    print(f"{path}: written{proof}.")
 
 
 if __name__ == "__main__":

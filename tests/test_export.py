@@ -195,7 +195,7 @@ def test_folder_appears_whole_or_not_at_all(tasks, tmp_path, monkeypatch):
     model, task = small("mlp_classifier", tasks["classifier"]), tasks["classifier"]
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
-    with pytest.raises(ValueError, match="export: `directory` must be a new or empty folder; got '.*full'"):
+    with pytest.raises(_checks.SetupError, match="export: .*full exists and is not an empty folder. Name a new one."):
         saved_model.export(model, task, tmp_path / "full")
     (tmp_path / "empty").mkdir()
     assert (saved_model.export(model, task, tmp_path / "empty") / "saved_model.pb").is_file()

@@ -37,8 +37,8 @@ def export(model, task, directory, search="greedy", max_length=None, **options) 
         The path of the folder.
 
     Raises:
-        ValueError: The folder is not empty, or the model does not fit the task.
-        SetupError: The backend is not TensorFlow, or the folder cannot be written.
+        ValueError: The search is unknown, or asks for more tokens than the model has positions.
+        SetupError: The backend is not TensorFlow, or the folder is not empty or cannot be written.
 
     Example:
 
@@ -62,7 +62,7 @@ def export(model, task, directory, search="greedy", max_length=None, **options) 
         )
     directory = pathlib.Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ValueError(f"export: `directory` must be a new or empty folder; got {str(directory)!r}.")
+        raise _checks.SetupError(f"export: {directory} exists and is not an empty folder. Name a new one.")
     if task.kind in ("seq2seq", "language_model"):
         search = decoding.make_search(search, **options)
         answer = _generator(model, task, search, task.max_length if max_length is None else max_length)
