@@ -44,15 +44,21 @@ def measure(answerer, split, limit=0, samples=8):
     shown = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
     if task.measured_by_loss:
         metrics, examples = _losses(answerer, split, limit)
-        given = dict(zip(shown, answerer([raw[i] for i in shown]))) if shown else {}
+        given = answerer([raw[i] for i in shown]) if shown else []
+        # Both the truth and the answer repeat the prompt, whose end is what they go on from.
+        triples = [
+            (raw[i][-WIDTH:], [reference[len(raw[i]) :] for reference in references[i]], text[len(raw[i]) :])
+            for i, text in zip(shown, given)
+        ]
     else:
         given, examples = answerer(raw, **task.measuring), len(raw)
         metrics = task.measure(given, references)
+        triples = [(raw[i], references[i], given[i]) for i in shown]
     return {
         "metrics": {name: float(value) for name, value in metrics.items()},
         "examples": examples,
         "seconds": round(time.perf_counter() - started, 3),
-    }, [(raw[i], references[i], given[i]) for i in shown]
+    }, triples
 
 
 def _losses(answerer, split, limit):
@@ -74,7 +80,7 @@ def table(shown, split):
         return ""
     rows = [("input", "truth", f"answer ({split})")]
     for raw, references, given in shown:
-        right = any(_text(given) == _text(reference) for reference in references)
+        right = any(isinstance(given, str) and given == reference for reference in references)
         rows.append((_text(raw), _text(references[0]), "= truth" if right else _text(given)))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = [f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}" for row in rows]
