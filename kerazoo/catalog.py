@@ -200,8 +200,7 @@ _row(
 _row(
     "lstm_seq2seq", "LSTMSeq2Seq", "seq2seq", 1_035_240,
     "Sutskever et al. (2014), arXiv 1409.3215: state passed on, no attention; one layer, embedding 256, 128 units",
-    training={"learning_rate": 3e-3},
-    source_vocabulary_size=1000, target_vocabulary_size=1000, embedding_dim=256, units=128,
+    {"learning_rate": 3e-3}, source_vocabulary_size=1000, target_vocabulary_size=1000, embedding_dim=256, units=128,
 )  # fmt: skip
 _row(
     "lstm_seq2seq_attention", "LSTMSeq2Seq", "seq2seq", 471_144,
@@ -236,8 +235,7 @@ _row(
 )  # fmt: skip
 _row(
     "transformer_lm_tiny", "TransformerLM", "language_model", 843_008,
-    "nanoGPT (Karpathy), the setting for a CPU with a longer window, over bytes",
-    training={"learning_rate": 3e-3},
+    "nanoGPT (Karpathy), the setting for a CPU with a longer window, over bytes", {"learning_rate": 3e-3},
     vocabulary_size=260, num_layers=4, hidden_dim=128, num_heads=4, max_length=128, dropout=0.0,
 )  # fmt: skip
 _row(
