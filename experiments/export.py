@@ -13,6 +13,7 @@ FLAGS = flags.FLAGS
 shared.define_run_dir()
 flags.DEFINE_string("to", None, "Folder of the SavedModel; must not exist.")
 flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which state of the run.")
+flags.DEFINE_string("data_dir", None, "Where the data lies now, if it moved; only --verify reads it.")
 flags.DEFINE_bool("verify", True, "Load the SavedModel in a fresh process and compare its answers with the model's.")
 
 
@@ -22,7 +23,7 @@ def main(arguments):
     import kerazoo as kz
 
     run_dir, folder = command.require("run_dir"), command.require("to")
-    path = kz.run.export(run_dir, folder, checkpoint=FLAGS.checkpoint, verify=FLAGS.verify)
+    path = kz.run.export(run_dir, folder, checkpoint=FLAGS.checkpoint, verify=FLAGS.verify, data_dir=FLAGS.data_dir)
     proof = "; a fresh process with nothing but TensorFlow gives the same answers" if FLAGS.verify else ""
     print(f"{path}: written{proof}.")
 
