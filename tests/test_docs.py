@@ -36,13 +36,13 @@ def public(room):
     """(name, object) of every public class, method and function that the room itself defines."""
     for module in modules(room):
         yield module.__name__, module
-        for name, thing in vars(module).items():
+        for name, thing in list(vars(module).items()):  # an example may import a further module of the room
             if name.startswith("_") or getattr(thing, "__module__", None) != module.__name__:
                 continue
             if inspect.isclass(thing) or inspect.isfunction(thing):
                 yield f"{module.__name__}.{name}", thing
             if inspect.isclass(thing):
-                for inner, method in vars(thing).items():
+                for inner, method in list(vars(thing).items()):
                     if inspect.isfunction(method) and not inner.startswith("_"):
                         yield f"{module.__name__}.{name}.{inner}", method
 
