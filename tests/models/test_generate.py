@@ -29,11 +29,15 @@ def sharp(make, factor=4.0, **options):
     return model
 
 
-def log_probs(model, source, rows):
-    """Log-probabilities of what follows each of the equally long `rows`, from scratch by the full pass."""
-    targets = np.array([[*row, 3] for row in rows], "int32")
-    inputs = {"source": np.array([source] * len(rows), "int32"), "targets": targets}
-    logits = ops.convert_to_numpy(model(inputs))[:, -1].astype("float64")
+def log_probs(model, source, rows, width=3, length=4):
+    """Log-probabilities of what follows each of the equally long `rows`, from scratch by the full pass.
+
+    All calls have one shape, which saves JAX compilations: what stands behind a position does not matter to it.
+    """
+    targets = np.full((width, length), 3, "int32")
+    targets[: len(rows), : len(rows[0])] = rows
+    inputs = {"source": np.array([source] * width, "int32"), "targets": targets}
+    logits = ops.convert_to_numpy(model(inputs))[: len(rows), len(rows[0])].astype("float64")
     return logits - np.log(np.exp(logits - logits.max()).sum(1, keepdims=True)) - logits.max()
 
 
