@@ -19,6 +19,7 @@ from kerazoo.decoding.constraints import (
     RepetitionPenalty,
 )
 from kerazoo.decoding.loop import decode
+from kerazoo.decoding.ragged import check_length, read_prompt, read_source
 from kerazoo.decoding.result import Generated
 from kerazoo.decoding.search import Search
 from kerazoo.decoding.select import Greedy, Sample
@@ -34,9 +35,6 @@ CONSTRAINTS = {
     "no_repeat_ngram": NoRepeatNgram,
     "repetition_penalty": RepetitionPenalty,
 }
-
-# Tokens after the longest prompt, where nobody says how many.
-NEW_TOKENS = 64
 
 
 def make_search(search: Search | str = "greedy", **options) -> Search:
@@ -91,7 +89,7 @@ def generate(
     lengths, so that calls of like size share a program; filler changes no answer.
 
     Args:
-        model: A built `Decodable`, such as the generative models of `kerazoo.models`.
+        model: A `Decodable`, such as the generative models of `kerazoo.models`.
         source: What `model.encode` takes, an array or a dictionary of arrays with the batch as first axis; lists of
             lists of token ids may be ragged. None for a language model.
         prompt: First tokens of each answer without the start token, ragged lists or an array padded with `pad_id`.
@@ -108,12 +106,25 @@ def generate(
 
     Raises:
         ValueError: unknown search or option, more tokens than the model has positions, sizes that do not fit.
+
+    Example:
+
+    ```python
+    import kerazoo as kz
+
+    model = kz.create("lstm_seq2seq", units=8, embedding_dim=8)
+    answers = kz.decoding.generate(model, [[5, 6, 7], [8]], search="beam", width=3, n_best=2, max_length=6)
+    assert answers.tokens.shape == (2, 2, 6)
+    assert answers.best().shape == (2, 6)
+    ```
     """
+    if hasattr(model, "build_from_inputs"):
+        model.build_from_inputs()
     search = make_search(search, **options)
-    source = () if source is None else _read_source(model, source)
-    prompt, prompt_lengths = _read_prompt(model, prompt, source)
+    source = () if source is None else read_source(model, source)
+    prompt, prompt_lengths = read_prompt(model, prompt, source)
     rows = len(prompt_lengths)
-    max_length = _check_length(model, max_length, prompt_lengths)
+    max_length = check_length(model, max_length, prompt_lengths)
     ends = (model.end_id,) if end_ids is None else tuple(end_ids)
     seed = np.array(search.call_seed() & 0xFFFFFFFF, "uint32").astype("int32")
     chunk = rows if batch_size is None else _checks.positive_int("generate", "batch_size", batch_size)
@@ -172,70 +183,3 @@ def _program(model, search, places, ends, jit, has_source):
 
         kept[key] = _backend.compile(run, variables, jit)
     return kept[key]
-
-
-def _read_source(model, source):
-    pad_id = getattr(model, "source_pad_id", None)
-    if isinstance(source, dict):
-        read = {name: _array(x) for name, x in source.items() if name != "source"}
-        return {"source": _read_source(model, source["source"]), **read}
-    if pad_id is None:
-        return _array(source)
-    tokens, _ = _tokens("source", source, pad_id)
-    most = getattr(model, "max_source_length", None)
-    if most is not None and tokens.shape[1] > most:
-        raise ValueError(
-            f"generate: `source` must have at most max_length={most} tokens, the positions of the model; "
-            f"got {tokens.shape[1]}."
-        )
-    return buckets.fill_length(tokens, buckets.length_bucket(tokens.shape[1], most), pad_id)
-
-
-def _read_prompt(model, prompt, source):
-    rows = len(keras.tree.flatten(source)[0]) if keras.tree.flatten(source) else None
-    if prompt is None:
-        rows = 1 if rows is None else rows
-        return np.zeros((rows, 0), "int32"), np.zeros(rows, "int32")
-    tokens, lengths = _tokens("prompt", prompt, model.pad_id)
-    if rows is not None and len(tokens) != rows:
-        raise ValueError(f"generate: `prompt` must have a row for each source; got {len(tokens)} for {rows} sources.")
-    return tokens, lengths
-
-
-def _tokens(name, rows, pad_id):
-    """Returns padded token ids int32 [B, T], and how many of each row count."""
-    if hasattr(rows, "to_list"):  # a ragged tensor
-        rows = rows.to_list()
-    if isinstance(rows, list | tuple) and all(isinstance(row, list | tuple | np.ndarray) for row in rows):
-        lengths = np.array([len(row) for row in rows], "int32")
-        tokens = np.full((len(rows), lengths.max(initial=0)), pad_id, "int32")
-        for place, row in zip(tokens, rows):
-            place[: len(row)] = row
-        return tokens, lengths
-    tokens = _array(rows)
-    _checks.rank("generate", name, tokens.shape, (2,))
-    if not np.issubdtype(tokens.dtype, np.integer):
-        raise TypeError(f"generate: `{name}` must be token ids; got an array of {tokens.dtype}.")
-    places = np.arange(1, tokens.shape[1] + 1, dtype="int32")
-    return tokens.astype("int32"), (places * (tokens != pad_id)).max(axis=1, initial=0).astype("int32")
-
-
-def _array(x):
-    return ops.convert_to_numpy(x) if ops.is_tensor(x) else np.asarray(x)
-
-
-def _check_length(model, max_length, prompt_lengths):
-    longest, most = int(prompt_lengths.max(initial=0)), getattr(model, "max_length", None)
-    if max_length is None:
-        max_length = longest + NEW_TOKENS if most is None else min(longest + NEW_TOKENS, most)
-    _checks.positive_int("generate", "max_length", max_length)
-    if most is not None and max_length > most:
-        raise ValueError(
-            f"generate: `max_length` must be at most {most}, the positions of the model; got max_length={max_length}."
-        )
-    if max_length <= longest:
-        raise ValueError(
-            f"generate: `max_length` must be above the length of every prompt; got max_length={max_length} "
-            f"and a prompt of {longest} tokens."
-        )
-    return int(max_length)

@@ -82,8 +82,6 @@ class Writer:
         return self._logits(x), cache
 
     def _generate(self, source, prompt, search, max_length, options) -> Generated:
-        if not self.built:
-            self.build_from_inputs()
         return generate(self, source, prompt, search, max_length, **options)
 
     def _build_targets(self, batch_size, length):
