@@ -8,12 +8,14 @@ from collections.abc import Callable
 from kerazoo import _checks
 from kerazoo.registry import Registry
 from kerazoo.tasks.base import Known, Task, read_saved
+from kerazoo.tasks.text_options import TextOptions
 
 __all__ = [
     "DEFAULT",
     "Known",
     "Task",
     "TaskSpec",
+    "TextOptions",
     "create",
     "default",
     "describe",
@@ -30,7 +32,8 @@ class TaskSpec:
     """One row of the table of tasks.
 
     Args:
-        build: Function `(name, kind, *, restored=None, **options) -> Task`, or `"module:function"` of it.
+        build: Function `(name, kind, *, restored=None, **options) -> Task`, or `"module:function"` of it. One that
+            ends in `**text` also takes the options of `TextOptions`.
         kinds: The kinds of model that it trains, the most natural first.
         about: What it is, in a line.
         training: Fields of `TrainingOptions` that suit it.
@@ -217,12 +220,19 @@ def register(name, kinds, about="", training=None, replace=False):
 def _build(name, kind, options, known):
     spec = _fitting(name, kind)
     build = spec.load()
-    allowed = [key for key in inspect.signature(build).parameters if key not in ("name", "kind", "restored")]
+    allowed = _options(build)
     for key in options:
         if key not in allowed:
             listed = ", ".join(allowed) or "none"
             raise ValueError(f"task {name}: no option {key!r}; it has: {listed}.{_checks.hint(key, allowed)}")
     return build(name, kind or spec.kinds[0], restored=known, **options)
+
+
+def _options(build):
+    """Returns the names of the options that a function which builds a task takes."""
+    given = inspect.signature(build).parameters
+    names = [key for key in given if key not in ("name", "kind", "restored", "text")]
+    return names + [field.name for field in dataclasses.fields(TextOptions)] if "text" in given else names
 
 
 def _fitting(name, kind):

@@ -4,10 +4,11 @@ import functools
 
 from kerazoo import _checks
 from kerazoo.data import sources
-from kerazoo.tasks import labels, texts
+from kerazoo.tasks import labels
 from kerazoo.tasks.language import LanguageTask
 from kerazoo.tasks.sequences import SequenceTask
 from kerazoo.tasks.splits import origin, rows_of
+from kerazoo.tasks.text_options import TextOptions
 
 SHARES = {"dev": 0.05, "test": 0.05}
 
@@ -18,15 +19,11 @@ def build(
     data_dir=None,
     source_column=0,
     target_column=1,
-    source_tokens="characters",
-    target_tokens="characters",
-    source_vocabulary=None,
-    target_vocabulary=None,
-    share_vocabulary=False,
     max_length=512,
     length=128,
     bad_lines="stop",
     restored=None,
+    **text,
 ):
     """Returns the task `tsv`: text to text, text to a class, or text alone, from the lines of a table.
 
@@ -38,15 +35,11 @@ def build(
             is drawn from train by a hash of the source, 5 % each.
         source_column: Column of the source, from 0.
         target_column: Column of the target.
-        source_tokens: `"bytes"`, `"characters"` or `"words"`.
-        target_tokens: The same for targets.
-        source_vocabulary: Most ids of the source; 8,000 characters or 32,000 words by default.
-        target_vocabulary: The same for targets.
-        share_vocabulary: Whether source and target share one vocabulary; their tokens must then be the same.
         max_length: Most tokens of a source or target; what is longer is cut off.
         length: Tokens of a window of a language model.
         bad_lines: `"stop"` at a bad line, or `"skip"` it and count.
         restored: What a saved task knew.
+        **text: Options of `TextOptions`.
     """
     owner = f"task {name}"
     if data_dir is None:
@@ -56,29 +49,26 @@ def build(
     _checks.positive_int(owner, "max_length", max_length)
     _checks.positive_int(owner, "length", length)
     _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
+    text = TextOptions.of(owner, text)
     options = {
         "data_dir": str(data_dir),
         "source_column": source_column,
         "target_column": target_column,
-        "source_tokens": source_tokens,
-        "target_tokens": target_tokens,
-        "source_vocabulary": source_vocabulary,
-        "target_vocabulary": target_vocabulary,
-        "share_vocabulary": share_vocabulary,
         "max_length": max_length,
         "length": length,
         "bad_lines": bad_lines,
+        **text.to_dict(),
     }
     table = Table(data_dir, (source_column,) if kind == "language_model" else (source_column, target_column), bad_lines)
-    source = texts.learner(owner, source_tokens, "source", source_vocabulary, case="auto")
-    target = texts.learner(owner, target_tokens, "target", target_vocabulary)
     if kind == "language_model":
+        learn = text.learner(owner, "target")
         return LanguageTask(
-            name, kind, options, table.read_text, restored, table.files, target, length=length, stride=length
+            name, kind, options, table.read_text, restored, table.files, learn, length=length, stride=length
         )
     if kind == "classifier":
-        return labels.LabelTask(name, kind, options, table.read_labels, restored, table.files, source, limit=max_length)
-    make = texts.pair(owner, source, target, source_tokens, target_tokens, share_vocabulary)
+        learn = text.learner(owner, "source")
+        return labels.LabelTask(name, kind, options, table.read_labels, restored, table.files, learn, limit=max_length)
+    make = text.pair(owner)
     return SequenceTask(
         name, kind, options, table.read_pairs, restored, table.files, make, max_length, max_length, WATCH
     )

@@ -9,10 +9,10 @@ from kerazoo.data import Ragged
 
 Maker = Callable
 CHUNK = 65536  # lines that are tokenised at once: bounds the memory of the strings' tensors
-LARGEST = {"bytes": None, "characters": 8000, "words": 32000}  # ids of a vocabulary that is learnt
+LARGEST = {"characters": 8000, "subwords": 8000, "words": 32000}  # ids of a vocabulary that is learnt
 
 
-def learner(owner, tokens, role, size=None, case=None):
+def learner(owner, tokens, role, size=None, case=None, normalization=None):
     """Returns a function from a list of strings to the tokenizer `tokens` for them.
 
     Args:
@@ -22,6 +22,7 @@ def learner(owner, tokens, role, size=None, case=None):
         size: Most ids; a bound of the tokenizer by default.
         case: `"lower"`, `"upper"`, None, or `"auto"` for the case that changes none of the strings: who types to a
             model that knows capitals alone means capitals.
+        normalization: None or `"nfkc"`.
     """
     from kerazoo import text
 
@@ -31,7 +32,9 @@ def learner(owner, tokens, role, size=None, case=None):
 
     def learn(strings):
         folded = text.common_case(strings) if case == "auto" else case
-        return text.get(tokens).learn(strings, size=size or LARGEST.get(tokens), case=folded)
+        # Only what was asked for: a tokenizer of the user's own may know no normalisation.
+        form = {} if normalization is None else {"normalization": normalization}
+        return text.get(tokens).learn(strings, size=size or LARGEST.get(tokens), case=folded, **form)
 
     return learn
 

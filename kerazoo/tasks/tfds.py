@@ -3,10 +3,11 @@
 import functools
 
 from kerazoo import _checks
-from kerazoo.tasks import images, labels, texts
+from kerazoo.tasks import images, labels
 from kerazoo.tasks.language import LanguageTask
 from kerazoo.tasks.sequences import SequenceTask
 from kerazoo.tasks.splits import origin, rows_of
+from kerazoo.tasks.text_options import TextOptions
 
 SHARES = {"dev": 0.05, "test": 0.05}
 
@@ -16,12 +17,11 @@ def build(
     kind,
     data_dir=None,
     download=False,
-    source_tokens="characters",
-    target_tokens="characters",
     max_length=512,
     length=128,
     stride=None,
     restored=None,
+    **text,
 ):
     """Returns the task of a prepared TensorFlow data set.
 
@@ -34,38 +34,36 @@ def build(
         kind: The kind of model.
         data_dir: The folder that holds prepared sets, as for `tfds.load`.
         download: Whether a set that is not there is downloaded.
-        source_tokens: `"bytes"`, `"characters"` or `"words"`, for texts.
-        target_tokens: The same for targets and language models.
         max_length: Most tokens of a source or target; what is longer is cut off.
         length: Tokens of a window of a language model.
         stride: Tokens from one training window to the next; `length` by default.
         restored: What a saved task knew.
+        **text: Options of `TextOptions`.
     """
     owner = f"task {name}"
+    text = TextOptions.of(owner, text)
     options = {
         "data_dir": None if data_dir is None else str(data_dir),
         "download": bool(download),
-        "source_tokens": source_tokens,
-        "target_tokens": target_tokens,
         "max_length": _checks.positive_int(owner, "max_length", max_length),
         "length": _checks.positive_int(owner, "length", length),
         "stride": length if stride is None else _checks.positive_int(owner, "stride", stride),
+        **text.to_dict(),
     }
-    source = texts.learner(owner, source_tokens, "source", case="auto")
-    target = texts.learner(owner, target_tokens, "target")
     reader = Reader(name, kind, data_dir, download)
     parts = (name, kind, options)
     if kind == "language_model":
-        return LanguageTask(*parts, reader.text, restored, reader.open, target, length, options["stride"])
+        learn = text.learner(owner, "target")
+        return LanguageTask(*parts, reader.text, restored, reader.open, learn, length, options["stride"])
     if kind == "seq2seq":
-        make = texts.pair(owner, source, target, source_tokens, target_tokens, False)
-        return SequenceTask(*parts, reader.pairs, restored, reader.open, make, max_length, max_length)
+        return SequenceTask(*parts, reader.pairs, restored, reader.open, text.pair(owner), max_length, max_length)
     if restored is not None:
         of_text = bool(restored.tokenizers)
     else:
         of_text = kind == "classifier" and not reader.open().of_type("Image")
     if of_text:
-        return labels.LabelTask(*parts, reader.labels, restored, reader.open, source, max_length)
+        learn = text.learner(owner, "source")
+        return labels.LabelTask(*parts, reader.labels, restored, reader.open, learn, max_length)
     return images.KINDS[kind](*parts, reader.images, restored, reader.open)
 
 

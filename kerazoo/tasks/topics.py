@@ -5,9 +5,9 @@ import itertools
 import re
 
 from kerazoo import _checks
-from kerazoo.tasks import texts
 from kerazoo.tasks.language import LanguageTask
 from kerazoo.tasks.splits import rows_of
+from kerazoo.tasks.text_options import TextOptions
 
 SHARES = {"dev": 0.1, "test": 0.1}
 HEADING = re.compile(r"^(?=.+\n([=*~^\"'-])\1{2,}$)", re.MULTILINE)  # a line above a line of one repeated sign
@@ -15,22 +15,23 @@ PARAGRAPH = re.compile(r"\n\s*\n")
 QUOTED = 60  # characters: a shorter paragraph may stand in two places by chance
 
 
-def build(name, kind, target_tokens="characters", length=128, stride=None, restored=None):
+def build(name, kind, length=128, stride=None, restored=None, **text):
     """Returns the task `topics`: the help texts of Python, section by section; whole sections are dev or test.
 
     Args:
         name: The task's name.
         kind: The kind of model.
-        target_tokens: `"characters"`, `"bytes"` or `"words"`.
         length: Tokens of a window.
         stride: Tokens from one training window to the next; `length` by default, so they do not overlap.
         restored: What a saved task knew.
+        **text: Options of `TextOptions`, those of the target.
     """
     owner = f"task {name}"
     _checks.positive_int(owner, "length", length)
     stride = length if stride is None else _checks.positive_int(owner, "stride", stride)
-    options = {"target_tokens": target_tokens, "length": length, "stride": stride}
-    learn = texts.learner(owner, target_tokens, "target")
+    text = TextOptions.of(owner, text, roles=("target",))
+    options = {"length": length, "stride": stride, **text.to_dict()}
+    learn = text.learner(owner, "target")
     return LanguageTask(name, kind, options, read, restored, make_tokenizer=learn, length=length, stride=stride)
 
 
