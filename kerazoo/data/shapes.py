@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-GRID = 1000  # most candidate shapes; the search is quadratic in it
-GAIN = 0.02  # a further shape must save this share of the cells, for each one is compiled on its own
+GRID = 2000  # most candidate shapes; the search is quadratic in it
+GAIN = 0.01  # a further shape must save this share of the cells, for each one is compiled on its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Shape:
 def choose(lengths, rows_for, max_shapes):
     """Returns the shapes that hold every example with the fewest padded cells.
 
-    The shapes form a chain: each is at least as long as the one before in every feature, so what is left over of one
-    may always move on to the next. An example belongs to the first shape that holds it. Among all chains over a grid
+    The shapes form a chain: each is at least as long as the one before in every feature, so examples of one may always
+    fill up a batch of the next. An example belongs to the first shape that holds it. Among all chains over a grid
     of quantiles of the lengths, dynamic programming finds the one with the fewest cells; a chain with fewer shapes is
     preferred where it costs hardly more.
 
@@ -86,8 +86,8 @@ def _cheapest_chain(points, fitting, rows, max_shapes):
     """Returns the indices of the points of the cheapest chain that ends in the last point."""
     cells = points.sum(axis=1)
     follows = np.all(points[:, None] >= points[None], axis=-1)  # [P, Q]: P may come after Q
-    # What comes new into P, and half a batch of leftovers of Q on average, which is padded to P's length.
-    step = (fitting[:, None] - fitting[None]) * cells[:, None] + (rows[None] // 2) * (cells[:, None] - cells[None])
+    # What comes new into P, and the half batch on average that joins it from Q and is padded to P's length.
+    step = (fitting[:, None] - fitting[None]) * cells[:, None] + (rows[:, None] // 2) * (cells[:, None] - cells[None])
     step = np.where(follows, step, np.inf)
     np.fill_diagonal(step, np.inf)
     cost = fitting * cells.astype(float)  # [P]: everything so far in one shape
