@@ -1,107 +1,86 @@
-"""Reads text files, with errors that name the file, the line and the reason."""
+"""Finds the files of the splits: by their names in a folder, by a pattern, or as a mixture of several with weights."""
 
 import dataclasses
-import gzip
+import glob
 import os
 import pathlib
-import zlib
+import re
 
 from kerazoo import _checks
+from kerazoo.data.formats import EXTENSIONS
+from kerazoo.data.lines import STDIN, near
 
-MARK = b"\xef\xbb\xbf"  # the byte-order mark that some editors put in front of UTF-8
-SHOWN = 40  # characters of a bad line in an error
 # What the file of each split may be called, before its endings.
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "dev": ("dev", "valid", "validation", "val"),
     "test": ("test",),
 }
+TSV = (".tsv", ".tsv.gz")
+WEIGHT = re.compile(r"(?P<path>.+)@(?P<weight>\d+(\.\d*)?|\.\d+)")
+MAGIC = frozenset("*?[")
 
 
 @dataclasses.dataclass(frozen=True)
-class Columns:
-    """What was read from a table.
+class Source:
+    """The files of one source of examples.
 
     Args:
-        columns: One list of strings for each column that was asked for, all of the same length.
-        lines: The line number of each row, counted from 1.
-        skipped: Number of bad lines that were left out.
+        files: Dictionary of `"train"`, `"dev"`, `"test"` to a tuple of paths, with the splits that are there.
+        weight: How often each of its training examples is seen in an epoch, above 0.
     """
 
-    columns: tuple
-    lines: list
-    skipped: int = 0
+    files: dict
+    weight: float = 1.0
 
 
-def read_lines(path):
-    """Yields pairs of line number, from 1, and line without its end, of a UTF-8 text file, plain or `.gz`.
+def find_sources(data_dir, extensions=EXTENSIONS, dev=None, test=None):
+    """Returns the sources that `data_dir` names.
 
-    A byte-order mark at the start is no part of the text, CR LF ends a line as LF does, and the last line needs no end.
-    Lines are read one at a time.
-
-    Raises:
-        DataError: The file is missing, empty, damaged, or a line is not UTF-8 or holds a NUL byte.
-    """
-    path = os.fspath(path)
-    number = 0
-    try:
-        with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                if number == 1:
-                    line = line.removeprefix(MARK)
-                yield number, _decode(path, number, line)
-    except FileNotFoundError as error:
-        raise _checks.DataError(f"{path}: no such file.{_near(path)}") from error
-    except IsADirectoryError as error:
-        raise _checks.DataError(f"{path}: is a folder, not a file.") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise _checks.DataError(f"{path}: damaged gzip file after line {number}: {error}.") from error
-    except OSError as error:
-        raise _checks.DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    if not number:
-        raise _checks.DataError(f"{path}: is empty.")
-
-
-def read_text(path):
-    """Returns the whole text of a UTF-8 file, with the rules and errors of `read_lines`."""
-    return "\n".join(line for _, line in read_lines(path)) + "\n"
-
-
-def read_table(path, columns, bad_lines="stop", separator="\t"):
-    """Returns some columns of a file of tab-separated values.
+    `data_dir` is one source or several with commas between them. Each is a folder with a `train` file and maybe `dev`
+    and `test` (`find_splits`), one file, a pattern such as `"news-*.tsv.gz"`, or `"-"` for standard input. Of the
+    files of a pattern, those named like `dev...`, `valid...`, `val...` or `test...` are for that split, the others for
+    training. `@WEIGHT` behind a source says how often an epoch sees its training examples: `"own.tsv@3,web.tsv@0.5"`
+    takes each line of the one three times and half the lines of the other, chosen by a hash. A path that is there as
+    written is taken as it is, so names may hold commas.
 
     Args:
-        path: The file, plain or `.gz`.
-        columns: Numbers of the columns, from 0.
-        bad_lines: `"stop"` raises at a line with too few columns or an empty one among those asked for; `"skip"`
-            leaves the line out and counts it. A line that is not UTF-8 always stops.
-        separator: What stands between two columns.
+        data_dir: As above.
+        extensions: What the names of files end in that are looked for in a folder.
+        dev: A file or pattern of the dev examples; then none are looked for elsewhere.
+        test: The same for the test examples.
 
     Returns:
-        A `Columns`.
+        List of `Source`.
 
     Raises:
-        DataError: As `read_lines`; a bad line; no line is left.
+        DataError: A file is not there, or two files are for the same split.
+
+    Example:
+
+    ```python
+    import pathlib
+    import tempfile
+
+    import kerazoo as kz
+
+    folder = pathlib.Path(tempfile.mkdtemp())
+    for name in ("a.tsv", "b.tsv"):
+        (folder / name).write_text("one\\tuno\\n")
+    for source in kz.data.find_sources(f"{folder}/a.tsv@3,{folder}/b.tsv"):
+        print(source.weight, source.files)
+    ```
     """
-    _checks.one_of("read_table", "bad_lines", bad_lines, ("stop", "skip"))
-    least = max(columns) + 1
-    rows, lines, skipped = [], [], 0
-    for number, line in read_lines(path):
-        values = line.split(separator)
-        fault = _fault(values, columns, least, line)
-        if fault is None:
-            rows.append([values[column] for column in columns])
-            lines.append(number)
-        elif bad_lines == "skip":
-            skipped += 1
-        else:
-            raise _checks.DataError(f"{path}:{number}: {fault}")
-    if not rows:
-        raise _checks.DataError(f"{path}: no line is left: all {skipped} are bad and were skipped.")
-    return Columns(tuple(list(column) for column in zip(*rows)), lines, skipped)
+    whole = pathlib.Path(data_dir).expanduser().exists()
+    found = [_source(part, extensions) for part in ([os.fspath(data_dir)] if whole else os.fspath(data_dir).split(","))]
+    for split, given in (("dev", dev), ("test", test)):
+        if given is not None:
+            found = [Source({**source.files, split: ()}, source.weight) for source in found]
+            found.append(Source({"train": (), "dev": (), "test": (), split: _files(given)}))
+    return found
 
 
-def find_splits(data_dir, endings=(".tsv", ".tsv.gz")):
+def find_splits(data_dir, endings=TSV):
     """Returns the files of the splits in a folder, found by their names.
 
     Args:
@@ -119,7 +98,7 @@ def find_splits(data_dir, endings=(".tsv", ".tsv.gz")):
     if path.is_file():
         return {"train": path}
     if not path.is_dir():
-        raise _checks.DataError(f"{path}: no such file or folder.{_near(path)}")
+        raise _checks.DataError(f"{path}: no such file or folder.{near(path)}")
     files = {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_file()}
     found = {}
     for split, stems in SPLIT_NAMES.items():
@@ -138,38 +117,37 @@ def find_splits(data_dir, endings=(".tsv", ".tsv.gz")):
     raise _checks.DataError(f"{path}: no {wanted}; there is: {there}.")
 
 
-def _decode(path, number, line):
-    line = line.removesuffix(b"\n").removesuffix(b"\r")
-    if b"\x00" in line:
-        raise _checks.DataError(f"{path}:{number}: holds a NUL byte at position {line.index(0) + 1}: not a text file?")
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _checks.DataError(
-            f"{path}:{number}: not UTF-8: byte {line[error.start]:#04x} at position {error.start + 1}. "
-            "Convert the file, for example with: iconv -f latin1 -t utf-8"
-        ) from error
+def _source(text, extensions):
+    match = WEIGHT.fullmatch(text)
+    weight = 1.0
+    if match and not pathlib.Path(text).expanduser().exists():
+        text, weight = match["path"], float(match["weight"])
+        if not weight:
+            raise _checks.DataError(f"{text}: its weight must be above 0; got {match[0]!r}.")
+    if text == STDIN:
+        return Source({"train": (STDIN,)}, weight)
+    if MAGIC & set(text) and not pathlib.Path(text).expanduser().exists():
+        files = {"train": ()}
+        for path in _files(text):
+            files[split_of(path)] = (*files.get(split_of(path), ()), path)
+        if not files["train"]:
+            raise _checks.DataError(f"{text}: none of the {len(_files(text))} files of this pattern is for training.")
+        return Source(files, weight)
+    return Source({split: (path,) for split, path in find_splits(text, extensions).items()}, weight)
 
 
-def _fault(values, columns, least, line):
-    """Returns what is wrong with a line, or None."""
-    if len(values) < least:
-        plural = "s separated by a tab" if least > 1 else ""
-        return f"expected {least} column{plural}, got {len(values)}: {_shorten(line)}."
-    for column in columns:
-        if not values[column].strip():
-            return f"column {column} is empty: {_shorten(line)}."
-    return None
+def split_of(path):
+    """Returns the split that a file is for by its name: `dev-00001.tsv.gz` is for `"dev"`, `news.tsv` for training."""
+    stem = re.split(r"[^a-z]", pathlib.Path(path).name.lower())[0]
+    return next((split for split, names in SPLIT_NAMES.items() if stem in names), "train")
 
 
-def _shorten(line):
-    return repr(line if len(line) <= SHOWN else line[: SHOWN - 3] + "...")
-
-
-def _near(path):
-    """Returns a hint at a name in the same folder that looks like the missing one."""
-    path = pathlib.Path(path)
-    try:
-        return _checks.hint(path.name, [entry.name for entry in path.parent.iterdir()])
-    except OSError:
-        return ""
+def _files(pattern):
+    """Returns the sorted files of a pattern, or the one file that it names."""
+    pattern = os.path.expanduser(pattern)
+    if os.path.isfile(pattern):
+        return (pathlib.Path(pattern),)
+    found = tuple(pathlib.Path(path) for path in sorted(glob.glob(pattern, recursive=True)) if os.path.isfile(path))
+    if not found:
+        raise _checks.DataError(f"{pattern}: no file of this name or pattern.{near(pattern)}")
+    return found

@@ -3,7 +3,8 @@
 import functools
 
 from kerazoo import _checks
-from kerazoo.data import sources
+from kerazoo.data import read_table, sources
+from kerazoo.data.tables import Columns
 from kerazoo.tasks import labels
 from kerazoo.tasks.language import LanguageTask
 from kerazoo.tasks.sequences import SequenceTask
@@ -112,7 +113,7 @@ class Table:
             return table
         rows = rows_of(split, table.columns[0], shares)
         columns = tuple([column[row] for row in rows] for column in table.columns)
-        return sources.Columns(columns, [table.lines[row] for row in rows], table.skipped)
+        return Columns(columns, [table.lines[row] for row in rows], table.skipped)
 
     def _read_file(self, split):
-        return sources.read_table(self.files()[split], self.columns, self.bad_lines)
+        return read_table(self.files()[split], self.columns, self.bad_lines)
