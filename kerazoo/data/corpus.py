@@ -10,10 +10,8 @@ import tempfile
 import numpy as np
 
 from kerazoo import _checks
+from kerazoo.data.builder import MANIFEST, RAGGED, VERSION, Builder
 from kerazoo.data.ragged import Ragged
-
-MANIFEST = "corpus.json"
-VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,13 +112,9 @@ class Corpus:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
         try:
-            kinds = {}
-            for name, feature in self.features.items():
-                kinds[name] = "ragged" if isinstance(feature, Ragged) else "dense"
-                for suffix, array in _arrays(feature):
-                    _write(temporary / f"{name}{suffix}.npy", lambda file, array=array: np.save(file, array))
-            manifest = {"version": VERSION, "examples": len(self), "features": kinds, "notes": self.notes}
-            _write(temporary / MANIFEST, lambda file: file.write(json.dumps(manifest, indent=2).encode()))
+            builder = Builder(temporary)
+            builder.add(self.features)
+            builder.finish(self.notes)
             os.replace(temporary, folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -142,7 +136,7 @@ class Corpus:
             features = {}
             for name, kind in manifest["features"].items():
                 if kind == "ragged":
-                    features[name] = Ragged(*(np.load(folder / f"{name}{s}.npy", **load) for s in _RAGGED))
+                    features[name] = Ragged(*(np.load(folder / f"{name}{s}.npy", **load) for s in RAGGED))
                 else:
                     features[name] = np.load(folder / f"{name}.npy", **load)
             corpus = cls(features, manifest["notes"])
@@ -151,19 +145,3 @@ class Corpus:
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise _checks.DataError(f"{folder}: cannot be opened as a corpus: {error}.") from error
         return corpus
-
-
-_RAGGED = (".values", ".offsets")
-
-
-def _arrays(feature):
-    if isinstance(feature, Ragged):
-        return zip(_RAGGED, (feature.values, feature.offsets))
-    return [("", feature)]
-
-
-def _write(path, write):
-    with open(path, "wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())

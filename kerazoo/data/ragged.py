@@ -41,7 +41,7 @@ class Ragged:
         ends = (int(self.offsets[0]), int(self.offsets[-1])) if len(self.offsets) else None
         if ends != (0, len(self.values)):
             raise ValueError(f"Ragged: `offsets` must run from 0 to {len(self.values)}; got first and last {ends}.")
-        if len(self.offsets) > 1 and np.diff(self.offsets).min() < 0:
+        if not np.all(self.offsets[1:] >= self.offsets[:-1]):
             raise ValueError("Ragged: `offsets` must never fall; got a row of negative length.")
 
     @classmethod

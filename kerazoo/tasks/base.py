@@ -9,11 +9,15 @@ import pathlib
 import tempfile
 from collections.abc import Callable
 
+import numpy as np
+
 from kerazoo import _checks
+from kerazoo.data import Chunk, cache, prepare
 from kerazoo.tasks.splits import SPLITS
 
 FILE = "task.json"
 VERSION = 1
+SAMPLE = 1 << 25  # characters of text that vocabularies are learnt from, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +45,12 @@ class Task:
         name: The name it was created by.
         kind: The kind of model that it trains: a kind of the catalog.
         options: Everything that makes it again.
-        reader: Function from `"train"`, `"dev"` or `"test"` to a dictionary of columns: lists or arrays of raw values.
+        reader: Function from `"train"`, `"dev"` or `"test"` to a dictionary of columns: lists or arrays of raw values;
+            or, for data that may be large, to an iterator of `kerazoo.data.Chunk`.
         restored: What it learnt, where that is known already.
         find: Function that fails, in the right words, if the data is not there; it reads as little as possible.
+        fingerprint: Function from a split to plain values that change when its data does; what was prepared is then
+            kept in the cache. None, the default, for data that is made anew each time.
     """
 
     name: str
@@ -52,6 +59,7 @@ class Task:
     reader: Callable = dataclasses.field(repr=False)
     restored: Known | None = dataclasses.field(default=None, repr=False)
     find: Callable = dataclasses.field(default=lambda: None, repr=False)
+    fingerprint: Callable = dataclasses.field(default=lambda split: None, repr=False, kw_only=True)
 
     monitor = ("val_loss", "min")
     length_names = ()
@@ -61,7 +69,12 @@ class Task:
     @functools.cached_property
     def known(self):
         """What was learnt from the data; reads it the first time."""
-        return self.restored if self.restored is not None else self._learn()
+        if self.restored is not None:
+            return self.restored
+        key = self._key(SPLITS, self.options)
+        if key is None:
+            return self._learn()
+        return cache.entry(key, lambda folder: self._write(folder, self._learn()), lambda folder: read_saved(folder)[1])
 
     @property
     def facts(self):
@@ -84,29 +97,55 @@ class Task:
         """Options of the search when answers are measured."""
         return {}
 
-    def columns(self, split):
-        """Returns the raw columns of `split`, read once."""
+    def chunks(self, split):
+        """Yields the raw examples of `split` as `kerazoo.data.Chunk`s."""
         _checks.one_of(f"task {self.name}", "split", split, SPLITS)
+        made = self.reader(split)
+        return iter([Chunk(made)] if isinstance(made, dict) else made)
+
+    def columns(self, split):
+        """Returns the raw columns of `split`, all in memory, read once."""
         if split not in self._cache:
-            columns = self.reader(split)
-            if not len(next(iter(columns.values()))):
-                raise _checks.DataError(f"task {self.name}: there are no {split} examples. Give it more data.")
+            columns = joined(self.chunks(split))
+            if not columns or not len(next(iter(columns.values()))):
+                raise _checks.DataError(f"task {self.name}, {split}: there are no examples. Give it more data.")
             self._cache[split] = columns
         return self._cache[split]
 
+    def sample(self):
+        """Returns the training columns to learn vocabularies from: all of it up to `SAMPLE` characters.
+
+        Of more, examples that lie evenly apart are taken.
+        """
+        return thinned(self.chunks("train"), SAMPLE)
+
+    def prepared(self, split, convert, depends=()):
+        """Returns the `Corpus` of a split, from the cache where it was made before.
+
+        Args:
+            split: `"train"`, `"dev"` or `"test"`.
+            convert: Function of a `Chunk` to `(features, notes)`, as for `kerazoo.data.prepare`.
+            depends: Plain values that `convert` depends on, such as the digests of tokenizers.
+        """
+        label = f"task {self.name}, {split}"
+        return prepare(label, lambda: self.chunks(split), convert, self._key((split,), depends))
+
     def save(self, folder):
         """Writes what `kerazoo.tasks.restore` needs into `folder`: `task.json` and a file for each vocabulary."""
+        self._write(folder, self.known)
+
+    def _write(self, folder, known):
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for role, tokenizer in self.tokenizers.items():
+        for role, tokenizer in known.tokenizers.items():
             tokenizer.save(folder / f"{role}.json")
         record = {
             "version": VERSION,
             "name": self.name,
             "kind": self.kind,
             "options": self.options,
-            "facts": self.facts,
-            "tokenizers": {role: tokenizer.digest for role, tokenizer in self.tokenizers.items()},
+            "facts": known.facts,
+            "tokenizers": {role: tokenizer.digest for role, tokenizer in known.tokenizers.items()},
         }
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=FILE + ".")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -127,8 +166,48 @@ class Task:
     def _cache(self):
         return {}
 
+    def _key(self, splits, depends):
+        """Returns the name of the entry of these splits in the cache, or None where nothing is kept."""
+        if cache.cache_dir() is None:
+            return None
+        prints = [self.fingerprint(split) for split in splits]
+        return None if None in prints else cache.key(type(self).__name__, self.kind, list(splits), prints, depends)
+
     def _learn(self):
         raise NotImplementedError
+
+
+def joined(chunks):
+    """Returns the columns of all chunks as one dictionary."""
+    lists, going_on = {}, False
+    for chunk in chunks:
+        for name, column in chunk.columns.items():
+            if name not in lists or isinstance(column, tuple):
+                lists[name] = column if isinstance(column, np.ndarray | tuple) else list(column)
+            elif isinstance(column, np.ndarray):
+                lists[name] = np.concatenate([lists[name], column])
+            else:
+                if going_on:
+                    lists[name][-1] += column[0]
+                lists[name] += column[1:] if going_on else column
+        going_on = chunk.more
+    return lists
+
+
+def thinned(chunks, characters):
+    """Returns columns of lists of strings with at most about so many characters, examples that lie evenly apart."""
+    kept, size, step, place = {}, 0, 1, 0
+    for chunk in chunks:
+        first = next(iter(chunk.columns))
+        rows = range(-place % step, len(chunk.columns[first]), step)
+        for name, column in chunk.columns.items():
+            kept.setdefault(name, []).extend(column[row] for row in rows)
+        size += sum(len(column[row]) for column in chunk.columns.values() for row in rows)
+        place += len(chunk.columns[first])
+        while size > characters and len(kept[first]) > 1:
+            kept = {name: column[::2] for name, column in kept.items()}
+            size, step = sum(len(value) for column in kept.values() for value in column), 2 * step
+    return kept
 
 
 def read_saved(folder):

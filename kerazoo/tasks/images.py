@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 
-from kerazoo.data import Corpus
 from kerazoo.tasks import classes
 from kerazoo.tasks.base import Known, Task
 
@@ -17,8 +16,10 @@ class ImageTask(Task):
 
     def load(self, split):
         """Returns the `Corpus` of a split, with `image` uint8 `[N, H, W, C]` and `label` int32 `[N]`."""
-        columns = self.columns(split)
-        return Corpus({"image": columns["image"], "label": np.asarray(columns["label"], np.int32)})
+        def convert(chunk):
+            return {"image": chunk.columns["image"], "label": np.asarray(chunk.columns["label"], np.int32)}, {}
+
+        return self.prepared(split, convert)
 
     def graph_encode(self, images):
         """Returns the model's inputs for images `[B, H, W, C]`: uint8 of 0 to 255, or float of 0 to 1."""
@@ -45,7 +46,7 @@ class ImageTask(Task):
         return [read_image(path, self.facts["shape"]) for path in lines]
 
     def _learn(self):
-        columns = self.columns("train")
+        columns = next(self.chunks("train")).columns
         return Known({"shape": list(columns["image"].shape[1:]), "names": list(columns["names"])})
 
     def _source(self, features):
@@ -84,9 +85,9 @@ class ClassifierTask(ImageTask):
 
     def examples(self, split, limit=None):
         """Returns the images, uint8 `[H, W, C]`, and the name of the class of each."""
-        columns = self.columns(split)
-        labels = self._classes(np.asarray(columns["label"][:limit]))
-        return list(columns["image"][:limit]), [[self._names[label]] for label in labels.tolist()]
+        features = self.load(split).features
+        labels = self._classes(np.asarray(features["label"][:limit]))
+        return list(features["image"][:limit]), [[self._names[label]] for label in labels.tolist()]
 
     def graph_decode(self, logits):
         """Returns the names of the classes, strings `[B]`, of logits `[B, C]`."""
@@ -188,7 +189,7 @@ class ReconstructionTask(ImageTask):
 
     def examples(self, split, limit=None):
         """Returns the images, uint8 `[H, W, C]`, and each as its own reference."""
-        images = list(self.columns(split)["image"][:limit])
+        images = list(self.load(split).features["image"][:limit])
         return images, [[image] for image in images]
 
     def graph_decode(self, logits):

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data import Corpus
 from kerazoo.tasks import classes, texts
 from kerazoo.tasks.base import Known, Task
+from kerazoo.tasks.splits import SPLITS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,28 +30,32 @@ class LabelTask(Task):
     length_names = ("source",)
 
     def _learn(self):
-        columns = self.columns("train")
-        tokenizer = self.make_tokenizer(columns["source"])
-        lengths = [texts.ragged(tokenizer, self.columns(split)["source"]).lengths.max() for split in self._given]
-        longest = min(int(max(lengths)), self.limit)
-        return Known({"names": sorted(set(columns["label"])), "longest_source": longest}, {"source": tokenizer})
-
-    _given = ("train", "dev", "test")
+        tokenizer = self.make_tokenizer(self.sample()["source"])
+        names = sorted(set().union(*(chunk.columns["label"] for chunk in self.chunks("train"))))
+        longest = max(int(self._corpus(split, tokenizer, names).lengths("source").max()) for split in SPLITS)
+        return Known({"names": names, "longest_source": longest}, {"source": tokenizer})
 
     def load(self, split):
         """Returns the `Corpus` of a split."""
-        columns = self.columns(split)
-        place = {name: index for index, name in enumerate(self.facts["names"])}
-        for row, label in enumerate(columns["label"]):
-            if label not in place:
-                where = columns["where"][row] if "where" in columns else f"task {self.name}, {split}"
-                raise _checks.DataError(
-                    f"{where}: the class {label!r} is not in the training data.{_checks.hint(label, place)}"
-                )
-        source = texts.ragged(self.tokenizers["source"], columns["source"])
-        notes = {"clipped": int(np.count_nonzero(source.lengths > self.limit))}
-        label = np.array([place[label] for label in columns["label"]], np.int32)
-        return Corpus({"source": source.clip(self.limit) if notes["clipped"] else source, "label": label}, notes)
+        return self._corpus(split, self.tokenizers["source"], self.facts["names"])
+
+    def _corpus(self, split, tokenizer, names):
+        place = {name: index for index, name in enumerate(names)}
+
+        def convert(chunk):
+            columns = chunk.columns
+            for row, label in enumerate(columns["label"]):
+                if label not in place:
+                    where = columns["where"][row] if "where" in columns else f"task {self.name}, {split}"
+                    raise _checks.DataError(
+                        f"{where}: the class {label!r} is not in the training data.{_checks.hint(label, place)}"
+                    )
+            source = texts.ragged(tokenizer, columns["source"])
+            clipped = int(np.count_nonzero(source.lengths > self.limit))
+            label = np.array([place[label] for label in columns["label"]], np.int32)
+            return {"source": source.clip(self.limit) if clipped else source, "label": label}, {"clipped": clipped}
+
+        return self.prepared(split, convert, [tokenizer.digest, names, self.limit])
 
     def sizes(self):
         """Returns the constructor arguments of a model that the data dictates."""

@@ -42,13 +42,15 @@ class LanguageTask(Task):
         return self.tokenizers["target"]
 
     def _learn(self):
-        return Known({}, {"target": self.make_tokenizer(self.columns("train")["text"])})
+        return Known({}, {"target": self.make_tokenizer(self.sample()["text"])})
 
     def load(self, split):
         """Returns the `Corpus` of a split."""
         if split not in self._corpora:
-            ids = texts.ragged(self.tokenizer, self.columns(split)["text"]).append(self.tokenizer.end_id)
-            self._corpora[split] = Corpus({"targets": windows(ids, self.length, self._stride(split))})
+            texts_of_split = self.prepared(split, self._convert, [self.tokenizer.digest])
+            ids = texts_of_split.features["targets"]
+            made = Corpus({"targets": windows(ids, self.length, self._stride(split))}, texts_of_split.notes)
+            self._corpora[split] = made
         return self._corpora[split]
 
     def sizes(self):
@@ -101,6 +103,13 @@ class LanguageTask(Task):
         """Returns nothing: many answers go on well, so a language model is measured by its loss."""
         return {}
 
+    def _convert(self, chunk):
+        ids = texts.ragged(self.tokenizer, chunk.columns["text"])
+        ended = ids.append(self.tokenizer.end_id)
+        if chunk.more:  # the end of the last text is yet to come
+            ended = Ragged(ended.values[:-1], np.append(ended.offsets[:-1], len(ended.values) - 1))
+        return {"targets": ended}, {}
+
     def _stride(self, split):
         return self.stride if split == "train" else self.length
 
@@ -114,14 +123,18 @@ def windows(rows, length, stride):
 
     A row ends with the first window that reaches its end, which may be shorter; an empty row has none.
     """
+    if stride == length:  # nothing overlaps, so the values stay where they are, be they on disk
+        counts = -(-rows.lengths // length)
+        # Windows before a row count as if they were whole: the difference to where the row begins is the same in all.
+        begins = np.repeat(rows.offsets[:-1] - (np.cumsum(counts) - counts) * length, counts)
+        begins += np.arange(len(begins)) * length
+        return Ragged(rows.values, np.append(begins, len(rows.values)))
     lengths = rows.lengths
     counts = np.where(lengths > 0, 1 + np.maximum(0, -(-(lengths - length) // stride)), 0)
     row = np.repeat(np.arange(len(rows)), counts)
     first = np.cumsum(counts) - counts  # number of a row's first window
     starts = (np.arange(len(row)) - first[row]) * stride
     sizes = np.minimum(length, lengths[row] - starts)
-    if stride == length:  # nothing overlaps, so the values stay where they are
-        return Ragged.from_lengths(rows.values, sizes)
     begins = np.repeat(rows.offsets[row] + starts, sizes)
     within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return Ragged.from_lengths(rows.values[begins + within], sizes)

@@ -5,7 +5,6 @@ import functools
 
 import numpy as np
 
-from kerazoo.data import Corpus
 from kerazoo.tasks import texts
 from kerazoo.tasks.base import Known, Task
 
@@ -43,7 +42,7 @@ class SequenceTask(Task):
         return self.facts["longest_targets"]
 
     def _learn(self):
-        train = self.columns("train")
+        train = self.sample()
         source, target = self.make_tokenizers(train["source"], train["target"])
         tokenizers = {"source": source, "target": target}
         corpora = {split: self._corpus(split, tokenizers) for split in ("train", "dev", "test")}
@@ -129,10 +128,14 @@ class SequenceTask(Task):
         return {}
 
     def _corpus(self, split, tokenizers):
-        columns = self.columns(split)
-        source = texts.ragged(tokenizers["source"], columns["source"])
-        targets = texts.ragged(tokenizers["target"], columns["target"]).append(tokenizers["target"].end_id)
-        cut = (source.lengths > self.source_limit) | (targets.lengths > self.target_limit)
-        notes = {"clipped": int(np.count_nonzero(cut))}
-        features = {"source": source.clip(self.source_limit), "targets": targets.clip(self.target_limit)}
-        return Corpus(features if notes["clipped"] else {"source": source, "targets": targets}, notes)
+        limits = {"source": self.source_limit, "targets": self.target_limit}
+
+        def convert(chunk):
+            source = texts.ragged(tokenizers["source"], chunk.columns["source"])
+            targets = texts.ragged(tokenizers["target"], chunk.columns["target"]).append(tokenizers["target"].end_id)
+            features = {"source": source, "targets": targets}
+            long = {name: features[name].lengths > limit for name, limit in limits.items()}
+            clipped = {name: features[name].clip(limits[name]) if long[name].any() else features[name] for name in long}
+            return clipped, {"clipped": int(np.count_nonzero(long["source"] | long["targets"]))}
+
+        return self.prepared(split, convert, [*(tokenizers[role].digest for role in ("source", "target")), limits])

@@ -134,5 +134,5 @@ def test_a_task_of_ones_own():
     task = tasks.create("double", times=3)
     assert tasks.training("double", "seq2seq") == {"epochs": 3}
     assert task.examples("dev") == (["ab"], [["ababab"]])
-    with pytest.raises(DataError, match="task double: there are no test examples"):
+    with pytest.raises(DataError, match="task double, test: there are no examples"):
         task.load("test")
