@@ -62,11 +62,16 @@ class LanguageTask(Task):
         }
 
     def batch(self, features, valid):
-        """Returns `(inputs, targets, weights)` of a padded batch."""
+        """Returns `(inputs, targets, weights)` of a padded batch, of one window a row or of several that share it.
+
+        What the model reads may differ from the targets that it learns: `targets_read` then holds it.
+        """
         from keras import ops
 
         targets = ops.cast(features["targets"], "int32")  # [B, T]
-        return {"targets": targets}, targets, texts.token_weights(targets, valid)
+        inputs = {"targets": ops.cast(features.get("targets_read", targets), "int32")}
+        segments = {name: features[name] for name in ("targets_segments",) if name in features}
+        return {**inputs, **segments}, targets, texts.token_weights(targets, valid)
 
     def loss(self, label_smoothing=0.0):
         """Returns the cross-entropy over real tokens: nats per token, which is per character for characters."""

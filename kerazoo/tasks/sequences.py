@@ -73,12 +73,17 @@ class SequenceTask(Task):
         }
 
     def batch(self, features, valid):
-        """Returns `(inputs, targets, weights)` of a padded batch."""
+        """Returns `(inputs, targets, weights)` of a padded batch, of one pair a row or of several that share it.
+
+        What the decoder reads may differ from the targets that it learns: `targets_read` then holds it.
+        """
         from keras import ops
 
         source = ops.cast(features["source"], "int32")  # [B, S]
         targets = ops.cast(features["targets"], "int32")  # [B, T]
-        return {"source": source, "targets": targets}, targets, texts.token_weights(targets, valid)
+        inputs = {"source": source, "targets": ops.cast(features.get("targets_read", targets), "int32")}
+        segments = {name: features[name] for name in ("source_segments", "targets_segments") if name in features}
+        return {**inputs, **segments}, targets, texts.token_weights(targets, valid)
 
     def loss(self, label_smoothing=0.0):
         """Returns the cross-entropy over real tokens."""
