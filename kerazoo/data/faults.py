@@ -3,6 +3,7 @@
 from kerazoo import _checks
 
 SHOWN = 40  # characters of a bad line in an error
+LISTED = 20  # names of columns
 
 
 class BadLines:
@@ -27,6 +28,12 @@ def shorten(line):
     """Returns the beginning of a bad line, or of the values of a bad record, as it is shown in errors."""
     line = line if isinstance(line, str) else "\t".join(line)
     return repr(line if len(line) <= SHOWN else line[: SHOWN - 3] + "...")
+
+
+def listed(names):
+    """Returns the names that a file has for its columns, as they are shown in errors."""
+    names = [name if name.isprintable() else repr(name) for name in names]
+    return ", ".join([*names[:LISTED], *(["..."] if len(names) > LISTED else [])]) or "none"
 
 
 def good(path, lines, bad):

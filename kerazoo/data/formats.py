@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 from kerazoo import _checks
-from kerazoo.data.faults import BadLines, good, shorten
+from kerazoo.data.faults import BadLines, good, listed, shorten
 from kerazoo.data.lines import STDIN
 
 RECORD_LINES = 10_000  # a quote that is still open after so many lines was never meant to be closed
@@ -91,7 +91,7 @@ def _jsonl(path, lines, columns, header, bad):
     if not all(isinstance(column, str) for column in columns):
         number, line = next(good(path, lines, BadLines()))
         try:
-            there = ", ".join(json.loads(line))
+            there = listed(json.loads(line))
         except (ValueError, TypeError, RecursionError):
             there = "no object"
         raise _checks.DataError(
@@ -117,8 +117,7 @@ def _field(record, name):
         for place in name.split("."):
             if not isinstance(value, dict) or place not in value:
                 there = list(value) if isinstance(value, dict) else []
-                listed = ", ".join(there) or "none"
-                raise ValueError(f"no field {name!r}; there is {listed}.{_checks.hint(place, there)}")
+                raise ValueError(f"no field {name!r}; there is {listed(there)}.{_checks.hint(place, there)}")
             value = value[place]
     else:
         value = record[name]
@@ -158,7 +157,7 @@ def _place(path, names, column):
     if names.count(column) != 1:
         times = "twice" if column in names else "not"
         raise _checks.DataError(
-            f"{path}:1: column {column!r} is {times} in the header; it has: {', '.join(names)}."
+            f"{path}:1: column {column!r} is {times} in the header; it has: {listed(names)}."
             f"{_checks.hint(column, names)}"
         )
     return names.index(column)
