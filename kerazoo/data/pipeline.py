@@ -1,19 +1,30 @@
 """The batches of a plan as NumPy arrays or as a `tf.data.Dataset`, the same ones in the same order."""
 
+import collections
+from concurrent import futures
+
 import numpy as np
 
+from kerazoo.data.packing import pack
 
-def batches(corpus, plan, epoch=0, start=0):
-    """Yields the batches of one epoch as NumPy arrays; needs no TensorFlow.
+
+def batches(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2, augment=None):
+    """Returns the batches of one epoch as NumPy arrays, made ahead in a thread; needs no TensorFlow.
 
     Args:
         corpus: A `Corpus`.
-        plan: Its `Plan`.
+        plan: Its `Plan` or `PackedPlan`.
+        batch_fn: Function of `(features, valid)` to `(inputs, targets, weights)`, such as `task.batch`. Without it the
+            batches are `(features, valid)`: a dictionary of arrays `[B, ...]`, in which `NAME_segments` counts the
+            examples that share a row, and a bool array `[B]`, False for fillers.
         epoch: Number of the epoch.
         start: Batches to leave out at the beginning, for a run that goes on.
+        prefetch: Batches that are made ahead, at least 1.
+        augment: Function of the features and the number of the batch among those of all epochs that returns the
+            features, such as `Augment`; it runs before `batch_fn`.
 
-    Yields:
-        `(features, valid)`: a dictionary of arrays `[B, ...]` and a bool array `[B]`, False for fillers.
+    Returns:
+        An iterable that has a length and can be read again.
 
     Example:
 
@@ -27,24 +38,22 @@ def batches(corpus, plan, epoch=0, start=0):
         print(features["source"], valid)
     ```
     """
-    for batch in plan.epoch(epoch)[start:]:
-        yield corpus.batch(batch.rows, plan.shapes[batch.shape_index].lengths)
+    planned = plan.epoch(epoch)
+    made = _maker(batch_fn, augment)
+    numbered = list(enumerate(planned, epoch * len(planned)))[start:]
+
+    def make(step, batch):
+        return made(*gather(corpus, batch.rows, plan.shapes[batch.shape_index]), np.int32(step))
+
+    return _Ahead(make, numbered, prefetch)
 
 
-def dataset(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2):
+def dataset(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2, augment=None):
     """Returns the batches of one epoch as a `tf.data.Dataset`, made ahead of the training step in other threads.
 
     Only row numbers lie in the graph; the arrays are read where they are, so a mapped corpus that is larger than memory
-    is fed as well.
-
-    Args:
-        corpus: A `Corpus`.
-        plan: Its `Plan`.
-        batch_fn: Function of `(features, valid)` to `(inputs, targets, weights)`, such as `task.batch`; it runs in the
-            pipeline, so it needs the TensorFlow backend. Without it the data set yields `(features, valid)`.
-        epoch: Number of the epoch.
-        start: Batches to leave out at the beginning, for a run that goes on.
-        prefetch: Batches that are made ahead.
+    is fed as well. The arguments are those of `batches`; `batch_fn` and `augment` run in the pipeline, so they need the
+    TensorFlow backend.
 
     Returns:
         A `tf.data.Dataset` of known cardinality whose order never changes.
@@ -63,35 +72,75 @@ def dataset(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2):
     """
     import tensorflow as tf
 
-    planned = plan.epoch(epoch)[start:]
-    names = list(corpus.features)
+    planned = plan.epoch(epoch)
+    first = planned[0]
+    example, _ = gather(corpus, first.rows, plan.shapes[first.shape_index])
+    steps = np.arange(len(planned), dtype=np.int32) + epoch * len(planned)
+    indices = np.array([batch.shape_index for batch in planned], np.int32)
     # One matrix of rows for all batches; -2 stands where a batch has fewer rows than the widest.
-    widest = max(shape.rows for shape in plan.shapes)
-    rows = np.full((len(planned), widest), -2, np.int32)
+    rows = np.full((len(planned), max(shape.rows for shape in plan.shapes), *first.rows.shape[1:]), -2, np.int32)
     for row, batch in zip(rows, planned):
         row[: len(batch.rows)] = batch.rows
-    indices = np.array([batch.shape_index for batch in planned], np.int32)
 
-    def gather(shape_index, row):
-        features, valid = corpus.batch(row[row > -2], plan.shapes[shape_index].lengths)
-        return [*(features[name] for name in names), valid]
+    def read(shape_index, row):
+        shape = plan.shapes[shape_index]
+        features, valid = gather(corpus, row[: shape.rows], shape)
+        return [*(features[name] for name in example), valid]
 
-    example, _ = corpus.batch([0])
-    same = {name: _only(shape.lengths[name] for shape in plan.shapes) for name in corpus.length_names}
+    widths = {name: _only(shape.lengths[name] for shape in plan.shapes) for name in corpus.length_names}
     same_rows = _only(shape.rows for shape in plan.shapes)
-    types = [*(tf.as_dtype(example[name].dtype) for name in names), tf.bool]
+    types = [*(tf.as_dtype(array.dtype) for array in example.values()), tf.bool]
+    made = _maker(batch_fn, augment)
 
-    def make(shape_index, row):
-        *arrays, valid = tf.numpy_function(gather, [shape_index, row], types, stateful=False)
-        for name, array in zip(names, arrays):
-            inner = [same[name]] if name in same else example[name].shape[1:]
-            array.set_shape([same_rows, *inner])
+    def make(step, shape_index, row):
+        *arrays, valid = tf.numpy_function(read, [shape_index, row], types, stateful=False)
+        for name, array in zip(example, arrays):
+            ragged = name.removesuffix("_segments")
+            array.set_shape([same_rows, *([widths[ragged]] if ragged in widths else example[name].shape[1:])])
         valid.set_shape([same_rows])
-        features = dict(zip(names, arrays))
+        return made(dict(zip(example, arrays)), valid, step)
+
+    numbered = tf.data.Dataset.from_tensor_slices(tuple(array[start:] for array in (steps, indices, rows)))
+    return numbered.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(prefetch)
+
+
+def gather(corpus, rows, shape):
+    """Returns `(features, valid)` of the examples `rows`, `[B]` or several a row `[B, P]`, padded to a `Shape`."""
+    if not shape.segments:
+        return corpus.batch(rows, shape.lengths)
+    features = {}
+    for name in corpus.length_names:
+        features[name], features[f"{name}_segments"] = pack(corpus.features[name], rows, shape.lengths[name])
+    return features, rows[:, 0] >= 0
+
+
+class _Ahead:
+    """What `make` returns for each pair of arguments, some of them made ahead in a thread."""
+
+    def __init__(self, make, arguments, prefetch):
+        self.make, self.arguments, self.prefetch = make, arguments, prefetch
+
+    def __len__(self):
+        return len(self.arguments)
+
+    def __iter__(self):
+        # NumPy lets go of the interpreter while it copies, so a thread works beside the training step.
+        with futures.ThreadPoolExecutor(1) as thread:
+            ahead = collections.deque()
+            for arguments in self.arguments:
+                ahead.append(thread.submit(self.make, *arguments))
+                if len(ahead) > self.prefetch:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+
+def _maker(batch_fn, augment):
+    def make(features, valid, step):
+        features = features if augment is None else augment(features, step)
         return (features, valid) if batch_fn is None else batch_fn(features, valid)
 
-    made = tf.data.Dataset.from_tensor_slices((indices, rows))
-    return made.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(prefetch)
+    return make
 
 
 def _only(values):

@@ -10,7 +10,10 @@ from kerazoo.data import shapes as shape_choice
 
 
 class Batch(typing.NamedTuple):
-    """One batch: the index of its shape and the examples in it, int32 `[rows]`, -1 for a filler of weight zero."""
+    """One batch: the index of its shape and the examples in it, int32 `[rows]`, -1 for a filler of weight zero.
+
+    Where examples share rows, those of each row, int32 `[rows, segments]`.
+    """
 
     shape_index: int
     rows: np.ndarray
@@ -157,11 +160,7 @@ class Plan:
         return self.epoch(0)
 
     def _order(self, epoch, purpose, count):
-        if not self.shuffle:
-            return np.arange(count)
-        # Raw bits: NumPy promises that they never change, which it does not of `permutation`.
-        bits = np.random.Philox(np.random.SeedSequence([self.seed, epoch, purpose])).random_raw(count)
-        return np.argsort(bits, kind="stable")
+        return permutation(self.seed, epoch, purpose, count) if self.shuffle else np.arange(count)
 
     def _rows_for(self, lengths):
         if self.batch_size:
@@ -174,6 +173,13 @@ class Plan:
             )
         rows = rows - rows % 8 if rows > 8 else rows
         return min(rows, len(self._rows))
+
+
+def permutation(seed, epoch, purpose, count):
+    """Returns the numbers below `count` in an order that follows from the other arguments alone, int64 `[count]`."""
+    # Raw bits: NumPy promises that they never change, which it does not of its `permutation`.
+    bits = np.random.Philox(np.random.SeedSequence([seed, epoch, purpose])).random_raw(count)
+    return np.argsort(bits, kind="stable")
 
 
 def _count(lengths, examples):

@@ -15,10 +15,12 @@ class Shape:
     Args:
         rows: Number of examples, fillers included.
         lengths: Dictionary of ragged feature to the length that all its rows are padded to; empty for dense data.
+        segments: Most examples that share a row; 0 where each has a row of its own.
     """
 
     rows: int
     lengths: dict
+    segments: int = 0
 
     @property
     def cells(self):

@@ -13,7 +13,16 @@ from kerazoo.layers.lstm_decoder import LSTMDecoder
 from kerazoo.layers.lstm_encoder import LSTMEncoder
 from kerazoo.layers.mlp import DenseDecoder, DenseEncoder
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
-from kerazoo.layers.sequences import causal_mask, last_real, masked_mean, padding_mask, roll, shift_right
+from kerazoo.layers.sequences import (
+    causal_mask,
+    last_real,
+    masked_mean,
+    padding_mask,
+    roll,
+    segment_mask,
+    segment_positions,
+    shift_right,
+)
 from kerazoo.layers.shuffle import ShuffleBlock, channel_shuffle
 from kerazoo.layers.transformer_decoder import TransformerDecoder
 from kerazoo.layers.transformer_decoder_block import TransformerDecoderBlock
@@ -49,5 +58,7 @@ __all__ = [
     "padding_mask",
     "roll",
     "rotary",
+    "segment_mask",
+    "segment_positions",
     "shift_right",
 ]

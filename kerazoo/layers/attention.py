@@ -123,6 +123,7 @@ class Attention(Heads):
         padding_mask: Booleans [B, T], True = real. Default: all are real.
         attention_mask: Booleans [T, T], [B, T, T] or [B, H, T, T], True where the row may attend to the column.
         use_causal_mask: Let each position see itself and what came before. Default False.
+        positions: Where each input stands, integers [B, T], for the rotation. Default: one behind the other.
         return_attention_scores: Also return the attention weights before dropout. Default False.
         training: Whether dropout acts.
 
@@ -201,11 +202,13 @@ class Attention(Heads):
         padding_mask=None,
         attention_mask=None,
         use_causal_mask: bool = False,
+        positions=None,
         return_attention_scores: bool = False,
         training: bool | None = None,
     ):
         length = ops.shape(inputs)[1]
-        query, key, value = self._project(inputs, ops.arange(length, dtype="int32"))
+        places = ops.arange(length, dtype="int32") if positions is None else positions
+        query, key, value = self._project(inputs, places)
         key = ops.transpose(key, (0, 2, 3, 1))  # [B, G, K, T]
         value = ops.transpose(value, (0, 2, 1, 3))  # [B, G, T, K]
         mask = spread_masks("Attention", padding_mask, attention_mask)

@@ -36,6 +36,7 @@ class TokenEmbedding(keras.layers.Layer):
     Call arguments:
         inputs: Tokens, integer [B, T] or [B]; with `reverse`, floats [..., D].
         start_index: Position of the first token, an integer or a scalar int32 tensor. Default 0.
+        positions: Where each token stands, integers [B, T], instead of one behind the other. Default None.
         reverse: Multiply by the transposed table instead. Default False.
         training: Whether dropout acts.
 
@@ -128,7 +129,7 @@ class TokenEmbedding(keras.layers.Layer):
         if self.add_positions is not None:
             self.add_positions.build((None, None, self.hidden_dim))
 
-    def call(self, inputs, start_index=0, reverse: bool = False, training: bool | None = None):
+    def call(self, inputs, start_index=0, reverse: bool = False, positions=None, training: bool | None = None):
         if reverse:
             return ops.cast(self.table(inputs, reverse=True), "float32")  # [..., V]
         _checks.rank("TokenEmbedding", "inputs", inputs.shape, (1, 2))
@@ -137,7 +138,7 @@ class TokenEmbedding(keras.layers.Layer):
         if self.scale:
             x = x * self.hidden_dim**0.5
         if self.add_positions is not None:
-            x = self.add_positions(x, start_index=start_index)
+            x = self.add_positions(x, start_index=start_index, positions=positions)
         x = self.dropout(x, training=training)
         return ops.squeeze(x, axis=1) if single else x
 

@@ -58,6 +58,13 @@ def rotary(x, positions, base: float = 10000.0):
     return ops.concatenate([first * cosine - second * sine, first * sine + second * cosine], axis=-1)
 
 
+def _places(inputs, start_index, positions):
+    """Where the inputs [B, T, D] stand: the positions [B, T] that are given, else [T] from `start_index` on."""
+    if positions is not None:
+        return ops.cast(positions, "int32")
+    return ops.arange(ops.shape(inputs)[1], dtype="int32") + ops.cast(start_index, "int32")
+
+
 @keras.saving.register_keras_serializable(package="kerazoo")
 class SinusoidalPositions(keras.layers.Layer):
     """Adds sines and cosines of the position to a batch of sequences; nothing is learned and no length is too long.
@@ -72,6 +79,7 @@ class SinusoidalPositions(keras.layers.Layer):
     Call arguments:
         inputs: Floats [B, T, D].
         start_index: Position of the first of them, an integer or a scalar int32 tensor. Default 0.
+        positions: Where each of them stands, integers [B, T], instead of one behind the other. Default None.
 
     Returns:
         Floats [B, T, D] in the compute dtype.
@@ -102,13 +110,13 @@ class SinusoidalPositions(keras.layers.Layer):
         self.base = _checks.number("SinusoidalPositions", "base", base, low=1, low_open=True)
         self.supports_masking = True
 
-    def call(self, inputs, start_index=0):
+    def call(self, inputs, start_index=0, positions=None):
         _checks.rank("SinusoidalPositions", "inputs", inputs.shape, (3,))
         width = inputs.shape[-1]
         # Half of the channels, rounded up, are sines: an odd width has one cosine less.
-        places = ops.arange(ops.shape(inputs)[1], dtype="int32") + ops.cast(start_index, "int32")  # [T]
-        angles = ops.cast(places, "float32")[:, None] * _rates(width, self.base)  # [T, ceil(D/2)]
-        waves = ops.concatenate([ops.sin(angles), ops.cos(angles[:, : width // 2])], axis=-1)  # [T, D]
+        places = _places(inputs, start_index, positions)  # [T] or [B, T]
+        angles = ops.cast(places, "float32")[..., None] * _rates(width, self.base)  # [..., T, ceil(D/2)]
+        waves = ops.concatenate([ops.sin(angles), ops.cos(angles[..., : width // 2])], axis=-1)  # [..., T, D]
         return inputs + ops.cast(waves, inputs.dtype)
 
     def compute_output_shape(self, inputs_shape):
@@ -130,6 +138,7 @@ class LearnedPositions(keras.layers.Layer):
     Call arguments:
         inputs: Floats [B, T, D].
         start_index: Position of the first of them, an integer or a scalar int32 tensor. Default 0.
+        positions: Where each of them stands, integers [B, T], instead of one behind the other. Default None.
 
     Returns:
         Floats [B, T, D] in the compute dtype.
@@ -139,7 +148,7 @@ class LearnedPositions(keras.layers.Layer):
 
     Raises:
         ValueError: when more than `max_length` positions are asked for, as far as lengths and `start_index` are known
-            before the program runs. A start index inside a compiled program is the caller's to bound.
+            before the program runs. What only the compiled program knows is the caller's to bound.
 
     Example:
 
@@ -167,16 +176,16 @@ class LearnedPositions(keras.layers.Layer):
             name="table", shape=(self.max_length, inputs_shape[-1]), initializer=self.initializer
         )
 
-    def call(self, inputs, start_index=0):
+    def call(self, inputs, start_index=0, positions=None):
         _checks.rank("LearnedPositions", "inputs", inputs.shape, (3,))
         length = inputs.shape[1]
-        if isinstance(length, int) and isinstance(start_index, int) and start_index + length > self.max_length:
+        counted = positions is None and isinstance(length, int) and isinstance(start_index, int)
+        if counted and start_index + length > self.max_length:
             raise ValueError(
                 f"LearnedPositions: the table ends at `max_length`; got max_length={self.max_length} for "
                 f"{start_index + length} tokens. Raise max_length, cut the sequences, or use positions without a limit."
             )
-        places = ops.arange(ops.shape(inputs)[1], dtype="int32") + ops.cast(start_index, "int32")  # [T]
-        return inputs + ops.take(self.table, places, axis=0)  # [T, D]
+        return inputs + ops.take(self.table, _places(inputs, start_index, positions), axis=0)  # [T, D] or [B, T, D]
 
     def compute_output_shape(self, inputs_shape):
         return inputs_shape

@@ -8,7 +8,7 @@ from keras import ops
 from kerazoo import _checks
 
 
-def shift_right(targets, start_id: int):
+def shift_right(targets, start_id: int, segments=None):
     """Moves every token one place to the right and puts `start_id` first: what the decoder reads to predict `targets`.
 
     The last token falls out, so the length stays. Models call this once on unshifted targets; nothing else does.
@@ -16,6 +16,8 @@ def shift_right(targets, start_id: int):
     Args:
         targets: Tokens, integer [B, T].
         start_id: The token that stands for "nothing written yet".
+        segments: Where several sequences share a row, the number of each position's sequence, integers [B, T]; each
+            sequence is then shifted by itself.
 
     Returns:
         Tokens of the same dtype, [B, T].
@@ -33,7 +35,13 @@ def shift_right(targets, start_id: int):
     _checks.rank("shift_right", "targets", targets.shape, (2,))
     # `full_like` of a slice instead of `full`: the batch may be unknown while a graph is traced.
     first = ops.full_like(targets[:, :1], start_id)
-    return ops.concatenate([first, targets[:, :-1]], axis=1)
+    shifted = ops.concatenate([first, targets[:, :-1]], axis=1)
+    if segments is None:
+        return shifted
+    segments = ops.convert_to_tensor(segments)
+    goes_on = ops.equal(segments[:, 1:], segments[:, :-1])
+    goes_on = ops.concatenate([ops.zeros_like(goes_on[:, :1]), goes_on], axis=1)  # [B, T]
+    return ops.where(goes_on, shifted, first)
 
 
 def roll(x, shift: int = -1, axis: int = 1):
@@ -83,6 +91,45 @@ def causal_mask(length):
     """
     positions = ops.arange(length, dtype="int32")
     return ops.expand_dims(positions[:, None] >= positions[None, :], 0)  # [1, T, T]
+
+
+def segment_mask(queries, keys=None):
+    """Keeps attention inside each of the sequences that share a row.
+
+    Args:
+        queries: The number of each position's sequence, integers [B, T], counted from 1, 0 for padding.
+        keys: The same of what is attended to, [B, S]; `queries` by default.
+
+    Returns:
+        Booleans [B, T, S], True where both positions belong to the same sequence. Padding sees padding.
+    """
+    keys = queries if keys is None else keys
+    return ops.equal(queries[:, :, None], keys[:, None, :])
+
+
+def segment_positions(segments):
+    """Counts the positions of each of the sequences that share a row from 0.
+
+    Args:
+        segments: The number of each position's sequence, integers [B, T]: each sequence stands in one piece, from the
+            first to the last, with padding, 0, behind them.
+
+    Returns:
+        int32 [B, T]; 0 for padding.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from kerazoo.layers import segment_positions
+
+    assert np.array_equal(segment_positions(np.array([[1, 1, 1, 2, 2, 0]])), [[0, 1, 2, 0, 1, 0]])
+    ```
+    """
+    segments = ops.cast(segments, "int32")
+    before = ops.logical_and(segments[:, None, :] < segments[:, :, None], segments[:, None, :] > 0)  # [B, T, T]
+    places = ops.arange(ops.shape(segments)[1], dtype="int32")
+    return ops.where(segments > 0, places - ops.sum(ops.cast(before, "int32"), axis=2), 0)
 
 
 def masked_mean(sequence, mask=None):

@@ -33,6 +33,11 @@ class TransformerDecoder(Stack):
         inputs: Vectors of the tokens before those to predict (shifted already), floats [B, T, D].
         encoded: {"sequence": [B, S, any width], "mask": [B, S]} of an encoder; None without cross-attention.
         padding_mask: Booleans [B, T], True where the target is real; padding on the right needs none.
+        attention_mask: Booleans [T, T] or [B, T, T], True where the row may attend to the column, if it stands no
+            earlier. Default: all may.
+        cross_attention_mask: Booleans [T, S] or [B, T, S], True where the target may attend to the source. Default:
+            all may.
+        positions: Where each input stands, integers [B, T], for the rotation. Default: one behind the other.
         return_attention_scores: Also return the attention weights. Default False.
         training: Whether dropout acts.
 
@@ -108,6 +113,9 @@ class TransformerDecoder(Stack):
         inputs,
         encoded=None,
         padding_mask=None,
+        attention_mask=None,
+        cross_attention_mask=None,
+        positions=None,
         return_attention_scores: bool = False,
         training: bool | None = None,
     ):
@@ -115,7 +123,14 @@ class TransformerDecoder(Stack):
         x, scores = inputs, []
         for block in self.blocks:
             x, weights = block(
-                x, encoded=encoded, padding_mask=padding_mask, return_attention_scores=True, training=training
+                x,
+                encoded=encoded,
+                padding_mask=padding_mask,
+                attention_mask=attention_mask,
+                cross_attention_mask=cross_attention_mask,
+                positions=positions,
+                return_attention_scores=True,
+                training=training,
             )
             if return_attention_scores:
                 scores.append(weights)

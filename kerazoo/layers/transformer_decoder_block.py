@@ -46,6 +46,11 @@ class TransformerDecoderBlock(Block):
         inputs: Floats [B, T, D].
         encoded: {"sequence": [B, S, any width], "mask": [B, S]} of an encoder; None without cross-attention.
         padding_mask: Booleans [B, T], True where the target is real; padding on the right needs none.
+        attention_mask: Booleans [T, T] or [B, T, T], True where the row may attend to the column, if it stands no
+            earlier. Default: all may.
+        cross_attention_mask: Booleans [T, S] or [B, T, S], True where the target may attend to the source. Default:
+            all may.
+        positions: Where each input stands, integers [B, T], for the rotation. Default: one behind the other.
         return_attention_scores: Also return the attention weights. Default False.
         training: Whether dropout acts.
 
@@ -118,6 +123,9 @@ class TransformerDecoderBlock(Block):
         inputs,
         encoded=None,
         padding_mask=None,
+        attention_mask=None,
+        cross_attention_mask=None,
+        positions=None,
         return_attention_scores: bool = False,
         training: bool | None = None,
     ):
@@ -127,14 +135,16 @@ class TransformerDecoderBlock(Block):
         x, scores["self"] = self._residual(
             inputs,
             self.attention_norm,
-            lambda h: self.attention(h, padding_mask=padding_mask, use_causal_mask=True, **options),
+            lambda h: self.attention(
+                h, padding_mask, attention_mask, use_causal_mask=True, positions=positions, **options
+            ),
             training,
         )
         if self.cross_attention:
             x, scores["cross"] = self._residual(
                 x,
                 self.cross_norm,
-                lambda h: self.cross(h, encoded["sequence"], padding_mask=encoded["mask"], **options),
+                lambda h: self.cross(h, encoded["sequence"], encoded["mask"], cross_attention_mask, **options),
                 training,
             )
         x, _ = self._residual(x, self.feed_forward_norm, lambda h: (self.feed_forward(h), None), training)

@@ -29,6 +29,7 @@ class TransformerEncoderBlock(Block):
         inputs: Floats [B, S, D].
         padding_mask: Booleans [B, S], True = real. Default: all are real.
         attention_mask: Booleans [S, S], [B, S, S] or [B, H, S, S], True where the row may attend to the column.
+        positions: Where each input stands, integers [B, S], for the rotation. Default: one behind the other.
         return_attention_scores: Also return the attention weights. Default False.
         training: Whether dropout acts.
 
@@ -65,6 +66,7 @@ class TransformerEncoderBlock(Block):
         inputs,
         padding_mask=None,
         attention_mask=None,
+        positions=None,
         return_attention_scores: bool = False,
         training: bool | None = None,
     ):
@@ -73,6 +75,7 @@ class TransformerEncoderBlock(Block):
                 x,
                 padding_mask=padding_mask,
                 attention_mask=attention_mask,
+                positions=positions,
                 return_attention_scores=return_attention_scores,
                 training=training,
             )
@@ -106,6 +109,8 @@ class TransformerEncoder(Stack):
     Call arguments:
         inputs: Floats [B, S, D].
         padding_mask: Booleans [B, S], True = real. Default: all are real.
+        attention_mask: Booleans [S, S] or [B, S, S], True where the row may attend to the column. Default: all may.
+        positions: Where each input stands, integers [B, S], for the rotation. Default: one behind the other.
         return_attention_scores: Also return the attention weights. Default False.
         training: Whether dropout acts.
 
@@ -166,12 +171,27 @@ class TransformerEncoder(Stack):
         for block in self.blocks:
             block.build(inputs_shape)
 
-    def call(self, inputs, padding_mask=None, return_attention_scores: bool = False, training: bool | None = None):
+    def call(
+        self,
+        inputs,
+        padding_mask=None,
+        attention_mask=None,
+        positions=None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ):
         if padding_mask is None:
             padding_mask = ops.ones(ops.shape(inputs)[:2], dtype="bool")
         x, scores = inputs, []
         for block in self.blocks:
-            x, weights = block(x, padding_mask=padding_mask, return_attention_scores=True, training=training)
+            x, weights = block(
+                x,
+                padding_mask=padding_mask,
+                attention_mask=attention_mask,
+                positions=positions,
+                return_attention_scores=True,
+                training=training,
+            )
             if return_attention_scores:
                 scores.append(weights)
         encoded = {"sequence": self._finish(x), "mask": ops.cast(padding_mask, "bool")}

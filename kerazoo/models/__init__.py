@@ -5,6 +5,7 @@ from kerazoo.models.classifier import Classifier, MLPClassifier
 from kerazoo.models.encoder_decoder import EncoderDecoder
 from kerazoo.models.image_classifier import CNNClassifier, MobileNetClassifier, ShuffleNetClassifier
 from kerazoo.models.language_model import LanguageModel, TransformerLM
+from kerazoo.models.packing import check_packing
 from kerazoo.models.seq2seq import LSTMSeq2Seq, TransformerSeq2Seq
 from kerazoo.models.transformer_classifier import RowEmbedding, TransformerClassifier
 
@@ -23,4 +24,5 @@ __all__ = [
     "TransformerClassifier",
     "TransformerLM",
     "TransformerSeq2Seq",
+    "check_packing",
 ]

@@ -32,7 +32,9 @@ class EncoderDecoder(Writer, SourceModel):
 
     Call arguments:
         inputs: A dictionary: `"source"`, token ids [B, S] or vectors or images; `"targets"`, token ids [B, T], not
-            shifted; and for vectors [B, S, D] where wanted `"source_mask"`, booleans [B, S], True = real.
+            shifted; and for vectors [B, S, D] where wanted `"source_mask"`, booleans [B, S], True = real. Where pairs
+            share rows, `"source_segments"` and `"targets_segments"` count them from 1, integers [B, S] and [B, T],
+            0 for padding; then nothing passes from one pair to another.
         training: Whether dropout acts.
 
     Returns:
@@ -86,8 +88,7 @@ class EncoderDecoder(Writer, SourceModel):
         self._make_writer(decoder, target_embedding, vocabulary_size, pad_id, start_id, end_id, tie_output)
 
     def call(self, inputs, training=None):
-        targets = part_of(inputs, "targets", type(self).__name__)
-        return self._teach(targets, self.encode(inputs, training=training), training)
+        return self._teach(inputs, self.encode(inputs, training=training), training)
 
     def generate(
         self, source, prompt=None, search="greedy", max_length: int | None = None, source_mask=None, **options

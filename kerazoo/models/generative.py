@@ -7,6 +7,8 @@ from keras import ops
 from kerazoo import _checks
 from kerazoo.decoding import Generated, generate
 from kerazoo.layers import TokenEmbedding, shift_right
+from kerazoo.models import packing
+from kerazoo.models.configured import part_of
 from kerazoo.models.source import position_limit
 
 
@@ -59,12 +61,19 @@ class Writer:
         """The most tokens that the model can write, None where there is no limit."""
         return position_limit(self.target_embedding)
 
-    def _teach(self, targets, encoded=None, training=None):
+    def _teach(self, inputs, encoded=None, training=None):
         """Logits [B, T, V] for all positions of the targets [B, T] at once."""
-        tokens = shift_right(targets, self.start_id)
-        x = self.target_embedding(tokens, training=training)  # [B, T, D]
+        targets = part_of(inputs, "targets", type(self).__name__)
+        segments = packing.part_or_none(inputs, "targets_segments")
+        if segments is not None:
+            packing.check_packing(self)
+        apart = packing.inside(segments)
+        tokens = shift_right(targets, self.start_id, segments)
+        placed = {"positions": apart["positions"]} if apart else {}
+        x = self.target_embedding(tokens, training=training, **placed)  # [B, T, D]
+        apart.update(packing.across(segments, packing.part_or_none(inputs, "source_segments")))
         # Padding stands on the right, where no earlier position can see it, so the decoder needs no mask.
-        return self._logits(self.decoder(x, encoded=encoded, training=training))
+        return self._logits(self.decoder(x, encoded=encoded, training=training, **apart))
 
     def _logits(self, x):
         if self.tie_output:

@@ -5,7 +5,7 @@ import keras
 from kerazoo import _checks
 from kerazoo.decoding import Generated
 from kerazoo.layers import TokenEmbedding, TransformerDecoder
-from kerazoo.models.configured import ConfiguredModel, part_of
+from kerazoo.models.configured import ConfiguredModel
 from kerazoo.models.generative import Writer
 
 
@@ -24,7 +24,8 @@ class LanguageModel(Writer, ConfiguredModel):
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
 
     Call arguments:
-        inputs: A dictionary with `"targets"`, token ids [B, T], not shifted; or these token ids.
+        inputs: A dictionary with `"targets"`, token ids [B, T], not shifted; or these token ids. Where texts share
+            rows, `"targets_segments"` counts them from 1, integers [B, T], 0 for padding.
         training: Whether dropout acts.
 
     Returns:
@@ -60,7 +61,7 @@ class LanguageModel(Writer, ConfiguredModel):
         self._make_writer(decoder, embedding, vocabulary_size, pad_id, start_id, end_id, tie_output)
 
     def call(self, inputs, training=None):
-        return self._teach(part_of(inputs, "targets", type(self).__name__), None, training)
+        return self._teach(inputs, None, training)
 
     def generate(self, prompt=None, search="greedy", max_length: int | None = None, **options) -> Generated:
         """Returns how the model goes on after each prompt, see `kerazoo.decoding.generate`.

@@ -3,6 +3,7 @@
 import numpy as np
 
 from kerazoo.layers import TokenEmbedding
+from kerazoo.models import packing
 from kerazoo.models.configured import ConfiguredModel, part_of
 
 
@@ -37,11 +38,18 @@ class SourceModel(ConfiguredModel):
 
         Args:
             inputs: The source, or a dictionary with it under `"source"`: token ids [B, S], or vectors and images. The
-                real positions of vectors [B, S, D] may be told by booleans [B, S] under `"source_mask"`.
+                real positions of vectors [B, S, D] may be told by booleans [B, S] under `"source_mask"`. Where several
+                sources share a row, `"source_segments"` counts them from 1, integers [B, S], 0 for padding.
             training: Whether dropout acts.
         """
         source = part_of(inputs, "source", type(self).__name__)
-        mask = inputs.get("source_mask") if isinstance(inputs, dict) else None
+        segments = packing.part_or_none(inputs, "source_segments")
+        if segments is not None:
+            packing.check_packing(self)
+            apart = packing.inside(segments)
+            source = self.source_embedding(source, positions=apart["positions"], training=training)
+            return self.encoder(source, padding_mask=packing.real(segments), training=training, **apart)
+        mask = packing.part_or_none(inputs, "source_mask")
         if mask is None and self.source_pad_id is not None:
             mask = self.source_embedding.padding_mask(source)
         if self.source_embedding is not None:

@@ -42,7 +42,7 @@ class Programs:
         model: A built and compiled Keras model.
         step: `"train"` or `"test"`.
         arrays: The corpus on the device.
-        batch: Function of `(arrays, rows, shape_index)` that returns the data of one step.
+        batch: Function of `(arrays, rows, shape_index, step)` that returns the data of the step of that number.
         jit: Not used: JAX always compiles with XLA.
     """
 
@@ -59,21 +59,21 @@ class Programs:
         steps = len(block.rows)
         state = tuple(list(part) for part in state)
         if self.model.run_eagerly:
-            return self._run(block.shape_index, state, block.rows)
-        rows = np.pad(block.rows, [(0, capacity - steps), (0, 0)])
-        return self.program(block.shape_index, state, self.arrays, rows, np.int32(steps))
+            return self._run(state, block)
+        rows = np.pad(block.rows, [(0, capacity - steps)] + [(0, 0)] * (block.rows.ndim - 1))
+        return self.program(block.shape_index, state, self.arrays, rows, np.int32(steps), np.int32(block.first))
 
-    def _loop(self, shape_index, state, arrays, rows, steps):
+    def _loop(self, shape_index, state, arrays, rows, steps, first):
         def body(i, state):
-            _, state = self.step(state, self.batch(arrays, rows[i], shape_index))
+            _, state = self.step(state, self.batch(arrays, rows[i], shape_index, first + i))
             return tuple(list(part) for part in state)
 
         state = jax.lax.fori_loop(0, steps, body, state)
         return self._logs(state), state
 
-    def _run(self, shape_index, state, rows):
-        for row in rows:
-            _, state = self.step(state, self.batch(self.arrays, row, shape_index))
+    def _run(self, state, block):
+        for number, row in enumerate(block.rows, block.first):
+            _, state = self.step(state, self.batch(self.arrays, row, block.shape_index, np.int32(number)))
         return self._logs(state), state
 
     def _logs(self, state):

@@ -40,7 +40,7 @@ class Programs:
         model: A built and compiled Keras model.
         step: `"train"` or `"test"`.
         arrays: The corpus on the device.
-        batch: Function of `(arrays, rows, shape_index)` that returns the data of one step.
+        batch: Function of `(arrays, rows, shape_index, step)` that returns the data of the step of that number.
         jit: Whether XLA compiles the programs. A model that XLA refuses runs without it, and one line says so.
     """
 
@@ -56,14 +56,14 @@ class Programs:
         """Runs the steps of `block` and returns the logs."""
         steps = len(block.rows)
         if self.model.run_eagerly:
-            return self._run(block.shape_index, block.rows)
-        rows = tf.constant(np.pad(block.rows, [(0, capacity - steps), (0, 0)]))
-        steps = tf.constant(steps)
+            return self._run(block)
+        rows = tf.constant(np.pad(block.rows, [(0, capacity - steps)] + [(0, 0)] * (block.rows.ndim - 1)))
+        steps, first = tf.constant(steps), tf.constant(block.first, tf.int32)
         if block.shape_index in self.programs:
-            return self.programs[block.shape_index](rows, steps)
+            return self.programs[block.shape_index](rows, steps, first)
         program = self._compile(block.shape_index, rows.shape)
         try:
-            logs = program(rows, steps)
+            logs = program(rows, steps, first)
         except REFUSALS as error:
             if not self.jit or self.model in _REFUSED:
                 raise
@@ -71,29 +71,29 @@ class Programs:
             print(f"XLA cannot compile {self.model.name}, so it runs without XLA: {reason}", file=sys.stderr)
             _REFUSED.add(self.model)
             program = self._compile(block.shape_index, rows.shape)
-            logs = program(rows, steps)
+            logs = program(rows, steps, first)
         self.programs[block.shape_index] = program
         return logs
 
     def _compile(self, shape_index, shape):
         function = tf.function(
-            lambda rows, steps: self._loop(shape_index, rows, steps),
-            input_signature=[tf.TensorSpec(shape, tf.int32), tf.TensorSpec([], tf.int32)],
+            lambda rows, steps, first: self._loop(shape_index, rows, steps, first),
+            input_signature=[tf.TensorSpec(shape, tf.int32), tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)],
             jit_compile=self.jit and self.model not in _REFUSED,
             autograph=False,
         )
         # Called as a concrete function: TensorFlow warns of retracing when many functions come from one line of code.
         return function.get_concrete_function()
 
-    def _loop(self, shape_index, rows, steps):
+    def _loop(self, shape_index, rows, steps, first):
         def body(i):
-            self.step(self.batch(self.arrays, rows[i], shape_index))
+            self.step(self.batch(self.arrays, rows[i], shape_index, first + i))
             return (i + 1,)
 
         tf.while_loop(lambda i: i < steps, body, (tf.constant(0),))
         return self.model.get_metrics_result()
 
-    def _run(self, shape_index, rows):
-        for row in rows:
-            self.step(self.batch(self.arrays, tf.constant(row), shape_index))
+    def _run(self, block):
+        for number, row in enumerate(block.rows, block.first):
+            self.step(self.batch(self.arrays, tf.constant(row), block.shape_index, tf.constant(number, tf.int32)))
         return self.model.get_metrics_result()

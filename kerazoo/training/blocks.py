@@ -10,10 +10,14 @@ CELLS = 1 << 18  # most row numbers that one block sends to the device
 
 
 class Block(typing.NamedTuple):
-    """Steps of one shape: the shape's index and the rows of each step, int32 `[steps, B]`, -1 for fillers."""
+    """Steps of one shape: its index, the rows of each step, int32 `[steps, B]`, -1 for fillers, the first's number.
+
+    Where examples share rows, the rows are int32 `[steps, B, P]`. The numbers count the steps of all epochs.
+    """
 
     shape_index: int
     rows: np.ndarray
+    first: int = 0
 
 
 class Pace:
@@ -75,6 +79,7 @@ class Blocks:
         """Goes to step `position` of epoch number `epoch`."""
         self.batches = self.plan.epoch(epoch)
         self.position = position
+        self.before = epoch * len(self.batches)
 
     @property
     def finished(self):
@@ -90,7 +95,7 @@ class Blocks:
             if batch.shape_index != shape:
                 break
             chosen.append(batch.rows)
-        block = Block(shape, np.stack(chosen).astype(np.int32, copy=False))
+        block = Block(shape, np.stack(chosen).astype(np.int32, copy=False), self.before + self.position)
         self.position += len(chosen)
         self.step += len(chosen)
         self._count(block.rows)
@@ -126,7 +131,5 @@ def _capacities(plan, fixed):
         run = run + 1 if batch.shape_index == previous else 1
         previous = batch.shape_index
         longest[previous] = max(longest[previous], run)
-    return [
-        fixed or max(1, min(1 << (steps - 1).bit_length(), CELLS // shape.rows))
-        for steps, shape in zip(longest, plan.shapes)
-    ]
+    entries = [shape.rows * max(1, getattr(shape, "segments", 1)) for shape in plan.shapes]
+    return [fixed or max(1, min(1 << (s - 1).bit_length(), CELLS // n)) for s, n in zip(longest, entries)]

@@ -25,6 +25,7 @@ def fit(
     jit_compile=True,
     validation_freq=1,
     verbose=0,
+    augment=None,
 ):
     """Trains a compiled Keras model; its callbacks, metrics, validation and history are those of `Model.fit`.
 
@@ -60,6 +61,8 @@ def fit(
         jit_compile: Whether TensorFlow compiles the programs with XLA; JAX always does.
         validation_freq: Epochs between validations.
         verbose: 0 for no progress bar of Keras, 1 or 2 as in `Model.fit`.
+        augment: Function of the features of a training batch and the number of its step, counted over all epochs, that
+            returns the features which `batch_fn` gets (`kerazoo.data.Augment`); only with `feed="device"`.
 
     Returns:
         A `keras.callbacks.History`.
@@ -97,7 +100,7 @@ def fit(
         if feed == "device":
             stops = sorted({c.every_steps for c in callbacks if getattr(c, "every_steps", None)})
             turns, endless = prepare.program_turns(
-                model, "train", corpus, batch_fn, plan, stops=stops, step=resume["step"], **options
+                model, "train", corpus, batch_fn, plan, stops, resume["step"], augment, **options
             )
             steps = len(plan.epoch(resume["epoch"]))
             if resume["position"] >= steps:

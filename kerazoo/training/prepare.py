@@ -23,7 +23,17 @@ def backend():
 
 
 def program_turns(
-    model, kind, corpus, batch_fn, plan, stops=(), step=0, jit_compile=True, steps_per_call=None, seconds_per_call=1.0
+    model,
+    kind,
+    corpus,
+    batch_fn,
+    plan,
+    stops=(),
+    step=0,
+    augment=None,
+    jit_compile=True,
+    steps_per_call=None,
+    seconds_per_call=1.0,
 ):
     """Returns the turns that run compiled programs over a corpus on the device, and the stand-in for `fit`'s data.
 
@@ -42,13 +52,13 @@ def program_turns(
     )
     arrays = resident.place(corpus.features)
 
-    def batch(arrays, rows, shape_index):
+    def batch(arrays, rows, shape_index, step):
         features, valid = resident.gather(arrays, rows, plan.shapes[shape_index].lengths)
-        return batch_fn(features, valid)
+        return batch_fn(features if augment is None else augment(features, step), valid)
 
     def first():
         chosen = plan.epoch(0)[0]
-        return batch(arrays, keras.ops.convert_to_tensor(chosen.rows, "int32"), chosen.shape_index)
+        return batch(arrays, keras.ops.convert_to_tensor(chosen.rows, "int32"), chosen.shape_index, 0)
 
     build(model, backend().outline(first))
     lengths = resident.real_tokens(corpus.features) if kind == "train" else None

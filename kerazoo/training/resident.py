@@ -33,13 +33,21 @@ def gather(arrays, rows, lengths, pad=0):
 
     Args:
         arrays: What `place` returned.
-        rows: int32 tensor `[B]`. A negative row is a filler: it repeats example 0 and is not valid.
+        rows: int32 tensor `[B]`. A negative row is a filler: it repeats example 0 and is not valid. Or `[B, P]`: the
+            examples that share each row, negative ones, which stand last, for nothing.
         lengths: Dictionary of ragged feature to the width `L` that it is padded to; longer rows are cut off.
         pad: The value behind the end of a row.
 
     Returns:
-        `(features, valid)`: a dictionary of tensors `[B, ...]` or `[B, L]`, and a bool tensor `[B]`.
+        `(features, valid)`: a dictionary of tensors `[B, ...]` or `[B, L]`, and a bool tensor `[B]`. Where examples
+        share rows, `NAME_segments` counts them from 1, int32 `[B, L]`, 0 for padding.
     """
+    if len(rows.shape) == 2:
+        features = {}
+        for name, array in arrays.items():
+            packed = _packed(array["values"], array["offsets"], rows, lengths[name], pad)
+            features[name], features[f"{name}_segments"] = packed
+        return features, rows[:, 0] >= 0
     valid = rows >= 0
     rows = ops.maximum(rows, 0)
     features = {}
@@ -66,6 +74,22 @@ def _padded(values, offsets, rows, length, pad):
     real = within < size[:, None]  # [B, L]
     places = ops.minimum(start[:, None] + within, values.shape[0] - 1)  # [B, L]
     return ops.where(real, ops.take(values, places, axis=0), ops.full((), pad, dtype=values.dtype))
+
+
+def _packed(values, offsets, rows, length, pad):
+    starts = ops.take(offsets, ops.maximum(rows, 0), axis=0)  # [B, P]
+    real = ops.take(offsets, ops.maximum(rows, 0) + 1, axis=0) - starts
+    sizes = ops.where(rows < 0, 0, ops.maximum(real, 1))  # an example of no tokens takes one position
+    ends = ops.cumsum(sizes, axis=1)
+    places = ops.arange(length, dtype="int32")
+    index = ops.sum(ops.cast(places >= ends[:, :, None], "int32"), axis=1)  # [B, L]: which example stands here
+    inside = index < rows.shape[1]
+    chosen = ops.minimum(index, rows.shape[1] - 1)
+    within = places - ops.take_along_axis(ends - sizes, chosen, axis=1)
+    held = ops.logical_and(inside, within < ops.take_along_axis(real, chosen, axis=1))
+    places = ops.where(held, ops.take_along_axis(starts, chosen, axis=1) + within, 0)
+    tokens = ops.where(held, ops.take(values, places, axis=0), ops.full((), pad, dtype=values.dtype))
+    return tokens, ops.where(inside, index + 1, 0)
 
 
 def _tensor(name, array):
