@@ -91,9 +91,10 @@ def _jsonl(path, lines, columns, header, bad):
     if not all(isinstance(column, str) for column in columns):
         number, line = next(good(path, lines, BadLines()))
         try:
-            there = listed(json.loads(line))
-        except (ValueError, TypeError, RecursionError):
-            there = "no object"
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        there = listed(record) if isinstance(record, dict) else "no object"
         raise _checks.DataError(
             f"{path}:{number}: JSON lines have fields with names; got columns {columns}. This line has: {there}."
         )

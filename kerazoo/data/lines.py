@@ -1,6 +1,7 @@
 """Lines of text files, plain or packed, with errors that name the file, the line and the reason."""
 
 import gzip
+import itertools
 import os
 import pathlib
 import sys
@@ -50,7 +51,7 @@ def scan(path, tick=None):
             except UnicodeDecodeError:
                 lines = None
         if lines is None:
-            rows = [_decode(line) for line in block.split(b"\n")]
+            rows = [decode(line) for line in block.split(b"\n")]
         elif b"\r" in block:
             rows = [(line.removesuffix("\r"), None) for line in lines]
         else:
@@ -91,6 +92,42 @@ def blocks(path, tick=None):
         raise _checks.DataError(f"{path}: is empty.")
 
 
+def twin(path, source, target):
+    """Returns the path of the targets that belong to a file of sources: `train.en` to `train.de`, packed or not."""
+    path = pathlib.Path(path)
+    plain = path.name.removesuffix(".gz")
+    if not plain.endswith(f".{source}"):
+        raise _checks.DataError(f"{path}: a file of sources must end in .{source} or .{source}.gz.")
+    other = path.with_name(plain.removesuffix(source) + target)
+    packed = other.with_name(other.name + ".gz")
+    return packed if packed.exists() and not other.exists() else other
+
+
+def read_pairs(source, target, bad, tick=None):
+    """Yields `(where, [source line, target line])` of two files of equally many lines.
+
+    Args:
+        source: The file of sources.
+        target: The file of targets.
+        bad: What is called with path, number and fault of a line that is no text or empty; both lines are left out.
+        tick: As in `scan`.
+
+    Raises:
+        DataError: As `read_lines`; one file has more lines than the other.
+    """
+    for one, other in itertools.zip_longest(scan(source, tick), scan(target, tick)):
+        if one is None or other is None:
+            short, long = (source, target) if one is None else (target, source)
+            number = (one or other)[0]
+            raise _checks.DataError(f"{short}:{number - 1}: ends here, but {long} goes on: lines must come in pairs.")
+        for path, (number, line, fault) in ((source, one), (target, other)):
+            if fault or not line or line.isspace():
+                bad(path, number, fault or "is empty, but must go with a line of the other file.")
+                break
+        else:
+            yield f"{os.fspath(source)}:{one[0]}", [one[1], other[1]]
+
+
 def near(path):
     """Returns a hint at a name in the same folder that looks like the missing one."""
     path = pathlib.Path(path)
@@ -120,7 +157,7 @@ def _whole_lines(path, tick):
             yield b"".join(parts)
 
 
-def _decode(line):
+def decode(line):
     line = line.removesuffix(b"\r")
     if b"\x00" in line:
         return None, f"holds a NUL byte at position {line.index(0) + 1}: not a text file?"

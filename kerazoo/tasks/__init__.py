@@ -85,10 +85,26 @@ for _name, _spec in {
         "Python's own help texts",
         {"batch_size": 16, "epochs": 12},
     ),
+    "table": TaskSpec(
+        "kerazoo.tasks.tables:build",
+        ("seq2seq", "classifier", "language_model"),
+        "your own tables, .tsv .csv .jsonl .txt: --data_dir=FOLDER with train.csv, one file, or a pattern",
+    ),
     "tsv": TaskSpec(
         "kerazoo.tasks.tables:build",
         ("seq2seq", "classifier", "language_model"),
-        "your own tables: --data_dir=FOLDER with train.tsv, or one file",
+        "the same as table; a file of unknown ending is tab-separated",
+    ),
+    "parallel": TaskSpec(
+        "kerazoo.tasks.tables:build_parallel",
+        ("seq2seq",),
+        "your own pairs of files: --data_dir=FOLDER with train.en and train.de",
+    ),
+    "text": TaskSpec(
+        "kerazoo.tasks.long_texts:build",
+        ("language_model",),
+        "your own long text: --data_dir=FILE, or a folder with train.txt",
+        {"batch_size": 16},
     ),
     PREFIX + "NAME": TaskSpec(
         "kerazoo.tasks.tfds:build",

@@ -1,17 +1,16 @@
-"""The user's own text: tables of tab-separated values."""
+"""The user's own text: tables of any format, and pairs of files with a line for each sentence."""
 
 import functools
 
 from kerazoo import _checks
-from kerazoo.data import read_table, sources
-from kerazoo.data.tables import Columns
+from kerazoo.data import find_sources, formats, lines, read_records
 from kerazoo.tasks import labels
 from kerazoo.tasks.language import LanguageTask
+from kerazoo.tasks.reading import Reading
 from kerazoo.tasks.sequences import SequenceTask
-from kerazoo.tasks.splits import origin, rows_of
 from kerazoo.tasks.text_options import TextOptions
 
-SHARES = {"dev": 0.05, "test": 0.05}
+WATCH = ("val_token_accuracy", "max")
 
 
 def build(
@@ -20,22 +19,32 @@ def build(
     data_dir=None,
     source_column=0,
     target_column=1,
+    header=None,
+    format=None,
+    dev_data=None,
+    test_data=None,
     max_length=512,
     length=128,
     bad_lines="stop",
     restored=None,
     **text,
 ):
-    """Returns the task `tsv`: text to text, text to a class, or text alone, from the lines of a table.
+    """Returns the task `table`: text to text, text to a class, or text alone, from the records of tables.
 
     Args:
         name: The task's name.
         kind: `"seq2seq"`, `"classifier"` (the target column is the class) or `"language_model"` (the source column
             alone is read, in `target_tokens`).
-        data_dir: A folder with `train.tsv`, `dev.tsv` and `test.tsv`, each plain or `.gz`, or one file. What is missing
-            is drawn from train by a hash of the source, 5 % each.
-        source_column: Column of the source, from 0.
+        data_dir: A folder with a file `train` and maybe `dev` and `test`, ending in .tsv, .csv, .jsonl or .txt, plain
+            or .gz; one file; a pattern; or several with weights: `"own.tsv@3,web-*.csv.gz"` (`find_sources`). A dev or
+            test split that is missing is drawn from train by a hash of the source, 5 % each.
+        source_column: Column of the source: its number from 0, its name in the header, or a field of JSON, `"a.b"` for
+            one inside another. Several with commas between them are joined by a blank.
         target_column: Column of the target.
+        header: Whether the first line names the columns; by default it does where a column is chosen by name.
+        format: `"tsv"`, `"csv"`, `"jsonl"` or `"txt"` for files whose names do not say it.
+        dev_data: File or pattern of the dev examples, where it is not found by its name.
+        test_data: The same for test.
         max_length: Most tokens of a source or target; what is longer is cut off.
         length: Tokens of a window of a language model.
         bad_lines: `"stop"` at a bad line, or `"skip"` it and count.
@@ -43,77 +52,133 @@ def build(
         **text: Options of `TextOptions`.
     """
     owner = f"task {name}"
-    if data_dir is None:
-        raise ValueError(f"{owner}: needs `data_dir`, a folder with train.tsv or a file; got data_dir=None.")
-    for option, value in (("source_column", source_column), ("target_column", target_column)):
-        _checks.non_negative_int(owner, option, value)
-    _checks.positive_int(owner, "max_length", max_length)
+    needs(owner, data_dir, "a folder with train.tsv or a file")
+    source_column = column(owner, "source_column", source_column)
+    target_column = column(owner, "target_column", target_column)
+    _common(owner, max_length, bad_lines)
     _checks.positive_int(owner, "length", length)
-    _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
+    if format is not None:
+        _checks.one_of(owner, "format", format, tuple(formats.FORMATS))
     text = TextOptions.of(owner, text)
     options = {
         "data_dir": str(data_dir),
         "source_column": source_column,
         "target_column": target_column,
+        "header": header,
+        "format": format,
+        "dev_data": dev_data and str(dev_data),
+        "test_data": test_data and str(test_data),
         "max_length": max_length,
         "length": length,
         "bad_lines": bad_lines,
         **text.to_dict(),
     }
-    table = Table(data_dir, (source_column,) if kind == "language_model" else (source_column, target_column), bad_lines)
+    columns = (source_column,) if kind == "language_model" else (source_column, target_column)
+
+    def records(path, bad, tick):
+        return read_records(path, columns, bad, header, format or _format(name, path), tick)
+
+    find = functools.partial(find_sources, data_dir, dev=dev_data, test=test_data)
+    names = {"language_model": ("text",), "classifier": ("source", "label", "where")}.get(kind, ("source", "target"))
+    reading = Reading(find, records, names, bad_lines, [columns, header, format])
+    parts, kept = (name, kind, options, reading, restored, reading.sources), {"fingerprint": reading.fingerprint}
     if kind == "language_model":
-        learn = text.learner(owner, "target")
-        return LanguageTask(
-            name, kind, options, table.read_text, restored, table.files, learn, length=length, stride=length
-        )
+        return LanguageTask(*parts, text.learner(owner, "target"), length=length, stride=length, **kept)
     if kind == "classifier":
-        learn = text.learner(owner, "source")
-        return labels.LabelTask(name, kind, options, table.read_labels, restored, table.files, learn, limit=max_length)
-    make = text.pair(owner)
+        return labels.LabelTask(*parts, text.learner(owner, "source"), limit=max_length, **kept)
+    return SequenceTask(*parts, text.pair(owner), max_length, max_length, WATCH, **kept)
+
+
+def build_parallel(
+    name,
+    kind,
+    data_dir=None,
+    source_language=None,
+    target_language=None,
+    dev_data=None,
+    test_data=None,
+    max_length=512,
+    bad_lines="stop",
+    restored=None,
+    **text,
+):
+    """Returns the task `parallel`: text to text, line by line from two files such as `train.en` and `train.de`.
+
+    Args:
+        name: The task's name.
+        kind: The kind of model.
+        data_dir: A folder with `train.en` and `train.de` and maybe `dev` and `test`, plain or .gz; the file or a
+            pattern of the sources; or several with weights, as for `table`.
+        source_language: What the names of the files of sources end in, such as `"en"`.
+        target_language: What the names of the files of targets end in; all else in the name is the same.
+        dev_data: File or pattern of the dev sources, where it is not found by its name.
+        test_data: The same for test.
+        max_length: Most tokens of a source or target; what is longer is cut off.
+        bad_lines: `"stop"` where one of two lines is bad, or `"skip"` both and count. Files of unequal length stop.
+        restored: What a saved task knew.
+        **text: Options of `TextOptions`.
+    """
+    owner = f"task {name}"
+    needs(owner, data_dir, "a folder with train.en and train.de or the file of the sources")
+    for option, value in (("source_language", source_language), ("target_language", target_language)):
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{owner}: needs `{option}`, what the files' names end in, such as 'en'; got {value!r}.")
+    _common(owner, max_length, bad_lines)
+    text = TextOptions.of(owner, text)
+    options = {
+        "data_dir": str(data_dir),
+        "source_language": source_language,
+        "target_language": target_language,
+        "dev_data": dev_data and str(dev_data),
+        "test_data": test_data and str(test_data),
+        "max_length": max_length,
+        "bad_lines": bad_lines,
+        **text.to_dict(),
+    }
+
+    def beside(path):
+        return path, lines.twin(path, source_language, target_language)
+
+    def records(path, bad, tick):
+        return lines.read_pairs(*beside(path), bad, tick)
+
+    extensions = (f".{source_language}", f".{source_language}.gz")
+    find = functools.partial(find_sources, data_dir, extensions, dev=dev_data, test=test_data)
+    reading = Reading(find, records, ("source", "target"), bad_lines, (), beside)
     return SequenceTask(
-        name, kind, options, table.read_pairs, restored, table.files, make, max_length, max_length, WATCH
+        *(name, kind, options, reading, restored, reading.sources, text.pair(owner), max_length, max_length, WATCH),
+        fingerprint=reading.fingerprint,
     )
 
 
-WATCH = ("val_token_accuracy", "max")
+def column(owner, option, value):
+    """Returns a column as a number, a name, or a list of several; a string of digits is a number."""
+    several = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    chosen = [int(each) if isinstance(each, str) and each.strip().isdecimal() else each for each in several]
+    for each in chosen:
+        if not isinstance(each, str):
+            _checks.non_negative_int(owner, option, each)
+        elif not each:
+            raise ValueError(f"{owner}: `{option}` must be a number, a name or several of them; got {value!r}.")
+    return chosen if len(chosen) > 1 else chosen[0]
 
 
-class Table:
-    """The columns of a table by split, read when they are first asked for."""
+def needs(owner, data_dir, what):
+    """Refuses a task of files that was not told where they are."""
+    if data_dir is None:
+        raise ValueError(f"{owner}: needs `data_dir`, {what}; got data_dir=None.")
 
-    def __init__(self, data_dir, columns, bad_lines):
-        self.data_dir = data_dir
-        self.columns = columns
-        self.bad_lines = bad_lines
-        self._read = functools.cache(self._read_file)
 
-    def files(self):
-        """Returns the path of each split that has a file."""
-        return sources.find_splits(self.data_dir)
+def _common(owner, max_length, bad_lines):
+    _checks.positive_int(owner, "max_length", max_length)
+    _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
 
-    def read_text(self, split):
-        """Returns the column of texts."""
-        return {"text": self._split(split).columns[0]}
 
-    def read_pairs(self, split):
-        """Returns the columns of sources and targets."""
-        return dict(zip(("source", "target"), self._split(split).columns))
-
-    def read_labels(self, split):
-        """Returns the columns of sources and labels, and where each line stands, for errors."""
-        table = self._split(split)
-        given, _ = origin(split, self.files(), SHARES)
-        path = self.files()[given]
-        return {"source": table.columns[0], "label": table.columns[1], "where": [f"{path}:{n}" for n in table.lines]}
-
-    def _split(self, split):
-        given, shares = origin(split, self.files(), SHARES)
-        table = self._read(given)
-        if not shares:
-            return table
-        rows = rows_of(split, table.columns[0], shares)
-        columns = tuple([column[row] for row in rows] for column in table.columns)
-        return Columns(columns, [table.lines[row] for row in rows], table.skipped)
-
-    def _read_file(self, split):
-        return read_table(self.files()[split], self.columns, self.bad_lines)
+def _format(name, path):
+    """Returns the format by the ending; the task `tsv` takes what has none for tab-separated."""
+    try:
+        return formats.ending(path)
+    except _checks.DataError:
+        if name == "tsv":
+            return "tsv"
+        raise

@@ -1,0 +1,114 @@
+"""Examples from files by split: mixtures with weights, splits by hash, chunk by chunk."""
+
+import functools
+import itertools
+import os
+
+from kerazoo.data import Chunk, cache, lines
+from kerazoo.data.faults import BadLines
+from kerazoo.tasks.splits import origin, place
+
+SHARES = {"dev": 0.05, "test": 0.05}
+ROWS = 1 << 16  # examples of a chunk, at most
+CHARACTERS = 1 << 22  # characters of a chunk after which it ends
+
+
+class Reading:
+    """The columns of records in files, by split.
+
+    Args:
+        find: Function that returns the list of `kerazoo.data.Source`.
+        records: Function of `(path, bad, tick)` to an iterator of `(where, values)`.
+        names: Names of the columns, one for each value; `"where"` behind them asks for that as well.
+        bad_lines: `"stop"` or `"skip"`.
+        depends: Plain values that decide what `records` yields.
+        beside: Function of a path to all the files that are read with it.
+    """
+
+    def __init__(self, find, records, names, bad_lines="stop", depends=(), beside=lambda path: (path,)):
+        self.sources = functools.cache(find)
+        self.records = records
+        self.names = names
+        self.bad_lines = bad_lines
+        self.depends = [*depends, bad_lines]
+        self.beside = beside
+
+    def fingerprint(self, split):
+        """Returns plain values that change when the examples of a split do; None for what can be read only once."""
+        parts = []
+        for paths, shares, weight in self._parts(split):
+            if lines.STDIN in paths:
+                return None
+            parts.append([cache.fingerprint([each for path in paths for each in self.beside(path)]), shares, weight])
+        return [self.depends, parts]
+
+    def __call__(self, split):
+        """Yields the `Chunk`s of a split."""
+        bad, meter = BadLines(self.bad_lines), Meter(self._paths(split))
+        rows, size, told = [], 0, 0
+        for where, values in self._rows(split, bad, meter):
+            rows.append([*values, where] if "where" in self.names else values)
+            size += sum(map(len, values))
+            if len(rows) == ROWS or size >= CHARACTERS:
+                yield self._chunk(rows, bad.count - told, meter)
+                rows, size, told = [], 0, bad.count
+        if rows or bad.count > told:
+            yield self._chunk(rows, bad.count - told, meter)
+
+    def _chunk(self, rows, skipped, meter):
+        columns = zip(*rows) if rows else [()] * len(self.names)
+        return Chunk(dict(zip(self.names, map(list, columns))), skipped, share=meter.share)
+
+    def _parts(self, split):
+        """Yields the paths of each source, the shares that are drawn from them by hash, and the weight."""
+        for source in self.sources():
+            given, shares = origin(split, source.files, SHARES)
+            if paths := source.files.get(given, ()):
+                yield paths, shares, source.weight if split == "train" else 1.0
+
+    def _paths(self, split):
+        return [each for paths, _, _ in self._parts(split) for path in paths for each in self.beside(path)]
+
+    def _rows(self, split, bad, meter):
+        def one(paths, shares, weight):
+            for path in paths:
+                for where, values in self.records(path, bad, meter.tick):
+                    if not shares or place(values[0], shares) == split:
+                        yield from itertools.repeat((where, values), copies(values, weight))
+
+        return interleaved([one(*part) for part in self._parts(split)])
+
+
+class Meter:
+    """How much of some files is read by now."""
+
+    def __init__(self, paths):
+        self.total = sum(os.path.getsize(path) for path in paths if path != lines.STDIN and os.path.exists(path))
+        self.read = 0
+
+    def tick(self, count):
+        """Notes that `count` more bytes were read."""
+        self.read += count
+
+    @property
+    def share(self):
+        """The share that is read, in [0, 1]."""
+        return min(self.read / self.total, 1.0) if self.total else 0.0
+
+
+def copies(values, weight):
+    """Returns how often an epoch sees an example; a hash of it decides over the fraction of the weight."""
+    whole = int(weight)
+    part = weight - whole
+    return whole + (part > 0 and place("\t".join(values), {"kept": part}) == "kept")
+
+
+def interleaved(iterators):
+    """Yields one of each iterator in turn, so that the first examples of a mixture are a mixture as well."""
+    iterators = list(iterators)
+    while iterators:
+        for iterator in list(iterators):
+            try:
+                yield next(iterator)
+            except StopIteration:
+                iterators.remove(iterator)
