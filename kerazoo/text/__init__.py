@@ -6,12 +6,13 @@ import pathlib
 from kerazoo import _checks
 from kerazoo.text.bytes import Bytes
 from kerazoo.text.characters import Characters
+from kerazoo.text.subwords import Subwords
 from kerazoo.text.tokenizer import Tokenizer, common_case
 from kerazoo.text.words import Words
 
-__all__ = ["Bytes", "Characters", "Tokenizer", "Words", "common_case", "get", "load", "names", "register"]
+__all__ = ["Bytes", "Characters", "Subwords", "Tokenizer", "Words", "common_case", "get", "load", "names", "register"]
 
-_TABLE = {cls.name_in_table: cls for cls in (Bytes, Characters, Words)}
+_TABLE = {cls.name_in_table: cls for cls in (Bytes, Characters, Subwords, Words)}
 
 
 def names():
@@ -20,7 +21,7 @@ def names():
 
 
 def get(name):
-    """Returns the tokenizer class called `name`: `"bytes"`, `"characters"`, `"words"` or one of your own."""
+    """Returns the tokenizer class called `name`: one of `names()`, such as `"subwords"`, or one of your own."""
     if name not in _TABLE:
         raise _checks.unknown("tokenizer", name, _TABLE, ", ".join(names()))
     return _TABLE[name]

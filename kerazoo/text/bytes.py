@@ -13,6 +13,7 @@ class Bytes(Tokenizer):
 
     Args:
         case: `"lower"` or `"upper"` folds text first; None, the default, leaves it as it is.
+        normalization: `"nfkc"` brings text into that normal form before; None, the default, leaves it as it is.
 
     Example:
 
@@ -27,18 +28,18 @@ class Bytes(Tokenizer):
 
     name_in_table = "bytes"
 
-    def __init__(self, case=None):
-        super().__init__((), ["", *(bytes([value]) for value in range(256))], case)
+    def __init__(self, case=None, normalization=None):
+        super().__init__((), ["", *(bytes([value]) for value in range(256))], case, normalization)
 
     @classmethod
-    def learn(cls, strings=(), size=None, case=None):
+    def learn(cls, strings=(), size=None, case=None, normalization=None):
         """Returns the tokenizer; there is nothing to learn, the arguments are those of the other tokenizers."""
-        return cls(case)
+        return cls(case, normalization)
 
     @classmethod
     def from_config(cls, config):
         """Returns the tokenizer that `config` describes."""
-        return cls(config["case"])
+        return cls(config["case"], config.get("normalization"))
 
     @property
     def vocabulary_size(self):

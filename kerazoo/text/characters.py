@@ -18,6 +18,7 @@ class Characters(Tokenizer):
     Args:
         vocabulary: String, or sequence of strings of one character each, in the order of their ids.
         case: `"lower"` or `"upper"` folds text first; None, the default, leaves it as it is.
+        normalization: `"nfkc"` brings text into that normal form before; None, the default, leaves it as it is.
 
     Raises:
         ValueError: An entry is not one character, or is there twice.
@@ -34,9 +35,9 @@ class Characters(Tokenizer):
 
     name_in_table = "characters"
 
-    def __init__(self, vocabulary, case=None):
+    def __init__(self, vocabulary, case=None, normalization=None):
         vocabulary = list(vocabulary)
-        super().__init__(vocabulary, [REPLACEMENT, *vocabulary], case)
+        super().__init__(vocabulary, [REPLACEMENT, *vocabulary], case, normalization)
         for character in self.vocabulary:
             if len(character) != 1:
                 raise ValueError(f"Characters: `vocabulary` must hold single characters; got {character!r}.")
@@ -47,25 +48,26 @@ class Characters(Tokenizer):
         self._ids_of_sorted = tf.constant(order + len(SPECIALS), tf.int32)
 
     @classmethod
-    def learn(cls, strings, size=None, case=None):
+    def learn(cls, strings, size=None, case=None, normalization=None):
         """Returns the tokenizer of the characters in `strings`, the most frequent first.
 
         Args:
             strings: Iterable of strings.
             size: Most ids, the four special ones included; no bound by default.
             case: As above.
+            normalization: As above.
         """
-        joined = fold(["".join(strings)], case)[0]
+        joined = "".join(fold(list(strings), case, normalization))
         points, counts = np.unique(np.frombuffer(joined.encode("utf-32-le"), np.uint32), return_counts=True)
         most = points[np.argsort(-counts, kind="stable")]
         if size is not None:
             most = most[: _checks.positive_int("Characters.learn", "size", size - len(SPECIALS))]
-        return cls([chr(point) for point in most], case)
+        return cls([chr(point) for point in most], case, normalization)
 
     @classmethod
     def from_config(cls, config):
         """Returns the tokenizer that `config` describes."""
-        return cls(config["vocabulary"], config["case"])
+        return cls(config["vocabulary"], config["case"], config.get("normalization"))
 
     @staticmethod
     def split(text):

@@ -1,5 +1,6 @@
 """What every tokenizer shares: special ids, padding, detokenizing up to the end, saving, and a hash."""
 
+import functools
 import hashlib
 import json
 import os
@@ -9,9 +10,11 @@ import tempfile
 import tensorflow as tf
 
 from kerazoo import _checks
+from kerazoo.text.normalization import nfkc
 
 SPECIALS = ("<pad>", "<start>", "<end>", "<unknown>")
 CASES = (None, "lower", "upper")
+NORMALIZATIONS = (None, "nfkc")
 
 
 class Tokenizer(tf.Module):
@@ -25,15 +28,18 @@ class Tokenizer(tf.Module):
             take the ids 0 to 3: `pad_id`, `start_id`, `end_id`, `unknown_id`.
         pieces: Sequence of what `unknown_id` and then each token is written as; the other special ids never are.
         case: `"lower"` or `"upper"` folds text before it is looked up; None leaves it as it is.
+        normalization: `"nfkc"` first brings text into Unicode's normal form NFKC, in which letters that look alike are
+            alike; None leaves it as it is.
     """
 
     name_in_table = None
     pad_id, start_id, end_id, unknown_id = range(len(SPECIALS))
 
-    def __init__(self, vocabulary, pieces, case=None):
+    def __init__(self, vocabulary, pieces, case=None, normalization=None):
         super().__init__()
         owner = type(self).__name__
         self.case = _checks.one_of(owner, "case", case, CASES)
+        self.normalization = _checks.one_of(owner, "normalization", normalization, NORMALIZATIONS)
         # In one string, for tf.Module would track every entry of a list.
         self._vocabulary = json.dumps(_distinct(owner, vocabulary), ensure_ascii=False)
         self._pieces = tf.constant(["", "", "", *pieces], tf.string)
@@ -51,7 +57,8 @@ class Tokenizer(tf.Module):
     @property
     def config(self):
         """Everything that makes the tokenizer, as plain values."""
-        return {"tokenizer": self.name_in_table, "case": self.case, "vocabulary": self.vocabulary}
+        form = {} if self.normalization is None else {"normalization": self.normalization}
+        return {"tokenizer": self.name_in_table, "case": self.case, **form, "vocabulary": self.vocabulary}
 
     @property
     def digest(self):
@@ -60,7 +67,7 @@ class Tokenizer(tf.Module):
 
     def tokenize(self, strings):
         """Returns the int32 ids of a string tensor `[B]` (or a list), ragged `[B, (T)]`, with no special ids added."""
-        return self._ids(_fold(tf.convert_to_tensor(strings, tf.string), self.case))
+        return self._tokenize(tf.convert_to_tensor(strings, tf.string))
 
     def encode(self, strings, length=None):
         """Returns `tokenize` as a dense tensor `[B, T]`, padded with `pad_id` to the longest, at least one wide.
@@ -93,13 +100,29 @@ class Tokenizer(tf.Module):
             os.fsync(file.fileno())
         os.replace(temporary, path)
 
+    def fold(self, strings):
+        """Returns a list of `strings` as the tokenizer sees them: normalised and folded."""
+        return fold(strings, self.case, self.normalization)
+
+    @functools.cached_property
+    def _tokenize(self):
+        # One program for batches of any size. As no attribute of a tf.Module, it is saved only where it is used.
+        return tf.function(
+            lambda strings: self._ids(self._folded(strings)), [tf.TensorSpec([None], tf.string)], autograph=False
+        )
+
+    def _folded(self, strings):
+        return _fold(strings, self.case, self.normalization)
+
     def _ids(self, strings):
         raise NotImplementedError
 
 
-def fold(strings, case):
-    """Returns a list of `strings` folded to `case` as the graph folds them."""
-    return strings if case is None else [s.decode() for s in _fold(tf.constant(strings, tf.string), case).numpy()]
+def fold(strings, case, normalization=None):
+    """Returns a list of `strings`, normalised and folded to `case` as the graph does it."""
+    if case is None and normalization is None:
+        return strings
+    return [text.decode() for text in _fold(tf.constant(strings, tf.string), case, normalization).numpy()]
 
 
 def common_case(strings):
@@ -114,7 +137,9 @@ def common_case(strings):
     return "upper" if joined == upper else "lower" if joined == lower else None
 
 
-def _fold(strings, case):
+def _fold(strings, case, normalization):
+    if normalization is not None:
+        strings = nfkc(strings)
     if case is None:
         return strings
     return (tf.strings.lower if case == "lower" else tf.strings.upper)(strings, encoding="utf-8")

@@ -17,6 +17,7 @@ class Words(Tokenizer):
     Args:
         vocabulary: Sequence of distinct words in the order of their ids, none of them with white space.
         case: `"lower"` or `"upper"` folds text first; None, the default, leaves it as it is.
+        normalization: `"nfkc"` brings text into that normal form before; None, the default, leaves it as it is.
 
     Raises:
         ValueError: A word is empty, has white space or is there twice.
@@ -33,9 +34,10 @@ class Words(Tokenizer):
 
     name_in_table = "words"
 
-    def __init__(self, vocabulary, case=None):
+    def __init__(self, vocabulary, case=None, normalization=None):
         vocabulary = list(vocabulary)
-        super().__init__(vocabulary, [f" {word}" for word in (SPECIALS[self.unknown_id], *vocabulary)], case)
+        written = [f" {word}" for word in (SPECIALS[self.unknown_id], *vocabulary)]
+        super().__init__(vocabulary, written, case, normalization)
         for word in self.vocabulary:
             if self.split(word) != [word]:
                 raise ValueError(f"Words: `vocabulary` must hold words without white space; got {word!r}.")
@@ -46,26 +48,27 @@ class Words(Tokenizer):
         self._table = tf.lookup.StaticHashTable(table, default_value=self.unknown_id)
 
     @classmethod
-    def learn(cls, strings, size=None, case=None):
+    def learn(cls, strings, size=None, case=None, normalization=None):
         """Returns the tokenizer of the words in `strings`, the most frequent first, equals in alphabetical order.
 
         Args:
             strings: Iterable of strings.
             size: Most ids, the four special ones included; no bound by default.
             case: As above.
+            normalization: As above.
         """
         counts = collections.Counter()
-        for text in fold(list(strings), case):
+        for text in fold(list(strings), case, normalization):
             counts.update(cls.split(text))
         most = sorted(counts, key=lambda word: (-counts[word], word))
         if size is not None:
             most = most[: _checks.positive_int("Words.learn", "size", size - len(SPECIALS))]
-        return cls(most, case)
+        return cls(most, case, normalization)
 
     @classmethod
     def from_config(cls, config):
         """Returns the tokenizer that `config` describes."""
-        return cls(config["vocabulary"], config["case"])
+        return cls(config["vocabulary"], config["case"], config.get("normalization"))
 
     @staticmethod
     def split(text):
