@@ -12,6 +12,7 @@ from experiments import flags as shared
 FLAGS = flags.FLAGS
 
 shared.define_run_dir()
+shared.define_cache()
 flags.DEFINE_enum("split", "test", ["train", "dev", "test"], "Part of the data that is measured.")
 flags.DEFINE_integer("limit", 0, "Most examples, 0 for all.", lower_bound=0)
 flags.DEFINE_integer("samples", 8, "Answers that are shown beside the truth.", lower_bound=0)
@@ -24,6 +25,7 @@ def main(arguments):
     del arguments
     import kerazoo as kz
 
+    shared.use_cache()
     kz.run.evaluate(
         command.require("run_dir"),
         split=FLAGS.split,

@@ -10,7 +10,7 @@ import kerazoo as kz
 FLAGS = flags.FLAGS
 DEFAULTS = kz.run.TrainingOptions()
 TRAINING = tuple(field.name for field in dataclasses.fields(kz.run.TrainingOptions))
-TASK = ("data_dir", "source_tokens", "target_tokens", "source_column", "target_column", "length")
+TASK = ("data_dir", "source_tokens", "target_tokens", "source_column", "target_column", "bad_lines", "length")
 
 
 def define_run_dir(required=True):
@@ -27,13 +27,26 @@ def define_verbose():
 def define_task():
     """Defines what to learn and from which data."""
     flags.DEFINE_string("task", None, "What to learn: --list_tasks shows the names; the model's kind has a default.")
-    flags.DEFINE_string("data_dir", None, "Folder or file of the data, for tasks that read files.")
+    flags.DEFINE_string("data_dir", None, "Folder, file, pattern, - for standard input, or several: A@3,B@0.5.")
     flags.DEFINE_string("source_tokens", None, "Units of the source text: bytes, characters or words.")
     flags.DEFINE_string("target_tokens", None, "Units of the target text: bytes, characters or words.")
-    flags.DEFINE_integer("source_column", None, "Column of the source in a table, counted from 0.")
-    flags.DEFINE_integer("target_column", None, "Column of the target in a table, counted from 0.")
+    flags.DEFINE_string("source_column", None, "Column of the source: number from 0, name in the header, JSON field.")
+    flags.DEFINE_string("target_column", None, "Column of the target: number from 0, name in the header, JSON field.")
+    flags.DEFINE_enum("bad_lines", None, ["stop", "skip"], "Whether a bad line stops the run or is skipped and counted.")
+    define_cache()
     flags.DEFINE_integer("length", None, "Tokens of one training window of a language model.")
     flags.DEFINE_multi_string("task_option", [], "Any other option of the task as name=value; may be repeated.")
+
+
+def define_cache():
+    """Defines `--cache_dir`."""
+    flags.DEFINE_string("cache_dir", None, "Folder of prepared data: KERAZOO_CACHE, ~/.cache/kerazoo; empty for none.")
+
+
+def use_cache():
+    """Says where prepared data is kept, where the flag was set."""
+    if FLAGS.cache_dir is not None:
+        kz.data.set_cache_dir(FLAGS.cache_dir)
 
 
 def define_model():

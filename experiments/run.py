@@ -38,6 +38,7 @@ def main(arguments):
     if FLAGS.list_tasks:
         return print_tasks(kz)
     name = command.require("model")
+    shared.use_cache()
     kz.run.train(
         name,
         task=FLAGS.task,
@@ -72,7 +73,7 @@ def print_tasks(kz):
     rows = kz.tasks.names()
     width = max(map(len, rows))
     for name in rows:
-        print(f"{name:{width}}  {', '.join(kz.tasks.kinds(name))}")
+        print(f"{name:{width}}  {kz.tasks.describe(name)}")
     return 0
 
 
@@ -83,8 +84,10 @@ def _repeatable(arguments):
         name, equals, value = argument.lstrip("-").partition("=")
         if name in ("verbose", "flagfile"):
             continue
-        kept.append(f"{name}={os.path.abspath(value)}" if equals and name in ("data_dir", "run_dir") else
-                    argument.lstrip("-"))
+        if equals and name in ("data_dir", "run_dir", "cache_dir"):
+            paths = [value] if os.path.exists(value) else value.split(",")
+            value = ",".join(path if path in ("", "-") else os.path.abspath(path) for path in paths)
+        kept.append(f"{name}{equals}{value}")
     return kept
 
 
