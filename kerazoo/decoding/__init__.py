@@ -10,8 +10,9 @@ from kerazoo.decoding.constraints import (
     NoRepeatNgram,
     RepetitionPenalty,
 )
-from kerazoo.decoding.generate import generate, make_search
+from kerazoo.decoding.generate import generate
 from kerazoo.decoding.loop import decode
+from kerazoo.decoding.names import make_search
 from kerazoo.decoding.protocol import Decodable
 from kerazoo.decoding.result import Generated
 from kerazoo.decoding.search import Now, Search
