@@ -32,7 +32,7 @@ def define_task():
     flags.DEFINE_string("target_tokens", None, "Units of the target text: bytes, characters or words.")
     flags.DEFINE_string("source_column", None, "Column of the source: number from 0, name in the header, JSON field.")
     flags.DEFINE_string("target_column", None, "Column of the target: number from 0, name in the header, JSON field.")
-    flags.DEFINE_enum("bad_lines", None, ["stop", "skip"], "Whether a bad line stops the run or is skipped and counted.")
+    flags.DEFINE_enum("bad_lines", None, ["stop", "skip"], "Whether a bad line stops the run or is left out.")
     define_cache()
     flags.DEFINE_integer("length", None, "Tokens of one training window of a language model.")
     flags.DEFINE_multi_string("task_option", [], "Any other option of the task as name=value; may be repeated.")
