@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -89,12 +90,13 @@ def test_encode_pads_and_cuts():
     assert tokenizer.encode(["a"]).dtype == tf.int32
 
 
-@pytest.mark.parametrize("cls", [text.Bytes, text.Characters, text.Words])
-def test_case_is_folded(cls):
-    tokenizer = cls.learn(["ÉCOLE ROUGE"], case="upper")
+@pytest.mark.parametrize("cls", [text.Bytes, text.Characters, text.Words, text.Subwords])
+def test_text_is_folded(cls):
+    tokenizer = cls.learn(["ÉCOLE ROUGE"], size=263, case="upper")
     assert strings(tokenizer.detokenize(tokenizer.encode(["école Rouge"]))) == ["ÉCOLE ROUGE"]
-    lower = cls.learn(["ÉCOLE ROUGE"], case="lower")
-    assert strings(lower.detokenize(lower.encode(["École ROUGE"]))) == ["école rouge"]
+    both = cls.learn(["E\u0301COLE ﬁ"], size=263, case="lower", normalization="nfkc")
+    assert strings(both.detokenize(both.encode(["École FI", "\uff25\u0301cole fi"]))) == ["école fi"] * 2
+    assert both.fold(["\uff25\u0301"]) == ["é"]
 
 
 def test_common_case():
@@ -107,7 +109,12 @@ def test_common_case():
 
 @pytest.mark.parametrize(
     "tokenizer",
-    [text.Bytes(case="lower"), text.Characters('\n" \\é\u2028a'), text.Words(["é", '"', "zoo"], case="lower")],
+    [
+        text.Bytes(case="lower"),
+        text.Characters('\n" \\é\u2028a', normalization="nfkc"),
+        text.Subwords(["a b", "Ġ ab"], normalization="nfkc"),
+        text.Words(["é", '"', "zoo"], case="lower"),
+    ],
     ids=text.names(),
 )
 def test_saved_tokenizer_is_the_same(tokenizer, tmp_path):
@@ -120,9 +127,26 @@ def test_saved_tokenizer_is_the_same(tokenizer, tmp_path):
 
 
 def test_digest_tells_tokenizers_apart():
-    made = [text.Characters("ab"), text.Characters("ba"), text.Words(["a", "b"]), text.Characters("ab", case="upper")]
-    assert len({tokenizer.digest for tokenizer in made}) == 4
+    made = [
+        text.Characters("ab"),
+        text.Characters("ba"),
+        text.Characters("ab", case="upper"),
+        text.Characters("ab", normalization="nfkc"),
+        text.Words(["a", "b"]),
+        text.Subwords(["a b"]),
+        text.Subwords(["b a"]),
+    ]
+    assert len({tokenizer.digest for tokenizer in made}) == len(made)
     assert text.Characters(["a", "b"]).digest == made[0].digest
+
+
+def test_a_file_without_a_normalisation_still_loads_and_keeps_its_hash(tmp_path):
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({"tokenizer": "characters", "case": None, "vocabulary": ["a", "b"]}))
+    assert text.load(path).normalization is None
+    assert text.load(path).digest == hashlib.sha256(
+        b'{"case": null, "tokenizer": "characters", "vocabulary": ["a", "b"]}'
+    ).hexdigest()
 
 
 def test_a_file_that_is_no_tokenizer_is_refused(tmp_path):
@@ -136,9 +160,9 @@ def test_a_file_that_is_no_tokenizer_is_refused(tmp_path):
 
 
 def test_names_and_registration():
-    assert text.names() == ["bytes", "characters", "words"]
+    assert text.names() == ["bytes", "characters", "subwords", "words"]
     assert text.get("words") is text.Words
-    with pytest.raises(ValueError, match="Unknown tokenizer 'word'. Close names: words. All: bytes, characters, words"):
+    with pytest.raises(ValueError, match="Unknown tokenizer 'word'. Close names: words, subwords. All: bytes, cha"):
         text.get("word")
     with pytest.raises(ValueError, match="must be a new name; got 'bytes'"):
         text.register(text.Bytes)
@@ -157,6 +181,11 @@ def test_names_and_registration():
             ValueError,
             "`case` must be one of None, 'lower', 'upper'; got case='title'",
         ),
+        (
+            lambda: text.Bytes(normalization="nfc"),
+            ValueError,
+            "`normalization` must be one of None, 'nfkc'; got normalization='nfc'. Did you mean 'nfkc'?",
+        ),
         (lambda: text.Words.learn(["a"], size=4), ValueError, "`size` must be an integer above 0; got size=0"),
     ],
 )
@@ -166,7 +195,9 @@ def test_refusals(make, error, message):
 
 
 @pytest.mark.parametrize(
-    "tokenizer", [text.Bytes(), text.Characters("ab é"), text.Words(["ab", "é"])], ids=text.names()
+    "tokenizer",
+    [text.Bytes(), text.Characters("ab é"), text.Subwords(["a b", "Ġ x"]), text.Words(["ab", "é"])],
+    ids=text.names(),
 )
 def test_same_ids_inside_a_graph(tokenizer):
     lines = ["ab é", "", "é é ab x"]
@@ -180,7 +211,12 @@ def test_saved_model_needs_tensorflow_alone(tmp_path):
     class Echo(tf.Module):
         def __init__(self):
             super().__init__()
-            self.tokenizers = [text.Bytes(), text.Characters.learn(SCRIPTS), text.Words(["ab", "é"], case="lower")]
+            self.tokenizers = [
+                text.Bytes(),
+                text.Characters.learn(SCRIPTS),
+                text.Subwords(["a b"], normalization="nfkc"),
+                text.Words(["ab", "é"], case="lower"),
+            ]
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
         def echo(self, lines):
@@ -190,7 +226,7 @@ def test_saved_model_needs_tensorflow_alone(tmp_path):
     script = """
         import sys
         import tensorflow as tf
-        lines = ["汉字 É", "ab"]
+        lines = ["汉字 E\\u0301", "ab"]
         for answer in tf.saved_model.load(sys.argv[1]).echo(tf.constant(lines)):
             print(ascii([line.decode() for line in answer.numpy()]))
     """
@@ -201,5 +237,5 @@ def test_saved_model_needs_tensorflow_alone(tmp_path):
         text=True,
         check=True,
     )
-    expected = [["汉字 É", "ab"], ["汉字 \ufffd", "ab"], ["<unknown> é", "ab"]]
+    expected = [["汉字 E\u0301", "ab"], ["汉字 \ufffd\u0301", "ab"], ["汉字 É", "ab"], ["<unknown> <unknown>", "ab"]]
     assert done.stdout.splitlines() == [ascii(lines) for lines in expected]
