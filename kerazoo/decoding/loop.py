@@ -1,10 +1,13 @@
 """The one loop of all searches, in `keras.ops`: it runs as it is, and inside any compiled function."""
 
+import dataclasses
+
 import keras
 from keras import ops
 
 from kerazoo.decoding.constraints import LOWEST, Context
 from kerazoo.decoding.search import Now, is_any
+from kerazoo.decoding.seen import like_seen, see
 
 
 def decode(
@@ -49,6 +52,7 @@ def decode(
     facts = _facts(batch_size, max_length, prompt, prompt_lengths, limits, valid, rows)
     ends = tuple(end_ids or (model.end_id,))
     never = tuple(sorted({model.pad_id, model.start_id} - set(ends)))
+    source_mask = encoded.get("mask") if isinstance(encoded, dict) else None
     source_lengths = _source_lengths(encoded)
     if source_lengths is not None:
         source_lengths = _for_each_line(source_lengths, search)  # [B * W]
@@ -64,7 +68,7 @@ def decode(
         last = ops.reshape(ops.where(index == 0, model.start_id, last), (-1,))  # [B * W]
         logits, new = model.step(last, {"state": state, "memory": memory}, index)
         log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)  # [B * W, V]
-        now = _now(index, facts, ends, seed)
+        now = dataclasses.replace(_now(index, facts, ends, seed), source_mask=source_mask, **see(new, search.lines))
         ranked = _without(log_probs, never)
         if search.constraints:
             context = Context(
@@ -82,7 +86,7 @@ def decode(
         return index + 1, _same_shapes(new_state, state), _same_shapes(new_carry, carry)
 
     state = keras.tree.map_structure(lambda x: _for_each_line(x, search), cache["state"])
-    carry = search.begin(batch_size, max_length)
+    carry = search.begin(batch_size, max_length, **like_seen(model, search, state, cache, batch_size))
     start = ops.convert_to_tensor(0, "int32")
     _, _, carry = ops.while_loop(go_on, body, (start, state, carry))
     return search.finish(carry, model.pad_id)

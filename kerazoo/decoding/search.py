@@ -4,6 +4,8 @@ import dataclasses
 
 from keras import ops
 
+from kerazoo.decoding.stop import StopStrings
+
 
 @dataclasses.dataclass(frozen=True)
 class Now:
@@ -19,6 +21,10 @@ class Now:
         end_ids: The tokens that end a sequence.
         rows: A number for each source that no other source has, int32 [B].
         seed: An int32 scalar.
+        source_mask: Which positions of the source are real, booleans [B, S]; None where nobody says.
+        attention: How much each hypothesis looks at each position of the source, float32 [B, W, S]; None where the
+            model does not say.
+        hidden: The vectors that the logits of each hypothesis are made of [B, W, D]; None where the model keeps them.
     """
 
     index: object
@@ -30,6 +36,9 @@ class Now:
     end_ids: tuple
     rows: object
     seed: object
+    source_mask: object = None
+    attention: object = None
+    hidden: object = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +50,18 @@ class Search:
 
     Args:
         constraints: Callables of `kerazoo.decoding.constraints`, applied in order.
+        stop_strings: A `StopStrings`: an answer also ends where its text has one of them.
     """
 
     constraints: tuple = dataclasses.field(default=(), kw_only=True)
+    stop_strings: StopStrings | None = dataclasses.field(default=None, kw_only=True)
 
     # How many hypotheses of each source are made longer side by side.
     lines = 1
+    # Which of `Now.attention` and `Now.hidden` it cannot do without, with the option that asks for it.
+    needs = {}
+    # Further models that it runs. It then has a loop of its own, `run`.
+    models = ()
 
     def __post_init__(self):
         given = self.constraints
@@ -56,6 +71,11 @@ class Search:
                 raise TypeError(
                     f"{type(self).__name__}: `constraints` must be callables of kerazoo.decoding; got {constraint!r}."
                 )
+        if not isinstance(self.stop_strings, StopStrings | None):
+            raise TypeError(
+                f"{type(self).__name__}: `stop_strings` must be a kerazoo.decoding.StopStrings, which knows how each "
+                f"token is written; got {self.stop_strings!r}."
+            )
 
     def call_seed(self):
         """Returns the seed of one call, an integer."""
@@ -65,9 +85,27 @@ class Search:
         """Returns the search that one compiled program serves, whatever the seed."""
         return self
 
-    def begin(self, batch_size, max_length):
-        """Returns the carry before the first position."""
+    def begin(self, batch_size, max_length, **seen):
+        """Returns the carry before the first position; `seen` are zeros like what it `needs` of `Now`."""
         raise NotImplementedError
+
+    def matching(self, shape):
+        """Returns what a carry holds to find stop strings, for hypotheses of `shape`."""
+        return {} if self.stop_strings is None else {"matched": ops.zeros(shape, "int32")}
+
+    def after(self, carry, parents, tokens, vocabulary_size):
+        """Returns `matching` after hypotheses `parents` [B, K] (None: each its own) are made longer by `tokens`."""
+        if self.stop_strings is None:
+            return {}
+        before = carry["matched"] if parents is None else pick(carry["matched"], parents)
+        return {"matched": self.stop_strings.after(before, tokens, vocabulary_size)}
+
+    def ended(self, matching, tokens, now):
+        """Returns which hypotheses end with `tokens`, after which they have `matching`."""
+        ended = is_any(tokens, now.end_ids)
+        if self.stop_strings is None:
+            return ended
+        return ops.logical_or(ended, self.stop_strings.found(matching["matched"]))
 
     def advance(self, carry, log_probs, ranked, now):
         """Writes one position.
