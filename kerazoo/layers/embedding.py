@@ -116,13 +116,25 @@ class TokenEmbedding(keras.layers.Layer):
         """An initializer that gives the word vectors: it works wherever Keras may delay the making of a weight."""
         if vectors is None:
             return None
+        vectors = self._checked(vectors)
+        return lambda shape, dtype=None: ops.convert_to_tensor(vectors, dtype=dtype)
+
+    def _checked(self, vectors):
         vectors = np.asarray(vectors)
         if vectors.shape != (self.vocabulary_size, self.hidden_dim):
             raise ValueError(
                 f"TokenEmbedding: `vectors` must have shape [vocabulary_size, hidden_dim] = "
                 f"{(self.vocabulary_size, self.hidden_dim)}; got {vectors.shape}."
             )
-        return lambda shape, dtype=None: ops.convert_to_tensor(vectors, dtype=dtype)
+        return vectors
+
+    def load_vectors(self, vectors):
+        """Puts word vectors, an array [V, D], into the table of a built layer.
+
+        With `scale` the table gets them divided by sqrt(D), so that the layer gives the vectors as they are.
+        """
+        vectors = self._checked(vectors)
+        self.table.embeddings.assign(vectors / self.hidden_dim**0.5 if self.scale else vectors)
 
     def build(self, inputs_shape):
         self.table.build()

@@ -8,9 +8,23 @@ from kerazoo.text.bytes import Bytes
 from kerazoo.text.characters import Characters
 from kerazoo.text.subwords import Subwords
 from kerazoo.text.tokenizer import Tokenizer, common_case
+from kerazoo.text.vectors import Vectors, read_vectors
 from kerazoo.text.words import Words
 
-__all__ = ["Bytes", "Characters", "Subwords", "Tokenizer", "Words", "common_case", "get", "load", "names", "register"]
+__all__ = [
+    "Bytes",
+    "Characters",
+    "Subwords",
+    "Tokenizer",
+    "Vectors",
+    "Words",
+    "common_case",
+    "get",
+    "load",
+    "names",
+    "read_vectors",
+    "register",
+]
 
 _TABLE = {cls.name_in_table: cls for cls in (Bytes, Characters, Subwords, Words)}
 

@@ -62,6 +62,17 @@ def test_given_vectors_may_be_frozen_and_are_saved_as_weights(tmp_path):
     assert len(free.trainable_weights) == 1
 
 
+@pytest.mark.parametrize("scale", [False, True])
+def test_vectors_loaded_later_are_what_the_layer_gives(scale):
+    vectors = np.random.default_rng(1).normal(size=(11, 6)).astype("float32")
+    layer = layers.TokenEmbedding(11, 6, scale=scale)
+    layer.build((None, None))
+    layer.load_vectors(vectors)
+    np.testing.assert_allclose(numpy(layer(np.array([[3, 7]]))), vectors[[3, 7]][None], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"`vectors` must have shape .*\(11, 6\); got \(11, 5\)"):
+        layer.load_vectors(vectors[:, :5])
+
+
 def test_start_gives_scaled_vectors_and_logits_of_variance_one():
     layer = layers.TokenEmbedding(499, 64, scale=True)
     x = numpy(layer(np.arange(499)[None]))
