@@ -7,6 +7,7 @@ import numpy as np
 from kerazoo import _checks
 from kerazoo.tasks import classes, texts
 from kerazoo.tasks.base import Known, Task
+from kerazoo.tasks.drawing import Drawn
 from kerazoo.tasks.splits import SPLITS
 
 
@@ -56,6 +57,18 @@ class LabelTask(Task):
             return {"source": source.clip(self.limit) if clipped else source, "label": label}, {"clipped": clipped}
 
         return self.prepared(split, convert, [tokenizer.digest, names, self.limit])
+
+    def drawn(self, seed):
+        """Returns the `Drawn` training corpus where subwords are left to chance, else None."""
+        dropout = self.options.get("subword_dropout")
+        if not dropout:
+            return None
+
+        def draw(columns, numbers):
+            return {"source": texts.ragged(self.tokenizers["source"], columns["source"], dropout, numbers)}
+
+        longest = {"source": self.facts["longest_source"]}
+        return Drawn(self.load("train"), lambda: self.chunks("train"), draw, longest, seed)
 
     def sizes(self):
         """Returns the constructor arguments of a model that the data dictates."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from kerazoo.tasks import texts
 from kerazoo.tasks.base import Known, Task
+from kerazoo.tasks.drawing import Drawn
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,6 +61,20 @@ class SequenceTask(Task):
             self._corpora[split] = self._corpus(split, tokenizers)
         return self._corpora[split]
 
+    def drawn(self, seed):
+        """Returns the `Drawn` training corpus where subwords are left to chance, else None."""
+        dropout = self.options.get("subword_dropout")
+        if not dropout:
+            return None
+
+        def draw(columns, numbers):
+            source, target = self.tokenizers["source"], self.tokenizers["target"]
+            targets = texts.ragged(target, columns["target"], dropout, (*numbers, 1)).append(target.end_id)
+            return {"source": texts.ragged(source, columns["source"], dropout, (*numbers, 0)), "targets": targets}
+
+        longest = {name: self.facts[f"longest_{name}"] for name in self.length_names}
+        return Drawn(self.load("train"), lambda: self.chunks("train"), draw, longest, seed)
+
     def sizes(self):
         """Returns the constructor arguments of a model that the data dictates."""
         source, target = self.tokenizers["source"], self.tokenizers["target"]
@@ -98,10 +113,10 @@ class SequenceTask(Task):
         return [TokenAccuracy(name="token_accuracy"), SequenceAccuracy()]
 
     def examples(self, split, limit=None):
-        """Returns the distinct sources and, for each, the list of accepted targets."""
+        """Returns the distinct sources and, for each, the list of accepted targets, folded as the model writes them."""
         columns = self.columns(split)
         accepted = {}
-        for source, target in zip(columns["source"], columns["target"]):
+        for source, target in zip(columns["source"], self.tokenizers["target"].fold(columns["target"])):
             accepted.setdefault(source, []).append(target)
         sources = list(accepted)[:limit]
         return sources, [list(dict.fromkeys(accepted[source])) for source in sources]

@@ -56,11 +56,22 @@ def pair(owner, source, target, source_tokens, target_tokens, share):
     return learn
 
 
-def ragged(tokenizer, strings):
-    """Returns the ids of `strings` as a `Ragged` of int32."""
+def ragged(tokenizer, strings, dropout=0.0, seed=()):
+    """Returns the ids of `strings` as a `Ragged` of int32.
+
+    Args:
+        tokenizer: A `kerazoo.text.Tokenizer`.
+        strings: List of strings.
+        dropout: Share of the merges of subwords that are left out; other tokens know no chance.
+        seed: Sequence of integers that the chance follows from.
+    """
     values, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
     for start in range(0, len(strings), CHUNK):
-        ids = tokenizer.tokenize(strings[start : start + CHUNK])
+        part = strings[start : start + CHUNK]
+        if dropout and hasattr(tokenizer, "sample"):
+            ids = tokenizer.sample(part, dropout, (*seed, start))
+        else:
+            ids = tokenizer.tokenize(part)
         values.append(ids.flat_values.numpy())
         lengths.append(ids.row_lengths().numpy())
     return Ragged.from_lengths(np.concatenate(values), np.concatenate(lengths))
