@@ -168,18 +168,22 @@ class LSTMDecoder(keras.layers.Layer):
         return {"state": self._first_state(encoded, batch_size), "memory": memory}
 
     def step(self, inputs, cache, index):
-        """Returns the outputs [B, U] for `inputs` [B, D] at one position, and the cache after it."""
-        x, memory, states = inputs, cache["memory"], []
+        """Returns the outputs [B, U] for `inputs` [B, D] at one position, and the cache after it.
+
+        With attention the cache shows the weights of this position, float32 [B, S], under "attention".
+        """
+        x, memory, states, shown = inputs, cache["memory"], [], {}
         for recurrence, state in zip(self.recurrences, cache["state"]):
             x, state = recurrence.step(x, state)
             states.append(state)
         if self.attention:
             # Several beams of one source stand together and attend like several positions: nothing is copied.
             queries = ops.reshape(x, (ops.shape(memory["mask"])[0], -1, self.units))  # [B, W, U]
-            context, _ = self.alignment.attend(queries, memory)
+            context, weights = self.alignment.attend(queries, memory)
+            shown["attention"] = ops.reshape(weights, (-1, ops.shape(weights)[-1]))  # [B*W, S]
             context = ops.reshape(context, (-1, context.shape[-1]))  # [B*W, D]
             x = self.output_dense(ops.concatenate([x, context], axis=-1))
-        return x, {"state": tuple(states), "memory": memory}
+        return x, {"state": tuple(states), "memory": memory, **shown}
 
     def get_config(self):
         return {

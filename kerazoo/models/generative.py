@@ -88,7 +88,7 @@ class Writer:
         """Returns logits [B, V] for position `index` from the tokens [B] of the position before, and the cache."""
         x = self.target_embedding(ops.convert_to_tensor(tokens)[:, None], start_index=index)[:, 0]  # [B, D]
         x, cache = self.decoder.step(x, cache, index)
-        return self._logits(x), cache
+        return self._logits(x), {**cache, "hidden": x}
 
     def _generate(self, source, prompt, search, max_length, options) -> Generated:
         return generate(self, source, prompt, search, max_length, **options)
