@@ -1,5 +1,6 @@
 """Corpora, batch plans, feeds and readers; importing this loads no TensorFlow."""
 
+from kerazoo.data.augment import Augment
 from kerazoo.data.cache import cache_dir, set_cache_dir
 from kerazoo.data.corpus import Corpus
 from kerazoo.data.lines import read_lines, read_text
@@ -14,6 +15,7 @@ from kerazoo.data.sources import Source, find_sources, find_splits
 from kerazoo.data.tables import read_table
 
 __all__ = [
+    "Augment",
     "Batch",
     "Chunk",
     "Corpus",

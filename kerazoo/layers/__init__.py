@@ -12,6 +12,7 @@ from kerazoo.layers.lstm import LSTM
 from kerazoo.layers.lstm_decoder import LSTMDecoder
 from kerazoo.layers.lstm_encoder import LSTMEncoder
 from kerazoo.layers.mlp import DenseDecoder, DenseEncoder
+from kerazoo.layers.noise import WordDropout, WordPermutation, WordReplacement
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
 from kerazoo.layers.sequences import (
     causal_mask,
@@ -50,6 +51,9 @@ __all__ = [
     "TransformerDecoderBlock",
     "TransformerEncoder",
     "TransformerEncoderBlock",
+    "WordDropout",
+    "WordPermutation",
+    "WordReplacement",
     "causal_mask",
     "channel_shuffle",
     "gelu",

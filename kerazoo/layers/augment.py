@@ -81,12 +81,14 @@ class RandomShift(keras.layers.Layer):
     def call(self, inputs, padding_mask=None, training=None):
         if padding_mask is not None and self.axes != (1,):
             raise ValueError(f"RandomShift: `padding_mask` needs axes=1; got axes={self.axes}.")
+        return self.transform(inputs, self.seed_generator, padding_mask) if training else inputs
+
+    def transform(self, inputs, seed, padding_mask=None):
+        """Returns the moved inputs, whatever the mode; `seed` is a `keras.random.SeedGenerator`."""
         x = inputs
-        if training:
-            for axis, largest in zip(self.axes, self.max_shift):
-                shape = (ops.shape(x)[0], 1)
-                offsets = keras.random.randint(shape, -largest, largest + 1, seed=self.seed_generator)
-                x = self._move(x, offsets, axis, padding_mask)
+        for axis, largest in zip(self.axes, self.max_shift):
+            offsets = keras.random.randint((ops.shape(x)[0], 1), -largest, largest + 1, seed=seed)
+            x = self._move(x, offsets, axis, padding_mask)
         return x
 
     def _move(self, x, offsets, axis, mask):

@@ -141,6 +141,10 @@ row(
 )
 row(layers.RandomShift, {"max_shift": 2}, {"inputs": floats(BATCH, TARGET, 11), "padding_mask": mask(TARGET)})
 
+row(layers.WordDropout, {"rate": 0.2, "seed": 3}, {"inputs": tokens(TARGET, 19)})
+row(layers.WordReplacement, {"rate": 0.2, "vocabulary_size": 19, "first_id": 4}, {"inputs": tokens(TARGET, 19)})
+row(layers.WordPermutation, {"distance": 2}, {"inputs": tokens(TARGET, 19)})
+
 
 def test_every_public_layer_has_a_row():
     public = {name for name in layers.__all__ if inspect.isclass(getattr(layers, name))}

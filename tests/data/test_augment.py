@@ -1,0 +1,165 @@
+"""Augmentation by name: what changes, what must not, and that nothing but seed and step decides."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import kerazoo as kz
+from kerazoo import _backend
+from kerazoo.data import Augment, Corpus, Ragged, augment, augmentations
+
+B, T = 7, 5
+
+
+@pytest.fixture
+def images():
+    random = np.random.default_rng(0)
+    return Corpus({"image": random.integers(0, 256, (B, 11, 13, 1), np.uint8), "label": np.arange(B, dtype="int32")})
+
+
+@pytest.fixture
+def texts():
+    random = np.random.default_rng(0)
+    rows = [random.integers(4, 60, n) for n in (5, 3, 1, 4, 5, 2, 5)]
+    return Corpus({"source": Ragged.from_rows(rows), "targets": Ragged.from_rows([row + 1 for row in rows])})
+
+
+@pytest.fixture
+def series():
+    random = np.random.default_rng(0)
+    lengths = {"source": T, "targets": 3}
+    return Corpus({name: random.normal(size=(B, n, 2)).astype("float32") for name, n in lengths.items()})
+
+
+def batch(corpus):
+    return corpus.batch(np.arange(len(corpus)))[0]
+
+
+def numpy(features):
+    return {name: ops.convert_to_numpy(value) for name, value in features.items()}
+
+
+def test_the_table_of_names_is_that_of_the_makers():
+    assert {kind: tuple(makers) for kind, makers in augmentations.MAKERS.items()} == augment.NAMES
+
+
+@pytest.mark.parametrize("kind", ["images", "tokens", "series"])
+def test_each_follows_from_seed_and_step_alone_and_compiles(kind, request):
+    corpus = request.getfixturevalue({"images": "images", "tokens": "texts", "series": "series"}[kind])
+    features = batch(corpus)
+    items = [f"{name}:on=targets" if name == "replacement" else name for name in augment.NAMES[kind]]
+    items += ["replacement:by=random,rate=0.5"] if kind == "tokens" else []
+    program, other = (_backend.compile(Augment(items, corpus, seed=5), jit=True) for _ in range(2))
+    once, later = (numpy(program(features, np.int32(step))) for step in (3, 4))
+    again = numpy(other(features, np.int32(3)))
+    for name in once:
+        assert np.array_equal(once[name], again[name])
+    changed = {"images": "image", "tokens": "source", "series": "source"}[kind]
+    assert not np.array_equal(once[changed], later[changed])
+    assert not np.array_equal(once[changed], features[changed])
+    if kind == "tokens":
+        assert np.array_equal(once["targets"], features["targets"])  # what is learnt
+        assert once["targets_read"].shape == features["targets"].shape
+    for name, value in features.items():
+        assert once[name].shape == value.shape
+
+
+@pytest.mark.parametrize("name", augment.NAMES["images"])
+def test_each_image_stays_one(name, images):
+    features = batch(images)
+    made = numpy(Augment([name], images)(features, 1))
+    assert made["image"].min() >= 0 and made["image"].max() <= 255
+    assert made["label"].dtype == "int32"
+    if name != "mixup":
+        assert np.array_equal(made["label"], features["label"])
+
+
+def test_flip_mirrors_some_images(images):
+    features = batch(images)
+    made = numpy(Augment(["flip"], images)(features, 0))["image"]
+    mirrored = [np.array_equal(one[:, ::-1], two) for one, two in zip(features["image"], made)]
+    same = [np.array_equal(one, two) for one, two in zip(features["image"], made)]
+    assert all(np.logical_xor(mirrored, same)) and any(mirrored) and any(same)
+
+
+def test_mix_up_mixes_two_and_takes_the_class_of_one(images):
+    features = batch(images)
+    for step in range(9):
+        made = numpy(Augment(["mixup:alpha=1.0"], images)(features, step))
+        partner = {}
+        for row, (image, label) in enumerate(zip(made["image"], made["label"])):
+            fits = []
+            for other in range(B):
+                low, high = (features["image"][i].astype("float32") for i in (row, other))
+                share = np.sum((image - high) * (low - high)) / max(1, np.sum((low - high) ** 2))
+                fits += [other] if np.allclose(share * low + (1 - share) * high, image, atol=1e-2) else []
+            partner[row] = fits
+            assert label == row or label in fits
+        assert all(partner.values())
+
+
+def test_shares_of_mix_up_have_the_moments_of_beta():
+    for alpha in (0.2, 1.0, 3.0):
+        table = augmentations._beta_quantiles(alpha)
+        drawn = np.interp(np.linspace(0, 1, 100_001), np.linspace(0, 1, len(table)), table)
+        assert np.isclose(drawn.mean(), 0.5, atol=1e-3)
+        assert np.isclose(drawn.var(), 1 / (4 * (2 * alpha + 1)), rtol=0.02)
+
+
+def test_all_series_of_an_example_get_the_same_amplitude(series):
+    features = batch(series)
+    made = numpy(Augment(["amplitude:factor=0.5"], series)(features, 0))
+    factors = {name: made[name] / features[name] for name in made}
+    for one, other in zip(factors["source"], factors["targets"]):
+        assert np.allclose(one, one.flat[0], rtol=1e-4) and np.allclose(other, one.flat[0], rtol=1e-4)
+        assert 0.5 <= one.flat[0] <= 1.5
+
+
+def test_what_a_decoder_reads_changes_and_what_it_learns_does_not():
+    task = kz.tasks.create("reverse")
+    corpus = task.load("dev")
+    features, valid = corpus.batch(np.arange(B))
+    noisy = Augment(["replacement:rate=0.5,on=targets"], corpus)(features, 0)
+    inputs, targets, _ = task.batch(noisy, valid)
+    read = ops.convert_to_numpy(inputs["targets"])
+    assert np.array_equal(ops.convert_to_numpy(targets), features["targets"])
+    changed = read != features["targets"]
+    assert changed.any() and (read[changed] == 3).all() and (features["targets"][changed] > 3).all()
+
+
+@pytest.mark.parametrize(
+    "items, message",
+    [
+        (["fliip"], "Unknown augmentation 'fliip'. Close names: flip"),
+        (["flip"], "'flip' is not for this data, which holds tokens. Fitting: word_dropout"),
+        (["word_dropout:rat=0.1"], "option of augment word_dropout: 'rat'. Close names: rate"),
+        (["word_dropout:0.1"], "must be NAME:OPTION=VALUE,.* got 'word_dropout:0.1'"),
+        (["word_dropout:rate=2"], r"WordDropout: `rate` must be a number in \[0, 1\); got rate=2"),
+        (["word_dropout:on=targets"], "what is read must stay.*on='targets'. Take replacement:on=targets"),
+        (["permutation:distance=0"], "`distance` must be an integer above 0; got distance=0"),
+        (["replacement:by=chance"], "`by` must be one of 'unknown', 'random'; got by='chance'"),
+        (["replacement:on=sorce"], "`on` must be one of.*got on='sorce'. Did you mean 'source'"),
+    ],
+)
+def test_refusals(items, message, texts):
+    with pytest.raises(ValueError, match=message):
+        Augment(items, texts)
+
+
+def test_more_refusals(texts, images):
+    with pytest.raises(ValueError, match="a row cannot rotate; got packing=True"):
+        Augment(["rotation"], texts, packed=True)
+    with pytest.raises(ValueError, match="'rotation' is not for this data, which holds images"):
+        Augment(["rotation"], images)
+    with pytest.raises(ValueError, match=r"`share` must be a number in \(0, 1\]; got share=3"):
+        Augment(["crop:share=3"], images)
+    with pytest.raises(ValueError, match="neither images, tokens nor series. Fitting: none"):
+        Augment(["flip"], Corpus({"label": np.arange(3)}))
+
+
+def test_keras_layers_make_spectrograms_of_waveforms_that_moved():
+    waves = np.random.default_rng(0).normal(size=(3, 101)).astype("float32")
+    moved = Augment(["shift:max_shift=9,fill=zero"], Corpus({"source": waves}))({"source": waves}, 0)["source"]
+    pictures = keras.layers.MelSpectrogram(fft_length=16, sequence_stride=8, sampling_rate=100, num_mel_bins=5)(moved)
+    assert pictures.shape[:2] == (3, 5)
