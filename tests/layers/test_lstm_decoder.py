@@ -69,7 +69,9 @@ def test_step_keeps_dtypes_and_shapes_for_a_loop(attention):
     cache = decoder.start(B, T, encoded())
     output, after = decoder.step(ops.cast(floats(B, D), "bfloat16"), cache, 0)
     assert keras.backend.standardize_dtype(output.dtype) == "bfloat16"
-    for old, new in zip(keras.tree.flatten(cache), keras.tree.flatten({name: after[name] for name in cache}), strict=True):
+    for old, new in zip(
+        keras.tree.flatten(cache), keras.tree.flatten({name: after[name] for name in cache}), strict=True
+    ):
         assert (old.dtype, old.shape) == (new.dtype, new.shape)
 
 
