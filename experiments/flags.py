@@ -62,6 +62,7 @@ def define_training():
     helps = {
         "epochs": "Passes over the training data.",
         "batch_size": "Examples of one optimizer step.",
+        "batch_tokens": "Positions of one optimizer step instead of examples, padding included.",
         "learning_rate": "Highest learning rate of the schedule.",
         "schedule": f"Learning rate after the warm-up: {', '.join(options.SCHEDULES)}.",
         "warmup": "Share of all steps in which the rate rises, 0 to 1.",
@@ -74,13 +75,22 @@ def define_training():
         "dtype": f"Precision: {', '.join(options.DTYPES)}.",
         "seed": "Seed of initial weights, dropout and the order of examples.",
         "patience": "Epochs without a better dev result before training stops, 0 for never.",
-        "max_shapes": "Most static batch shapes, one compiled program each.",
+        "max_shapes": "Most static batch shapes, one compiled program each: 4 for a short training, 8 for a long one.",
+        "packing": "Whether several sequences share a row, for Transformers that write tokens: hardly any padding.",
+        "augment": "Change training examples: NAME or NAME:OPTION=VALUE,..., such as flip, shift:max_shift=2 or "
+        "word_dropout:rate=0.1; may be repeated.",
         "steps_per_execution": "Most optimizer steps of one compiled program, 0 to choose by time.",
         "feed": f"Where batches come from: {', '.join(options.FEEDS)}.",
         "limit": "Most training examples, 0 for all.",
         "xla": "Whether to compile with XLA.",
     }
-    define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+    define = {
+        bool: flags.DEFINE_bool,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+        tuple: flags.DEFINE_multi_string,
+    }
     for name in TRAINING:
         define[type(getattr(DEFAULTS, name))](name, None, helps[name])
 

@@ -169,7 +169,7 @@ class Plan:
         if rows < 1:
             raise ValueError(
                 f"Plan: `tokens` must hold the longest row; got tokens={self.tokens}, lengths={lengths}. "
-                f"Try max_length={self.tokens}."
+                f"Try tokens={max(lengths.values())}, or max_length={self.tokens}."
             )
         rows = rows - rows % 8 if rows > 8 else rows
         return min(rows, len(self._rows))

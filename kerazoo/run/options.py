@@ -17,6 +17,7 @@ class TrainingOptions:
     Args:
         epochs: Passes over the training data, a positive integer.
         batch_size: Examples of one optimizer step.
+        batch_tokens: Positions of one optimizer step in its longest feature instead, 0 to count examples.
         learning_rate: The highest learning rate of the schedule.
         schedule: `"cosine"`, `"linear"` or `"constant"` after the warm-up, or the `"inverse_sqrt"` of 1706.03762.
         warmup: Share of all steps in which the rate rises from zero, in [0, 1).
@@ -29,7 +30,11 @@ class TrainingOptions:
         dtype: A Keras dtype policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
         seed: Seed of initial weights, dropout and the order of examples.
         patience: Epochs without a better dev result before training stops, 0 for never.
-        max_shapes: Most static batch shapes (one compiled program each).
+        max_shapes: Most static batch shapes (one compiled program each): 4 for a short training, 8 for a long one.
+        packing: Whether several sequences share a row, which leaves hardly any padding; for Transformers that write
+            tokens.
+        augment: Strings such as `"flip"` or `"word_dropout:rate=0.1"`, see `kerazoo.data.Augment`: how training
+            examples are changed at random.
         steps_per_execution: Most optimizer steps of one compiled program, 0 to choose by time.
         feed: `"device"` keeps the data on the device, `"tf.data"` streams it, `"auto"` decides by size.
         limit: Most training examples, 0 for all.
@@ -38,6 +43,7 @@ class TrainingOptions:
 
     epochs: int = 10
     batch_size: int = 64
+    batch_tokens: int = 0
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     warmup: float = 0.05
@@ -51,6 +57,8 @@ class TrainingOptions:
     seed: int = 0
     patience: int = 0
     max_shapes: int = 4
+    packing: bool = False
+    augment: tuple = ()
     steps_per_execution: int = 0
     feed: str = "auto"
     limit: int = 0
@@ -60,7 +68,7 @@ class TrainingOptions:
         owner = "TrainingOptions"
         for name in ("epochs", "batch_size", "max_shapes"):
             _checks.positive_int(owner, name, getattr(self, name))
-        for name in ("seed", "patience", "steps_per_execution", "limit"):
+        for name in ("seed", "patience", "steps_per_execution", "limit", "batch_tokens"):
             _checks.non_negative_int(owner, name, getattr(self, name))
         _checks.number(owner, "learning_rate", self.learning_rate, low=0, low_open=True)
         for name in ("weight_decay", "clip_norm", "l1", "l2"):
@@ -71,6 +79,12 @@ class TrainingOptions:
         _checks.one_of(owner, "optimizer", self.optimizer, OPTIMIZERS)
         _checks.one_of(owner, "dtype", self.dtype, DTYPES)
         _checks.one_of(owner, "feed", self.feed, FEEDS)
+        object.__setattr__(self, "augment", (self.augment,) if isinstance(self.augment, str) else tuple(self.augment))
+        if self.augment:
+            from kerazoo.data import augment
+
+            for item in self.augment:
+                augment.parse(item)
 
     def replace(self, **changes):
         """Returns a copy with `changes`; a name that does not exist is refused with the nearest one."""

@@ -10,7 +10,7 @@ def say(text):
 
 def headline(record, model, corpus, dev_corpus, plan, seconds):
     """Returns what is trained on what: sizes, batches, and how much of them is padding."""
-    several = "s" if len(plan.shapes) > 1 else ""
+    several = "s" if len(plan.shapes) > 1 else ", packed" if plan.shapes[0].segments else ""
     return (
         f"{record['model']}: {model.count_params():,} parameters; {record['task']}: {len(corpus):,} training and "
         f"{len(dev_corpus):,} dev examples, read in {seconds:.1f} s; {plan.steps:,} steps an epoch in "

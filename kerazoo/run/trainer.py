@@ -8,10 +8,8 @@ import time
 import kerazoo
 from kerazoo import catalog
 from kerazoo.run import directory as directories
-from kerazoo.run import report
+from kerazoo.run import feeding, report
 from kerazoo.run.options import TrainingOptions
-
-RESIDENT_BYTES = 1 << 30  # more than this is streamed instead of being copied to the device
 
 
 def train(
@@ -52,6 +50,11 @@ def train(
     from kerazoo import tasks
 
     spec = catalog.get(model)
+    if {"batch_size", "batch_tokens"} <= set(training or {}):
+        raise ValueError(
+            "train: give `batch_size` or `batch_tokens`; got "
+            f"batch_size={training['batch_size']}, batch_tokens={training['batch_tokens']}."
+        )
     name = task or tasks.default(spec.kind)
     options = TrainingOptions().replace(**{**tasks.training(name, spec.kind), **spec.training, **(training or {})})
     run = directories.RunDirectory(run_dir or os.path.join("runs", f"{model}-{name.replace(':', '-')}"))
@@ -113,7 +116,7 @@ class _Training:
         return answerer
 
     def _prepare(self, keras, new):
-        from kerazoo import data
+        from kerazoo import models
         from kerazoo.run import answer, compiling
 
         options, started = self.options, time.perf_counter()
@@ -124,12 +127,11 @@ class _Training:
         self.corpus, self.dev = self.task.load("train"), self.task.load("dev")
         if options.limit and options.limit < len(self.corpus):
             self.corpus = self.corpus.take(range(options.limit))
-        self.plan = data.Plan.of(
-            self.corpus, batch_size=options.batch_size, max_shapes=options.max_shapes, seed=options.seed
-        )
-        # Each shape is compiled, which takes longer than what a second one saves on a dev set.
-        self.dev_plan = data.Plan.of(self.dev, batch_size=options.batch_size, max_shapes=1, shuffle=False)
+        self.plan, self.dev_plan = feeding.plans(options, self.corpus, self.dev)
+        self.augment = feeding.augment(options, self.corpus)
         model = answer.build(self.record["model"], self.task, self.record["model_options"])
+        if options.packing:
+            models.check_packing(model)
         compiling.compile_model(model, self.task, options, self.plan.steps * options.epochs)
         seconds = time.perf_counter() - started
         report.say(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
@@ -158,17 +160,16 @@ class _Training:
             resume=state,
             steps_per_call=options.steps_per_execution or None,
             jit_compile=options.xla,
+            augment=self.augment if feed == "device" else None,  # a stream changes its batches as it makes them
         )
 
     def _feed(self):
         if self.options.feed != "auto":
             return self.options.feed
-        return "device" if self.corpus.nbytes <= RESIDENT_BYTES else "tf.data"
+        return feeding.place(self.corpus)
 
     def _stream(self, epoch):
-        from kerazoo import data
-
-        return data.dataset(self.corpus, self.plan, self.task.batch, epoch=epoch)
+        return feeding.stream(self.corpus, self.plan, self.task.batch, epoch, self.augment)
 
     def _callbacks(self, store):
         import keras
