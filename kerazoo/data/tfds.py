@@ -66,7 +66,7 @@ class Prepared:
         return list(self.features[name].names)
 
     def images(self, split, image, label):
-        """Returns the images, uint8 `[N, H, W, C]`, and labels, int32 `[N]`, of a split; 0 where `label` is None."""
+        """Yields batches of images, uint8 `[B, H, W, C]`, and labels, int32 `[B]`, of a split; 0 without a `label`."""
         import tensorflow as tf
 
         shape = self.features[image].shape
@@ -75,19 +75,19 @@ class Prepared:
         batches = self._encoded(split, image, label).map(
             lambda encoded, labels: (_decode(encoded, shape[-1]), labels), num_parallel_calls=tf.data.AUTOTUNE
         )
-        images, labels = zip(*self._whole(batches.prefetch(2)))
-        return np.concatenate(images), np.concatenate(labels).astype(np.int32)
+        for images, labels in self._whole(batches.prefetch(2)):
+            yield images, labels.astype(np.int32)
 
     def strings(self, split, *paths):
-        """Returns one list for each of `paths`, a feature or a tuple of nested ones: text, or the class of a label."""
-        lists = [[] for _ in paths]
+        """Yields the values of `paths`, each a feature or a tuple of nested ones: text, or the class of a label."""
         for example in self._whole(self._builder.as_dataset(split=self.splits[split], shuffle_files=False)):
-            for values, path in zip(lists, paths):
+            values = []
+            for path in paths:
                 value = example
                 for key in path if isinstance(path, tuple) else (path,):
                     value = value[key]
                 values.append(self._string(path, value))
-        return lists
+            yield values
 
     def _encoded(self, split, image, label):
         """Returns a `tf.data.Dataset` of batches of encoded images and their labels."""

@@ -4,33 +4,16 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
-import pathlib
-import tempfile
 from collections.abc import Callable
 
 import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data import Chunk, cache, prepare
+from kerazoo.tasks.known import Known, read_saved, write
 from kerazoo.tasks.splits import SPLITS
 
-FILE = "task.json"
-VERSION = 1
 SAMPLE = 1 << 25  # characters of text that vocabularies are learnt from, at most
-
-
-@dataclasses.dataclass(frozen=True)
-class Known:
-    """What a task learnt from the training data and needs ever after.
-
-    Args:
-        facts: Dictionary of plain values: sizes, names of classes.
-        tokenizers: Dictionary of role (`"source"`, `"target"`) to `kerazoo.text.Tokenizer`.
-    """
-
-    facts: dict
-    tokenizers: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,7 +54,7 @@ class Task:
         """What was learnt from the data; reads it the first time."""
         if self.restored is not None:
             return self.restored
-        key = self._key(SPLITS, self.options)
+        key = self._key(SPLITS, type(self).__name__, self.kind, self.options)
         if key is None:
             return self._learn()
         return cache.entry(key, lambda folder: self._write(folder, self._learn()), lambda folder: read_saved(folder)[1])
@@ -91,6 +74,21 @@ class Task:
         """Hash of all that was learnt: models of two tasks with one digest understand each other."""
         parts = [self.kind, self.facts, {role: tokenizer.digest for role, tokenizer in self.tokenizers.items()}]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def vocabularies(self):
+        """Dictionary of role to the fingerprint of its vocabulary; empty for tasks without text."""
+        return self.known.vocabularies
+
+    @property
+    def vectors(self):
+        """Dictionary of role to the file of word vectors that its embedding starts from."""
+        given = {role: self.options.get(f"{role}_vectors") for role in self.tokenizers}
+        return {role: path for role, path in given.items() if path is not None}
+
+    def drawn(self, seed):
+        """Returns the `Drawn` training corpus where subwords are left to chance, else None."""
+        return None
 
     @property
     def measuring(self):
@@ -127,32 +125,15 @@ class Task:
             convert: Function of a `Chunk` to `(features, notes)`, as for `kerazoo.data.prepare`.
             depends: Plain values that `convert` depends on, such as the digests of tokenizers.
         """
-        label = f"task {self.name}, {split}"
-        return prepare(label, lambda: self.chunks(split), convert, self._key((split,), depends))
+        label, key = f"task {self.name}, {split}", self._key((split,), convert.__qualname__, depends)
+        return prepare(label, lambda: self.chunks(split), convert, key)
 
     def save(self, folder):
         """Writes what `kerazoo.tasks.restore` needs into `folder`: `task.json` and a file for each vocabulary."""
         self._write(folder, self.known)
 
     def _write(self, folder, known):
-        folder = pathlib.Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for role, tokenizer in known.tokenizers.items():
-            tokenizer.save(folder / f"{role}.json")
-        record = {
-            "version": VERSION,
-            "name": self.name,
-            "kind": self.kind,
-            "options": self.options,
-            "facts": known.facts,
-            "tokenizers": {role: tokenizer.digest for role, tokenizer in known.tokenizers.items()},
-        }
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=FILE + ".")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, folder / FILE)
+        write(folder, self.name, self.kind, self.options, known)
 
     def encode(self, raw):
         """Returns the model's inputs for a list of raw values, as a dictionary of NumPy arrays."""
@@ -166,12 +147,12 @@ class Task:
     def _cache(self):
         return {}
 
-    def _key(self, splits, depends):
+    def _key(self, splits, *depends):
         """Returns the name of the entry of these splits in the cache, or None where nothing is kept."""
         if cache.cache_dir() is None:
             return None
         prints = [self.fingerprint(split) for split in splits]
-        return None if None in prints else cache.key(type(self).__name__, self.kind, list(splits), prints, depends)
+        return None if None in prints else cache.key(list(splits), prints, *depends)
 
     def _learn(self):
         raise NotImplementedError
@@ -208,32 +189,3 @@ def thinned(chunks, characters):
             kept = {name: column[::2] for name, column in kept.items()}
             size, step = sum(len(value) for column in kept.values() for value in column), 2 * step
     return kept
-
-
-def read_saved(folder):
-    """Returns the record of a saved task and the `Known` that belongs to it.
-
-    Raises:
-        DataError: There is no task in `folder`, or its files do not belong together.
-    """
-    folder = pathlib.Path(folder)
-    try:
-        record = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if record["version"] != VERSION:
-            raise ValueError(f"written by another version ({record['version']}, this one reads {VERSION})")
-        known = Known(record["facts"], {role: _load(folder, role, d) for role, d in record["tokenizers"].items()})
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, _checks.DataError):
-            raise
-        raise _checks.DataError(f"{folder}: cannot be read as a task: {error}.") from error
-    return record, known
-
-
-def _load(folder, role, digest):
-    from kerazoo import text
-
-    path = folder / f"{role}.json"
-    tokenizer = text.load(path)
-    if tokenizer.digest != digest:
-        raise _checks.DataError(f"{path}: not the vocabulary of this task: hash {tokenizer.digest}, expected {digest}.")
-    return tokenizer

@@ -43,21 +43,14 @@ class Reading:
         return [self.depends, parts]
 
     def __call__(self, split):
-        """Yields the `Chunk`s of a split."""
+        """Returns an iterator of the `Chunk`s of a split."""
         bad, meter = BadLines(self.bad_lines), Meter(self._paths(split))
-        rows, size, told = [], 0, 0
-        for where, values in self._rows(split, bad, meter):
-            rows.append([*values, where] if "where" in self.names else values)
-            size += sum(map(len, values))
-            if len(rows) == ROWS or size >= CHARACTERS:
-                yield self._chunk(rows, bad.count - told, meter)
-                rows, size, told = [], 0, bad.count
-        if rows or bad.count > told:
-            yield self._chunk(rows, bad.count - told, meter)
-
-    def _chunk(self, rows, skipped, meter):
-        columns = zip(*rows) if rows else [()] * len(self.names)
-        return Chunk(dict(zip(self.names, map(list, columns))), skipped, share=meter.share)
+        rows = self._rows(split, bad, meter)
+        if "where" in self.names:
+            rows = ([*values, where] for where, values in rows)
+        else:
+            rows = (values for _, values in rows)
+        return chunked(rows, self.names, bad, meter)
 
     def _parts(self, split):
         """Yields the paths of each source, the shares that are drawn from them by hash, and the weight."""
@@ -77,6 +70,32 @@ class Reading:
                         yield from itertools.repeat((where, values), copies(values, weight))
 
         return interleaved([one(*part) for part in self._parts(split)])
+
+
+def chunked(rows, names, bad=None, meter=None):
+    """Yields lists of strings as `Chunk`s of a bounded number of rows and characters.
+
+    Args:
+        rows: Iterable of lists with a value for each of `names`.
+        names: Names of the columns.
+        bad: The `BadLines` that counts on the way.
+        meter: The `Meter` of what is read.
+    """
+    bad, meter = bad or BadLines(), meter or Meter(())
+    taken, size, told = [], 0, 0
+
+    def chunk():
+        columns = zip(*taken) if taken else [()] * len(names)
+        return Chunk(dict(zip(names, map(list, columns))), bad.count - told, share=meter.share)
+
+    for values in rows:
+        taken.append(values)
+        size += sum(map(len, values))
+        if len(taken) == ROWS or size >= CHARACTERS:
+            yield chunk()
+            taken, size, told = [], 0, bad.count
+    if taken or bad.count > told:
+        yield chunk()
 
 
 class Meter:

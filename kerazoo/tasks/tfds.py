@@ -3,13 +3,13 @@
 import functools
 
 from kerazoo import _checks
+from kerazoo.data import Chunk, cache
 from kerazoo.tasks import images, labels
 from kerazoo.tasks.language import LanguageTask
+from kerazoo.tasks.reading import SHARES, chunked
 from kerazoo.tasks.sequences import SequenceTask
-from kerazoo.tasks.splits import origin, rows_of
+from kerazoo.tasks.splits import origin, place, rows_of
 from kerazoo.tasks.text_options import TextOptions
-
-SHARES = {"dev": 0.05, "test": 0.05}
 
 
 def build(
@@ -51,20 +51,21 @@ def build(
         **text.to_dict(),
     }
     reader = Reader(name, kind, data_dir, download)
-    parts = (name, kind, options)
+    parts, kept = (name, kind, options), {"fingerprint": reader.fingerprint}
     if kind == "language_model":
         learn = text.learner(owner, "target")
-        return LanguageTask(*parts, reader.text, restored, reader.open, learn, length, options["stride"])
+        return LanguageTask(*parts, reader.text, restored, reader.open, learn, length, options["stride"], **kept)
     if kind == "seq2seq":
-        return SequenceTask(*parts, reader.pairs, restored, reader.open, text.pair(owner), max_length, max_length)
+        make = text.pair(owner)
+        return SequenceTask(*parts, reader.pairs, restored, reader.open, make, max_length, max_length, **kept)
     if restored is not None:
         of_text = bool(restored.tokenizers)
     else:
         of_text = kind == "classifier" and not reader.open().of_type("Image")
     if of_text:
         learn = text.learner(owner, "source")
-        return labels.LabelTask(*parts, reader.labels, restored, reader.open, learn, max_length)
-    return images.KINDS[kind](*parts, reader.images, restored, reader.open)
+        return labels.LabelTask(*parts, reader.labels, restored, reader.open, learn, max_length, **kept)
+    return images.KINDS[kind](*parts, reader.images, restored, reader.open, **kept)
 
 
 # The types of the features that each kind of model needs, one of each tuple.
@@ -86,41 +87,48 @@ class Reader:
         self.data_dir = data_dir
         self.download = download
         self.open = functools.cache(self._open)
-        self._read_images = functools.cache(self._images)
-        self._read_strings = functools.cache(self._strings)
+
+    def fingerprint(self, split):
+        """Returns plain values that change when the data set does; all splits lie in one folder."""
+        from kerazoo.data import tfds
+
+        self.open()  # which downloads it, if that was asked for
+        return cache.fingerprint(sorted(path for path in tfds.find(*self._where).iterdir() if path.is_file()))
 
     def images(self, split):
-        """Returns the columns of images, labels and the names of the classes."""
+        """Yields the columns of images, labels and the names of the classes."""
         prepared = self.open()
         given, shares = origin(split, prepared.splits, SHARES)
-        pixels, classes = self._read_images(given)
-        if shares:
-            rows = rows_of(split, [image.tobytes() for image in pixels], shares)
-            pixels, classes = pixels[rows], classes[rows]
         label = prepared.of_type("ClassLabel")
-        return {"image": pixels, "label": classes, "names": prepared.classes(label[0]) if label else []}
+        names = tuple(prepared.classes(label[0])) if label else ()
+        for pixels, classes in prepared.images(given, prepared.of_type("Image")[0], label[0] if label else None):
+            if shares:
+                rows = rows_of(split, [image.tobytes() for image in pixels], shares)
+                pixels, classes = pixels[rows], classes[rows]
+            yield Chunk({"image": pixels, "label": classes, "names": names})
 
     def text(self, split):
-        """Returns the column of texts."""
-        return {"text": self._column_lists(split, self.open().of_type("Text")[0])[0]}
+        """Yields the column of texts."""
+        return self._strings(split, ("text",), self.open().of_type("Text")[0])
 
     def labels(self, split):
-        """Returns the columns of texts and their classes."""
+        """Yields the columns of texts and their classes."""
         prepared = self.open()
         paths = prepared.of_type("Text")[0], prepared.of_type("ClassLabel")[0]
-        return dict(zip(("source", "label"), self._column_lists(split, *paths)))
+        return self._strings(split, ("source", "label"), *paths)
 
     def pairs(self, split):
-        """Returns the columns of the first and the second language."""
+        """Yields the columns of the first and the second language."""
         prepared = self.open()
         pair = prepared.of_type("Translation")[0]
         first, second = prepared.languages(pair)
-        return dict(zip(("source", "target"), self._column_lists(split, (pair, first), (pair, second))))
+        return self._strings(split, ("source", "target"), (pair, first), (pair, second))
 
     def _open(self):
         from kerazoo.data.tfds import Prepared
 
         prepared = Prepared(self.name.partition(":")[2], self.data_dir, self.download)
+        self._where = self.name.partition(":")[2], prepared.data_dir
         for types in NEEDED[self.kind]:
             if not prepared.of_type(*types):
                 features = sorted(prepared.features.items())  # tfds itself gives them in no order
@@ -134,18 +142,7 @@ class Reader:
             raise _checks.DataError(f"task {self.name}: the set has no train split; it has {prepared.splits}.")
         return prepared
 
-    def _column_lists(self, split, *paths):
+    def _strings(self, split, names, *paths):
         given, shares = origin(split, self.open().splits, SHARES)
-        lists = self._read_strings(given, *paths)
-        if not shares:
-            return lists
-        rows = rows_of(split, lists[0], shares)
-        return [[values[row] for row in rows] for values in lists]
-
-    def _images(self, split):
-        prepared = self.open()
-        label = prepared.of_type("ClassLabel")
-        return prepared.images(split, prepared.of_type("Image")[0], label[0] if label else None)
-
-    def _strings(self, split, *paths):
-        return self.open().strings(split, *paths)
+        rows = self.open().strings(given, *paths)
+        return chunked((row for row in rows if not shares or place(row[0], shares) == split), names)
