@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from kerazoo import _checks
 from kerazoo.registry import Registry
-from kerazoo.tasks.base import Known, Task, read_saved
+from kerazoo.tasks.base import Task
+from kerazoo.tasks.known import Known, read_saved
 from kerazoo.tasks.text_options import TextOptions
 
 __all__ = [
@@ -105,6 +106,11 @@ for _name, _spec in {
         ("language_model",),
         "your own long text: --data_dir=FILE, or a folder with train.txt",
         {"batch_size": 16},
+    ),
+    "images": TaskSpec(
+        "kerazoo.tasks.image_folders:build",
+        IMAGES,
+        "your own images: --data_dir=FOLDER with train/CLASS/IMAGE.png, or CLASS/IMAGE.png",
     ),
     PREFIX + "NAME": TaskSpec(
         "kerazoo.tasks.tfds:build",

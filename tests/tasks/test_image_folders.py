@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from kerazoo import tasks
+from kerazoo._checks import DataError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    import tensorflow as tf
+
+    for number in range(29):
+        for name, level in (("cat", 50), ("dog", 200)):
+            pixels = np.full((7, 5, 3), level, np.uint8)
+            pixels[0, 0] = number
+            path = tmp_path / "all" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(tf.io.encode_png(pixels).numpy())
+    return tmp_path / "all"
+
+
+def test_classes_are_folders(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAZOO_CACHE", str(tmp_path / "cache"))
+    task = tasks.create("images", data_dir=folder)
+    assert task.sizes() == {"input_shape": (7, 5, 3), "num_classes": 2} and task.facts["names"] == ["cat", "dog"]
+    corpora = [task.load(split) for split in ("train", "dev", "test")]
+    assert sum(map(len, corpora)) == 58 and all(map(len, corpora))
+    features = corpora[0].features
+    assert features["image"].shape[1:] == (7, 5, 3) and set(features["label"].tolist()) == {0, 1}
+    assert (features["image"][:, 6, 4, 0] == np.where(features["label"], 200, 50)).all()
+    scaled = tasks.create("images", "autoencoder", data_dir=folder, height=3, width=4, channels=1)
+    assert scaled.load("dev").features["image"].shape[1:] == (3, 4, 1)
+    (folder / "dog" / "0.png").write_bytes((folder / "cat" / "0.png").read_bytes())
+    assert len(tasks.create("images", data_dir=folder).load("train")) == len(corpora[0])
+    assert len(list((tmp_path / "cache").glob("*.lock"))) > 5  # the changed image was noticed
+
+
+def test_folders_of_splits_and_bad_images(folder, tmp_path):
+    (tmp_path / "set").mkdir()
+    folder.rename(tmp_path / "set" / "train")
+    (tmp_path / "set" / "val" / "dog").mkdir(parents=True)
+    (tmp_path / "set" / "train" / "dog" / "3.png").rename(tmp_path / "set" / "val" / "dog" / "a.PNG")
+    (tmp_path / "set" / "val" / "dog" / "notes.txt").write_text("not looked at")
+    task = tasks.create("images", data_dir=tmp_path / "set")
+    assert task.examples("dev")[1] == [["dog"]]
+    bad = tmp_path / "set" / "val" / "dog" / "b.jpg"
+    bad.write_text("no image")
+    with pytest.raises(DataError, match=r"b.jpg: not an image"):
+        tasks.create("images", data_dir=tmp_path / "set").load("dev")
+    skipping = tasks.create("images", data_dir=tmp_path / "set", bad_lines="skip")
+    assert len(skipping.load("dev")) == 1 and skipping.load("dev").notes == {"skipped": 1}
+    bad.parent.rename(bad.parent.with_name("dogs"))
+    with pytest.raises(DataError, match=r"the class 'dogs' is not in the training data\. Did you mean 'dog'"):
+        tasks.create("images", data_dir=tmp_path / "set").load("dev")
+
+
+def test_folders_without_images(tmp_path):
+    with pytest.raises(DataError, match="no images here: they lie in one folder for each class"):
+        tasks.create("images", data_dir=tmp_path)
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        tasks.create("images", data_dir=tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="task images: needs `data_dir`, a folder with one folder of images"):
+        tasks.create("images")
+    with pytest.raises(ValueError, match="`channels` must be one of 1, 3; got channels=2"):
+        tasks.create("images", data_dir=tmp_path, channels=2)
