@@ -10,6 +10,7 @@ from kerazoo.data.plan import Batch, Plan
 from kerazoo.data.preparing import Chunk, prepare
 from kerazoo.data.ragged import Ragged
 from kerazoo.data.records import read_records
+from kerazoo.data.series import read_series
 from kerazoo.data.shapes import Shape
 from kerazoo.data.sources import Source, find_sources, find_splits
 from kerazoo.data.tables import read_table
@@ -32,6 +33,7 @@ __all__ = [
     "prepare",
     "read_lines",
     "read_records",
+    "read_series",
     "read_table",
     "read_text",
     "set_cache_dir",

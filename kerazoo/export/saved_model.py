@@ -81,7 +81,7 @@ def _input(task):
         return tf.TensorSpec([None], tf.string, name="prompt")
     if task.tokenizers:
         return tf.TensorSpec([None], tf.string, name="source")
-    return tf.TensorSpec([None, *task.facts["shape"]], tf.uint8, name="source")
+    return tf.TensorSpec([None, *task.facts["shape"]], task.raw_dtype, name="source")
 
 
 def _generator(model, task, search, max_length):

@@ -26,7 +26,7 @@ def flag_file(record, command):
 
 def next_commands(run, task):
     """Returns what to type next."""
-    example = " kerazoo tensorflow" if task.tokenizers else " IMAGE_FILE"
+    example = " kerazoo tensorflow" if task.tokenizers else " FILE"
     lines = [
         f"python -m experiments.predict --run_dir={run.path}{example}",
         f"python -m experiments.evaluate --run_dir={run.path}",

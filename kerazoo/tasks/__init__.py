@@ -112,6 +112,12 @@ for _name, _spec in {
         IMAGES,
         "your own images: --data_dir=FOLDER with train/CLASS/IMAGE.png, or CLASS/IMAGE.png",
     ),
+    "series": TaskSpec(
+        "kerazoo.tasks.series:build",
+        ("autoencoder",),
+        "your own series of numbers: --data_dir=FILE.csv with a header",
+        {"batch_size": 32, "epochs": 30},
+    ),
     PREFIX + "NAME": TaskSpec(
         "kerazoo.tasks.tfds:build",
         (*IMAGES, "language_model", "seq2seq"),

@@ -14,6 +14,8 @@ TOP = 255.0  # images are stored as bytes and scaled to [0, 1] inside the compil
 class ImageTask(Task):
     """What the tasks of images share. Columns: `image`, uint8 `[N, H, W, C]`, `label`, int `[N]`, and `names`."""
 
+    raw_dtype = "uint8"
+
     def load(self, split):
         """Returns the `Corpus` of a split, with `image` uint8 `[N, H, W, C]` and `label` int32 `[N]`."""
         def convert(chunk):

@@ -9,7 +9,7 @@ from kerazoo.data.faults import BadLines
 from kerazoo.data.long_text import read_part
 from kerazoo.tasks.language import LanguageTask
 from kerazoo.tasks.reading import Meter
-from kerazoo.tasks.splits import origin
+from kerazoo.tasks.splits import bounds, origin
 from kerazoo.tasks.tables import needs
 from kerazoo.tasks.text_options import TextOptions
 
@@ -87,14 +87,14 @@ class TextReading:
     def fingerprint(self, split):
         """Returns plain values that change when the texts of a split do."""
         parts = self._parts(split)
-        return [self.bad_lines, cache.fingerprint([path for path, _ in parts]), [bounds for _, bounds in parts]]
+        return [self.bad_lines, cache.fingerprint([path for path, _ in parts]), [place for _, place in parts]]
 
     def __call__(self, split):
         """Yields the blocks of all texts as `Chunk`s."""
         parts = self._parts(split)
         bad, meter, told = BadLines(self.bad_lines), Meter([path for path, _ in parts]), 0
-        for path, bounds in parts:
-            blocks = read_part(path, *bounds, bad, meter.tick)
+        for path, place in parts:
+            blocks = read_part(path, *place, bad, meter.tick)
             for block, following in itertools.pairwise(itertools.chain(blocks, [None])):
                 skipped, told = bad.count - told, bad.count
                 yield Chunk({"text": [block]}, skipped, following is not None, meter.share)
@@ -107,16 +107,5 @@ class TextReading:
             if split == "train" and source.weight != int(source.weight):
                 raise ValueError(f"task text: the weight of a text must be a whole number; got {source.weight}.")
             for path in source.files.get(given, ()):
-                parts += [(path, _bounds(split, shares))] * (int(source.weight) if split == "train" else 1)
+                parts += [(path, bounds(split, shares))] * (int(source.weight) if split == "train" else 1)
         return parts
-
-
-def _bounds(split, shares):
-    """Returns where a split lies in a text of which `shares` are taken from the end: train, then dev, then test."""
-    end = 1.0
-    for name in ("test", "dev"):
-        share = shares.get(name, 0.0)
-        if name == split and share:
-            return round(end - share, 9), end
-        end = round(end - share, 9)
-    return 0.0, end

@@ -45,3 +45,19 @@ def origin(split, present, shares):
     if split != "train" and split in present:
         return split, {}
     return "train", missing
+
+
+def bounds(split, shares):
+    """Returns where a split lies in a whole whose end is divided: from and to, as shares of it; train, dev, test.
+
+    Args:
+        split: The split.
+        shares: Dictionary of `"dev"` and `"test"` to the share of each that is taken from the end, as of `origin`.
+    """
+    end = 1.0
+    for name in ("test", "dev"):
+        share = shares.get(name, 0.0)
+        if name == split and share:
+            return round(end - share, 9), end
+        end = round(end - share, 9)
+    return 0.0, end
