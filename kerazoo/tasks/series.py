@@ -42,7 +42,7 @@ def build(
             file are for test, the 15 % before for dev.
         columns: Names of the columns with commas between them; all that hold numbers by default.
         length: Rows of a window.
-        stride: Rows from one training window to the next; dev and test windows never overlap.
+        stride: Rows from one window to the next.
         dev_data: File or pattern of the dev rows, where they are not found by name.
         test_data: The same for test.
         bad_lines: `"stop"` at a row that lacks a number, or `"skip"` it and count.
@@ -166,7 +166,7 @@ class Rows:
         find: Function that returns the list of `kerazoo.data.Source`.
         columns: Names of columns with commas between them, or None.
         length: Rows of a window.
-        stride: Rows from one training window to the next.
+        stride: Rows from one window to the next.
         bad_lines: `"stop"` or `"skip"`.
     """
 
@@ -181,14 +181,12 @@ class Rows:
     def fingerprint(self, split):
         """Returns plain values that change when the windows of a split do."""
         parts = self._parts(split)
-        stride = self.stride if split == "train" else self.length
         first = self._parts("train")[0][0]  # its header decides over the columns
         files = cache.fingerprint([first, *(path for path, _ in parts)])
-        return [self.columns, self.length, stride, self.bad_lines, files, [place for _, place in parts]]
+        return [self.columns, self.length, self.stride, self.bad_lines, files, [place for _, place in parts]]
 
     def __call__(self, split):
         """Yields the windows of a split."""
-        stride = self.stride if split == "train" else self.length
         for rows, skipped in self._series(split):
             if len(rows) < self.length:
                 raise _checks.DataError(
@@ -196,7 +194,7 @@ class Rows:
                     "Try a smaller length, or give more rows."
                 )
             windows = np.lib.stride_tricks.sliding_window_view(rows, self.length, axis=0)  # [N, columns, length]
-            windows = windows.transpose(0, 2, 1)[::stride]
+            windows = windows.transpose(0, 2, 1)[:: self.stride]
             for start in range(0, len(windows), TOGETHER):
                 yield Chunk({"window": windows[start : start + TOGETHER]}, 0 if start else skipped)
 

@@ -23,7 +23,7 @@ def task(tmp_path):
 
 def test_windows_by_time_and_scaling_by_training_rows_alone(task):
     train, dev, test = (task.load(split).features["window"] for split in ("train", "dev", "test"))
-    assert train.shape == (71 - 4, 5, 2) and dev.shape == (3, 5, 2) and test.shape == (3, 5, 2)
+    assert train.shape == (71 - 4, 5, 2) and dev.shape == (11, 5, 2) and test.shape == (11, 5, 2)
     assert train[0].tolist() == [list(row) for row in ROWS[:5]] and train[-1, -1, 0] == 70
     assert dev[0, 0, 0] == 71 and dev[-1, -1, 0] == 85 and test[0, 0, 0] == 86
     assert task.facts["names"] == ["a", "b"]
@@ -62,7 +62,7 @@ def test_files_of_splits_columns_and_constant_columns(tmp_path):
     write(tmp_path / "valid.csv", [(4, i) for i in range(13)])
     write(tmp_path / "test.csv", [(4, i) for i in range(5)])
     task = tasks.create("series", data_dir=tmp_path, columns="a", length=3, stride=4)
-    assert task.load("train").features["window"].shape == (5, 3, 1) and len(task.load("dev")) == 4
+    assert task.load("train").features["window"].shape == (5, 3, 1) and len(task.load("dev")) == 3
     assert task.facts["deviation"] == [1.0]  # of a constant
 
 
