@@ -10,7 +10,9 @@ import kerazoo as kz
 FLAGS = flags.FLAGS
 DEFAULTS = kz.run.TrainingOptions()
 TRAINING = tuple(field.name for field in dataclasses.fields(kz.run.TrainingOptions))
-TASK = ("data_dir", "source_tokens", "target_tokens", "source_column", "target_column", "bad_lines", "length")
+TASK = ("data_dir", "source_tokens", "target_tokens", "source_column", "target_column", "bad_lines", "length",
+        "vocabulary_size", "share_vocabulary", "case", "normalization", "subword_dropout", "source_vectors",
+        "target_vectors")
 
 
 def define_run_dir(required=True):
@@ -28,12 +30,20 @@ def define_task():
     """Defines what to learn and from which data."""
     flags.DEFINE_string("task", None, "What to learn: --list_tasks shows the names; the model's kind has a default.")
     flags.DEFINE_string("data_dir", None, "Folder, file, pattern, - for standard input, or several: A@3,B@0.5.")
-    flags.DEFINE_string("source_tokens", None, "Units of the source text: bytes, characters or words.")
-    flags.DEFINE_string("target_tokens", None, "Units of the target text: bytes, characters or words.")
+    flags.DEFINE_string("source_tokens", None, "Units of the source text: bytes, characters, words or subwords.")
+    flags.DEFINE_string("target_tokens", None, "Units of the target text: bytes, characters, words or subwords.")
     flags.DEFINE_string("source_column", None, "Column of the source: number from 0, name in the header, JSON field.")
     flags.DEFINE_string("target_column", None, "Column of the target: number from 0, name in the header, JSON field.")
     flags.DEFINE_enum("bad_lines", None, ["stop", "skip"], "Whether a bad line stops the run or is left out.")
     define_cache()
+    flags.DEFINE_integer("vocabulary_size", None, "Most ids of each vocabulary that is learnt; 8000, words 32000.")
+    flags.DEFINE_bool("share_vocabulary", None, "Whether source and target share one vocabulary.")
+    flags.DEFINE_alias("joint_vocabulary", "share_vocabulary")
+    flags.DEFINE_enum("case", None, ["auto", "keep", "lower", "upper"], "What text is folded to; auto: sources alone.")
+    flags.DEFINE_enum("normalization", None, ["nfkc"], "Unicode's normal form that text is brought into first.")
+    flags.DEFINE_float("subword_dropout", None, "Share of subword merges left out at random in training, 0.1 say.")
+    flags.DEFINE_string("source_vectors", None, "File of word vectors that the source embedding starts from.")
+    flags.DEFINE_string("target_vectors", None, "File of word vectors that the target embedding starts from.")
     flags.DEFINE_integer("length", None, "Tokens of one training window of a language model.")
     flags.DEFINE_multi_string("task_option", [], "Any other option of the task as name=value; may be repeated.")
 

@@ -84,7 +84,7 @@ def _repeatable(arguments):
         name, equals, value = argument.lstrip("-").partition("=")
         if name in ("verbose", "flagfile"):
             continue
-        if equals and name in ("data_dir", "run_dir", "cache_dir"):
+        if equals and name in ("data_dir", "run_dir", "cache_dir", "source_vectors", "target_vectors"):
             paths = [value] if os.path.exists(value) else value.split(",")
             value = ",".join(path if path in ("", "-") else os.path.abspath(path) for path in paths)
         kept.append(f"{name}{equals}{value}")

@@ -3,8 +3,11 @@
 A message names the owner, the argument, the rule, the value received and, where there is one, the way out.
 """
 
+import base64
 import difflib
+import itertools
 import numbers
+import zlib
 
 
 class DataError(ValueError):
@@ -129,6 +132,32 @@ def hint(name, known):
     """Returns ' Did you mean ...?' where a known name is near, else the empty string."""
     close = close_names(name, known, limit=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def other_vocabulary(own, saved):
+    """Returns in words how a vocabulary differs from the one that was saved, the empty string where it does not.
+
+    Args:
+        own: The `fingerprint` of the tokenizer that is here.
+        saved: The one that is expected; `"size"` and `"lines"` may be missing.
+    """
+    if own["hash"] == saved["hash"]:
+        return ""
+    size = f" ({saved['size']:,} ids)" if "size" in saved else ""
+    told = f"hash {own['hash'][:16]} ({own['size']:,} ids), expected {saved['hash'][:16]}{size}"
+    if "lines" not in saved:
+        return told
+    here, there = (zlib.decompress(base64.b64decode(each["lines"])).decode().split("\n") for each in (own, saved))
+    for number, (line, expected) in enumerate(itertools.zip_longest(here, there), 1):
+        if line != expected:
+            return f"{told}; line {number} is {_line(line)}, expected {_line(expected)}"
+    return told
+
+
+def _line(line):
+    if line is None:
+        return "missing"
+    return line if len(line) <= 40 else line[:37] + "..."
 
 
 def unknown(what, name, known, all_names):

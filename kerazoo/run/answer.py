@@ -79,7 +79,7 @@ def load(run_dir, checkpoint="best", data_dir=None):
     from kerazoo.training import checkpoints
 
     _checks.one_of("kerazoo.load", "checkpoint", checkpoint, ("best", "last"))
-    checkpoints.CheckpointStore(run.checkpoints).restore(model, which=checkpoint)
+    checkpoints.CheckpointStore(run.checkpoints, vocabularies=task.vocabularies).restore(model, which=checkpoint)
     return Answerer(model, task)
 
 

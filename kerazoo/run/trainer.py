@@ -98,7 +98,7 @@ class _Training:
                 self.task.save(self.run.task)
                 self.run.save_record(self.record)
                 directories.write_atomically(self.run.path / "run.flags", report.flag_file(self.record, command))
-            store = checkpoints.CheckpointStore(self.run.checkpoints)
+            store = checkpoints.CheckpointStore(self.run.checkpoints, vocabularies=self.task.vocabularies)
             self._fit(model, store)
         finally:
             keras.config.set_dtype_policy(policy)
@@ -117,7 +117,7 @@ class _Training:
 
     def _prepare(self, keras, new):
         from kerazoo import models
-        from kerazoo.run import answer, compiling
+        from kerazoo.run import answer, compiling, vectors
 
         options, started = self.options, time.perf_counter()
         keras.config.set_dtype_policy(options.dtype)
@@ -127,11 +127,16 @@ class _Training:
         self.corpus, self.dev = self.task.load("train"), self.task.load("dev")
         if options.limit and options.limit < len(self.corpus):
             self.corpus = self.corpus.take(range(options.limit))
-        self.plan, self.dev_plan = feeding.plans(options, self.corpus, self.dev)
+        # Where subwords are left to chance, every epoch has a corpus of its own, and the plan has room for all.
+        self.drawn = self.task.drawn(options.seed)
+        planned = self.drawn.room.take(range(len(self.corpus))) if self.drawn else self.corpus
+        self.plan, self.dev_plan = feeding.plans(options, planned, self.dev)
         self.augment = feeding.augment(options, self.corpus)
         model = answer.build(self.record["model"], self.task, self.record["model_options"])
         if options.packing:
             models.check_packing(model)
+        if new:
+            vectors.load_vectors(model, self.task, options.seed)
         compiling.compile_model(model, self.task, options, self.plan.steps * options.epochs)
         seconds = time.perf_counter() - started
         report.say(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
@@ -164,12 +169,20 @@ class _Training:
         )
 
     def _feed(self):
+        if self.drawn:
+            if self.options.feed == "device":
+                raise ValueError(
+                    "TrainingOptions: feed='device' holds one corpus for all epochs; got feed='device' with "
+                    f"subword_dropout={self.task.options['subword_dropout']}. Try feed='auto'."
+                )
+            return "tf.data"
         if self.options.feed != "auto":
             return self.options.feed
         return feeding.place(self.corpus)
 
     def _stream(self, epoch):
-        return feeding.stream(self.corpus, self.plan, self.task.batch, epoch, self.augment)
+        corpus = self.drawn.epoch(epoch) if self.drawn else self.corpus
+        return feeding.stream(corpus, self.plan, self.task.batch, epoch, self.augment)
 
     def _callbacks(self, store):
         import keras

@@ -32,6 +32,7 @@ class Drawn:
         self.draw = draw
         self.longest = longest
         self.seed = seed
+        self._last = {}
 
     @functools.cached_property
     def room(self):
@@ -47,11 +48,13 @@ class Drawn:
         return Corpus(features, self.plain.notes)
 
     def epoch(self, number):
-        """Returns the `Corpus` of epoch `number`."""
-        features = dict(self.plain.features)
-        for name, drawn in self._drawn(1, number).items():
-            features[name] = fitted(drawn, features[name], self.room.lengths(name))
-        return Corpus(features, self.plain.notes)
+        """Returns the `Corpus` of epoch `number`; the last one stays in memory."""
+        if number not in self._last:
+            features = dict(self.plain.features)
+            for name, drawn in self._drawn(1, number).items():
+                features[name] = fitted(drawn, features[name], self.room.lengths(name))
+            self._last = {number: Corpus(features, self.plain.notes)}
+        return self._last[number]
 
     def _drawn(self, *purpose):
         def one(numbered):

@@ -41,6 +41,14 @@ class LanguageTask(Task):
         """The tokenizer of the text."""
         return self.tokenizers["target"]
 
+    def __post_init__(self):
+        if self.options.get("subword_dropout"):
+            raise ValueError(
+                f"task {self.name}: `subword_dropout` needs a model of kind seq2seq or classifier, whose examples stay "
+                f"the same however they are cut; got subword_dropout={self.options['subword_dropout']}, "
+                f"kind={self.kind!r}."
+            )
+
     def _learn(self):
         return Known({}, {"target": self.make_tokenizer(self.sample()["text"])})
 

@@ -78,15 +78,10 @@ class TextOptions:
         source, target = self.learner(owner, "source"), self.learner(owner, "target")
         return texts.pair(owner, source, target, self.source_tokens, self.target_tokens, self.share_vocabulary)
 
-    @property
-    def vectors(self):
-        """Dictionary of role to the file of its word vectors, with those that were given."""
-        given = {role: getattr(self, f"{role}_vectors") for role in ROLES}
-        return {role: os.fspath(path) for role, path in given.items() if path is not None}
-
     def to_dict(self):
         """Returns the options as a dictionary of plain values."""
-        return dataclasses.asdict(self)
+        plain = dataclasses.asdict(self)
+        return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in plain.items()}
 
     def _check(self, owner, roles):
         _checks.one_of(owner, "case", self.case, CASES)

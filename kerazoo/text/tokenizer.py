@@ -1,11 +1,13 @@
 """What every tokenizer shares: special ids, padding, detokenizing up to the end, saving, and a hash."""
 
+import base64
 import functools
 import hashlib
 import json
 import os
 import pathlib
 import tempfile
+import zlib
 
 import tensorflow as tf
 
@@ -65,6 +67,12 @@ class Tokenizer(tf.Module):
         """Hash of the whole tokenizer: equal digests give equal ids."""
         return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def fingerprint(self):
+        """What tells this vocabulary from another: its hash, its size, and the packed lines of its file."""
+        packed = base64.b64encode(zlib.compress("\n".join(self._lines()).encode(), 9)).decode()
+        return {"hash": self.digest, "size": self.vocabulary_size, "lines": packed}
+
     def tokenize(self, strings):
         """Returns the int32 ids of a string tensor `[B]` (or a list), ragged `[B, (T)]`, with no special ids added."""
         return self._tokenize(tf.convert_to_tensor(strings, tf.string))
@@ -95,10 +103,13 @@ class Tokenizer(tf.Module):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(self.config, file, ensure_ascii=False, indent=0)
+            file.write("\n".join(self._lines()))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+
+    def _lines(self):
+        return json.dumps(self.config, ensure_ascii=False, indent=0).split("\n")
 
     def fold(self, strings):
         """Returns a list of `strings` as the tokenizer sees them: normalised and folded."""

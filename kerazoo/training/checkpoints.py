@@ -14,6 +14,7 @@ from kerazoo.training import variables
 
 VERSION = 1
 MANIFEST, STATE, MODEL, OPTIMIZER, BEST = "manifest.json", "state.json", "model.npz", "optimizer.npz", "best.json"
+VOCABULARIES = "vocabularies.json"
 _NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
 
 
@@ -28,9 +29,11 @@ class CheckpointStore:
     Args:
         directory: The folder; `save` makes it.
         keep: How many of the newest checkpoints stay, above 0; the best one stays beside them.
+        vocabularies: Dictionary of role to the fingerprint of a tokenizer (`task.vocabularies`), which is saved with
+            the model; a checkpoint of another vocabulary is then refused. Default None.
 
     Raises:
-        CheckpointError: No checkpoint is intact, or it belongs to another model.
+        CheckpointError: No checkpoint is intact, or it belongs to another model or another vocabulary.
         SetupError: The folder cannot be written, or the disk is full.
 
     Example:
@@ -48,9 +51,10 @@ class CheckpointStore:
     ```
     """
 
-    def __init__(self, directory, keep=2):
+    def __init__(self, directory, keep=2, vocabularies=None):
         self.directory = pathlib.Path(directory)
         self.keep = _checks.positive_int("CheckpointStore", "keep", keep)
+        self.vocabularies = dict(vocabularies or {})
 
     def names(self):
         """Returns the names of the checkpoints, oldest first."""
@@ -83,6 +87,8 @@ class CheckpointStore:
         if optimizer is not None and optimizer.built:
             layout |= {"optimizer": variables.layout(optimizer.variables), "optimizer_class": _class(optimizer)}
             files[OPTIMIZER] = variables.pack(optimizer.variables)
+        if self.vocabularies:
+            files[VOCABULARIES] = json.dumps(self.vocabularies, indent=1).encode()
         files[STATE] = json.dumps(layout, indent=1, default=float).encode()  # NumPy's numbers become plain ones
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         files[MANIFEST] = json.dumps({"version": VERSION, "sha256": sums}, indent=1).encode()
@@ -155,6 +161,10 @@ class CheckpointStore:
     def _apply(self, name, files, model):
         layout = json.loads(files[STATE])
         where = self.directory / name
+        for role, saved in json.loads(files.get(VOCABULARIES, b"{}")).items():
+            difference = role in self.vocabularies and _checks.other_vocabulary(self.vocabularies[role], saved)
+            if difference:
+                raise _checks.CheckpointError(f"{where}: was trained with another {role} vocabulary: {difference}.")
         parts = [("model", model.variables, MODEL)]
         if OPTIMIZER in files:
             if not model.optimizer.built:
