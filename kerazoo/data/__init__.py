@@ -13,6 +13,7 @@ from kerazoo.data.records import read_records
 from kerazoo.data.series import read_series
 from kerazoo.data.shapes import Shape
 from kerazoo.data.sources import Source, find_sources, find_splits
+from kerazoo.data.streaming import Stream, StreamPlan
 from kerazoo.data.tables import read_table
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "Ragged",
     "Shape",
     "Source",
+    "Stream",
+    "StreamPlan",
     "batches",
     "cache_dir",
     "dataset",

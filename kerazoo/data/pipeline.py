@@ -39,13 +39,13 @@ def batches(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2, augment=N
     ```
     """
     planned = plan.epoch(epoch)
-    made = _maker(batch_fn, augment)
+    made = maker(batch_fn, augment)
     numbered = list(enumerate(planned, epoch * len(planned)))[start:]
 
     def make(step, batch):
         return made(*gather(corpus, batch.rows, plan.shapes[batch.shape_index]), np.int32(step))
 
-    return _Ahead(make, numbered, prefetch)
+    return Ahead(make, numbered, prefetch)
 
 
 def dataset(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2, augment=None):
@@ -90,7 +90,7 @@ def dataset(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2, augment=N
     widths = {name: _only(shape.lengths[name] for shape in plan.shapes) for name in corpus.length_names}
     same_rows = _only(shape.rows for shape in plan.shapes)
     types = [*(tf.as_dtype(array.dtype) for array in example.values()), tf.bool]
-    made = _maker(batch_fn, augment)
+    made = maker(batch_fn, augment)
 
     def make(step, shape_index, row):
         *arrays, valid = tf.numpy_function(read, [shape_index, row], types, stateful=False)
@@ -114,7 +114,7 @@ def gather(corpus, rows, shape):
     return features, rows[:, 0] >= 0
 
 
-class _Ahead:
+class Ahead:
     """What `make` returns for each pair of arguments, some of them made ahead in a thread."""
 
     def __init__(self, make, arguments, prefetch):
@@ -135,7 +135,8 @@ class _Ahead:
                 yield ahead.popleft().result()
 
 
-def _maker(batch_fn, augment):
+def maker(batch_fn, augment):
+    """Returns a function of features, valid and the number of a step to a finished batch."""
     def make(features, valid, step):
         features = features if augment is None else augment(features, step)
         return (features, valid) if batch_fn is None else batch_fn(features, valid)
