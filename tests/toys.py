@@ -37,14 +37,19 @@ class Toy:
             h = ops.reshape(h, (-1, lines, self.size)) + bias[:, None, :]
             h = ops.reshape(h, (-1, self.size))
         h = ops.tanh(h)
-        return ops.cast(ops.matmul(h, self.b), self.dtype), {"state": {"h": h}, "memory": cache["memory"]}
+        new = {"state": {"h": h}, "memory": cache["memory"], "hidden": h}
+        return ops.cast(ops.matmul(h, self.b), self.dtype), new
 
-    def numpy_logits(self, written, bias=0.0):
-        """Logits [V] of the next token after the tokens `written`."""
+    def numpy_hidden(self, written, bias=0.0):
+        """The vector [size] after the tokens `written`."""
         h = np.zeros(self.size, "float32")
         for token in [START, *written]:
             h = np.tanh(h @ self.a + self.e[token] + bias)
-        return h @ self.b
+        return h
+
+    def numpy_logits(self, written, bias=0.0):
+        """Logits [V] of the next token after the tokens `written`."""
+        return self.numpy_hidden(written, bias) @ self.b
 
     def log_probs(self, written, bias=0.0):
         """Log-probabilities [V], float64."""
@@ -65,6 +70,30 @@ class SourceToy(Toy):
 
     def bias(self, source):
         return self.e[source].mean(0)
+
+
+class LookingToy(SourceToy):
+    """A toy that shows how much it looks at each position of its source."""
+
+    def encode(self, source, training=False):
+        return {**super().encode(source), "keys": ops.take(ops.convert_to_tensor(self.e), source, axis=0)}
+
+    def start(self, batch_size, max_length, encoded=None):
+        cache = super().start(batch_size, max_length, encoded)
+        return {**cache, "memory": {**cache["memory"], "keys": encoded["keys"], "mask": encoded["mask"]}}
+
+    def step(self, tokens, cache, index):
+        logits, new = super().step(tokens, cache, index)
+        keys, mask = cache["memory"]["keys"], cache["memory"]["mask"]
+        h = ops.reshape(new["hidden"], (ops.shape(keys)[0], -1, self.size))  # [B, W, size]
+        scores = ops.where(mask[:, None, :], ops.matmul(h, ops.transpose(keys, (0, 2, 1))), -1e9)
+        attention = ops.softmax(scores, axis=-1)
+        return logits, {**new, "attention": ops.reshape(attention, (-1, ops.shape(attention)[-1]))}
+
+    def numpy_attention(self, written, source):
+        """Attention [S] of the token that follows `written`."""
+        scores = self.e[source] @ self.numpy_hidden(written, self.bias(source))
+        return np.exp(scores) / np.exp(scores).sum()
 
 
 def tokens(model):

@@ -193,3 +193,29 @@ class MaxLength:
     def __call__(self, log_probs, context):
         long = (context.written >= _bound(self, context))[:, None]
         return ops.where(long & ops.logical_not(_only_at(log_probs.shape[-1], context.end_ids)), LOWEST, log_probs)
+
+
+@dataclasses.dataclass(frozen=True)
+class ForcedPrefix:
+    """Lets every answer begin with the same tokens.
+
+    They are written like others: they count in scores and lengths, unlike those of a prompt.
+
+    Args:
+        tokens: Token ids, at least one.
+    """
+
+    tokens: tuple
+
+    def __post_init__(self):
+        tokens = tuple(self.tokens) if isinstance(self.tokens, list | tuple | np.ndarray) else (self.tokens,)
+        if not tokens:
+            raise ValueError(f"ForcedPrefix: `tokens` must be at least one token id; got tokens={self.tokens!r}.")
+        tokens = tuple(_checks.non_negative_int("ForcedPrefix", "tokens", token) for token in tokens)
+        object.__setattr__(self, "tokens", tokens)
+
+    def __call__(self, log_probs, context):
+        table = ops.convert_to_tensor(np.array([*self.tokens, -1], "int32"))
+        wanted = ops.take(table, ops.minimum(context.written, len(self.tokens)), axis=0)[:, None]  # [R, 1]
+        here = ops.arange(log_probs.shape[-1], dtype="int32")[None, :] == wanted
+        return ops.where(ops.logical_or(wanted < 0, here), log_probs, LOWEST)

@@ -7,15 +7,18 @@ from kerazoo.decoding.beam import Beam
 from kerazoo.decoding.constraints import (
     Allowed,
     Forbidden,
+    ForcedPrefix,
     MaxLength,
     MinLength,
     NoRepeatNgram,
     RepetitionPenalty,
 )
+from kerazoo.decoding.contrastive import Contrastive
 from kerazoo.decoding.search import Search
 from kerazoo.decoding.select import Greedy, Sample
+from kerazoo.decoding.stop import StopStrings
 
-SEARCHES = {"greedy": Greedy, "sample": Sample, "beam": Beam}
+SEARCHES = {"greedy": Greedy, "sample": Sample, "beam": Beam, "contrastive": Contrastive}
 
 # Constraints by the name of an option, for `generate(..., no_repeat_ngram=3)`.
 CONSTRAINTS = {
@@ -24,6 +27,7 @@ CONSTRAINTS = {
     "max_ratio": lambda ratio: MaxLength(ratio=ratio),
     "min_length": MinLength,
     "no_repeat_ngram": NoRepeatNgram,
+    "prefix": ForcedPrefix,
     "repetition_penalty": RepetitionPenalty,
 }
 
@@ -32,9 +36,10 @@ def make_search(search: Search | str = "greedy", **options) -> Search:
     """Returns a search from its name and options.
 
     Args:
-        search: `"greedy"`, `"sample"`, `"beam"`, or an object, which then takes no options.
+        search: `"greedy"`, `"sample"`, `"beam"`, `"contrastive"`, or an object, which then takes no options.
         **options: Arguments of the search, and of constraints by name: `allowed`, `forbidden`, `max_ratio` (of the
-            source), `min_length`, `no_repeat_ngram`, `repetition_penalty`.
+            source), `min_length`, `no_repeat_ngram`, `prefix`, `repetition_penalty`. `stop_strings` may be plain
+            strings beside `pieces`, what each token is written as (`tokenizer.pieces`).
 
     Example:
 
@@ -52,6 +57,8 @@ def make_search(search: Search | str = "greedy", **options) -> Search:
     if search not in SEARCHES:
         raise _checks.unknown("search", search, SEARCHES, ", ".join(SEARCHES))
     cls = SEARCHES[search]
+    if "stop_strings" in options:
+        options["stop_strings"] = _stop_strings(options["stop_strings"], options.pop("pieces", None))
     fields = [field.name for field in dataclasses.fields(cls)]
     for option in options:
         if option not in fields and option not in CONSTRAINTS:
@@ -60,3 +67,14 @@ def make_search(search: Search | str = "greedy", **options) -> Search:
     named = [CONSTRAINTS[name](value) for name, value in options.items() if name in CONSTRAINTS and value is not None]
     plain = {name: value for name, value in options.items() if name in fields}
     return cls(**{**plain, "constraints": (*plain.get("constraints", ()), *named)})
+
+
+def _stop_strings(strings, pieces):
+    if strings is None or isinstance(strings, StopStrings):
+        return strings
+    if pieces is None:
+        raise ValueError(
+            f"generate: `stop_strings` needs `pieces`, what each token is written as; got stop_strings={strings!r} "
+            "alone. Pass pieces=tokenizer.pieces."
+        )
+    return StopStrings(strings, pieces)

@@ -19,7 +19,7 @@ def read_source(model, source):
         return {"source": read_source(model, source["source"]), **read}
     if pad_id is None:
         return _array(source)
-    tokens, _ = _tokens("source", source, pad_id)
+    tokens, _ = read_tokens("source", source, pad_id)
     most = getattr(model, "max_source_length", None)
     if most is not None and tokens.shape[1] > most:
         raise ValueError(
@@ -35,13 +35,13 @@ def read_prompt(model, prompt, source):
     if prompt is None:
         rows = 1 if rows is None else rows
         return np.zeros((rows, 0), "int32"), np.zeros(rows, "int32")
-    tokens, lengths = _tokens("prompt", prompt, model.pad_id)
+    tokens, lengths = read_tokens("prompt", prompt, model.pad_id)
     if rows is not None and len(tokens) != rows:
         raise ValueError(f"generate: `prompt` must have a row for each source; got {len(tokens)} for {rows} sources.")
     return tokens, lengths
 
 
-def _tokens(name, rows, pad_id):
+def read_tokens(name, rows, pad_id):
     """Returns padded token ids int32 [B, T], and how many of each row count."""
     if hasattr(rows, "to_list"):  # a ragged tensor
         rows = rows.to_list()

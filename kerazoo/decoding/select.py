@@ -8,7 +8,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.decoding.constraints import LOWEST
-from kerazoo.decoding.search import Search, is_any, pick, write
+from kerazoo.decoding.search import Search, pick, write
 
 
 class _Lines(Search):
@@ -18,13 +18,14 @@ class _Lines(Search):
         """Returns tokens int32 [B, W] for `ranked` [B, W, V]."""
         raise NotImplementedError
 
-    def begin(self, batch_size, max_length):
+    def begin(self, batch_size, max_length, **seen):
         shape = (batch_size, self.lines)
         return {
             "tokens": ops.zeros((*shape, max_length), "int32"),
             "token_scores": ops.zeros((*shape, max_length), "float32"),
             "lengths": ops.zeros(shape, "int32"),
             "done": ops.zeros(shape, "bool"),
+            **self.matching(shape),
         }
 
     def advance(self, carry, log_probs, ranked, now):
@@ -33,12 +34,14 @@ class _Lines(Search):
         rows = ops.reshape(log_probs, (-1, log_probs.shape[-1]))  # [B * W, V]
         gained = ops.reshape(pick(rows, ops.reshape(tokens, (-1, 1))), ops.shape(tokens))
         silent = ops.logical_or(done, forced)
-        ended = ops.logical_and(is_any(tokens, now.end_ids), ops.logical_not(forced))
+        matching = self.after(carry, None, tokens, log_probs.shape[-1])
+        ended = ops.logical_and(self.ended(matching, tokens, now), ops.logical_not(forced))
         return {
             "tokens": write(carry["tokens"], now.index, tokens),
             "token_scores": write(carry["token_scores"], now.index, ops.where(silent, 0.0, gained)),
             "lengths": ops.where(done, carry["lengths"], now.index + 1),
             "done": ops.logical_or(done, ops.logical_or(ended, now.last[:, None])),
+            **{name: ops.where(forced, carry[name], states) for name, states in matching.items()},
         }, None
 
     def finished(self, carry):
@@ -65,6 +68,7 @@ class Greedy(_Lines):
 
     Args:
         constraints: Callables of `kerazoo.decoding.constraints`, applied in order.
+        stop_strings: A `StopStrings`: an answer also ends where its text has one of them.
     """
 
     def choose(self, ranked, now):
@@ -89,6 +93,7 @@ class Sample(_Lines):
         seed: An integer to draw the same again, None to draw anew each time.
         n_best: Number of answers that are drawn for each source; they come sorted by log-probability.
         constraints: Callables of `kerazoo.decoding.constraints`, applied in order.
+        stop_strings: A `StopStrings`: an answer also ends where its text has one of them.
     """
 
     temperature: float = 1.0

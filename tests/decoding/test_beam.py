@@ -84,11 +84,12 @@ def narrow_beam(model, length, width, kind, alpha):
         for total, written in growing:
             log_probs = model.log_probs(written)
             candidates += [(total + log_probs[v], [*written, v]) for v in range(2, model.vocabulary_size)]
-        candidates = sorted(candidates, reverse=True)[: 2 * width]
-        closed = [c for c in candidates if c[1][-1] == END or n == length]
+        growing = sorted((c for c in candidates if c[1][-1] != END), reverse=True)[:width]
+        least = growing[-1] if len(growing) == width else (-np.inf, [])
+        closed = [c for c in candidates if c[1][-1] == END and c >= least]
+        closed += growing if n == length else []
         waiting += [(total / divisor(kind, alpha, n), tokens) for total, tokens in closed]
         waiting = sorted(waiting, reverse=True)[:width]
-        growing = [c for c in candidates if c not in closed][:width]
     return waiting
 
 

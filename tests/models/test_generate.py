@@ -59,10 +59,11 @@ def test_searches_equal_recomputation(make):
         for n in range(1, length + 1):
             each = log_probs(model, source, [written for _, written in growing])
             candidates = [(t + p[v], [*w, v]) for (t, w), p in zip(growing, each) for v in range(2, 7)]
-            candidates = sorted(candidates, reverse=True)[: 2 * width]
-            closed = [c for c in candidates if c[1][-1] == model.end_id or n == length]
+            growing = sorted((c for c in candidates if c[1][-1] != model.end_id), reverse=True)[:width]
+            least = growing[-1] if len(growing) == width else (-np.inf, [])
+            closed = [c for c in candidates if c[1][-1] == model.end_id and c >= least]
+            closed += growing if n == length else []
             waiting = sorted(waiting + [(t / n**0.5, w) for t, w in closed], reverse=True)[:width]
-            growing = [c for c in candidates if c not in closed][:width]
         assert beam.sequences(keep_end=True)[row] == [written for _, written in waiting]
         np.testing.assert_allclose(beam.scores[row], [score for score, _ in waiting], rtol=1e-3)
 

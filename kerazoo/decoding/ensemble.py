@@ -1,0 +1,150 @@
+"""Several models that write as one."""
+
+import numpy as np
+from keras import ops
+
+from kerazoo import _checks
+from kerazoo.decoding.generate import generate
+from kerazoo.decoding.result import Generated
+from kerazoo.decoding.score import Scored, score
+
+
+class Ensemble:
+    """Writes by the mean of the probabilities of several models that share a vocabulary.
+
+    The models may differ in everything else: an LSTM and a Transformer, one block and six. All have a source or none
+    has. It is a `Decodable` like each of them, so every search, constraint and option works on it.
+
+    Args:
+        models: The models, two or more.
+        weights: A number above 0 for each model, scaled to the sum 1; equal by default.
+        digests: A hash of the vocabulary of each model (`tokenizer.digest`), which are compared; None not to.
+
+    Raises:
+        ValueError: The models differ in vocabulary or special ids, some have a source and some have none, or there are
+            not as many weights or digests as models.
+
+    Example:
+
+    ```python
+    import kerazoo as kz
+
+    sizes = {"source_vocabulary_size": 11, "target_vocabulary_size": 13}
+    small = kz.create("lstm_seq2seq", units=8, embedding_dim=8, **sizes)
+    large = kz.create("lstm_seq2seq_attention", units=16, embedding_dim=8, **sizes)
+    both = kz.decoding.Ensemble([small, large], weights=[1, 2])
+    assert both.generate([[5, 6, 7], [8]], search="beam", max_length=6).best().shape == (2, 6)
+    ```
+    """
+
+    def __init__(self, models, weights=None, digests=None):
+        self.models = tuple(models)
+        if len(self.models) < 2:
+            raise ValueError(f"Ensemble: `models` must be two or more; got {len(self.models)}.")
+        weights = [1.0] * len(self.models) if weights is None else list(weights)
+        for name, given in (("weights", weights), ("digests", digests)):
+            if given is not None and len(given) != len(self.models):
+                raise ValueError(
+                    f"Ensemble: `{name}` must be one for each model; got {len(given)} for {len(self.models)} models."
+                )
+        weights = [_checks.number("Ensemble", "weights", weight, low=0, low_open=True) for weight in weights]
+        self.weights = tuple(weight / sum(weights) for weight in weights)
+        for name in ("vocabulary_size", "pad_id", "start_id", "end_id", "source_pad_id"):
+            _same(name, [getattr(model, name, None) for model in self.models])
+        embeddings = [getattr(model, "source_embedding", None) for model in self.models]
+        _same("source_vocabulary_size", [getattr(each, "vocabulary_size", None) for each in embeddings])
+        if digests is not None:
+            _same("digests", digests)
+        _same("encode", [hasattr(model, "encode") for model in self.models])
+        first = self.models[0]
+        self.vocabulary_size = getattr(first, "vocabulary_size", None)
+        self.pad_id, self.start_id, self.end_id = first.pad_id, first.start_id, first.end_id
+        self.source_pad_id = getattr(first, "source_pad_id", None)
+        if all(hasattr(model, "extend") for model in self.models):
+            self.extend = self._extend
+
+    @property
+    def max_length(self):
+        """The most tokens that all models can write, None where there is no limit."""
+        return _least(self.models, "max_length")
+
+    @property
+    def max_source_length(self):
+        """The most tokens of a source that all models can read, None where there is no limit."""
+        return _least(self.models, "max_source_length")
+
+    @property
+    def variables(self):
+        """The variables of all models."""
+        return [variable for model in self.models for variable in getattr(model, "variables", ())]
+
+    def build_from_inputs(self):
+        """Builds the models that are not built."""
+        for model in self.models:
+            if hasattr(model, "build_from_inputs"):
+                model.build_from_inputs()
+
+    def encode(self, source, training=False):
+        """Returns what each model makes of a source, and the mask of the first."""
+        each = tuple(model.encode(source, training=training) for model in self.models)
+        mask = each[0].get("mask") if isinstance(each[0], dict) else None
+        return {"each": each} if mask is None else {"each": each, "mask": mask}
+
+    def start(self, batch_size, max_length, encoded=None):
+        """Returns the cache: of every part a tuple over the models."""
+        each = (None,) * len(self.models) if encoded is None else encoded["each"]
+        caches = [model.start(batch_size, max_length, mine) for model, mine in zip(self.models, each)]
+        return _together(caches)
+
+    def step(self, tokens, cache, index):
+        """Returns the logarithms of the mean probabilities [B, V] for position `index`, and the new cache."""
+        steps = [model.step(tokens, self._of(cache, i), index) for i, model in enumerate(self.models)]
+        return self._mean([logits for logits, _ in steps]), _together([new for _, new in steps])
+
+    def _extend(self, tokens, cache, index):
+        steps = [model.extend(tokens, self._of(cache, i), index) for i, model in enumerate(self.models)]
+        return self._mean([logits for logits, _ in steps]), _together([new for _, new in steps])
+
+    def _of(self, cache, model):
+        """The cache of one model; what the search adds to the parts is for all."""
+        return {name: part[model] if isinstance(part, tuple) else part for name, part in cache.items()}
+
+    def _mean(self, each):
+        each = [
+            ops.log_softmax(ops.cast(logits, "float32"), axis=-1) + float(np.log(weight))
+            for logits, weight in zip(each, self.weights)
+        ]
+        return ops.logsumexp(ops.stack(each), axis=0)
+
+    def generate(
+        self, source=None, prompt=None, search="greedy", max_length: int | None = None, **options
+    ) -> Generated:
+        """Returns what the models write together, see `kerazoo.decoding.generate`."""
+        return generate(self, source, prompt, search, max_length, **options)
+
+    def score(self, source=None, targets=None, **options) -> Scored:
+        """Returns what the models make of given targets, see `kerazoo.decoding.score`."""
+        return score(self, source, targets, **options)
+
+
+def _together(caches):
+    """One cache of several; attention is the mean of those that show it, vectors stand one behind the other."""
+    parts = [name for name in ("state", "memory", "history") if any(name in cache for cache in caches)]
+    joined = {name: tuple(cache.get(name, {}) for cache in caches) for name in parts}
+    attention = [cache["attention"] for cache in caches if cache.get("attention") is not None]
+    if attention:
+        joined["attention"] = sum(attention) / len(attention)
+    hidden = [cache.get("hidden") for cache in caches]
+    if all(vectors is not None for vectors in hidden):
+        joined["hidden"] = ops.concatenate([ops.cast(vectors, "float32") for vectors in hidden], axis=-1)
+    return joined
+
+
+def _least(models, name):
+    limits = [getattr(model, name, None) for model in models]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _same(name, values):
+    if any(value != values[0] for value in values):
+        raise ValueError(f"Ensemble: models must agree in `{name}`; got {', '.join(map(repr, values))}.")

@@ -1,0 +1,120 @@
+"""The coverage penalty and the groups of a beam, against all sequences and against plain Python."""
+
+import numpy as np
+import pytest
+from toys import END, LookingToy, Toy, all_answers
+
+from kerazoo import decoding
+
+SOURCE = [3, 5, 5, 4]
+
+
+def gnmt(n):
+    return ((5 + n) / 6) ** 0.6
+
+
+def covered(model, answer, source, beta):
+    """The coverage part of the score of an answer, end token included."""
+    attention = sum(model.numpy_attention(answer[:i], source) for i in range(len(answer)))
+    return beta * np.log(np.minimum(attention, 1)).sum()
+
+
+@pytest.mark.parametrize("stop", ["cannot_improve", "all"])
+def test_full_width_is_the_best_with_coverage(stop):
+    model = LookingToy(vocabulary_size=6, seed=2, sharpness=1.0)
+    search = decoding.Beam(40, coverage_penalty=0.7, stop=stop, n_best=4)
+    # The padding of a longer source in the same batch is not left uncovered.
+    found = decoding.generate(model, [SOURCE, [4, 3, 5, 3, 3, 5]], [[4], []], search, max_length=4)
+    expected = sorted(
+        (
+            (total / gnmt(len(answer) - 1) + covered(model, answer, SOURCE, 0.7), answer)
+            for answer, total in all_answers(model, 4, [4], model.bias(SOURCE))
+        ),
+        reverse=True,
+    )
+    plain = sorted(all_answers(model, 4, [4], model.bias(SOURCE)), key=lambda a: -a[1] / gnmt(len(a[0]) - 1))
+    assert [answer for answer, _ in plain[:4]] != [answer for _, answer in expected[:4]]
+    assert found.sequences(keep_end=True)[0] == [answer for _, answer in expected[:4]]
+    np.testing.assert_allclose(found.scores[0], [score for score, _ in expected[:4]], rtol=1e-4)
+
+
+def narrow(model, length, width, beta, groups=1, diversity=0.0, source=SOURCE):
+    """Beam search with groups in plain Python, to the last position; the finished ones of each group."""
+    bias, size = model.bias(source), width // groups
+    growing, waiting = [[(0.0, [])] for _ in range(groups)], [[] for _ in range(groups)]
+    for n in range(1, length + 1):
+        taken = np.zeros(model.vocabulary_size)
+        for group in range(groups):
+            candidates = []
+            for total, written in growing[group]:
+                log_probs = model.log_probs(written, bias)
+                candidates += [(total + log_probs[v], [*written, v]) for v in range(2, model.vocabulary_size)]
+            going = sorted((c for c in candidates if c[1][-1] != END), key=lambda c: diversity * taken[c[1][-1]] - c[0])
+            going = going[:size]
+            least = min(going)[0] if len(going) == size else -np.inf
+            closed = [c for c in candidates if c[1][-1] == END and c[0] >= least] + (going if n == length else [])
+            waiting[group] += [(t / gnmt(n) + covered(model, answer, source, beta), answer) for t, answer in closed]
+            waiting[group] = sorted(waiting[group], reverse=True)[:size]
+            growing[group] = going
+            for _, written in going:
+                taken[written[-1]] += 1
+    return waiting
+
+
+def test_cannot_improve_never_stops_early_with_coverage():
+    for seed in range(3):
+        model = LookingToy(vocabulary_size=6, seed=seed, sharpness=2.0)
+        search = decoding.Beam(3, coverage_penalty=0.4, n_best=3)
+        found = decoding.generate(model, [SOURCE], search=search, max_length=6)
+        expected = narrow(model, 6, 3, 0.4)[0]
+        assert found.sequences(keep_end=True)[0] == [answer for _, answer in expected]
+        np.testing.assert_allclose(found.scores[0], [score for score, _ in expected], rtol=1e-4)
+
+
+def test_groups_keep_out_of_each_others_way():
+    model = LookingToy(vocabulary_size=8, seed=5, sharpness=0.7)
+    search = decoding.Beam(6, groups=3, diversity=0.8, n_best=6)
+    found = decoding.generate(model, [SOURCE], search=search, max_length=5)
+    groups = narrow(model, 5, 6, 0.0, groups=3, diversity=0.8)
+    expected = []
+    for waiting in groups:
+        expected += [(score, answer) for score, answer in waiting if answer not in [known for _, known in expected]]
+    expected = sorted(expected, reverse=True)
+    count = len(expected)
+    assert found.sequences(keep_end=True)[0][:count] == [answer for _, answer in expected]
+    assert found.lengths[0, count:].tolist() == [0] * (6 - count)
+    np.testing.assert_allclose(found.scores[0, :count], [score for score, _ in expected], rtol=1e-4)
+
+
+def test_each_group_gives_an_answer_and_none_comes_twice():
+    model = LookingToy(vocabulary_size=8, seed=5, sharpness=0.7)
+    search = decoding.Beam(4, groups=2, diversity=0.0, n_best=4)
+    found = decoding.generate(model, [SOURCE, [3]], search=search, max_length=5)
+    alike = decoding.generate(model, [SOURCE, [3]], search="beam", width=2, n_best=2, max_length=5)
+    # Without diversity both groups find the same, which is told once.
+    for row in range(2):
+        assert found.sequences()[row][:2] == alike.sequences()[row]
+    assert (found.lengths[:, 2:] == 0).all() and np.isneginf(found.scores[:, 2:]).all()
+    apart = decoding.generate(model, [SOURCE], search="beam", width=4, groups=4, diversity=50.0, n_best=4, max_length=5)
+    assert len({answer[0] for answer in apart.sequences(keep_end=True)[0]}) >= 3
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            {"width": 4, "groups": 3},
+            "`width` must be divisible by `groups`; got width=4, groups=3. Try",
+        ),
+        ({"diversity": -1}, "`diversity` must be a number .* got diversity=-1"),
+        ({"coverage_penalty": -0.5}, "`coverage_penalty` must be a number .* got coverage_penalty=-0.5"),
+    ],
+)
+def test_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        decoding.Beam(**arguments)
+
+
+def test_refuses_coverage_without_attention():
+    with pytest.raises(ValueError, match="Beam: coverage_penalty=0.2 needs a model whose `step` shows attention.*Toy"):
+        decoding.generate(Toy(), search="beam", coverage_penalty=0.2, max_length=4)
