@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kerazoo.decoding import Generated
+from kerazoo.decoding import Generated, Scored, score
 from kerazoo.models.configured import part_of
 from kerazoo.models.generative import Writer
 from kerazoo.models.source import SourceModel
@@ -107,6 +107,20 @@ class EncoderDecoder(Writer, SourceModel):
         if not self.built and self.source_pad_id is None:
             self.build(np.shape(part_of(source, "source", "generate")))
         return self._generate(source, prompt, search, max_length, options)
+
+    def score(self, source, targets, source_mask=None, **options) -> Scored:
+        """Returns the log-probabilities of given targets, see `kerazoo.decoding.score`.
+
+        Args:
+            source: As in `generate`.
+            targets: Token ids, ragged lists or an array padded with `pad_id`; with the end token where it counts.
+            source_mask: Booleans [B, S] for vectors [B, S, D], True = real, or None.
+            **options: `alignment`, `batch_size` and `jit` of `kerazoo.decoding.score`.
+        """
+        source = source if source_mask is None else {"source": source, "source_mask": source_mask}
+        if not self.built and self.source_pad_id is None:
+            self.build(np.shape(part_of(source, "source", "score")))
+        return score(self, source, targets, **options)
 
     def build_inputs(self, batch_size: int = 1, length: int = 3) -> dict:
         """Returns zeros for `"source"` and `"targets"`."""

@@ -3,7 +3,7 @@
 import keras
 
 from kerazoo import _checks
-from kerazoo.decoding import Generated
+from kerazoo.decoding import Generated, Scored, score
 from kerazoo.layers import TokenEmbedding, TransformerDecoder
 from kerazoo.models.configured import ConfiguredModel
 from kerazoo.models.generative import Writer
@@ -73,6 +73,15 @@ class LanguageModel(Writer, ConfiguredModel):
             **options: Options of the search by name (`temperature=0.8`), and those of `kerazoo.decoding.generate`.
         """
         return self._generate(None, prompt, search, max_length, options)
+
+    def score(self, targets, **options) -> Scored:
+        """Returns the log-probabilities of given texts, see `kerazoo.decoding.score`.
+
+        Args:
+            targets: Token ids, ragged lists or an array padded with `pad_id`; with the end token where it counts.
+            **options: `batch_size` and `jit` of `kerazoo.decoding.score`.
+        """
+        return score(self, None, targets, **options)
 
     def build_inputs(self, batch_size: int = 1, length: int = 3) -> dict:
         """Returns zeros for `"targets"`."""
