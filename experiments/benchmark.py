@@ -2,6 +2,7 @@
 
   python -m experiments.benchmark train            # fit of the dense 784-128-10 network: Keras' own against ours
   KERAS_BACKEND=jax python -m experiments.benchmark train
+  python -m experiments.benchmark data --data_dir=PATH     # tokenising and feeding, against the step they feed
 """
 
 import json
@@ -10,7 +11,7 @@ import time
 
 from absl import flags
 
-from experiments import command
+from experiments import benchmark_data, command
 from experiments import flags as shared
 
 FLAGS = flags.FLAGS
@@ -24,14 +25,15 @@ flags.DEFINE_bool("json", False, "Print the figures as JSON instead of a table."
 
 def main(arguments):
     """Runs the benchmark that the first argument names."""
-    known = {"train": train}
+    known = {"train": (train, _print), "data": (benchmark_data.measure, benchmark_data.show)}
     if len(arguments) != 1 or arguments[0] not in known:
         raise command.UsageError(f"name one benchmark: {', '.join(known)}; got {' '.join(arguments) or 'nothing'}.")
-    rows = known[arguments[0]]()
+    measure, show = known[arguments[0]]
+    rows = measure()
     if FLAGS.json:
         print(json.dumps(rows, indent=2))
     else:
-        _print(rows)
+        show(rows)
 
 
 def train():
