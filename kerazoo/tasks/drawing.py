@@ -6,8 +6,10 @@ import numpy as np
 
 from kerazoo.data import Corpus, Ragged
 from kerazoo.data.preparing import in_order
+from kerazoo.tasks import texts
 
 TRIALS = 3  # drawings that tell how long a row may get
+LONG = 1000  # texts among which the one with the most tokens is looked for
 
 
 class Drawn:
@@ -27,6 +29,10 @@ class Drawn:
     """
 
     def __init__(self, plain, chunks, draw, longest, seed):
+        if not isinstance(plain, Corpus):
+            raise ValueError(
+                "subword_dropout: draws again from examples that are kept, not from a stream. Leave out one of the two."
+            )
         self.plain = plain
         self.chunks = chunks
         self.draw = draw
@@ -69,6 +75,12 @@ class Drawn:
             )
             for name in self.longest
         }
+
+
+def longest(tokenizer, strings, dropout):
+    """Returns the most tokens that one of `strings` is likely to have when its subwords are drawn."""
+    strings = sorted(strings, key=len)[-LONG:]
+    return max(int(texts.ragged(tokenizer, strings, dropout, (trial,)).lengths.max()) for trial in range(TRIALS))
 
 
 def fitted(drawn, plain, most):

@@ -1,0 +1,170 @@
+"""The options of tokens from end to end: subwords, dropout, folding, vocabularies that are told apart."""
+
+import json
+
+import numpy as np
+import pytest
+
+import kerazoo as kz
+from kerazoo import tasks
+from kerazoo._checks import CheckpointError, DataError
+from kerazoo.tasks import texts
+from kerazoo.tasks.drawing import fitted
+
+SENTENCES = [
+    ("The black cat sits there", "Die schwarze Katze sitzt dort"),
+    ("The black dog sits there", "Der schwarze Hund sitzt dort"),
+    ("A white cat sits here", "Eine weiße Katze sitzt hier"),
+    ("A white dog ﬁnds here", "Ein weißer Hund ﬁndet hier"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rows = [f"{source} {n}\t{target} {n}\n" for n in range(7) for source, target in SENTENCES]
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
+    return tmp_path
+
+
+def make(folder, kind="seq2seq", tokens="subwords", **options):
+    named = {"source_tokens": tokens, "target_tokens": tokens, "vocabulary_size": 307, **options}
+    return tasks.create("tsv", kind, data_dir=folder, **named)
+
+
+def rows(task, corpus, name, role):
+    feature = corpus.features[name]
+    return texts.show(task.tokenizers[role], [feature[row] for row in range(len(feature))])
+
+
+def test_subwords_of_two_vocabularies_and_of_one(folder):
+    task = make(folder)
+    sizes = task.sizes()
+    assert 260 < sizes["source_vocabulary_size"] <= 307 and 260 < sizes["target_vocabulary_size"] <= 307
+    assert not sizes["share_embeddings"]
+    assert rows(task, task.load("dev"), "targets", "target") == [target for target in task.columns("dev")["target"]]
+    one = make(folder, share_vocabulary=True)
+    assert one.sizes()["share_embeddings"]
+    assert one.tokenizers["source"].digest == one.tokenizers["target"].digest
+    one.save(folder / "task")
+    assert tasks.restore(folder / "task").digest == one.digest
+
+
+def test_each_side_has_its_own_size_where_it_is_given(folder):
+    sizes = make(folder, source_vocabulary=293, target_tokens="words", vocabulary_size=11).sizes()
+    assert (sizes["source_vocabulary_size"], sizes["target_vocabulary_size"]) == (293, 11)
+
+
+def test_folding_is_kept_with_the_vocabulary_and_in_the_references(folder):
+    task = make(folder, case="lower", normalization="nfkc")
+    sources, references = task.examples("dev", limit=4)
+    assert sources[3] == "A white dog ﬁnds here 0" and references[3] == ["ein weißer hund findet hier 0"]
+    assert rows(task, task.load("dev"), "source", "source")[3] == "a white dog finds here 0"
+    task.save(folder / "task")
+    again = tasks.restore(folder / "task").tokenizers["source"]
+    assert (again.case, again.normalization) == ("lower", "nfkc")
+    kept = make(folder, tokens="characters", case="keep").tokenizers["source"]
+    assert (kept.case, kept.normalization) == (None, None)
+
+
+@pytest.mark.parametrize("kind", ["seq2seq", "classifier"])
+def test_every_epoch_cuts_the_same_text_in_another_way(folder, kind):
+    task = make(folder, kind, subword_dropout=0.3)
+    plain, drawn, again = task.load("train"), task.drawn(5), task.drawn(5)
+    first, second = drawn.epoch(0), drawn.epoch(1)
+    for name, role in (("source", "source"), ("targets", "target"))[: len(task.length_names)]:
+        a, b, most = first.features[name], second.features[name], drawn.room.lengths(name)
+        assert a.values.tolist() != b.values.tolist()
+        assert again.epoch(0).features[name].values.tolist() == a.values.tolist()
+        assert task.drawn(6).epoch(0).features[name].values.tolist() != a.values.tolist()
+        for corpus in (first, second):
+            assert rows(task, corpus, name, role) == rows(task, plain, name, role)
+            assert (corpus.lengths(name) <= most).all()
+        assert (plain.lengths(name) <= most).all() and most.max() <= task.facts[f"longest_{name}"]
+        assert a.lengths.sum() > plain.lengths(name).sum()
+    assert len(kz.data.Plan.of(drawn.room, batch_size=5).epoch(0)) > 0
+    assert make(folder, kind).drawn(5) is None
+
+
+def test_rows_without_room_stay_as_they_were():
+    drawn = kz.data.Ragged.from_rows([[1, 2, 3], [4], [5, 6]])
+    plain = kz.data.Ragged.from_rows([[9], [8], [7, 7]])
+    mixed = fitted(drawn, plain, np.array([2, 1, 3]))
+    assert [mixed[row].tolist() for row in range(3)] == [[9], [4], [5, 6]]
+    assert fitted(drawn, plain, np.array([3, 1, 3])) is drawn
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tokens": "words", "subword_dropout": 0.1}, "`subword_dropout` needs subwords; got subword_dropout=0.1, so"),
+        ({"kind": "language_model", "subword_dropout": 0.1}, "`subword_dropout` needs a model of kind seq2seq or"),
+        ({"subword_dropout": 1.0}, r"`subword_dropout` must be a number in \[0, 1\); got subword_dropout=1.0"),
+        ({"vocabulary_size": 0}, "`vocabulary_size` must be an integer above 0; got vocabulary_size=0"),
+        ({"case": "upper_lower"}, "`case` must be one of 'auto', 'keep', 'lower', 'upper'; got case='upper_lower'"),
+        ({"normalization": "nfc"}, "`normalization` must be one of None, 'nfkc'; got normalization='nfc'"),
+        ({"share_vocabulary": True, "source_tokens": "words"}, "`share_vocabulary` needs the same tokens on both"),
+        ({"vocabulary_sise": 9}, "no option 'vocabulary_sise'.*Did you mean 'vocabulary_size'?"),
+    ],
+)
+def test_refusals(folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(folder, **options)
+
+
+def test_a_task_without_a_source_refuses_its_options():
+    message = "task topics: `source_tokens` has no use, for there is no source; got source_tokens='words'"
+    with pytest.raises(ValueError, match=message):
+        tasks.create("topics", source_tokens="words")
+
+
+def test_another_vocabulary_in_the_folder_is_refused_with_all_that_tells_it(folder):
+    task = make(folder, tokens="words", vocabulary_size=13)
+    task.save(folder / "task")
+    path = folder / "task" / "target.json"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    lines[6] = '"Kätzchen",'
+    path.write_text("\n".join(lines), encoding="utf-8")
+    said = (
+        r"target.json: not the vocabulary of this task: hash [0-9a-f]{16} \(13 ids\), expected [0-9a-f]{16} "
+        r'\(13 ids\); line 7 is "Kätzchen",, expected "\w+",. Put the file back.'
+    )
+    with pytest.raises(DataError, match=said):
+        tasks.restore(folder / "task")
+    path.write_text("\n".join([*lines[:6], *lines[7:]]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"\(12 ids\), expected [0-9a-f]{16} \(13 ids\); line 7 is"):
+        tasks.restore(folder / "task")
+
+
+def test_a_folder_from_before_fingerprints_still_loads(folder):
+    task = make(folder, tokens="words")
+    task.save(folder / "task")
+    path = folder / "task" / "task.json"
+    record = json.loads(path.read_text())
+    record["tokenizers"] = {role: tokenizer.digest for role, tokenizer in task.tokenizers.items()}
+    path.write_text(json.dumps(record))
+    assert tasks.restore(folder / "task").digest == task.digest
+    record["tokenizers"]["source"] = "0" * 64
+    path.write_text(json.dumps(record))
+    with pytest.raises(DataError, match="source.json: not the vocabulary .* expected 0{16}. Put"):
+        tasks.restore(folder / "task")
+
+
+def test_a_checkpoint_refuses_another_vocabulary_before_all_else(folder):
+    import keras
+
+    def store(task):
+        return kz.training.CheckpointStore(folder / "checkpoints", vocabularies=task.vocabularies)
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    mine, other = make(folder), make(folder, case="upper")
+    store(mine).save(model, {"step": 1})
+    assert store(mine).restore(model)["step"] == 1
+    assert kz.training.CheckpointStore(folder / "checkpoints").restore(model)["step"] == 1
+    wider = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)])
+    said = (
+        r"step-000000001: was trained with another source vocabulary: hash [0-9a-f]{16} \(\d+ ids\), expected "
+        r'[0-9a-f]{16} \(\d+ ids\); line 3 is "case": "upper",, expected "case": null,\.'
+    )
+    with pytest.raises(CheckpointError, match=said):
+        store(other).restore(wider)
