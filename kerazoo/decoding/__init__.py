@@ -22,6 +22,7 @@ from kerazoo.decoding.result import Generated
 from kerazoo.decoding.score import Scored, score
 from kerazoo.decoding.search import Now, Search
 from kerazoo.decoding.select import Greedy, Sample
+from kerazoo.decoding.speculative import Speculative
 from kerazoo.decoding.stop import StopStrings
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Sample",
     "Scored",
     "Search",
+    "Speculative",
     "StopStrings",
     "align",
     "decode",

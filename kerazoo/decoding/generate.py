@@ -61,9 +61,10 @@ def generate(
     assert answers.best().shape == (2, 6)
     ```
     """
-    if hasattr(model, "build_from_inputs"):
-        model.build_from_inputs()
     search = make_search(search, **options)
+    for each in (model, *search.models):
+        if hasattr(each, "build_from_inputs"):
+            each.build_from_inputs()
     source = () if source is None else read_source(model, source)
     prompt, prompt_lengths = read_prompt(model, prompt, source)
     rows = len(prompt_lengths)
@@ -112,7 +113,7 @@ def _run(program, source, prompt, prompt_lengths, numbers, max_length, places, s
 
 def _program(model, search, places, ends, jit, has_source):
     """The compiled search; it is kept with the model, and made again when the model gets other variables."""
-    variables = list(getattr(model, "variables", ()))
+    variables = [variable for each in (model, *search.models) for variable in getattr(each, "variables", ())]
     key = (search, places, ends, jit, has_source, tuple(map(id, variables)))
     # Straight into the dictionary: Keras would take an attribute for a part of the model.
     kept = vars(model).setdefault("_kept_searches", {})
@@ -121,7 +122,18 @@ def _program(model, search, places, ends, jit, has_source):
         def run(source, prompt, prompt_lengths, rows, valid, limit, seed):
             encoded = model.encode(source, training=False) if has_source else None
             return decode(
-                model, search, places, encoded, prompt, prompt_lengths, limit, valid, rows, seed, end_ids=ends
+                model,
+                search,
+                places,
+                encoded,
+                prompt,
+                prompt_lengths,
+                limit,
+                valid,
+                rows,
+                seed,
+                ends,
+                source if has_source else None,
             )
 
         kept[key] = _backend.compile(run, variables, jit)

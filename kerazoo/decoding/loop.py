@@ -22,6 +22,7 @@ def decode(
     rows=None,
     seed=0,
     end_ids=None,
+    source=None,
 ) -> dict:
     """Searches for what `model` would write; all arguments but the first three may be tensors of a graph.
 
@@ -41,6 +42,7 @@ def decode(
         rows: Numbers that tell the sources apart when tokens are drawn, int32 [B]; 0, 1, 2 ... by default.
         seed: An int32 scalar for searches that draw.
         end_ids: The tokens that end a sequence; `(model.end_id,)` by default.
+        source: What was encoded, for a search that runs further models.
 
     Returns:
         A dictionary of tensors, N hypotheses for each source, best first: `tokens` int32 [B, N, max_length] with the
@@ -54,6 +56,8 @@ def decode(
     never = tuple(sorted({model.pad_id, model.start_id} - set(ends)))
     source_mask = encoded.get("mask") if isinstance(encoded, dict) else None
     source_lengths = _source_lengths(encoded)
+    if search.models:  # it has a loop of its own
+        return search.run(model, max_length, encoded, source, facts, ends, source_lengths)
     if source_lengths is not None:
         source_lengths = _for_each_line(source_lengths, search)  # [B * W]
     cache = model.start(batch_size, max_length, encoded)

@@ -16,9 +16,16 @@ from kerazoo.decoding.constraints import (
 from kerazoo.decoding.contrastive import Contrastive
 from kerazoo.decoding.search import Search
 from kerazoo.decoding.select import Greedy, Sample
+from kerazoo.decoding.speculative import Speculative
 from kerazoo.decoding.stop import StopStrings
 
-SEARCHES = {"greedy": Greedy, "sample": Sample, "beam": Beam, "contrastive": Contrastive}
+SEARCHES = {
+    "greedy": Greedy,
+    "sample": Sample,
+    "beam": Beam,
+    "contrastive": Contrastive,
+    "speculative": Speculative,
+}
 
 # Constraints by the name of an option, for `generate(..., no_repeat_ngram=3)`.
 CONSTRAINTS = {
@@ -36,7 +43,8 @@ def make_search(search: Search | str = "greedy", **options) -> Search:
     """Returns a search from its name and options.
 
     Args:
-        search: `"greedy"`, `"sample"`, `"beam"`, `"contrastive"`, or an object, which then takes no options.
+        search: `"greedy"`, `"sample"`, `"beam"`, `"contrastive"`, `"speculative"`, or an object, which then
+            takes no options.
         **options: Arguments of the search, and of constraints by name: `allowed`, `forbidden`, `max_ratio` (of the
             source), `min_length`, `no_repeat_ngram`, `prefix`, `repetition_penalty`. `stop_strings` may be plain
             strings beside `pieces`, what each token is written as (`tokenizer.pieces`).
