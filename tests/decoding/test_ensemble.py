@@ -1,0 +1,82 @@
+"""An ensemble writes by the mean of the probabilities of its models."""
+
+import keras
+import numpy as np
+import pytest
+from toys import END, LookingToy, SourceToy, Toy, tokens
+
+from kerazoo import decoding, models
+
+SOURCES = [[3, 4, 5], [6], [5, 3, 3, 4]]
+
+
+def mean_log_probs(written, source, parts, weights):
+    each = [np.exp(part.log_probs(written, part.bias(source))) for part in parts]
+    return np.log(sum(weight * p for weight, p in zip(weights, each)))
+
+
+@pytest.mark.parametrize("weights", [None, [1, 3]])
+def test_equals_the_mean_by_hand(weights):
+    parts = [SourceToy(seed=1, size=5, sharpness=1.0), LookingToy(seed=2, size=3, sharpness=1.0)]
+    both = decoding.Ensemble(parts, weights)
+    found = both.generate(SOURCES, search="beam", width=1, length_penalty="none", max_length=7)
+    greedy = both.generate(SOURCES, max_length=7)
+    scale = [0.5, 0.5] if weights is None else [0.25, 0.75]
+    for row, source in enumerate(SOURCES):
+        written, total = [], 0.0
+        while len(written) < 7 and written[-1:] != [END]:
+            log_probs = mean_log_probs(written, source, parts, scale)
+            written.append(max(tokens(parts[0]), key=lambda v: log_probs[v]))
+            total += log_probs[written[-1]]
+        assert greedy.sequences(keep_end=True)[row][0] == written
+        assert greedy.scores[row, 0] == pytest.approx(total, rel=1e-4)
+    scored = both.score(SOURCES, [answers[0] for answers in greedy.sequences(keep_end=True)])
+    np.testing.assert_allclose(scored.scores, greedy.scores[:, 0], rtol=1e-4)
+    assert found.tokens.shape == greedy.tokens.shape
+    # The attention of the one that shows it, and the vectors of both.
+    for options in ({"search": "beam", "coverage_penalty": 0.2}, {"search": "contrastive", "top_k": 3}):
+        assert both.generate(SOURCES, max_length=7, **options).tokens.shape == (3, 1, 7)
+
+
+def test_an_lstm_with_a_transformer():
+    keras.utils.set_random_seed(4)
+    lstm = models.LSTMSeq2Seq(11, 7, 5, 6, num_layers=2, attention="multiplicative")
+    transformer = models.TransformerSeq2Seq(11, 7, 1, 1, 8, 2, 16)
+    both = decoding.Ensemble([lstm, transformer])
+    found = both.generate(SOURCES, search="beam", width=2, n_best=2, max_length=5)
+    for row, answers in enumerate(found.sequences(keep_end=True)):
+        for rank, answer in enumerate(answers):
+            each = [m.score([SOURCES[row]], [answer]).token_scores[0] for m in (lstm, transformer)]
+            mean = np.log((np.exp(each[0].astype("float64")) + np.exp(each[1].astype("float64"))) / 2)
+            np.testing.assert_allclose(found.token_scores[row, rank, : len(answer)], mean, rtol=1e-3, atol=1e-5)
+
+
+def test_language_models():
+    parts = [Toy(seed=1), Toy(seed=2)]
+    found = decoding.Ensemble(parts).generate(prompt=[[3], []], max_length=6)
+    for row, prompt in enumerate([[3], []]):
+        answer = found.sequences(keep_end=True)[row][0]
+        for place in range(len(prompt), len(answer)):
+            mean = sum(np.exp(part.log_probs(answer[:place])) for part in parts)
+            assert answer[place] == max(tokens(parts[0]), key=lambda v: mean[v])
+
+
+class Limited(Toy):
+    max_length = 5
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: decoding.Ensemble([Toy()]), "`models` must be two or more; got 1"),
+        (lambda: decoding.Ensemble([Toy(), Toy(vocabulary_size=9)]), "agree in `vocabulary_size`; got 7, 9"),
+        (lambda: decoding.Ensemble([Toy(), SourceToy()]), "agree in `source_pad_id`; got None, 0"),
+        (lambda: decoding.Ensemble([Toy(), Toy()], [1]), "`weights` must be one for each model; got 1 for 2 models"),
+        (lambda: decoding.Ensemble([Toy(), Toy()], [1, 0]), "`weights` must be a number .* got weights=0"),
+        (lambda: decoding.Ensemble([Toy(), Toy()], digests=["a1", "b2"]), "agree in `digests`; got 'a1', 'b2'"),
+        (lambda: decoding.Ensemble([Toy(), Limited()]).generate(max_length=6), "`max_length` must be at most 5"),
+    ],
+)
+def test_refuses(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
