@@ -57,6 +57,11 @@ class Tokenizer(tf.Module):
         return len(SPECIALS) + len(self.vocabulary)
 
     @property
+    def pieces(self):
+        """What each id is written as, a list of bytes; nothing for padding, start and end."""
+        return [bytes(piece) for piece in self._pieces.numpy()]
+
+    @property
     def config(self):
         """Everything that makes the tokenizer, as plain values."""
         form = {} if self.normalization is None else {"normalization": self.normalization}
