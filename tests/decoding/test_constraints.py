@@ -110,6 +110,59 @@ def test_full_beam_finds_the_best_that_keeps_the_rules(kind):
     np.testing.assert_allclose(found.scores[0], [score for score, _ in expected], rtol=1e-4)
 
 
+def keeps(rule, answer, source):
+    """Whether a whole answer of at most 4 tokens keeps a rule, by its definition."""
+    written = answer[:-1] if answer[-1] == END else answer
+    share = int(getattr(rule, "ratio", 0) * len(source))
+    if isinstance(rule, decoding.MinLength):
+        return answer[-1] != END or len(written) >= rule.tokens + share
+    if isinstance(rule, decoding.MaxLength):
+        return len(written) <= rule.tokens + share
+    if isinstance(rule, decoding.NoRepeatNgram):
+        grams = list(zip(*(answer[i:] for i in range(rule.size))))
+        return len(grams) == len(set(grams))
+    if isinstance(rule, decoding.Allowed):
+        return set(written) <= set(rule.tokens)
+    if isinstance(rule, decoding.Forbidden):
+        return not set(answer) & set(rule.tokens)
+    return answer[: len(rule.tokens)] == list(rule.tokens)[: len(answer)] and len(answer) >= len(rule.tokens)
+
+
+RULES = [
+    (decoding.ForcedPrefix([4, 5]), decoding.NoRepeatNgram(1)),
+    (decoding.ForcedPrefix([3, 3]), decoding.MinLength(ratio=1.0)),
+    (decoding.Allowed([3, 5]), decoding.MaxLength(ratio=0.7)),
+    (decoding.Forbidden([5]), decoding.MinLength(1), decoding.MaxLength(1, ratio=0.5)),
+]
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_full_beam_finds_the_best_of_all_that_keep(rules):
+    """Every rule against its definition, over all answers of at most 4 tokens."""
+    model, source = SourceToy(vocabulary_size=6, seed=4, sharpness=1.0), [3, 4, 4]
+    found = decoding.generate(model, [source], search=decoding.Beam(40, n_best=3, constraints=rules), max_length=4)
+    expected = [
+        (total / ((5 + len(answer)) / 6) ** 0.6, answer)
+        for answer, total in all_answers(model, 4, bias=model.bias(source))
+        if all(keeps(rule, answer, source) for rule in rules)
+    ]
+    expected = sorted(expected, reverse=True)[:3]
+    assert len(expected) >= 2
+    answers = [row[:n].tolist() for row, n in zip(found.tokens[0], found.lengths[0]) if n]
+    assert answers == [answer for _, answer in expected]
+    np.testing.assert_allclose(found.scores[0, : len(expected)], [score for score, _ in expected], rtol=1e-4)
+
+
+def test_prefix_comes_after_the_prompt_and_counts():
+    model = Toy(seed=1, sharpness=0.5)
+    found = decoding.generate(model, prompt=[[3], [], [4, 4]], prefix=[6, 5], max_length=7)
+    for row, prompt in enumerate([[3], [], [4, 4]]):
+        answer = found.sequences(keep_end=True)[row][0]
+        assert answer[: len(prompt) + 2] == [*prompt, 6, 5]
+        total = sum(model.log_probs(answer[:i])[answer[i]] for i in range(len(prompt), len(answer)))
+        assert found.scores[row, 0] == pytest.approx(total, rel=1e-4)
+
+
 def test_beam_ranks_after_the_penalty_and_reports_the_model():
     model = Toy(seed=3, sharpness=1.0)
     rules = decoding.RepetitionPenalty(2.0)
@@ -128,6 +181,7 @@ def test_beam_ranks_after_the_penalty_and_reports_the_model():
         (lambda: decoding.NoRepeatNgram(0), "`size` must be an integer above 0; got size=0"),
         (lambda: decoding.MinLength(-1), "`tokens` must be an integer of at least 0; got tokens=-1"),
         (lambda: decoding.MaxLength(1, ratio=-0.5), "`ratio` must be a number .* got ratio=-0.5"),
+        (lambda: decoding.ForcedPrefix([]), "`tokens` must be at least one token id; got tokens=\\[\\]"),
         (lambda: decoding.Forbidden([-2]), "`tokens` must be an integer of at least 0; got tokens=-2"),
         (
             lambda: decoding.generate(Toy(), search="greedy", max_ratio=1.5, max_length=5),
