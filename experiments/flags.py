@@ -91,6 +91,7 @@ def define_training():
         "word_dropout:rate=0.1; may be repeated.",
         "steps_per_execution": "Most optimizer steps of one compiled program, 0 to choose by time.",
         "feed": f"Where batches come from: {', '.join(options.FEEDS)}.",
+        "shuffle_buffer": "Examples that --feed=stream shuffles among each other.",
         "limit": "Most training examples, 0 for all.",
         "xla": "Whether to compile with XLA.",
     }

@@ -10,7 +10,6 @@ import shutil
 import tempfile
 
 from kerazoo import _checks
-from kerazoo.data.lines import STDIN
 
 VARIABLE = "KERAZOO_CACHE"
 VERSION = 1  # of what entries hold; entries of another version are not found
@@ -117,8 +116,6 @@ def _lock(path):
 
 
 def _of_file(path):
-    if os.fspath(path) == STDIN:
-        return None
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())

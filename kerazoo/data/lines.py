@@ -143,7 +143,7 @@ def _whole_lines(path, tick):
         file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
         parts, told = [], 0
         while block := file.read(BLOCK):
-            if tick:
+            if tick and path != STDIN:
                 place = raw.tell()
                 tick(place - told)
                 told = place

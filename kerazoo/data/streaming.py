@@ -79,7 +79,7 @@ class StreamPlan:
             seen, share = seen + len(following[0]), following[1]
         if not begun:
             raise _checks.DataError("StreamPlan: the stream holds no example.")
-        self._begun = itertools.chain(begun, rest)
+        self._begun, self._open = itertools.chain(begun, rest), None
         self.head = joined([corpus for corpus, _ in begun])
         plan = Plan.of(self.head, seed=seed, **options)
         self.shapes, self.share_real = plan.shapes, plan.share_real
@@ -87,14 +87,21 @@ class StreamPlan:
         self.steps = math.ceil(plan.steps * self.examples / len(self.head))
 
     def batches(self, epoch, batch_fn=None, augment=None, prefetch=2):
-        """Returns an iterable of the batches of an epoch, as `kerazoo.data.batches` does, but of unknown length."""
+        """Returns an iterable of the batches of an epoch, as `kerazoo.data.batches` does, but of unknown length.
+
+        Whoever asks for the same epoch again before its second batch was read gets the same batches: the first one can
+        be looked at.
+        """
+        if self._open and self._open[0] == epoch and not self._open[1].spent:
+            return self._open[1]
         made = maker(batch_fn, augment)
 
         def make(step, corpus, rows, shape):
             return made(*corpus.batch(rows, shape.lengths), np.int32(step))
 
         numbered = ((epoch * self.steps + step, *cut) for step, cut in enumerate(self._cut(epoch)))
-        return Ahead(make, numbered, prefetch)
+        self._open = epoch, _Batches(Ahead(make, numbered, prefetch))
+        return self._open[1]
 
     def _pieces(self, epoch):
         """Yields the examples of an epoch as shuffled `Corpus`es, the last one after all others were seen."""
@@ -142,6 +149,22 @@ class StreamPlan:
             return np.zeros(len(corpus), np.int64)
         most = self.shapes[-1].lengths
         return assign({name: np.minimum(corpus.lengths(name), most[name]) for name in corpus.length_names}, self.shapes)
+
+
+class _Batches:
+    """Batches that come once, the first of them as often as it is asked for."""
+
+    def __init__(self, batches):
+        self.spent = False
+        self._batches = iter(batches)
+        self._first = []
+
+    def __iter__(self):
+        if not self._first:
+            self._first = list(itertools.islice(self._batches, 1))
+        yield from self._first
+        self.spent = True
+        yield from self._batches
 
 
 def joined(corpora):

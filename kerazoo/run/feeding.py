@@ -1,5 +1,7 @@
 """From the options of a training to its batches: how they are planned, changed at random, and fed."""
 
+from kerazoo.run import report
+
 RESIDENT_BYTES = 1 << 30  # more than this is streamed instead of being copied to the device
 
 
@@ -8,12 +10,30 @@ def plans(options, corpus, dev):
     from kerazoo import data
 
     size = {"tokens": options.batch_tokens} if options.batch_tokens else {"batch_size": options.batch_size}
-    if options.packing:
+    if options.feed == "stream":
+        plan = _stream_plan(options, corpus, size)
+    elif options.packing:
         plan = data.PackedPlan.of(corpus, seed=options.seed, **size)
     else:
         plan = data.Plan.of(corpus, max_shapes=options.max_shapes, seed=options.seed, **size)
     # Each shape is compiled, which takes longer than what a second one saves on a dev set.
     return plan, data.Plan.of(dev, max_shapes=1, shuffle=False, **size)
+
+
+def _stream_plan(options, stream, size):
+    from kerazoo import data
+
+    if not isinstance(stream, data.Stream):
+        raise ValueError(f"TrainingOptions: feed='stream' needs a task that reads in chunks; got {stream}.")
+    if options.packing:
+        raise ValueError("TrainingOptions: a stream is not packed; got feed='stream' with packing=True. Leave one out.")
+    report.say(
+        f"feed=stream: {options.shuffle_buffer:,} examples are shuffled among each other. A run that goes on reads the "
+        "data again up to its place: approximate, unless the same examples come in the same order."
+    )
+    return data.StreamPlan(
+        stream, options.shuffle_buffer, options.limit, seed=options.seed, max_shapes=options.max_shapes, **size
+    )
 
 
 def augment(options, corpus):
@@ -31,7 +51,7 @@ def place(corpus):
 
 
 def stream(corpus, plan, batch_fn, epoch, change):
-    """Returns the batches of an epoch, made ahead of the training step.
+    """Returns the batches of an epoch of a corpus, or of a stream's plan, made ahead of the training step.
 
     TensorFlow makes them in its own pipeline; the other backends get them from NumPy and need no TensorFlow for it.
     """
@@ -39,5 +59,7 @@ def stream(corpus, plan, batch_fn, epoch, change):
 
     from kerazoo import data
 
+    if isinstance(plan, data.StreamPlan):
+        return plan.batches(epoch, batch_fn, change)
     feed = data.dataset if keras.backend.backend() == "tensorflow" else data.batches
     return feed(corpus, plan, batch_fn, epoch=epoch, augment=change)

@@ -7,7 +7,7 @@ from kerazoo import _checks
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adafactor", "lion", "muon")
 SCHEDULES = ("cosine", "linear", "inverse_sqrt", "constant")
 DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
-FEEDS = ("auto", "device", "tf.data")
+FEEDS = ("auto", "device", "tf.data", "stream")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,9 @@ class TrainingOptions:
         augment: Strings such as `"flip"` or `"word_dropout:rate=0.1"`, see `kerazoo.data.Augment`: how training
             examples are changed at random.
         steps_per_execution: Most optimizer steps of one compiled program, 0 to choose by time.
-        feed: `"device"` keeps the data on the device, `"tf.data"` streams it, `"auto"` decides by size.
+        feed: `"device"` keeps the data on the device, `"tf.data"` makes batches beside the training, `"auto"` decides
+            by size; `"stream"` reads training examples anew in every epoch and keeps none.
+        shuffle_buffer: Examples of a stream that are shuffled among each other.
         limit: Most training examples, 0 for all.
         xla: Whether programs are compiled with XLA.
     """
@@ -61,12 +63,13 @@ class TrainingOptions:
     augment: tuple = ()
     steps_per_execution: int = 0
     feed: str = "auto"
+    shuffle_buffer: int = 10000
     limit: int = 0
     xla: bool = True
 
     def __post_init__(self):
         owner = "TrainingOptions"
-        for name in ("epochs", "batch_size", "max_shapes"):
+        for name in ("epochs", "batch_size", "max_shapes", "shuffle_buffer"):
             _checks.positive_int(owner, name, getattr(self, name))
         for name in ("seed", "patience", "steps_per_execution", "limit", "batch_tokens"):
             _checks.non_negative_int(owner, name, getattr(self, name))

@@ -10,12 +10,19 @@ def say(text):
 
 def headline(record, model, corpus, dev_corpus, plan, seconds):
     """Returns what is trained on what: sizes, batches, and how much of them is padding."""
+    examples = f"{len(corpus):,}" if hasattr(corpus, "features") else f"about {plan.examples:,} streamed"
     several = "s" if len(plan.shapes) > 1 else ", packed" if plan.shapes[0].segments else ""
     return (
-        f"{record['model']}: {model.count_params():,} parameters; {record['task']}: {len(corpus):,} training and "
+        f"{record['model']}: {model.count_params():,} parameters; {record['task']}: {examples} training and "
         f"{len(dev_corpus):,} dev examples, read in {seconds:.1f} s; {plan.steps:,} steps an epoch in "
-        f"{len(plan.shapes)} batch shape{several}, {plan.share_real:.0%} of the positions real"
+        f"{len(plan.shapes)} batch shape{several}, {plan.share_real:.0%} of the positions real{_notes(corpus)}"
     )
+
+
+def _notes(corpus):
+    """Returns how many examples were cut off or left out while the corpus was made."""
+    counts = [f"{count:,} {name}" for name, count in getattr(corpus, "notes", {}).items() if count]
+    return "; " + ", ".join(counts) if counts else ""
 
 
 def flag_file(record, command):

@@ -1,5 +1,6 @@
 """Trains a model of the catalog on a task inside a run directory, and goes on where an earlier call stopped."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -124,14 +125,21 @@ class _Training:
         keras.utils.set_random_seed(options.seed)
         if not new:
             self.task = _with_saved_vocabulary(self.run, self.task)
+        streamed = options.feed == "stream"
+        if streamed and self.task.options.get("subword_dropout"):
+            raise ValueError(
+                "TrainingOptions: a stream is cut one way only; got feed='stream' with "
+                f"subword_dropout={self.task.options['subword_dropout']}. Leave one out."
+            )
+        self.task = dataclasses.replace(self.task, streamed=streamed)
         self.corpus, self.dev = self.task.load("train"), self.task.load("dev")
-        if options.limit and options.limit < len(self.corpus):
+        if not streamed and options.limit and options.limit < len(self.corpus):
             self.corpus = self.corpus.take(range(options.limit))
         # Where subwords are left to chance, every epoch has a corpus of its own, and the plan has room for all.
-        self.drawn = self.task.drawn(options.seed)
+        self.drawn = None if streamed else self.task.drawn(options.seed)
         planned = self.drawn.room.take(range(len(self.corpus))) if self.drawn else self.corpus
         self.plan, self.dev_plan = feeding.plans(options, planned, self.dev)
-        self.augment = feeding.augment(options, self.corpus)
+        self.augment = feeding.augment(options, self.plan.head if streamed else self.corpus)
         model = answer.build(self.record["model"], self.task, self.record["model_options"])
         if options.packing:
             models.check_packing(model)
@@ -155,13 +163,13 @@ class _Training:
         feed = self._feed()
         training.fit(
             model,
-            self._stream if feed == "tf.data" else self.corpus,
+            self.corpus if feed == "device" else self._stream,
             self.task.batch,
             self.plan,
             epochs=options.epochs,
             callbacks=self._callbacks(store),
             validation=(self.dev, self.dev_plan, self.task.batch),
-            feed=feed,
+            feed="device" if feed == "device" else "tf.data",
             resume=state,
             steps_per_call=options.steps_per_execution or None,
             jit_compile=options.xla,

@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data import Chunk, cache, prepare
+from kerazoo.data import Chunk, Stream, cache, prepare
 from kerazoo.tasks.known import Known, read_saved, write
 from kerazoo.tasks.splits import SPLITS
 
@@ -34,6 +35,8 @@ class Task:
         find: Function that fails, in the right words, if the data is not there; it reads as little as possible.
         fingerprint: Function from a split to plain values that change when its data does; what was prepared is then
             kept in the cache. None, the default, for data that is made anew each time.
+        streamed: Whether training examples are read as they come, in every epoch anew; `load("train")` is then a
+            `kerazoo.data.Stream`, and what the task learns it learns from the first of them.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Task:
     restored: Known | None = dataclasses.field(default=None, repr=False)
     find: Callable = dataclasses.field(default=lambda: None, repr=False)
     fingerprint: Callable = dataclasses.field(default=lambda split: None, repr=False, kw_only=True)
+    streamed: bool = dataclasses.field(default=False, repr=False, kw_only=True)
 
     monitor = ("val_loss", "min")
     length_names = ()
@@ -54,7 +58,7 @@ class Task:
         """What was learnt from the data; reads it the first time."""
         if self.restored is not None:
             return self.restored
-        key = self._key(SPLITS, type(self).__name__, self.kind, self.options)
+        key = self._key(SPLITS, type(self).__name__, self.kind, self.options, self.streamed)
         if key is None:
             return self._learn()
         return cache.entry(key, lambda folder: self._write(folder, self._learn()), lambda folder: read_saved(folder)[1])
@@ -98,6 +102,8 @@ class Task:
     def chunks(self, split):
         """Yields the raw examples of `split` as `kerazoo.data.Chunk`s."""
         _checks.one_of(f"task {self.name}", "split", split, SPLITS)
+        if split == "train" and "begun" in self._cache:
+            return self._cache.pop("begun")
         made = self.reader(split)
         return iter([Chunk(made)] if isinstance(made, dict) else made)
 
@@ -113,8 +119,15 @@ class Task:
     def sample(self):
         """Returns the training columns to learn vocabularies from: all of it up to `SAMPLE` characters.
 
-        Of more, examples that lie evenly apart are taken.
+        Of more, examples that lie evenly apart are taken; of a stream, the first.
         """
+        if self.streamed:
+            begun, size, chunks = [], 0, self.chunks("train")
+            while size < SAMPLE and (chunk := next(chunks, None)):
+                begun.append(chunk)
+                size += sum(len(value) for column in chunk.columns.values() for value in column)
+            self._cache["begun"] = itertools.chain(begun, chunks)  # for it may be that nobody can read them again
+            return thinned(begun, SAMPLE)
         return thinned(self.chunks("train"), SAMPLE)
 
     def prepared(self, split, convert, depends=()):
@@ -125,6 +138,8 @@ class Task:
             convert: Function of a `Chunk` to `(features, notes)`, as for `kerazoo.data.prepare`.
             depends: Plain values that `convert` depends on, such as the digests of tokenizers.
         """
+        if self.streamed and split == "train":
+            return Stream(lambda: self.chunks("train"), convert)
         label, key = f"task {self.name}, {split}", self._key((split,), convert.__qualname__, depends)
         return prepare(label, lambda: self.chunks(split), convert, key)
 

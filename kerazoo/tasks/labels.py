@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.tasks import classes, texts
+from kerazoo.tasks import classes, drawing, texts
 from kerazoo.tasks.base import Known, Task
-from kerazoo.tasks.drawing import Drawn
 from kerazoo.tasks.splits import SPLITS
 
 
@@ -31,9 +30,14 @@ class LabelTask(Task):
     length_names = ("source",)
 
     def _learn(self):
-        tokenizer = self.make_tokenizer(self.sample()["source"])
+        sample = self.sample()
+        tokenizer = self.make_tokenizer(sample["source"])
+        if self.streamed:  # nobody knows yet how long the longest will be
+            return Known({"names": sorted(set(sample["label"])), "longest_source": self.limit}, {"source": tokenizer})
         names = sorted(set().union(*(chunk.columns["label"] for chunk in self.chunks("train"))))
         longest = max(int(self._corpus(split, tokenizer, names).lengths("source").max()) for split in SPLITS)
+        if dropout := self.options.get("subword_dropout"):
+            longest = min(max(longest, drawing.longest(tokenizer, sample["source"], dropout)), self.limit)
         return Known({"names": names, "longest_source": longest}, {"source": tokenizer})
 
     def load(self, split):
@@ -68,7 +72,7 @@ class LabelTask(Task):
             return {"source": texts.ragged(self.tokenizers["source"], columns["source"], dropout, numbers)}
 
         longest = {"source": self.facts["longest_source"]}
-        return Drawn(self.load("train"), lambda: self.chunks("train"), draw, longest, seed)
+        return drawing.Drawn(self.load("train"), lambda: self.chunks("train"), draw, longest, seed)
 
     def sizes(self):
         """Returns the constructor arguments of a model that the data dictates."""

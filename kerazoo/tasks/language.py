@@ -55,6 +55,8 @@ class LanguageTask(Task):
     def load(self, split):
         """Returns the `Corpus` of a split."""
         if split not in self._corpora:
+            if self.streamed and split == "train":
+                return self.prepared(split, self._windows)
             texts_of_split = self.prepared(split, self._convert, [self.tokenizer.digest])
             ids = texts_of_split.features["targets"]
             made = Corpus({"targets": windows(ids, self.length, self._stride(split))}, texts_of_split.notes)
@@ -122,6 +124,10 @@ class LanguageTask(Task):
         if chunk.more:  # the end of the last text is yet to come
             ended = Ragged(ended.values[:-1], np.append(ended.offsets[:-1], len(ended.values) - 1))
         return {"targets": ended}, {}
+
+    def _windows(self, chunk):
+        features, notes = self._convert(chunk)
+        return {"targets": windows(features["targets"], self.length, self.stride)}, notes
 
     def _stride(self, split):
         return self.stride if split == "train" else self.length

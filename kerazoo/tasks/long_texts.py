@@ -4,11 +4,11 @@ import functools
 import itertools
 
 from kerazoo import _checks
-from kerazoo.data import Chunk, cache, find_sources
+from kerazoo.data import Chunk, cache, find_sources, lines
 from kerazoo.data.faults import BadLines
 from kerazoo.data.long_text import read_part
 from kerazoo.tasks.language import LanguageTask
-from kerazoo.tasks.reading import Meter
+from kerazoo.tasks.reading import Meter, Once
 from kerazoo.tasks.splits import bounds, origin
 from kerazoo.tasks.tables import needs
 from kerazoo.tasks.text_options import TextOptions
@@ -83,15 +83,19 @@ class TextReading:
     def __init__(self, find, bad_lines):
         self.sources = functools.cache(find)
         self.bad_lines = bad_lines
+        self.once = Once()
 
     def fingerprint(self, split):
         """Returns plain values that change when the texts of a split do."""
         parts = self._parts(split)
+        if lines.STDIN in dict(parts):
+            return None
         return [self.bad_lines, cache.fingerprint([path for path, _ in parts]), [place for _, place in parts]]
 
     def __call__(self, split):
         """Yields the blocks of all texts as `Chunk`s."""
         parts = self._parts(split)
+        self.once.check(split, dict(parts))
         bad, meter, told = BadLines(self.bad_lines), Meter([path for path, _ in parts]), 0
         for path, place in parts:
             blocks = read_part(path, *place, bad, meter.tick)
@@ -107,5 +111,6 @@ class TextReading:
             if split == "train" and source.weight != int(source.weight):
                 raise ValueError(f"task text: the weight of a text must be a whole number; got {source.weight}.")
             for path in source.files.get(given, ()):
-                parts += [(path, bounds(split, shares))] * (int(source.weight) if split == "train" else 1)
+                place = (0.0, 1.0) if path == lines.STDIN else bounds(split, shares)
+                parts += [(path, place)] * (int(source.weight) if split == "train" else 1)
         return parts

@@ -4,6 +4,7 @@ import functools
 import itertools
 import os
 
+from kerazoo import _checks
 from kerazoo.data import Chunk, cache, lines
 from kerazoo.data.faults import BadLines
 from kerazoo.tasks.splits import origin, place
@@ -32,6 +33,7 @@ class Reading:
         self.bad_lines = bad_lines
         self.depends = [*depends, bad_lines]
         self.beside = beside
+        self.once = Once()
 
     def fingerprint(self, split):
         """Returns plain values that change when the examples of a split do; None for what can be read only once."""
@@ -44,6 +46,7 @@ class Reading:
 
     def __call__(self, split):
         """Returns an iterator of the `Chunk`s of a split."""
+        self.once.check(split, self._paths(split))
         bad, meter = BadLines(self.bad_lines), Meter(self._paths(split))
         rows = self._rows(split, bad, meter)
         if "where" in self.names:
@@ -96,6 +99,25 @@ def chunked(rows, names, bad=None, meter=None):
             taken, size, told = [], 0, bad.count
     if taken or bad.count > told:
         yield chunk()
+
+
+class Once:
+    """Refuses what standard input cannot do: be read twice, or hold more than training examples."""
+
+    def __init__(self):
+        self.read = False
+
+    def check(self, split, paths):
+        """Notes that the files are being read."""
+        if lines.STDIN not in paths:
+            return
+        if split != "train":
+            raise _checks.DataError(
+                f"-: standard input holds training examples alone. Name a file: --task_option={split}_data=FILE."
+            )
+        if self.read:
+            raise _checks.DataError("-: standard input can be read only once: use --feed=stream with --epochs=1.")
+        self.read = True
 
 
 class Meter:

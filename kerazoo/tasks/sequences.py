@@ -5,9 +5,8 @@ import functools
 
 import numpy as np
 
-from kerazoo.tasks import texts
+from kerazoo.tasks import drawing, texts
 from kerazoo.tasks.base import Known, Task
-from kerazoo.tasks.drawing import Drawn
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,12 +45,19 @@ class SequenceTask(Task):
         train = self.sample()
         source, target = self.make_tokenizers(train["source"], train["target"])
         tokenizers = {"source": source, "target": target}
+        if self.streamed:  # nobody knows yet how long the longest will be
+            return Known({"longest_source": self.source_limit, "longest_targets": self.target_limit}, tokenizers)
         corpora = {split: self._corpus(split, tokenizers) for split in ("train", "dev", "test")}
         self._corpora.update(corpora)
         longest = {
             f"longest_{name}": max(int(corpus.lengths(name).max()) for corpus in corpora.values())
             for name in self.length_names
         }
+        if dropout := self.options.get("subword_dropout"):
+            drawn = drawing.longest(source, train["source"], dropout), drawing.longest(target, train["target"], dropout)
+            bounds = self.source_limit, self.target_limit
+            for name, most, bound in zip(longest, (drawn[0], drawn[1] + 1), bounds):
+                longest[name] = min(max(longest[name], most), bound)
         return Known(longest, tokenizers)
 
     def load(self, split):
@@ -73,7 +79,7 @@ class SequenceTask(Task):
             return {"source": texts.ragged(source, columns["source"], dropout, (*numbers, 0)), "targets": targets}
 
         longest = {name: self.facts[f"longest_{name}"] for name in self.length_names}
-        return Drawn(self.load("train"), lambda: self.chunks("train"), draw, longest, seed)
+        return drawing.Drawn(self.load("train"), lambda: self.chunks("train"), draw, longest, seed)
 
     def sizes(self):
         """Returns the constructor arguments of a model that the data dictates."""

@@ -57,6 +57,8 @@ def test_the_first_examples_are_read_once():
     opened = []
     plan = StreamPlan(stream(opened=opened), buffer=9, batch_size=3)
     assert len(opened) == 1 and len(plan.head) == 12
+    first = next(iter(plan.batches(0)))  # a look at the shapes costs nothing
+    assert first[0]["n"].tolist() == next(iter(plan.batches(0)))[0]["n"].tolist()
     assert len(sum(seen(plan.batches(0)), [])) == 26 and len(opened) == 1
     list(plan.batches(1))
     assert len(opened) == 2

@@ -1,5 +1,6 @@
 """The user's own files: formats, pairs of files, long texts, mixtures, and what is kept of them."""
 
+import dataclasses
 import gzip
 import json
 import os
@@ -170,3 +171,39 @@ def test_chunks_end_by_rows_and_characters(tmp_path, monkeypatch):
     assert len(list(small.chunks("train"))) > 10 and small.columns("train") == expected
     assert small.digest == whole.digest
     assert np.array_equal(small.load("train").features["source"].values, whole.load("train").features["source"].values)
+
+
+def test_a_streamed_task_learns_from_the_first_examples_and_reads_the_rest_once(tmp_path, monkeypatch):
+    path = write(tmp_path / "train.tsv", "".join(f"{a}\t{b}\n" for a, b in ROWS))
+    dev = write(tmp_path / "held.tsv", "wort 1 1\t1 mots\n")
+    options = {"data_dir": path, "dev_data": dev, "test_data": dev, "max_length": 31}
+    examples = len(tasks.create("table", **options).load("train"))
+    monkeypatch.setattr(reading, "ROWS", 7)
+    monkeypatch.setattr(base, "SAMPLE", 300)
+    passes = []
+    monkeypatch.setattr(reading.Once, "check", lambda self, split, paths: passes.append(split))
+    task = dataclasses.replace(tasks.create("table", **options), streamed=True)
+    assert task.sizes()["max_length"] == 31
+    stream = task.load("train")
+    assert [row.tolist() for corpus, _ in stream.corpora() for row in corpus.features["source"]] != []
+    assert passes == ["train"]
+    assert sum(len(corpus) for corpus, _ in stream.corpora()) == examples
+    assert len(task.load("dev")) == 1 and passes == ["train", "train", "dev"]
+    write(path, "".join(f"{a}\tclass {len(b) % 2}\n" for a, b in ROWS))
+    write(dev, "wort 1 1\tclass 1\n")
+    for kind, name in (("classifier", "table"), ("language_model", "table"), ("language_model", "text")):
+        task = dataclasses.replace(tasks.create(name, kind, data_dir=path, dev_data=dev, test_data=dev), streamed=True)
+        assert task.sizes() and sum(len(corpus) for corpus, _ in task.load("train").corpora()) > 1
+
+
+def test_standard_input_is_for_training_alone_and_once(monkeypatch):
+    once = reading.Once()
+    once.check("train", ["a.tsv"])
+    once.check("train", ["-"])
+    with pytest.raises(DataError, match="-: standard input can be read only once: use --feed=stream with --epochs=1"):
+        once.check("train", ["-"])
+    with pytest.raises(DataError, match="training examples alone. Name a file: --task_option=dev_data=FILE"):
+        once.check("dev", ["-"])
+    task = tasks.create("table", data_dir="-")
+    assert task.fingerprint("train") is None
+    assert tasks.create("text", data_dir="-").fingerprint("train") is None
