@@ -127,7 +127,7 @@ class Task:
                 begun.append(chunk)
                 size += sum(len(value) for column in chunk.columns.values() for value in column)
             self._cache["begun"] = itertools.chain(begun, chunks)  # for it may be that nobody can read them again
-            return thinned(begun, SAMPLE)
+            return joined(begun)
         return thinned(self.chunks("train"), SAMPLE)
 
     def prepared(self, split, convert, depends=()):
