@@ -90,10 +90,10 @@ class Ensemble:
         mask = each[0].get("mask") if isinstance(each[0], dict) else None
         return {"each": each} if mask is None else {"each": each, "mask": mask}
 
-    def start(self, batch_size, max_length, encoded=None):
+    def start(self, batch_size, max_length, encoded=None, lines=1):
         """Returns the cache: of every part a tuple over the models."""
         each = (None,) * len(self.models) if encoded is None else encoded["each"]
-        caches = [model.start(batch_size, max_length, mine) for model, mine in zip(self.models, each)]
+        caches = [model.start(batch_size, max_length, mine, lines) for model, mine in zip(self.models, each)]
         return _together(caches)
 
     def step(self, tokens, cache, index):

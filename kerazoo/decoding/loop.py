@@ -1,10 +1,9 @@
 """The one loop of all searches, in `keras.ops`: it runs as it is, and inside any compiled function."""
 
-import dataclasses
-
 import keras
 from keras import ops
 
+from kerazoo.decoding.cache import PARTS, for_each_line, inherit, moving, open_cache, reorder, same_shapes
 from kerazoo.decoding.constraints import LOWEST, Context
 from kerazoo.decoding.search import Now, is_any
 from kerazoo.decoding.seen import like_seen, see
@@ -27,8 +26,8 @@ def decode(
     """Searches for what `model` would write; all arguments but the first three may be tensors of a graph.
 
     This is what `generate` compiles, and what an exported signature calls. Padding and the start token are never
-    chosen. Prompts are read by the same steps that write, so rows with prompts of different lengths, or with sources
-    of different lengths, share a batch and get what each would get alone.
+    chosen. Prompts are read at once where the model can, and by the steps that write where they differ in length, so
+    rows with prompts or sources of different lengths share a batch and get what each would get alone.
 
     Args:
         model: A `Decodable`.
@@ -50,55 +49,18 @@ def decode(
         the search ranks; `token_scores` float32 [B, N, max_length], the log-probability of every token, 0 for the
         prompt.
     """
-    batch_size = ops.shape(prompt if encoded is None else keras.tree.flatten(encoded)[0])[0]
-    facts = _facts(batch_size, max_length, prompt, prompt_lengths, limits, valid, rows)
+    facts = make_facts(encoded, max_length, prompt, prompt_lengths, limits, valid, rows, seed)
     ends = tuple(end_ids or (model.end_id,))
-    never = tuple(sorted({model.pad_id, model.start_id} - set(ends)))
-    source_mask = encoded.get("mask") if isinstance(encoded, dict) else None
-    source_lengths = _source_lengths(encoded)
     if search.models:  # it has a loop of its own
-        return search.run(model, max_length, encoded, source, facts, ends, source_lengths)
-    if source_lengths is not None:
-        source_lengths = _for_each_line(source_lengths, search)  # [B * W]
-    cache = model.start(batch_size, max_length, encoded)
-    memory = cache["memory"]
-
-    def go_on(index, state, carry):
-        waiting = ops.logical_not(ops.logical_or(search.finished(carry), ops.logical_not(facts["valid"])))
-        return ops.logical_and(index < max_length, ops.any(waiting))
-
-    def body(index, state, carry):
-        last = ops.take(carry["tokens"], ops.maximum(index - 1, 0), axis=2)  # [B, W]
-        last = ops.reshape(ops.where(index == 0, model.start_id, last), (-1,))  # [B * W]
-        logits, new = model.step(last, {"state": state, "memory": memory}, index)
-        log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)  # [B * W, V]
-        now = dataclasses.replace(_now(index, facts, ends, seed), source_mask=source_mask, **see(new, search.lines))
-        ranked = _without(log_probs, never)
-        if search.constraints:
-            context = Context(
-                ops.reshape(carry["tokens"], (-1, max_length)),
-                index,
-                _for_each_line(now.written, search),
-                source_lengths,
-                ends,
-            )
-            for constraint in search.constraints:
-                ranked = constraint(ranked, context)
-        grid = (-1, search.lines, log_probs.shape[-1])
-        new_carry, parents = search.advance(carry, ops.reshape(log_probs, grid), ops.reshape(ranked, grid), now)
-        new_state = new["state"] if parents is None else _reorder(new["state"], parents, search.lines)
-        return index + 1, _same_shapes(new_state, state), _same_shapes(new_carry, carry)
-
-    state = keras.tree.map_structure(lambda x: _for_each_line(x, search), cache["state"])
-    carry = search.begin(batch_size, max_length, **like_seen(model, search, state, cache, batch_size))
-    start = ops.convert_to_tensor(0, "int32")
-    _, _, carry = ops.while_loop(go_on, body, (start, state, carry))
-    return search.finish(carry, model.pad_id)
+        return search.run(model, max_length, encoded, source, facts, ends, facts["source_lengths"])
+    progress = begin(model, search, max_length, encoded, facts)
+    progress = advance(model, search, ends, progress, facts)
+    return search.finish(progress["carry"], model.pad_id)
 
 
-def _facts(batch_size, max_length, prompt, prompt_lengths, limits, valid, rows):
-    """What is known of each source before the loop, with defaults filled in."""
-    ones = ops.ones((batch_size,), "int32")
+def make_facts(encoded, max_length, prompt, prompt_lengths, limits, valid, rows, seed):
+    """What is known of each source before the loop, with defaults filled in; arguments as those of `decode`."""
+    ones = ops.ones((ops.shape(prompt if encoded is None else keras.tree.flatten(encoded)[0])[0],), "int32")
     if prompt is None:
         prompt, prompt_lengths = ops.expand_dims(ones * 0, 1), ones * 0
     prompt = ops.convert_to_tensor(prompt, "int32")
@@ -109,10 +71,83 @@ def _facts(batch_size, max_length, prompt, prompt_lengths, limits, valid, rows):
         "limits": ones * (max_length if limits is None else ops.convert_to_tensor(limits, "int32")),
         "valid": ones > 0 if valid is None else ops.convert_to_tensor(valid, "bool"),
         "rows": ops.cumsum(ones, axis=0) - 1 if rows is None else ops.convert_to_tensor(rows, "int32"),
+        **_of_source(encoded),
+        "seed": ops.convert_to_tensor(seed, "int32"),
     }
 
 
-def _now(index, facts, ends, seed):
+def begin(model, search, max_length, encoded, facts):
+    """Returns the progress before the first position: a dictionary of tensors, of which `advance` returns the next."""
+    batch_size, width = ops.shape(facts["prompt"])[0], facts["prompt"].shape[1]
+    cache = open_cache(model, batch_size, max_length, encoded, search.lines)
+    carry = search.begin(batch_size, max_length, **like_seen(model, search, cache, batch_size))
+    # The loop writes prompts anyway; this is for what is read ahead.
+    prompt = ops.pad(facts["prompt"], ((0, 0), (0, max_length - width)))[:, None]
+    progress = {"index": ops.convert_to_tensor(0, "int32"), **cache}
+    if hasattr(model, "extend") and not search.needs and width > 1:
+        tokens = ops.concatenate([ops.full_like(facts["prompt"][:, :1], model.start_id), facts["prompt"][:, :-1]], 1)
+        _, new = model.extend(for_each_line(tokens, search.lines), cache, progress["index"])
+        progress.update(same_shapes(moving(new), moving(cache)))
+        progress["index"] = ops.min(facts["prompt_lengths"])
+    return {**progress, "carry": {**carry, "tokens": carry["tokens"] + prompt}}
+
+
+def advance(model, search, ends, progress, facts, most=None):
+    """Returns the progress after `most` more positions, or when every source is finished; without a bound by default.
+
+    Args:
+        model: A `Decodable`.
+        search: A `Search`.
+        ends: The tokens that end a sequence.
+        progress: What `begin` or `advance` returned.
+        facts: What `make_facts` returned.
+        most: An int32 scalar, or None.
+    """
+    fixed = {name: progress[name] for name in ("memory",) if name in progress}
+    loop = {name: value for name, value in progress.items() if name not in fixed}
+    max_length = progress["carry"]["tokens"].shape[2]
+    stop = max_length if most is None else ops.minimum(progress["index"] + most, max_length)
+
+    def go_on(loop):
+        waiting = ops.logical_not(ops.logical_or(search.finished(loop["carry"]), ops.logical_not(facts["valid"])))
+        return ops.logical_and(loop["index"] < stop, ops.any(waiting))
+
+    def body(loop):
+        new = _position(model, search, ends, {**fixed, **loop}, facts)
+        return (same_shapes(new, loop),)
+
+    return {**fixed, **ops.while_loop(go_on, body, (loop,))[0]}
+
+
+def _position(model, search, ends, progress, facts):
+    """Makes one step of the model and lets the search write one position."""
+    index, carry, lines = progress["index"], progress["carry"], search.lines
+    last = ops.take(carry["tokens"], ops.maximum(index - 1, 0), axis=2)  # [B, W]
+    last = ops.reshape(ops.where(index == 0, model.start_id, last), (-1,))  # [B * W]
+    logits, cache = model.step(last, {name: progress[name] for name in PARTS if name in progress}, index)
+    log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)  # [B * W, V]
+    now = _now(index, facts, ends, see(cache, lines))
+    ranked = _without(log_probs, sorted({model.pad_id, model.start_id} - set(ends)))
+    if search.constraints:
+        context = Context(
+            ops.reshape(carry["tokens"], (-1, carry["tokens"].shape[2])),
+            index,
+            for_each_line(now.written, lines),
+            for_each_line(facts["source_lengths"], lines),
+            ends,
+        )
+        for constraint in search.constraints:
+            ranked = constraint(ranked, context)
+    grid = (-1, lines, log_probs.shape[-1])
+    carry, parents = search.advance(carry, ops.reshape(log_probs, grid), ops.reshape(ranked, grid), now)
+    new = {"index": index + 1, "carry": carry, **moving(cache)}
+    new["state"] = reorder(new["state"], parents, lines)
+    if "ancestors" in progress:
+        new["ancestors"] = inherit(progress["ancestors"], parents, index)
+    return new
+
+
+def _now(index, facts, ends, seen):
     lengths = facts["prompt_lengths"]
     place = ops.minimum(index, facts["prompt"].shape[1] - 1)
     return Now(
@@ -124,38 +159,18 @@ def _now(index, facts, ends, seed):
         last=index + 1 >= facts["limits"],
         end_ids=ends,
         rows=facts["rows"],
-        seed=seed,
+        seed=facts["seed"],
+        source_mask=facts["source_mask"],
+        **seen,
     )
 
 
-def _source_lengths(encoded):
-    if not isinstance(encoded, dict) or encoded.get("mask") is None:
-        return None
-    return ops.sum(ops.cast(encoded["mask"], "int32"), axis=1)  # [B]
+def _of_source(encoded):
+    mask = encoded.get("mask") if isinstance(encoded, dict) else None
+    return {"source_mask": mask, "source_lengths": None if mask is None else ops.sum(ops.cast(mask, "int32"), axis=1)}
 
 
 def _without(log_probs, ids):
     if not ids:
         return log_probs
     return ops.where(is_any(ops.arange(log_probs.shape[-1], dtype="int32"), ids), LOWEST, log_probs)
-
-
-def _for_each_line(x, search):
-    """Repeats every row for each hypothesis of its source."""
-    return x if search.lines == 1 else ops.repeat(x, search.lines, axis=0)  # [B * W, ...]
-
-
-def _reorder(state, parents, lines):
-    """Lets row `b * W + w` of every tensor be what row `b * W + parents[b, w]` was."""
-    first = ops.arange(ops.shape(parents)[0], dtype="int32")[:, None] * lines
-    flat = ops.reshape(first + parents, (-1,))  # [B * W]
-    return keras.tree.map_structure(lambda x: ops.take(x, flat, axis=0), state)
-
-
-def _same_shapes(new, old):
-    """Tells TensorFlow, which forgets static sizes on the way, that a step changes no shape."""
-
-    def same(x, before):
-        return x if tuple(x.shape) == tuple(before.shape) else ops.reshape(x, ops.shape(before))
-
-    return keras.tree.map_structure(same, new, old)

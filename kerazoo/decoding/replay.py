@@ -1,12 +1,8 @@
 """Given tokens once more through a model, step by step: what each cost, and where the model looked."""
 
-import keras
 from keras import ops
 
-
-def moving(cache):
-    """Returns the parts of a cache that change from step to step."""
-    return {name: cache[name] for name in ("state", "history") if name in cache}
+from kerazoo.decoding.cache import moving, open_cache, same_shapes
 
 
 def replay(model, encoded, tokens, look=False):
@@ -24,14 +20,13 @@ def replay(model, encoded, tokens, look=False):
     """
     answers, length = tokens.shape[1:]
     rows = ops.reshape(tokens, (-1, length))  # [B * N, T]
-    cache = model.start(ops.shape(tokens)[0], length, encoded)
-    memory = cache["memory"]
-    state = keras.tree.map_structure(lambda x: ops.repeat(x, answers, axis=0), moving(cache))
+    cache = open_cache(model, ops.shape(tokens)[0], length, encoded, answers)
+    state = moving(cache)
     seen = {"scores": ops.zeros_like(rows, dtype="float32")}
     first = ops.full_like(rows[:, 0], model.start_id)
     if look:
         # Only the shape of this step is used, so that a compiled program never runs it.
-        _, new = model.step(first, {**state, "memory": memory}, ops.convert_to_tensor(0, "int32"))
+        _, new = model.step(first, cache, ops.convert_to_tensor(0, "int32"))
         if new.get("attention") is None:
             raise ValueError(
                 f"alignment needs a model whose `step` shows attention to a source; got {type(model).__name__}, which "
@@ -41,7 +36,7 @@ def replay(model, encoded, tokens, look=False):
 
     def body(index, state, seen):
         before = ops.where(index == 0, first, ops.take(rows, ops.maximum(index - 1, 0), axis=1))
-        logits, new = model.step(before, {**state, "memory": memory}, index)
+        logits, new = model.step(before, {**cache, **state}, index)
         log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
         wanted = ops.expand_dims(ops.take(rows, index, axis=1), 1)
         gained = ops.take_along_axis(log_probs, wanted, axis=1)  # [B * N, 1]
@@ -74,12 +69,3 @@ def align(model, encoded, tokens):
         ValueError: The model shows no attention.
     """
     return replay(model, encoded, tokens, look=True)[1]
-
-
-def same_shapes(new, old):
-    """Tells TensorFlow, which forgets static sizes on the way, that a step changes no shape."""
-
-    def same(x, before):
-        return x if tuple(x.shape) == tuple(before.shape) else ops.reshape(x, ops.shape(before))
-
-    return keras.tree.map_structure(same, new, old)

@@ -16,21 +16,20 @@ def see(cache, lines):
     return {n: None if x is None else ops.reshape(x, (-1, lines, *x.shape[1:])) for n, x in shown.items()}
 
 
-def like_seen(model, search, state, cache, batch_size):
+def like_seen(model, search, cache, batch_size):
     """Returns zeros like what `search` needs to see of each step, and refuses a model that does not show it.
 
     Args:
         model: A `Decodable`.
         search: A `Search`.
-        state: The state of all B * W hypotheses.
-        cache: What `model.start` returned.
+        cache: What `open_cache` returned.
         batch_size: The number B.
     """
     if not search.needs:
         return {}
     # Only the shapes of this step are used, so that a compiled program never runs it.
     tokens = ops.full((batch_size * search.lines,), model.start_id, dtype="int32")
-    _, new = model.step(tokens, {**cache, "state": state}, ops.convert_to_tensor(0, "int32"))
+    _, new = model.step(tokens, cache, ops.convert_to_tensor(0, "int32"))
     seen = see(new, search.lines)
     for name, option in search.needs.items():
         if seen[name] is None:

@@ -73,7 +73,7 @@ class Greedy(_Lines):
 
     def choose(self, ranked, now):
         """Returns the most likely tokens."""
-        return ops.cast(ops.argmax(ranked, axis=-1), "int32")
+        return likeliest(ranked)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +133,17 @@ class Sample(_Lines):
         lines = ops.arange(self.n_best, dtype="int32")
         # The largest of log-probability plus Gumbel noise is a draw from the distribution (Gumbel, 1954).
         noise = gumbel(now.seed, now.rows[:, None], lines[None, :], now.index, size=ranked.shape[-1])  # [B, W, V]
-        return ops.cast(ops.argmax(kept + noise, axis=-1), "int32")
+        return likeliest(kept + noise)
+
+
+def likeliest(scores):
+    """Returns where the largest of `scores` [..., V] stands, the first of equals, int32 [...].
+
+    XLA turns `argmax` into a loop over single numbers on a CPU; two reductions are four times as fast.
+    """
+    places = ops.arange(scores.shape[-1], dtype="int32")
+    best = scores >= ops.max(scores, axis=-1, keepdims=True)
+    return ops.min(ops.where(best, places, scores.shape[-1] - 1), axis=-1)
 
 
 def keep_likely(scores, top_k=None, top_p=1.0, min_p=0.0):

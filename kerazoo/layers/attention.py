@@ -1,103 +1,12 @@
-"""Self-attention with several heads and a cache for writing token by token; also what cross-attention shares with it.
-
-Shapes: H heads of the queries, G heads of the keys and values, K the width of a head. The H / G query heads that share
-a key head lie side by side, and inside they count as so many more queries of that head: [B, G, H/G * T, K]. So keys and
-values are never repeated. Keys are kept as [B, G, K, S] and values as [B, G, S, K]: both products are then plain matrix
-products, and a step of decoding transposes nothing of the cache.
-"""
+"""Self-attention with several heads, and a history for writing token by token; shapes are explained in heads.py."""
 
 import keras
 from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers import sequences
+from kerazoo.layers.heads import Heads, history_mask, spread_masks
 from kerazoo.layers.positions import rotary
-
-# A forbidden score. Finite, so that a row in which everything is forbidden gives no NaN but equal weights; the softmax
-# runs in float32, where this is far below any real score.
-FORBIDDEN = -1e30
-
-
-class Heads(keras.layers.Layer):
-    """What self-attention and cross-attention have in common: sizes, the softmax, and the way out."""
-
-    def __init__(
-        self,
-        num_heads: int,
-        hidden_dim: int,
-        num_key_value_heads: int | None = None,
-        dropout: float = 0.0,
-        use_bias: bool = True,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        owner = type(self).__name__
-        self.num_heads = _checks.positive_int(owner, "num_heads", num_heads)
-        self.hidden_dim = _checks.positive_int(owner, "hidden_dim", hidden_dim)
-        _checks.divisible(owner, "hidden_dim", self.hidden_dim, "num_heads", self.num_heads)
-        self.num_key_value_heads = self.num_heads
-        if num_key_value_heads is not None:
-            self.num_key_value_heads = _checks.positive_int(owner, "num_key_value_heads", num_key_value_heads)
-            _checks.divisible(owner, "num_heads", self.num_heads, "num_key_value_heads", self.num_key_value_heads)
-        self.head_dim = self.hidden_dim // self.num_heads
-        self.dropout_rate = _checks.rate(owner, "dropout", dropout)
-        self.use_bias = bool(use_bias)
-        self.supports_masking = True
-        self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
-        self.output_projection = self._dense(self.hidden_dim, "output")
-
-    def _dense(self, units, name):
-        return keras.layers.Dense(units, use_bias=self.use_bias, name=name, dtype=self.dtype_policy)
-
-    def _queries(self, x):
-        """Queries [B, T, H, K] as [B, G, H/G * T, K], scaled."""
-        length, groups = ops.shape(x)[1], self.num_key_value_heads
-        x = ops.reshape(x * self.head_dim**-0.5, (-1, length, groups, self.num_heads // groups, self.head_dim))
-        x = ops.transpose(x, (0, 2, 3, 1, 4))  # [B, G, H/G, T, K]
-        return ops.reshape(x, (-1, groups, self.num_heads // groups * length, self.head_dim))
-
-    def _attend(self, query, key, value, length, mask=None, training=None):
-        """Attends with queries [B, G, H/G * T, K] to keys [B, G, K, S] and values [B, G, S, K].
-
-        Gives the output [B, T, D] and the float32 weights [B, H, T, S]. `length` is T; the mask has any shape that
-        spreads to [B, H, T, S].
-        """
-        shape = (-1, self.num_key_value_heads, self.num_heads // self.num_key_value_heads * length)
-        scores = ops.cast(ops.matmul(query, key), "float32")  # [B, G, H/G * T, S]
-        source_length = ops.shape(scores)[-1]
-        scores = ops.reshape(scores, (-1, self.num_heads, length, source_length))  # [B, H, T, S]
-        if mask is not None:
-            scores = ops.where(mask, scores, FORBIDDEN)
-        weights = ops.softmax(scores, axis=-1)
-        kept = self.dropout(ops.cast(weights, self.compute_dtype), training=training)
-        x = ops.matmul(ops.reshape(kept, (*shape, source_length)), value)  # [B, G, H/G * T, K]
-        x = ops.reshape(x, (-1, self.num_heads, length, self.head_dim))  # [B, H, T, K]
-        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, length, self.hidden_dim))  # [B, T, D]
-        return self.output_projection(x), weights
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "hidden_dim": self.hidden_dim,
-            "num_key_value_heads": self.num_key_value_heads,
-            "dropout": self.dropout_rate,
-            "use_bias": self.use_bias,
-        }
-
-
-def spread_masks(owner, padding_mask, attention_mask):
-    """One mask that spreads to [B, H, T, S], or None: padding [B, S] and attention [(B, (H,)) T, S] together."""
-    mask = None
-    if attention_mask is not None:
-        _checks.rank(owner, "attention_mask", attention_mask.shape, (2, 3, 4))
-        mask = ops.cast(attention_mask, "bool")
-        mask = mask[:, None] if len(mask.shape) == 3 else mask
-    if padding_mask is not None:
-        _checks.rank(owner, "padding_mask", padding_mask.shape, (2,))
-        padding_mask = ops.cast(padding_mask, "bool")[:, None, None, :]  # [B, 1, 1, S]
-        mask = padding_mask if mask is None else ops.logical_and(mask, padding_mask)
-    return mask
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
@@ -106,8 +15,8 @@ class Attention(Heads):
 
     One kernel gives queries, keys and values. With fewer key/value heads than query heads, groups of query heads share
     a key/value head (grouped-query attention; one head: multi-query). The softmax runs in float32. For writing token by
-    token, `start` makes an empty cache of fixed length and `step` adds one position to it; the steps give what one call
-    with `use_causal_mask=True` gives.
+    token, `start` makes an empty history of fixed length, and `step` and `extend` add positions to it; they give what
+    one call with `use_causal_mask=True` gives.
 
     Args:
         num_heads: Heads of the queries, above 0.
@@ -132,8 +41,8 @@ class Attention(Heads):
         [B, H, T, T].
 
     Masking:
-        Padding is never attended to. What padding itself attends to is of no use; a row that may attend to nothing
-        gets equal weights, not NaN.
+        Padding is never attended to. What padding itself attends to is of no use; where nothing may be attended to, all
+        weights are zero.
 
     Raises:
         ValueError: when the sizes do not divide, when `rotary` meets an odd width of a head, or a mask has another
@@ -209,41 +118,65 @@ class Attention(Heads):
         length = ops.shape(inputs)[1]
         places = ops.arange(length, dtype="int32") if positions is None else positions
         query, key, value = self._project(inputs, places)
-        key = ops.transpose(key, (0, 2, 3, 1))  # [B, G, K, T]
-        value = ops.transpose(value, (0, 2, 1, 3))  # [B, G, T, K]
         mask = spread_masks("Attention", padding_mask, attention_mask)
         if use_causal_mask:
             causal = sequences.causal_mask(length)[None]  # [1, 1, T, T]
             mask = causal if mask is None else ops.logical_and(mask, causal)
-        outputs, weights = self._attend(self._queries(query), key, value, length, mask, training)
+        query, key, value = self._queries(query), self._keys(key), self._values(value)
+        outputs, weights = self._attend(query, key, value, length, mask, training)
         return (outputs, weights) if return_attention_scores else outputs
 
-    def start(self, batch_size, max_length):
-        """Makes the empty cache of `batch_size` sequences of at most `max_length` tokens, the batch as first axis."""
-        shape = (batch_size, self.num_key_value_heads)
+    def start(self, batch_size, max_length, lines: int = 1):
+        """Makes the empty history of `batch_size` sources with `lines` hypotheses of at most `max_length` tokens."""
+        rows, places = batch_size * self.num_key_value_heads, max_length * lines
         return {
-            "key": ops.zeros((*shape, self.head_dim, max_length), dtype=self.compute_dtype),  # [B, G, K, L]
-            "value": ops.zeros((*shape, max_length, self.head_dim), dtype=self.compute_dtype),  # [B, G, L, K]
+            # Keys lie as the values do: a position of them is written in one piece.
+            name: ops.zeros((rows, places, self.head_dim), dtype=self.compute_dtype)  # [B * G, L * W, K]
+            for name in ("key", "value")
         }
 
-    def step(self, inputs, state, index):
-        """Attends from position `index`, a scalar integer, with inputs [B, D] to itself and to all that was cached.
+    def extend(self, inputs, history, index, mask=None):
+        """Attends from positions `index`, `index` + 1 ... with inputs [B * W, T, D] to all that was written.
 
-        Returns the outputs [B, D] and the cache with this position written into it. An index beyond the cache would
-        overwrite its last position: whoever counts the steps has to stop at `max_length`.
+        Args:
+            inputs: Floats [B * W, T, D]; row b * W + w is hypothesis w of source b.
+            history: What `start` made with `lines` W, or `extend` returned.
+            index: The first position, a scalar integer. What would go beyond the last one overwrites it: whoever
+                counts the positions has to stop at `max_length`.
+            mask: What `history_mask` returns; needed for more than one line.
+
+        Returns:
+            Outputs [B * W, T, D], and the history with these positions written into it.
         """
-        index = ops.cast(index, "int32")
-        query, key, value = self._project(inputs[:, None], index[None])  # [B, 1, H or G, K]
-        # Keys and values of one position have the layout of the cache but for axes of length one.
-        key = ops.reshape(key, (-1, self.num_key_value_heads, self.head_dim, 1))
-        value = ops.reshape(value, (-1, self.num_key_value_heads, 1, self.head_dim))
-        state = {
-            "key": ops.slice_update(state["key"], (0, 0, 0, index), key),
-            "value": ops.slice_update(state["value"], (0, 0, index, 0), value),
+        index, length, groups = ops.cast(index, "int32"), ops.shape(inputs)[1], self.num_key_value_heads
+        query, key, value = self._project(inputs, index + ops.arange(length, dtype="int32"))  # [B * W, T, H or G, K]
+        lines = 1
+        if mask is None:
+            mask = history_mask(index, length, ops.shape(history["key"])[1])
+        else:
+            lines = ops.shape(inputs)[0] * groups // ops.shape(history["key"])[0]
+        # One behind the other as in the history: all lines of a position, then those of the next.
+        key, value = (
+            ops.reshape(
+                ops.transpose(ops.reshape(x, (-1, lines, length, groups, self.head_dim)), (0, 2, 1, 3, 4)),
+                (-1, length * lines, groups, self.head_dim),
+            )
+            for x in (key, value)
+        )  # [B, T * W, G, K]
+        first = (0, index * lines, 0)
+        history = {
+            "key": ops.slice_update(history["key"], first, self._values(key)),
+            "value": ops.slice_update(history["value"], first, self._values(value)),
         }
-        past = ops.arange(ops.shape(state["value"])[2], dtype="int32") <= index  # [L]
-        outputs, _ = self._attend(self._queries(query), state["key"], state["value"], 1, past)
-        return ops.squeeze(outputs, axis=1), state  # [B, D]
+        query = ops.reshape(query, (-1, lines * length, self.num_heads, self.head_dim))  # [B, W * T, H, K]
+        key, value = ops.swapaxes(history["key"], 1, 2), history["value"]
+        outputs, _ = self._attend(self._queries(query), key, value, lines * length, mask)
+        return ops.reshape(outputs, (-1, length, self.hidden_dim)), history  # [B * W, T, D]
+
+    def step(self, inputs, history, index):
+        """Does what `extend` does for one token of one hypothesis: inputs [B, D] to outputs [B, D]."""
+        outputs, history = self.extend(inputs[:, None], history, index)
+        return ops.squeeze(outputs, axis=1), history  # [B, D]
 
     def get_config(self):
         return {**super().get_config(), "rotary": self.rotary}

@@ -1,10 +1,10 @@
-"""Attention to another sequence, whose keys and values are computed once; shapes are explained in attention.py."""
+"""Attention to another sequence, whose keys and values are computed once; shapes are explained in heads.py."""
 
 import keras
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.layers.attention import Heads, spread_masks
+from kerazoo.layers.heads import Heads, spread_masks
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
@@ -12,7 +12,7 @@ class CrossAttention(Heads):
     """Lets every position of a sequence look at another sequence, as a decoder looks at what the encoder made.
 
     Queries come from the inputs, keys and values from the other sequence through one kernel. `memory` computes these
-    once and `step` uses them for every token. Where several hypotheses (beams) of one source are alive, `step` counts
+    once and `extend` uses them for every token. Where several hypotheses (beams) of one source are alive, it counts
     them as query positions of that source, so that the memory is never copied.
 
     Args:
@@ -36,7 +36,7 @@ class CrossAttention(Heads):
         [B, H, T, S]: which source positions each target position was aligned to.
 
     Masking:
-        Padding of `sequence` is never attended to; a row that may attend to nothing gets equal weights, not NaN.
+        Padding of `sequence` is never attended to; where nothing may be attended to, all weights are zero.
 
     Raises:
         ValueError: when the sizes do not divide, or a mask has another number of axes.
@@ -78,11 +78,11 @@ class CrossAttention(Heads):
         self.output_projection.build((*inputs_shape[:-1], self.hidden_dim))
 
     def memory(self, sequence):
-        """Keys [B, G, K, S] and values [B, G, S, K] of what is attended to, floats [B, S, any width]."""
+        """Keys [B * G, K, S] and values [B * G, S, K] of what is attended to, floats [B, S, any width]."""
         x = self.joint_projection(sequence)
         x = ops.reshape(x, (-1, ops.shape(sequence)[1], 2 * self.num_key_value_heads, self.head_dim))
         key, value = ops.split(x, 2, axis=2)  # [B, S, G, K]
-        return {"key": ops.transpose(key, (0, 2, 3, 1)), "value": ops.transpose(value, (0, 2, 1, 3))}
+        return {"key": self._keys(key), "value": self._values(value)}
 
     def _look(self, inputs, memory, mask, training=None):
         length = ops.shape(inputs)[1]
@@ -102,12 +102,14 @@ class CrossAttention(Heads):
         outputs, weights = self._look(inputs, self.memory(sequence), mask, training)
         return (outputs, weights) if return_attention_scores else outputs
 
-    def step(self, inputs, memory, padding_mask=None):
-        """Attends with inputs [B * W, D] to the `memory` of B sources, where row b * W + w belongs to source b.
+    def extend(self, inputs, memory, padding_mask):
+        """Attends with inputs [B * W, T, D] to the `memory` of B sources, where row b * W + w belongs to source b.
 
-        Returns the outputs [B * W, D]. `padding_mask` are booleans [B, S].
+        Returns the outputs [B * W, T, D] and the weights, float32 [B * W, T, S], averaged over the heads.
+        `padding_mask` are booleans [B, S].
         """
-        sources = ops.shape(memory["value"])[0]
-        x = ops.reshape(inputs, (sources, -1, inputs.shape[-1]))  # [B, W, D]: beams stand where time stands
-        x, _ = self._look(x, memory, spread_masks("CrossAttention", padding_mask, None))
-        return ops.reshape(x, (-1, self.hidden_dim))  # [B * W, D]
+        sources, length = ops.shape(padding_mask)[0], ops.shape(inputs)[1]
+        x = ops.reshape(inputs, (sources, -1, inputs.shape[-1]))  # [B, W * T, D]: beams stand where time stands
+        x, weights = self._look(x, memory, spread_masks("CrossAttention", padding_mask, None))
+        weights = ops.reshape(ops.mean(weights, axis=1), (-1, length, ops.shape(padding_mask)[1]))
+        return ops.reshape(x, (-1, length, self.hidden_dim)), weights

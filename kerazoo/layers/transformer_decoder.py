@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from kerazoo.layers.heads import history_mask
 from kerazoo.layers.transformer import Stack
 from kerazoo.layers.transformer_decoder_block import TransformerDecoderBlock, check_encoded
 
@@ -139,30 +140,45 @@ class TransformerDecoder(Stack):
             return x
         return x, {kind: ops.stack([weights[kind] for weights in scores], axis=1) for kind in scores[0]}
 
-    def start(self, batch_size, max_length, encoded=None):
-        """Makes the cache for at most `max_length` tokens: an empty "state", and the "memory" of the source.
+    def start(self, batch_size, max_length, encoded=None, lines=1):
+        """Makes the cache of `batch_size` sources with `lines` hypotheses of at most `max_length` tokens.
 
-        Returns {"state": keys and values of each block, the batch as first axis; "memory": the mask of the source and
-        its keys and values for each block, {} without cross-attention}. Only the state changes from step to step.
+        Returns {"state": (), "history": empty keys and values of each block, "memory": the mask of the source and its
+        keys and values for each block, {} without cross-attention}. Only the history changes from step to step.
         """
         check_encoded("TransformerDecoder", self.cross_attention, encoded)
-        state = tuple(block.start(batch_size, max_length) for block in self.blocks)
-        if not self.cross_attention:
-            return {"state": state, "memory": {}}
-        blocks = tuple(block.memory(encoded) for block in self.blocks)
-        return {"state": state, "memory": {"mask": encoded["mask"], "blocks": blocks}}
+        history = tuple(block.start(batch_size, max_length, lines) for block in self.blocks)
+        memory = {}
+        if self.cross_attention:
+            memory = {"mask": encoded["mask"], "blocks": tuple(block.memory(encoded) for block in self.blocks)}
+        return {"state": (), "history": history, "memory": memory}
+
+    def extend(self, inputs, cache, index):
+        """Reads the vectors of T tokens, floats [B * W, T, D], from position `index`, a scalar integer, on.
+
+        Row b * W + w is hypothesis w of source b. With more than one line the cache holds `"ancestors"`, int32
+        [B, W, L]: which line wrote each position of each hypothesis. Returns the outputs [B * W, T, D] and the cache,
+        which then holds `"attention"`, float32 [B * W, T, S]: to the source, averaged over the heads of the last block
+        but one, where it aligns best (Garg et al., 2019, arXiv 1909.02074).
+        """
+        memory, history, attentions = cache["memory"], [], []
+        ancestors, length = cache.get("ancestors"), ops.shape(inputs)[1]
+        places = ops.shape(cache["history"][0]["key"])[1] // (1 if ancestors is None else ancestors.shape[1])
+        mask = history_mask(ops.cast(index, "int32"), length, places, ancestors)
+        memories = memory["blocks"] if memory else (None,) * self.num_layers
+        x = inputs
+        for block, block_history, block_memory in zip(self.blocks, cache["history"], memories):
+            x, block_history, attention = block.extend(
+                x, block_history, index, mask, block_memory, memory["mask"] if memory else None
+            )
+            history.append(block_history)
+            attentions.append(attention)
+        cache = {**cache, "history": tuple(history)}
+        return self._finish(x), cache if not memory else {**cache, "attention": attentions[-2:][0]}
 
     def step(self, inputs, cache, index):
-        """Reads the vector of one token, floats [B, D], at position `index`, a scalar integer.
-
-        Returns the outputs [B, D] and the cache. The batch of the state may be W times that of the memory; row
-        b * W + w then belongs to source b.
-        """
-        memory = cache["memory"]
-        memories = memory["blocks"] if memory else (None,) * self.num_layers
-        mask = memory["mask"] if memory else None
-        x, state = inputs, []
-        for block, block_state, block_memory in zip(self.blocks, cache["state"], memories):
-            x, block_state = block.step(x, block_state, index, block_memory, mask)
-            state.append(block_state)
-        return self._finish(x), {"state": tuple(state), "memory": memory}
+        """Does what `extend` does for one token: inputs [B * W, D] to outputs [B * W, D], attention [B * W, S]."""
+        outputs, cache = self.extend(inputs[:, None], cache, index)
+        if "attention" in cache:
+            cache = {**cache, "attention": ops.squeeze(cache["attention"], axis=1)}
+        return ops.squeeze(outputs, axis=1), cache

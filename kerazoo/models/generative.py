@@ -80,14 +80,31 @@ class Writer:
             return self.target_embedding(x, reverse=True)
         return ops.cast(self.head(x), "float32")
 
-    def start(self, batch_size, max_length: int, encoded=None) -> dict:
-        """Returns the cache for `batch_size` rows of at most `max_length` tokens, see `kerazoo.decoding.Decodable`."""
+    def start(self, batch_size, max_length: int, encoded=None, lines: int = 1) -> dict:
+        """Returns the cache of `batch_size` sources with `lines` hypotheses of at most `max_length` tokens.
+
+        See `kerazoo.decoding.Decodable`.
+        """
+        if hasattr(self.decoder, "extend"):
+            return self.decoder.start(batch_size, max_length, encoded, lines)
         return self.decoder.start(batch_size, max_length, encoded)
 
     def step(self, tokens, cache, index) -> tuple:
         """Returns logits [B, V] for position `index` from the tokens [B] of the position before, and the cache."""
         x = self.target_embedding(ops.convert_to_tensor(tokens)[:, None], start_index=index)[:, 0]  # [B, D]
         x, cache = self.decoder.step(x, cache, index)
+        return self._logits(x), {**cache, "hidden": x}
+
+    @property
+    def extend(self):
+        """The method of `kerazoo.decoding.Decodable`, if the decoder can read several tokens at once."""
+        if not hasattr(self.decoder, "extend"):
+            raise AttributeError(f"{type(self.decoder).__name__}: reads one token after another and has no `extend`.")
+        return self._extend
+
+    def _extend(self, tokens, cache, index):
+        x = self.target_embedding(tokens, start_index=index)  # [B, T, D]
+        x, cache = self.decoder.extend(x, cache, index)
         return self._logits(x), {**cache, "hidden": x}
 
     def _generate(self, source, prompt, search, max_length, options) -> Generated:
