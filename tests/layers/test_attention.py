@@ -5,6 +5,7 @@ from keras import ops
 
 import oracles
 from kerazoo import layers
+from kerazoo.layers.heads import history_mask
 
 B, T, S = 3, 7, 5
 RNG = np.random.default_rng(17)
@@ -118,11 +119,12 @@ def test_padding_changes_no_real_position():
     np.testing.assert_allclose(before[2:, :2], short, atol=1e-5)
 
 
-def test_a_row_without_anything_to_attend_to_is_finite():
-    nothing = np.zeros((B, T), bool)
-    got, weights = attention()(X, padding_mask=nothing, return_attention_scores=True)
-    assert np.all(np.isfinite(numpy(got)))
-    np.testing.assert_allclose(numpy(weights), 1 / T, atol=1e-6)
+def test_a_row_without_anything_to_attend_to_attends_to_nothing():
+    layer, nothing = attention(), np.zeros((B, T), bool)
+    got, weights = layer(X, padding_mask=nothing, return_attention_scores=True)
+    np.testing.assert_array_equal(numpy(weights), 0)
+    # However wide the padding is.
+    np.testing.assert_array_equal(numpy(got)[:, :2], numpy(layer(X[:, :2], padding_mask=nothing[:, :2])))
 
 
 @pytest.mark.parametrize("groups", [4, 2, 1])
@@ -130,30 +132,48 @@ def test_a_row_without_anything_to_attend_to_is_finite():
 def test_steps_give_what_the_causal_call_gives(groups, rotary):
     layer = attention(num_key_value_heads=groups, rotary=rotary)
     whole = numpy(layer(X, use_causal_mask=True))
-    state = layer.start(B, max_length=11)  # longer than what is written
-    assert {x.shape[0] for x in keras.tree.flatten(state)} == {B}
-    for t in range(T):
-        got, state = layer.step(X[:, t], state, ops.convert_to_tensor(t, dtype="int32"))
+    history = layer.start(B, max_length=11)  # longer than what is written
+    assert history["key"].shape == history["value"].shape == (B * groups, 11, 6)
+    for t in range(T - 3):
+        got, history = layer.step(X[:, t], history, ops.convert_to_tensor(t, dtype="int32"))
         np.testing.assert_allclose(numpy(got), whole[:, t], atol=1e-5, rtol=1e-5)
-    assert state["key"].shape == (B, groups, 6, 11) and state["value"].shape == (B, groups, 11, 6)
+    got, history = layer.extend(X[:, T - 3 :], history, T - 3)  # the last three at once
+    np.testing.assert_allclose(numpy(got), whole[:, T - 3 :], atol=1e-5, rtol=1e-5)
+
+
+def test_hypotheses_read_what_their_ancestors_wrote():
+    layer, width = attention(num_key_value_heads=2, rotary=True), 3
+    lines = RNG.normal(size=(B, width, T, 13)).astype("float32")
+    whose = RNG.integers(0, width, (B, width, T))
+    whose[:, :, T - 1] = np.arange(width)  # the newest position is everyone's own
+    history = layer.start(B, T, lines=width)
+    for t in range(T):
+        got, history = layer.extend(
+            lines[:, :, t].reshape(-1, 1, 13), history, t, history_mask(t, 1, T, ops.convert_to_tensor(whose, "int32"))
+        )
+    followed = np.stack([[lines[b, whose[b, w], range(T)] for w in range(width)] for b in range(B)])
+    whole = numpy(layer(followed.reshape(-1, T, 13), use_causal_mask=True))[:, -1:]
+    np.testing.assert_allclose(numpy(got), whole, atol=1e-5, rtol=1e-5)
 
 
 def test_steps_over_another_sequence_give_what_the_call_gives():
     layer = cross(num_key_value_heads=2)
-    whole = numpy(layer(X, SOURCE, padding_mask=SOURCE_REAL))
+    whole, weights = layer(X, SOURCE, padding_mask=SOURCE_REAL, return_attention_scores=True)
     memory = layer.memory(SOURCE)
     for t in range(T):
-        got = numpy(layer.step(X[:, t], memory, SOURCE_REAL))
-        np.testing.assert_allclose(got, whole[:, t], atol=1e-5, rtol=1e-5)
+        got, looked = layer.extend(X[:, t : t + 1], memory, SOURCE_REAL)
+        np.testing.assert_allclose(numpy(got)[:, 0], numpy(whole)[:, t], atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(numpy(looked)[:, 0], numpy(weights).mean(1)[:, t], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("groups", [4, 2])
 def test_beams_share_the_memory_of_their_source(groups):
     layer = cross(num_key_value_heads=groups)
-    beams = RNG.normal(size=(B * 2, 13)).astype("float32")
-    shared = layer.step(beams, layer.memory(SOURCE), SOURCE_REAL)
-    copied = layer.step(beams, layer.memory(np.repeat(SOURCE, 2, 0)), np.repeat(SOURCE_REAL, 2, 0))
-    np.testing.assert_allclose(numpy(shared), numpy(copied), atol=1e-5)
+    beams = RNG.normal(size=(B * 2, 3, 13)).astype("float32")
+    shared = layer.extend(beams, layer.memory(SOURCE), SOURCE_REAL)
+    copied = layer.extend(beams, layer.memory(np.repeat(SOURCE, 2, 0)), np.repeat(SOURCE_REAL, 2, 0))
+    for one, other in zip(shared, copied):
+        np.testing.assert_allclose(numpy(one), numpy(other), atol=1e-5)
 
 
 def test_the_softmax_runs_in_float32_under_mixed_precision():
