@@ -59,3 +59,26 @@ def test_layers_models_and_decoding_work_without_tensorflow():
         "assert 'tensorflow' not in sys.modules\n"
     )
     assert run(code, KERAS_BACKEND="jax") == "(1, 5)"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX")
+def test_data_is_planned_packed_changed_and_trained_on_without_tensorflow():
+    code = NO_TENSORFLOW + (
+        "import numpy as np, kerazoo as kz\n"
+        "from keras import ops\n"
+        "corpus = kz.data.Corpus({'targets': kz.data.Ragged.from_rows([[5, 6, 7], [8], [9, 9], [4, 5, 6, 7], [7, 8]])})\n"
+        "def batch(features, valid):\n"
+        "    targets = ops.cast(features['targets'], 'int32')\n"
+        "    inputs = {'targets': features['targets_read'], 'targets_segments': features['targets_segments']}\n"
+        "    return inputs, targets, ops.cast(targets > 0, 'float32')\n"
+        "model = kz.create('transformer_lm_tiny', num_layers=1, hidden_dim=8, num_heads=1, vocabulary_size=11)\n"
+        "model.compile('sgd', kz.training.SparseCrossentropy())\n"
+        "change, plan = kz.data.Augment(['replacement'], corpus), kz.data.PackedPlan.of(corpus, batch_size=9)\n"
+        "kz.training.fit(model, corpus, batch, plan, augment=change)\n"
+        "feed = lambda epoch: kz.data.batches(corpus, plan, batch, epoch=epoch, augment=change)\n"
+        "history = kz.training.fit(model, feed, feed='tf.data').history\n"
+        "assert np.isfinite(history['loss'][0]), history\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "print('done')\n"
+    )
+    assert run(code, KERAS_BACKEND="jax") == "done"

@@ -48,3 +48,18 @@ def test_what_does_not_fit_is_refused():
         resident.place({"word": np.array(["a"])})
     with pytest.raises(ValueError, match=r"feature 'id' holds or counts up to 4294967296, more than 32 bits"):
         resident.place({"id": np.array([2**32])})
+
+
+def test_packed_rows_equal_those_of_the_pipeline(corpus):
+    from kerazoo.data.pipeline import gather
+
+    held = kz.data.Corpus({name: corpus.features[name] for name in ("source", "targets")})
+    (batch,) = kz.data.PackedPlan.of(held, tokens=1000).epoch(0)
+    shape = kz.data.PackedPlan.of(held, tokens=1000).shapes[0]
+    rows = np.concatenate([batch.rows, np.full_like(batch.rows[:1], -1)])
+    found = resident.gather(resident.place(held.features), ops.convert_to_tensor(rows), shape.lengths)
+    expected = gather(held, rows, shape)
+    np.testing.assert_array_equal(found[1], expected[1])
+    assert set(found[0]) == set(expected[0])
+    for name, array in expected[0].items():
+        np.testing.assert_array_equal(ops.convert_to_numpy(found[0][name]), array)
