@@ -66,7 +66,8 @@ def test_data_is_planned_packed_changed_and_trained_on_without_tensorflow():
     code = NO_TENSORFLOW + (
         "import numpy as np, kerazoo as kz\n"
         "from keras import ops\n"
-        "corpus = kz.data.Corpus({'targets': kz.data.Ragged.from_rows([[5, 6, 7], [8], [9, 9], [4, 5, 6, 7], [7, 8]])})\n"
+        "rows = kz.data.Ragged.from_rows([[5, 6, 7], [8], [9, 9], [4, 5, 6, 7], [7, 8]])\n"
+        "corpus = kz.data.Corpus({'targets': rows})\n"
         "def batch(features, valid):\n"
         "    targets = ops.cast(features['targets'], 'int32')\n"
         "    inputs = {'targets': features['targets_read'], 'targets_segments': features['targets_segments']}\n"
