@@ -29,10 +29,6 @@ class Drawn:
     """
 
     def __init__(self, plain, chunks, draw, longest, seed):
-        if not isinstance(plain, Corpus):
-            raise ValueError(
-                "subword_dropout: draws again from examples that are kept, not from a stream. Leave out one of the two."
-            )
         self.plain = plain
         self.chunks = chunks
         self.draw = draw

@@ -9,17 +9,18 @@ import sys
 
 import pytest
 
+import kerazoo as kz
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORDS = ["black", "white", "small", "large"], ["cat", "dog", "emu"], ["sits", "sleeps", "ﬁnds"]
 
 
-def command(name, *arguments, code=0, stdin=None):
+def command(name, *arguments, code=0):
     """Runs a command in a fresh process and returns its output and errors; fails on another exit code."""
     done = subprocess.run(
         [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        input=stdin,
         capture_output=True,
         timeout=300,
     )
@@ -46,47 +47,36 @@ def finished(tmp_path_factory):
     return folder, arguments, out, err
 
 
-def test_subwords_train_answer_and_export(finished):
-    folder, arguments, out, _ = finished
-    assert "token_error_rate" in out
+def test_subwords_train_answer_and_export(finished, tmp_path):
+    folder, _, out, err = finished
+    assert "token_error_rate" in out and "goes on" not in err.lower()
     saved = json.loads((folder / "run" / "task" / "source.json").read_text(encoding="utf-8"))
     assert (saved["tokenizer"], saved["case"], saved["normalization"]) == ("subwords", "lower", "nfkc")
-    asked = "The black cat ﬁnds\nTHE BLACK CAT FINDS\n".encode()
-    answers, _ = command("predict", f"--run_dir={folder}/run", stdin=asked)
-    assert len(answers.splitlines()) == 2 and len(set(answers.splitlines())) == 1
-    assert "the same answers" in command("export", f"--run_dir={folder}/run", f"--to={folder}/saved")[0]
-    _, err = command("run", *arguments, "--epochs=3", "--nomeasure", f"--run_dir={folder}/run")
-    assert "Goes on in epoch 3" in err
+    folded, given = kz.load(folder / "run")(["the black cat finds", "THE black Cat ﬁnds"])
+    assert folded == given
+    kz.run.export(folder / "run", tmp_path / "saved")  # verified where there is nothing but TensorFlow
 
 
 def test_another_vocabulary_is_refused(finished, tmp_path):
-    folder, arguments, *_ = finished
-    changed = [each.replace("--case=lower", "--case=keep") for each in arguments]
-    command("run", *changed, "--epochs=1", "--nomeasure", f"--run_dir={tmp_path}/other")
+    folder, *_ = finished
     shutil.copytree(folder / "run", tmp_path / "run")
-    shutil.rmtree(tmp_path / "run" / "checkpoints")
-    shutil.copytree(tmp_path / "other" / "checkpoints", tmp_path / "run" / "checkpoints")
-    for name, flags in (("evaluate", []), ("run", [*arguments, "--epochs=9"])):
-        _, err = command(name, *flags, f"--run_dir={tmp_path}/run", code=4)
-        assert "was trained with another source vocabulary: hash" in err and '"case": null' in err
-    path = tmp_path / "other" / "task" / "target.json"
-    path.write_text(path.read_text(encoding="utf-8").replace('"case": null', '"case": "upper"'), encoding="utf-8")
-    _, err = command("evaluate", f"--run_dir={tmp_path}/other", code=3)
+    held = kz.tasks.restore(tmp_path / "run" / "task")
+    kz.tasks.create("tsv", "seq2seq", **{**held.options, "case": "keep"}).save(tmp_path / "run" / "task")
+    _, err = command("evaluate", f"--run_dir={tmp_path}/run", code=4)
+    assert "was trained with another source vocabulary: hash" in err and '"case": null' in err
+    shutil.copytree(folder / "run" / "task", tmp_path / "run" / "task", dirs_exist_ok=True)
+    path = tmp_path / "run" / "task" / "target.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"case": "lower"', '"case": "upper"'), encoding="utf-8")
+    _, err = command("evaluate", f"--run_dir={tmp_path}/run", code=3)
     assert "target.json: not the vocabulary of this task: hash" in err and "(283 ids)" in err and "line 3 is" in err
 
 
-def test_word_vectors_start_the_embedding(finished):
+def test_word_vectors_of_another_width_are_refused(finished):
     folder, *_ = finished
     (folder / "en.vec").write_text("2 3\nblack 1 2 3\ncat 4 5 6\n")
-    words = [
-        "--model=lstm_seq2seq", "--task=tsv", f"--data_dir={folder}", "--source_tokens=words", "--target_tokens=words",
-        f"--source_vectors={folder}/en.vec", "--set=units=7", "--epochs=1", "--nomeasure", "--cache_dir=",
-    ]
-    _, err = command("run", *words, "--set=embedding_dim=3", f"--run_dir={folder}/words")
-    assert "en.vec: vectors of 18.2% of the source vocabulary." in err
-    _, err = command("run", *words, "--set=embedding_dim=4", f"--run_dir={folder}/wide", code=2)
+    _, err = command(
+        "run", "--model=lstm_seq2seq", "--task=tsv", f"--data_dir={folder}", "--source_tokens=words", "--cache_dir=",
+        f"--source_vectors={folder}/en.vec", "--set=embedding_dim=4", f"--run_dir={folder}/wide", code=2,
+    )
     assert "got 3 numbers a word in" in err and "Try --set=embedding_dim=3" in err
-    (folder / "en.vec").write_text("2 3\nblack 1 2 3\ncat 4 5\n")
-    _, err = command("run", *words, "--set=embedding_dim=3", f"--run_dir={folder}/bad", code=3)
-    assert "en.vec:3: expected a word and 3 numbers, got 3 values" in err
-    assert not (folder / "bad" / "run.json").exists()
+    assert not (folder / "wide" / "run.json").exists()
