@@ -24,6 +24,7 @@ from kerazoo.decoding.search import Now, Search
 from kerazoo.decoding.select import Greedy, Sample
 from kerazoo.decoding.speculative import Speculative
 from kerazoo.decoding.stop import StopStrings
+from kerazoo.decoding.stream import Joined, stream
 
 __all__ = [
     "Allowed",
@@ -36,6 +37,7 @@ __all__ = [
     "ForcedPrefix",
     "Generated",
     "Greedy",
+    "Joined",
     "MaxLength",
     "MinLength",
     "NoRepeatNgram",
@@ -51,4 +53,5 @@ __all__ = [
     "generate",
     "make_search",
     "score",
+    "stream",
 ]

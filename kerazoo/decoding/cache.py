@@ -23,14 +23,19 @@ def open_cache(model, batch_size, max_length, encoded=None, lines=1):
         `{"state", "history", "memory", "ancestors"}`, the second only where the model keeps one, the last, int32
         [B, W, L], only for several lines of such a model.
     """
-    asks = "lines" in inspect.signature(model.start).parameters
-    cache = model.start(batch_size, max_length, encoded, **({"lines": lines} if asks else {}))
+    cache = start(model, batch_size, max_length, encoded, lines)
     opened = {name: cache[name] for name in PARTS if name in cache}
     if lines > 1:
         opened["state"] = for_each_line(cache["state"], lines)
         if "history" in opened:
             opened["ancestors"] = ops.broadcast_to(_own(lines), (batch_size, lines, max_length))
     return opened
+
+
+def start(model, batch_size, max_length, encoded, lines):
+    """Returns what `model.start` returns; only a model with a history needs to know of lines."""
+    asks = "lines" in inspect.signature(model.start).parameters
+    return model.start(batch_size, max_length, encoded, **({"lines": lines} if asks else {}))
 
 
 def moving(cache):

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _checks
+from kerazoo.decoding.cache import start
 from kerazoo.decoding.generate import generate
 from kerazoo.decoding.result import Generated
 from kerazoo.decoding.score import Scored, score
@@ -93,7 +94,7 @@ class Ensemble:
     def start(self, batch_size, max_length, encoded=None, lines=1):
         """Returns the cache: of every part a tuple over the models."""
         each = (None,) * len(self.models) if encoded is None else encoded["each"]
-        caches = [model.start(batch_size, max_length, mine, lines) for model, mine in zip(self.models, each)]
+        caches = [start(model, batch_size, max_length, mine, lines) for model, mine in zip(self.models, each)]
         return _together(caches)
 
     def step(self, tokens, cache, index):

@@ -1,15 +1,18 @@
 """From plain arrays to answers: ragged batches, few shapes, one compiled program for each."""
 
+import dataclasses
+
 import keras
 import numpy as np
 from keras import ops
 
-from kerazoo import _backend, _checks
-from kerazoo.decoding import buckets
+from kerazoo import _checks
+from kerazoo.decoding import buckets, programs
 from kerazoo.decoding.constraints import LOWEST
 from kerazoo.decoding.loop import decode
 from kerazoo.decoding.names import make_search
 from kerazoo.decoding.ragged import check_length, read_prompt, read_source
+from kerazoo.decoding.replay import align
 from kerazoo.decoding.result import Generated
 from kerazoo.decoding.search import Search
 
@@ -23,13 +26,15 @@ def generate(
     batch_size: int | None = None,
     first_row: int = 0,
     end_ids: tuple | None = None,
-    jit: bool = False,
+    jit: bool | None = None,
+    alignment: bool = False,
     **options,
 ) -> Generated:
     """Returns what `model` writes.
 
     The whole search is one compiled program. Batches are filled up to a power of two and sequences to one of a few
-    lengths, so that calls of like size share a program; filler changes no answer.
+    lengths, so that calls of like size share a program; filler changes no answer. When a program is compiled the logger
+    `kerazoo` says so.
 
     Args:
         model: A `Decodable`, such as the generative models of `kerazoo.models`.
@@ -41,14 +46,17 @@ def generate(
         batch_size: Most sources at once; all by default.
         first_row: Number of the first source, for searches that draw: 5 where five sources went before in another call.
         end_ids: The tokens that end an answer; `(model.end_id,)` by default.
-        jit: Whether TensorFlow compiles with XLA: twice as fast where calls repeat, seconds for each new size.
+        jit: Whether TensorFlow compiles the search with XLA, which takes a few seconds more for each new size. By
+            default where it helps: a Transformer writes two to three times as fast, an LSTM no faster. JAX always does.
+        alignment: Whether to return the attention of each token to the source.
         **options: Arguments of a search that is given by name, see `make_search`.
 
     Returns:
         A `Generated`.
 
     Raises:
-        ValueError: unknown search or option, more tokens than the model has positions, sizes that do not fit.
+        ValueError: unknown search or option, more tokens than the model has positions, sizes that do not fit, or no
+            attention to return.
 
     Example:
 
@@ -61,80 +69,137 @@ def generate(
     assert answers.best().shape == (2, 6)
     ```
     """
+    jit = hasattr(model, "extend") if jit is None else jit
+    call = read_call(model, source, prompt, search, max_length, first_row, end_ids, options)
+    chunk = call.rows if batch_size is None else _checks.positive_int("generate", "batch_size", batch_size)
+    parts = [_nothing(call, alignment)]
+    for start in range(0, call.rows, max(chunk, 1)):
+        parts.append(_run(model, call.take(start, start + chunk), jit, alignment))
+    return Generated.join(parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """What one call asks for, as arrays.
+
+    Args:
+        search: The search.
+        source: A nest of arrays, `()` without a source.
+        prompt: int32 [B, P], P one of a few widths.
+        prompt_lengths: int32 [B].
+        numbers: A number for each row that no other row has, int32 [B].
+        max_length: Most tokens of an answer.
+        places: The same, one of a few lengths.
+        end_ids: The tokens that end an answer.
+        seed: int32.
+    """
+
+    search: Search
+    source: object
+    prompt: np.ndarray
+    prompt_lengths: np.ndarray
+    numbers: np.ndarray
+    max_length: int
+    places: int
+    end_ids: tuple
+    seed: np.ndarray
+
+    @property
+    def rows(self):
+        """The number B."""
+        return len(self.prompt_lengths)
+
+    def take(self, start, stop):
+        """Returns the call for some rows alone."""
+        names = ("source", "prompt", "prompt_lengths", "numbers")
+        some = keras.tree.map_structure(lambda x: x[start:stop], [getattr(self, name) for name in names])
+        return dataclasses.replace(self, **dict(zip(names, some)))
+
+    def inputs(self):
+        """Returns the source, and the other arrays of a program, filled up to a power of two of rows."""
+        filled = buckets.batch_bucket(self.rows)
+        each = (self.source, self.prompt, self.prompt_lengths, self.numbers, np.ones(self.rows, "bool"))
+        source, *each = keras.tree.map_structure(lambda x: buckets.fill_rows(x, filled), each)
+        each[-1][self.rows :] = False
+        return source, (*each, np.array(self.max_length, "int32"), self.seed)
+
+
+def read_call(model, source, prompt, search, max_length, first_row, end_ids, options) -> Call:
+    """Returns the call that the arguments of `generate` ask for, and builds the models."""
     search = make_search(search, **options)
     for each in (model, *search.models):
         if hasattr(each, "build_from_inputs"):
             each.build_from_inputs()
     source = () if source is None else read_source(model, source)
     prompt, prompt_lengths = read_prompt(model, prompt, source)
-    rows = len(prompt_lengths)
     max_length = check_length(model, max_length, prompt_lengths)
-    ends = (model.end_id,) if end_ids is None else tuple(end_ids)
-    seed = np.array(search.call_seed() & 0xFFFFFFFF, "uint32").astype("int32")
-    chunk = rows if batch_size is None else _checks.positive_int("generate", "batch_size", batch_size)
-    places = buckets.length_bucket(max_length, getattr(model, "max_length", None))
-    program = _program(model, search.without_seed(), places, ends, jit, has_source=not isinstance(source, tuple))
-    parts = [_nothing(max_length, getattr(search, "n_best", 1), ends)]
-    for start in range(0, rows, max(chunk, 1)):
-        some = slice(start, start + chunk)
-        inputs = keras.tree.map_structure(lambda x, some=some: x[some], (source, prompt, prompt_lengths))
-        numbers = np.arange(first_row + start, first_row + start + len(inputs[2]), dtype="int32")
-        parts.append(_run(program, *inputs, numbers, max_length, places, seed, ends))
-    return Generated.join(parts)
-
-
-def _nothing(max_length, answers, ends):
-    """The result for no source at all."""
-    none = np.zeros((0, answers, max_length))
-    tokens, scores = none.astype("int32"), none.astype("float32")
-    return Generated(tokens, tokens[:, :, 0], scores[:, :, 0], scores, ends, tokens[:, 0, 0])
-
-
-def _run(program, source, prompt, prompt_lengths, numbers, max_length, places, seed, ends):
-    """Fills a batch up, runs it, and throws the filler away."""
-    rows = len(numbers)
-    filled = buckets.batch_bucket(rows)
-    prompt = buckets.fill_length(prompt[:, :places], places, 0)
-    each = (source, prompt, prompt_lengths, numbers, np.ones(rows, "bool"))
-    each = keras.tree.map_structure(lambda x: buckets.fill_rows(x, filled), each)
-    each[-1][rows:] = False
-    inputs = keras.tree.map_structure(ops.convert_to_tensor, (*each, np.array(max_length, "int32"), seed))
-    found = {name: ops.convert_to_numpy(value)[:rows] for name, value in program(*inputs).items()}
-    there = found["scores"] > LOWEST / 2
-    return Generated(
-        tokens=found["tokens"][:, :, :max_length],
-        lengths=found["lengths"] * there,
-        scores=np.where(there, found["scores"], -np.inf).astype("float32"),
-        token_scores=found["token_scores"][:, :, :max_length],
-        end_ids=ends,
+    most, width = getattr(model, "max_length", None), prompt.shape[1]
+    places = buckets.length_bucket(max_length, most)
+    if width:
+        prompt = buckets.fill_length(prompt, min(buckets.length_bucket(width, most), places), 0)
+    return Call(
+        search=search,
+        source=source,
+        prompt=prompt[:, :places],
         prompt_lengths=prompt_lengths,
+        numbers=np.arange(first_row, first_row + len(prompt_lengths), dtype="int32"),
+        max_length=max_length,
+        places=places,
+        end_ids=(model.end_id,) if end_ids is None else tuple(end_ids),
+        seed=np.array(search.call_seed() & 0xFFFFFFFF, "uint32").astype("int32"),
     )
 
 
-def _program(model, search, places, ends, jit, has_source):
-    """The compiled search; it is kept with the model, and made again when the model gets other variables."""
-    variables = [variable for each in (model, *search.models) for variable in getattr(each, "variables", ())]
-    key = (search, places, ends, jit, has_source, tuple(map(id, variables)))
-    # Straight into the dictionary: Keras would take an attribute for a part of the model.
-    kept = vars(model).setdefault("_kept_searches", {})
-    if key not in kept:
+def _nothing(call, alignment):
+    """The result for no source at all."""
+    none = np.zeros((0, getattr(call.search, "n_best", 1), call.max_length))
+    tokens, scores = none.astype("int32"), none.astype("float32")
+    looked = np.zeros((*none.shape, 0), "float32") if alignment else None
+    return Generated(tokens, tokens[:, :, 0], scores[:, :, 0], scores, call.end_ids, tokens[:, 0, 0], looked)
 
-        def run(source, prompt, prompt_lengths, rows, valid, limit, seed):
-            encoded = model.encode(source, training=False) if has_source else None
-            return decode(
-                model,
-                search,
-                places,
-                encoded,
-                prompt,
-                prompt_lengths,
-                limit,
-                valid,
-                rows,
-                seed,
-                ends,
-                source if has_source else None,
-            )
 
-        kept[key] = _backend.compile(run, variables, jit)
-    return kept[key]
+def _run(model, call, jit, alignment):
+    """Fills a batch up, runs it, and throws the filler away."""
+    source, inputs = call.inputs()
+    encoded = programs.encode(model, source)
+    drafted = source if call.search.models else ()
+    found = _program(model, call, jit)(encoded, drafted, *inputs)
+    looked = None
+    if alignment:
+        looked = ops.convert_to_numpy(_aligning(model, jit)(encoded, found["tokens"]))
+        looked = looked[: call.rows, :, : call.max_length]
+    found = {name: ops.convert_to_numpy(value)[: call.rows] for name, value in found.items()}
+    there = found["scores"] > LOWEST / 2
+    if looked is not None:
+        real = np.arange(call.max_length) < (found["lengths"] * there)[:, :, None]
+        looked = np.where(real[..., None], looked, 0).astype("float32")
+    return Generated(
+        tokens=found["tokens"][:, :, : call.max_length],
+        lengths=found["lengths"] * there,
+        scores=np.where(there, found["scores"], -np.inf).astype("float32"),
+        token_scores=found["token_scores"][:, :, : call.max_length],
+        end_ids=call.end_ids,
+        prompt_lengths=call.prompt_lengths,
+        alignment=looked,
+    )
+
+
+def _program(model, call, jit):
+    """The compiled search."""
+    search, places, ends = call.search.without_seed(), call.places, call.end_ids
+
+    def run(encoded, source, prompt, prompt_lengths, rows, valid, limit, seed):
+        encoded, source = programs.something(encoded), programs.something(source)
+        return decode(
+            model, search, places, encoded, prompt, prompt_lengths, limit, valid, rows, seed, ends, source
+        )
+
+    what = f"{type(search).__name__} for answers of up to {places} tokens"
+    return programs.kept((model, *search.models), (search, places, ends), run, jit, what)
+
+
+def _aligning(model, jit):
+    def run(encoded, tokens):
+        return align(model, programs.something(encoded), tokens)
+
+    return programs.kept((model,), "align", run, jit, "the alignment")

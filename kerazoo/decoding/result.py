@@ -18,6 +18,8 @@ class Generated:
         token_scores: float32 [B, N, T], log-probability of every token that was written, 0 for prompt and padding.
         end_ids: The tokens that end a sequence.
         prompt_lengths: int32 [B], tokens of each prompt.
+        alignment: float32 [B, N, T, S], how much each token looked at each position of the source, the filler of
+            ragged sources included, 0 for padding; None unless asked for.
     """
 
     tokens: np.ndarray
@@ -26,6 +28,7 @@ class Generated:
     token_scores: np.ndarray
     end_ids: tuple
     prompt_lengths: np.ndarray
+    alignment: np.ndarray | None = None
 
     def __len__(self):
         return len(self.tokens)
@@ -53,6 +56,10 @@ class Generated:
     @classmethod
     def join(cls, parts) -> "Generated":
         """Returns one result for the sources of several."""
-        fields = [f.name for f in dataclasses.fields(cls) if f.name != "end_ids"]
+        fields = [f.name for f in dataclasses.fields(cls) if f.name not in ("end_ids", "alignment")]
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
-        return cls(end_ids=parts[0].end_ids, **joined)
+        looked = [part.alignment for part in parts if part.alignment is not None]
+        if looked:
+            width = max(x.shape[-1] for x in looked)
+            looked = np.concatenate([np.pad(x, [(0, 0)] * 3 + [(0, width - x.shape[-1])]) for x in looked])
+        return cls(end_ids=parts[0].end_ids, alignment=looked if len(looked) else None, **joined)

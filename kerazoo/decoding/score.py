@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerazoo import _backend, _checks
-from kerazoo.decoding import buckets
+from kerazoo import _checks
+from kerazoo.decoding import buckets, programs
 from kerazoo.decoding.ragged import read_source, read_tokens
 from kerazoo.decoding.replay import replay
 
@@ -94,7 +94,7 @@ def score(model, source, targets, alignment: bool = False, batch_size: int | Non
         inputs = keras.tree.map_structure(lambda x, some=some: x[some], (source, tokens))
         rows = len(inputs[1])
         filled = keras.tree.map_structure(lambda x, n=rows: buckets.fill_rows(x, buckets.batch_bucket(n)), inputs)
-        found = program(*keras.tree.map_structure(ops.convert_to_tensor, filled))
+        found = program(*filled)
         parts.append({name: ops.convert_to_numpy(value)[:rows, :width] for name, value in found.items()})
     return _join(parts, lengths, width, source, getattr(model, "source_pad_id", None))
 
@@ -115,22 +115,17 @@ def _join(parts, lengths, width, source, source_pad_id):
 
 
 def _program(model, has_source, alignment, jit):
-    """The compiled function from sources and targets to log-probabilities; it is kept with the model."""
-    variables = list(getattr(model, "variables", ()))
-    key = ("score", has_source, alignment, jit, tuple(map(id, variables)))
-    kept = vars(model).setdefault("_kept_searches", {})
-    if key not in kept:
+    """The compiled function from sources and targets to log-probabilities."""
 
-        def run(source, tokens):
-            if callable(model) and not alignment:
-                inputs = source if isinstance(source, dict) else {"source": source} if has_source else {}
-                logits = ops.cast(model({**inputs, "targets": tokens}, training=False), "float32")
-                log_probs = ops.log_softmax(logits, axis=-1)  # [B, T, V]
-                return {"token_scores": ops.take_along_axis(log_probs, tokens[:, :, None], axis=2)[:, :, 0]}
-            encoded = model.encode(source, training=False) if has_source else None
-            scores, attention = replay(model, encoded, tokens[:, None], look=alignment)
-            shown = {"alignment": attention[:, 0]} if alignment else {}
-            return {"token_scores": scores[:, 0], **shown}
+    def run(source, tokens):
+        if callable(model) and not alignment:
+            inputs = source if isinstance(source, dict) else {"source": source} if has_source else {}
+            logits = ops.cast(model({**inputs, "targets": tokens}, training=False), "float32")
+            log_probs = ops.log_softmax(logits, axis=-1)  # [B, T, V]
+            return {"token_scores": ops.take_along_axis(log_probs, tokens[:, :, None], axis=2)[:, :, 0]}
+        encoded = model.encode(source, training=False) if has_source else None
+        scores, attention = replay(model, encoded, tokens[:, None], look=alignment)
+        shown = {"alignment": attention[:, 0]} if alignment else {}
+        return {"token_scores": scores[:, 0], **shown}
 
-        kept[key] = _backend.compile(run, variables, jit)
-    return kept[key]
+    return programs.kept((model,), ("score", has_source, alignment), run, jit, "scores of given targets")

@@ -114,10 +114,13 @@ def test_nothing_compiles_twice_for_a_bucket():
     decoding.generate(model, [[3, 4, 5, 6, 3]] * 3, max_length=13)
     traces = model.traces
     decoding.generate(model, [[3] * 8] * 4, max_length=16)  # 3 and 4 rows, 5 and 8, 13 and 16 places
-    decoding.generate(model, [[3] * 2] * 3, [[4], [], [5, 5]], max_length=15)
     assert model.traces == traces
+    decoding.generate(model, [[3] * 2] * 3, [[4], [], [5, 5]], max_length=15)  # prompts of up to 8 tokens
+    prompted = model.traces
+    decoding.generate(model, [[3] * 7] * 4, [[4] * 8, [], [5], [6]], max_length=14)
+    assert model.traces == prompted
     decoding.generate(model, [[3] * 9] * 4, max_length=16)
-    assert model.traces > traces
+    assert model.traces > prompted
 
 
 def test_compiled_with_xla_gives_the_same():

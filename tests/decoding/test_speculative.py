@@ -33,18 +33,6 @@ class HistoryToy(SourceToy):
         return logits[:, 0], new
 
 
-class TableToy(HistoryToy):
-    """The same with the table as a state, for the searches that write token by token."""
-
-    def start(self, batch_size, max_length, encoded=None):
-        cache = super().start(batch_size, max_length, encoded)
-        return {"state": cache["history"], "memory": cache["memory"]}
-
-    def step(self, tokens, cache, index):
-        logits, new = super().step(tokens, {"history": cache["state"], "memory": cache["memory"]}, index)
-        return logits, {"state": new["history"], "memory": new["memory"]}
-
-
 SOURCES = [[3, 4, 5], [6], [5, 3, 3, 4, 6, 6, 3], [4, 4]]
 PROMPTS = [[], [4, 6, 3, 5], [3], []]
 
@@ -68,7 +56,7 @@ def close_draft(kind, model):
 )
 def test_equals_greedy(large, small, tokens, length):
     model = large(seed=3, sharpness=1.0)
-    stepwise = (TableToy if large is HistoryToy else large)(seed=3, sharpness=1.0)
+    stepwise = large(seed=3, sharpness=1.0)
     greedy = decoding.generate(stepwise, SOURCES, PROMPTS, max_length=length)
     draft = close_draft(small, model)
     found = decoding.generate(
@@ -114,12 +102,12 @@ def test_real_models(kinds):
     greedy = large.generate(sources, max_length=9)
     found = large.generate(sources, search="speculative", draft=small, tokens=3, max_length=9)
     np.testing.assert_array_equal(found.tokens, greedy.tokens)
-    before = len(vars(large)["_kept_searches"])
+    before = len(vars(large)["_kept_programs"])
     for weight in small.weights:  # new weights of the draft take effect without a new program, and change nothing
         weight.assign(weight * 0.5)
     again = large.generate(sources, search="speculative", draft=small, tokens=3, max_length=9)
     np.testing.assert_array_equal(again.tokens, greedy.tokens)
-    assert len(vars(large)["_kept_searches"]) == before
+    assert len(vars(large)["_kept_programs"]) == before
 
 
 def test_refuses():

@@ -85,11 +85,11 @@ def test_language_model_goes_on_from_ragged_prompts():
 def test_new_weights_take_effect_without_a_new_program():
     model = sharp(lstm)
     before = model.generate(SOURCES, max_length=5)
-    programs = len(vars(model)["_kept_searches"])
+    programs = len(vars(model)["_kept_programs"])
     model.head.bias.assign([0, 0, 0, 0, 0, 1e3, 0])
     after = model.generate(SOURCES, max_length=5)
     assert (after.tokens == 5).all() and (before.tokens != 5).any()
-    assert len(vars(model)["_kept_searches"]) == programs
+    assert len(vars(model)["_kept_programs"]) == programs
 
 
 def test_vectors_with_a_mask_are_each_alone():
