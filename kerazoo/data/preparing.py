@@ -44,6 +44,18 @@ def prepare(label, chunks, convert, key=None):
 
     Raises:
         DataError: There is no example.
+
+    Example:
+
+    ```python
+    import kerazoo as kz
+
+    def convert(chunk):
+        return {"letters": kz.data.Ragged.from_rows([list(word.encode()) for word in chunk.columns["word"]])}, {}
+
+    corpus = kz.data.prepare("words", lambda: [kz.data.Chunk({"word": ["zoo", "a"]})], convert)
+    print(len(corpus), corpus.lengths("letters"))
+    ```
     """
 
     def fill(folder=None):
