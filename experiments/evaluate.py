@@ -2,6 +2,7 @@
 
   python -m experiments.evaluate --run_dir=RUN
   python -m experiments.evaluate --run_dir=RUN --split=dev --limit=500
+  python -m experiments.evaluate --run_dir=RUN --search=beam --width=8 --option=length_penalty=power
 """
 
 from absl import flags
@@ -13,6 +14,7 @@ FLAGS = flags.FLAGS
 
 shared.define_run_dir()
 shared.define_cache()
+shared.define_search()
 flags.DEFINE_enum("split", "test", ["train", "dev", "test"], "Part of the data that is measured.")
 flags.DEFINE_integer("limit", 0, "Most examples, 0 for all.", lower_bound=0)
 flags.DEFINE_integer("samples", 8, "Answers that are shown beside the truth.", lower_bound=0)
@@ -27,12 +29,13 @@ def main(arguments):
 
     shared.use_cache()
     kz.run.evaluate(
-        command.require("run_dir"),
+        shared.run_dirs(command.require("run_dir")),
         split=FLAGS.split,
         limit=FLAGS.limit,
         samples=FLAGS.samples,
         data_dir=FLAGS.data_dir,
         checkpoint=FLAGS.checkpoint,
+        **shared.search_options(),
     )
 
 

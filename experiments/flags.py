@@ -48,6 +48,45 @@ def define_task():
     flags.DEFINE_multi_string("task_option", [], "Any other option of the task as name=value; may be repeated.")
 
 
+def define_search():
+    """Defines how answers are searched for."""
+    flags.DEFINE_string("search", None, "greedy, sample, beam, contrastive or speculative; beam where --n_best is set.")
+    flags.DEFINE_integer("width", None, "Hypotheses of a beam.", lower_bound=1)
+    flags.DEFINE_integer("n_best", None, "Answers to each input, with --search=beam or sample.", lower_bound=1)
+    flags.DEFINE_float("temperature", None, "Of a sample: below 1 for safer choices.")
+    flags.DEFINE_integer("top_k", None, "Of a sample or a contrastive search: the most likely tokens to choose among.")
+    flags.DEFINE_float("top_p", None, "Of a sample: the probability that the tokens to choose among have together.")
+    flags.DEFINE_integer("seed", None, "Of a sample: a number to draw the same again.")
+    flags.DEFINE_integer("max_length", None, "Most tokens of an answer.", lower_bound=1)
+    flags.DEFINE_multi_string("stop", [], "Text that ends an answer and is no part of it; may be repeated.")
+    flags.DEFINE_multi_string("ensemble", [], "A further run on the same vocabularies that answers with --run_dir's.")
+    flags.DEFINE_string("draft_run", None, "Run of the small model of --search=speculative.")
+    flags.DEFINE_multi_string("option", [], "Any other option of the search as name=value: length_penalty=power, say.")
+
+
+SEARCH = ("search", "width", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
+
+
+def run_dirs(first):
+    """Returns the runs that answer: the folder `first`, or a list of it and those of --ensemble."""
+    return [first, *FLAGS.ensemble] if FLAGS.ensemble else first
+
+
+def search_options():
+    """Returns what the flags of the search ask for, as options of an `Answerer`."""
+    options = {name: FLAGS[name].value for name in SEARCH if FLAGS[name].value is not None}
+    if options.get("n_best", 1) > 1:
+        options.setdefault("search", "beam")
+        if options["search"] == "beam":
+            options.setdefault("width", max(4, options["n_best"]))
+    if FLAGS.stop:
+        options["stop_strings"] = list(FLAGS.stop)
+    if FLAGS.draft_run is not None:
+        options.setdefault("search", "speculative")
+        options["draft"] = kz.load(FLAGS.draft_run).model
+    return {**options, **assignments("option", FLAGS.option)}
+
+
 def define_cache():
     """Defines `--cache_dir`."""
     flags.DEFINE_string("cache_dir", None, "Folder of prepared data: KERAZOO_CACHE, ~/.cache/kerazoo; empty for none.")

@@ -6,6 +6,7 @@ The functions are loaded when they are first used: naming an option of a run cos
 import importlib
 
 _NAMES = {
+    "Answer": "answer",
     "Answerer": "answer",
     "RunDirectory": "directory",
     "TrainingOptions": "options",

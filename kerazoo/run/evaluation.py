@@ -10,33 +10,36 @@ from kerazoo.run import answer as answers
 from kerazoo.run import directory as directories
 
 WIDTH = 44
+PLAIN = str | int | float | bool | list | None
 
 
-def evaluate(run_dir, split="test", limit=0, samples=8, data_dir=None, checkpoint="best"):
+def evaluate(run_dir, split="test", limit=0, samples=8, data_dir=None, checkpoint="best", **options):
     """Measures a run on `split`, prints the table and writes `evaluation-SPLIT.json` into its folder.
 
     Args:
-        run_dir: The run's folder.
+        run_dir: The run's folder, or a list of them to measure their ensemble; the first gets the file.
         split: `"train"`, `"dev"` or `"test"`.
         limit: Most examples, 0 for all.
         samples: Answers that are printed beside the truth.
         data_dir: Where the data lies now, if it moved.
         checkpoint: `"best"` or `"last"`.
+        **options: The search and its options, `search="beam", width=4`; greedy by default.
 
     Returns:
-        The dictionary that was written: `{"metrics": {name: value}, "examples": n, "seconds": s}`. Rates and
-        accuracies are fractions of 1.
+        The dictionary that was written: `{"metrics": {name: value}, "examples": n, "seconds": s, "search": options}`.
+        Rates and accuracies are fractions of 1.
     """
     answerer = answers.load(run_dir, checkpoint=checkpoint, data_dir=data_dir)
-    result, shown = measure(answerer, split, limit, samples)
-    run = directories.RunDirectory(os.fspath(run_dir))
+    result, shown = measure(answerer, split, limit, samples, **options)
+    first = run_dir[0] if isinstance(run_dir, list | tuple) else run_dir
+    run = directories.RunDirectory(os.fspath(first))
     directories.write_atomically(run.evaluation(split), json.dumps(result, indent=2) + "\n")
     print(table(shown, split))
     print(summary(result, split))
     return result
 
 
-def measure(answerer, split, limit=0, samples=8):
+def measure(answerer, split, limit=0, samples=8, **options):
     """Returns the result dictionary and up to `samples` triples of raw input, accepted answers and answer."""
     started = time.perf_counter()
     task = answerer.task
@@ -44,20 +47,21 @@ def measure(answerer, split, limit=0, samples=8):
     shown = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
     if task.measured_by_loss:
         metrics, examples = _losses(answerer, split, limit)
-        given = answerer([raw[i] for i in shown]) if shown else []
+        given = answerer([raw[i] for i in shown], **options) if shown else []
         # Both the truth and the answer repeat the prompt, whose end is what they go on from.
         triples = [
             (raw[i][-WIDTH:], [reference[len(raw[i]) :] for reference in references[i]], text[len(raw[i]) :])
             for i, text in zip(shown, given)
         ]
     else:
-        given, examples = answerer(raw, **task.measuring), len(raw)
+        given, examples = answerer(raw, **{**task.measuring, **options}), len(raw)
         metrics = task.measure(given, references)
         triples = [(raw[i], references[i], given[i]) for i in shown]
     return {
         "metrics": {name: float(value) for name, value in metrics.items()},
         "examples": examples,
         "seconds": round(time.perf_counter() - started, 3),
+        "search": {name: value if isinstance(value, PLAIN) else str(value) for name, value in options.items()},
     }, triples
 
 
@@ -66,6 +70,8 @@ def _losses(answerer, split, limit):
     from kerazoo import data, training
 
     task, model = answerer.task, answerer.model
+    if not hasattr(model, "compile"):
+        raise ValueError("evaluate: several language models are not measured together yet; evaluate one run at a time.")
     corpus = task.load(split)
     if limit and limit < len(corpus):
         corpus = corpus.take(range(limit))
