@@ -1,0 +1,55 @@
+"""From options to batches: which plan, which changes, and what is refused before anything is read."""
+
+import numpy as np
+import pytest
+
+import kerazoo as kz
+from kerazoo.run import TrainingOptions, feeding
+
+
+def corpus(count=41):
+    random = np.random.default_rng(0)
+    rows = [random.integers(4, 17, n) for n in random.integers(1, 9, count)]
+    return kz.data.Corpus({"source": kz.data.Ragged.from_rows(rows), "targets": kz.data.Ragged.from_rows(rows)})
+
+
+def test_batches_are_counted_in_examples_or_in_tokens():
+    plan, dev = feeding.plans(TrainingOptions(batch_size=7, max_shapes=2), corpus(), corpus(5))
+    assert {shape.rows for shape in plan.shapes} == {7} and len(plan.shapes) == 2
+    assert len(dev.shapes) == 1 and not dev.shuffle
+    plan, _ = feeding.plans(TrainingOptions(batch_tokens=24, max_shapes=2), corpus(), corpus(5))
+    assert all(shape.rows * shape.lengths["source"] <= 24 for shape in plan.shapes)
+
+
+def test_training_examples_share_rows_and_dev_examples_never_do():
+    plan, dev = feeding.plans(TrainingOptions(batch_size=7, packing=True), corpus(), corpus(5))
+    assert plan.shapes[0].segments > 1 and plan.share_real > 0.9
+    assert dev.shapes[0].segments == 0
+
+
+def test_changes_follow_from_the_options():
+    assert feeding.augment(TrainingOptions(), corpus()) is None
+    options = TrainingOptions(augment=["word_dropout:rate=0.2", "replacement"], seed=3)
+    change = feeding.augment(options, corpus())
+    assert change.seed == 3 and len(change.transforms) == 2
+    assert TrainingOptions(augment="flip").augment == ("flip",)
+    with pytest.raises(ValueError, match="cannot rotate; got packing=True"):
+        feeding.augment(TrainingOptions(augment=["rotation"], packing=True), corpus())
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"augment": ["word_dropot"]}, "Unknown augmentation 'word_dropot'. Close names: word_dropout"),
+        ({"augment": "flip:horizontal"}, "must be NAME:OPTION=VALUE.* got 'flip:horizontal'"),
+        ({"batch_tokens": -1}, "`batch_tokens` must be an integer of at least 0; got batch_tokens=-1"),
+    ],
+)
+def test_refusals(options, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingOptions(**options)
+
+
+def test_one_size_of_a_batch_is_enough(tmp_path):
+    with pytest.raises(ValueError, match="`batch_size` or `batch_tokens`; got batch_size=3, batch_tokens=50"):
+        kz.run.train("lstm_seq2seq", run_dir=tmp_path / "run", training={"batch_size": 3, "batch_tokens": 50})
