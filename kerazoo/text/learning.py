@@ -30,9 +30,8 @@ def merges(strings, count):
     library = _import()
     tokenizer = library.Tokenizer(library.models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizer()
-    trainer = library.trainers.BpeTrainer(
-        vocab_size=len(ALPHABET) + count, min_frequency=LEAST, initial_alphabet=list(ALPHABET), show_progress=False
-    )
+    options = {"vocab_size": len(ALPHABET) + count, "min_frequency": LEAST}  # the library's own words
+    trainer = library.trainers.BpeTrainer(initial_alphabet=list(ALPHABET), show_progress=False, **options)
     tokenizer.train_from_iterator(strings, trainer)
     return [" ".join(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
 
