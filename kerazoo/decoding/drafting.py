@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kerazoo.decoding.replay import moving, same_shapes
+from kerazoo.decoding.cache import moving, open_cache, same_shapes
 from kerazoo.decoding.search import write
 
 
@@ -24,7 +24,7 @@ class Reader:
 
     def __init__(self, model, batch_size, max_length, encoded, block, choose):
         self.model, self.max_length, self.block, self.choose = model, max_length, block, choose
-        cache = model.start(batch_size, max_length, encoded)
+        cache = open_cache(model, batch_size, max_length, encoded)
         self.memory, self.state = cache["memory"], moving(cache)
         self.start_id = model.start_id
 

@@ -181,6 +181,7 @@ def _run(model, call, jit, alignment):
         end_ids=call.end_ids,
         prompt_lengths=call.prompt_lengths,
         alignment=looked,
+        accepted=found.get("accepted"),
     )
 
 
@@ -190,9 +191,7 @@ def _program(model, call, jit):
 
     def run(encoded, source, prompt, prompt_lengths, rows, valid, limit, seed):
         encoded, source = programs.something(encoded), programs.something(source)
-        return decode(
-            model, search, places, encoded, prompt, prompt_lengths, limit, valid, rows, seed, ends, source
-        )
+        return decode(model, search, places, encoded, prompt, prompt_lengths, limit, valid, rows, seed, ends, source)
 
     what = f"{type(search).__name__} for answers of up to {places} tokens"
     return programs.kept((model, *search.models), (search, places, ends), run, jit, what)

@@ -20,6 +20,7 @@ class Generated:
         prompt_lengths: int32 [B], tokens of each prompt.
         alignment: float32 [B, N, T, S], how much each token looked at each position of the source, the filler of
             ragged sources included, 0 for padding; None unless asked for.
+        accepted: float32 [B], share of the drafted tokens that the model kept, for `Speculative`; else None.
     """
 
     tokens: np.ndarray
@@ -29,6 +30,7 @@ class Generated:
     end_ids: tuple
     prompt_lengths: np.ndarray
     alignment: np.ndarray | None = None
+    accepted: np.ndarray | None = None
 
     def __len__(self):
         return len(self.tokens)
@@ -56,10 +58,13 @@ class Generated:
     @classmethod
     def join(cls, parts) -> "Generated":
         """Returns one result for the sources of several."""
-        fields = [f.name for f in dataclasses.fields(cls) if f.name not in ("end_ids", "alignment")]
+        apart = ("end_ids", "alignment", "accepted")
+        fields = [f.name for f in dataclasses.fields(cls) if f.name not in apart]
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
         looked = [part.alignment for part in parts if part.alignment is not None]
         if looked:
             width = max(x.shape[-1] for x in looked)
             looked = np.concatenate([np.pad(x, [(0, 0)] * 3 + [(0, width - x.shape[-1])]) for x in looked])
+        accepted = [part.accepted for part in parts if part.accepted is not None]
+        joined["accepted"] = np.concatenate(accepted) if accepted else None
         return cls(end_ids=parts[0].end_ids, alignment=looked if len(looked) else None, **joined)

@@ -8,6 +8,7 @@ from kerazoo import _checks
 from kerazoo.decoding.constraints import LOWEST, Context
 from kerazoo.decoding.drafting import Reader
 from kerazoo.decoding.search import Search, is_any, write
+from kerazoo.decoding.select import likeliest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +115,7 @@ class Speculative(Search):
             ranked = constraint(ranked, Context(tokens, index, written, source_lengths, ends))
         place = ops.minimum(index, facts["prompt"].shape[1] - 1)
         forced = index < facts["prompt_lengths"]
-        chosen = ops.cast(ops.argmax(ranked, axis=-1), "int32")
-        chosen = ops.where(forced, ops.take(facts["prompt"], place, axis=1), chosen)
+        chosen = ops.where(forced, ops.take(facts["prompt"], place, axis=1), likeliest(ranked))
         gained = ops.take_along_axis(log_probs, chosen[:, None], axis=1)[:, 0]
         return chosen, ops.where(forced, 0.0, gained)
 

@@ -1,10 +1,11 @@
 """The coverage penalty and the groups of a beam, against all sequences and against plain Python."""
 
+import keras
 import numpy as np
 import pytest
 from toys import END, LookingToy, Toy, all_answers
 
-from kerazoo import decoding
+from kerazoo import decoding, models
 
 SOURCE = [3, 5, 5, 4]
 
@@ -97,6 +98,24 @@ def test_each_group_gives_an_answer_and_none_comes_twice():
     assert (found.lengths[:, 2:] == 0).all() and np.isneginf(found.scores[:, 2:]).all()
     apart = decoding.generate(model, [SOURCE], search="beam", width=4, groups=4, diversity=50.0, n_best=4, max_length=5)
     assert len({answer[0] for answer in apart.sequences(keep_end=True)[0]}) >= 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"search": "beam", "width": 4, "groups": 2, "coverage_penalty": 0.1, "n_best": 4}, {"search": "contrastive"}],
+)
+def test_a_transformer_reports_what_it_gives_to_the_answers(options):
+    """The hypotheses of all groups, and the candidates of contrastive search, read what their ancestors wrote."""
+    keras.utils.set_random_seed(4)
+    model = models.TransformerSeq2Seq(11, 7, 1, 2, 8, 2, 16)
+    found = model.generate([SOURCE, [9]], [[4], []], max_length=7, jit=False, **options)
+    sources, answers = [], []
+    for source, row in zip((SOURCE, [9]), found.sequences(keep_end=True)):
+        sources += [source] * len(row)
+        answers += row
+    scored = model.score(sources, answers).token_scores.reshape(found.tokens.shape[:2] + (-1,))
+    scored[0, :, 0] = 0.0  # the prompt
+    np.testing.assert_allclose(scored, found.token_scores[:, :, : scored.shape[2]], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(

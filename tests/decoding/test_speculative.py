@@ -102,6 +102,7 @@ def test_real_models(kinds):
     greedy = large.generate(sources, max_length=9)
     found = large.generate(sources, search="speculative", draft=small, tokens=3, max_length=9)
     np.testing.assert_array_equal(found.tokens, greedy.tokens)
+    assert found.accepted.shape == (3,) and greedy.accepted is None
     before = len(vars(large)["_kept_programs"])
     for weight in small.weights:  # new weights of the draft take effect without a new program, and change nothing
         weight.assign(weight * 0.5)
