@@ -3,6 +3,7 @@
   python -m experiments.benchmark train            # fit of the dense 784-128-10 network: Keras' own against ours
   KERAS_BACKEND=jax python -m experiments.benchmark train
   python -m experiments.benchmark data --data_dir=PATH     # tokenising and feeding, against the step they feed
+  python -m experiments.benchmark decode           # searches, beside KerasHub and transformers where they are installed
 """
 
 import json
@@ -11,13 +12,13 @@ import time
 
 from absl import flags
 
-from experiments import benchmark_data, command
+from experiments import benchmark_data, benchmark_decode, command
 from experiments import flags as shared
 
 FLAGS = flags.FLAGS
 
 shared.define_verbose()
-flags.DEFINE_integer("repeats", 5, "Measured epochs of each way, taken in turns.", lower_bound=1)
+flags.DEFINE_integer("repeats", 5, "Measured epochs or calls of each way, taken in turns.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 32, "Examples of one optimizer step.", lower_bound=1)
 flags.DEFINE_integer("examples", 60000, "Examples of one epoch.", lower_bound=1)
 flags.DEFINE_bool("json", False, "Print the figures as JSON instead of a table.")
@@ -25,7 +26,8 @@ flags.DEFINE_bool("json", False, "Print the figures as JSON instead of a table."
 
 def main(arguments):
     """Runs the benchmark that the first argument names."""
-    known = {"train": (train, _print), "data": (benchmark_data.measure, benchmark_data.show)}
+    known = {"train": (train, _print), "data": (benchmark_data.measure, benchmark_data.show),
+             "decode": (benchmark_decode.measure, benchmark_decode.show)}
     if len(arguments) != 1 or arguments[0] not in known:
         raise command.UsageError(f"name one benchmark: {', '.join(known)}; got {' '.join(arguments) or 'nothing'}.")
     measure, show = known[arguments[0]]

@@ -70,8 +70,9 @@ def print_lines(answer, batch, options):
 def ask(answer, options):
     """Answers what is typed, line by line, until the end of the input."""
     while True:
+        print("> ", end="", flush=True)  # `input` would write it to file descriptor 2, which is not the terminal now
         try:
-            line = input("> ")
+            line = input()
         except EOFError:
             print()
             return 0
