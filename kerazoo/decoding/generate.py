@@ -161,7 +161,7 @@ def _nothing(call, alignment):
 def _run(model, call, jit, alignment):
     """Fills a batch up, runs it, and throws the filler away."""
     source, inputs = call.inputs()
-    encoded = programs.encode(model, source)
+    encoded = programs.encode(model, source, jit)
     drafted = source if call.search.models else ()
     found = _program(model, call, jit)(encoded, drafted, *inputs)
     looked = None

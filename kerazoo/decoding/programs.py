@@ -51,14 +51,15 @@ def kept(models, key, function, jit, what):
     return programs[key]
 
 
-def encode(model, source):
+def encode(model, source, jit):
     """Returns what `model` makes of the arrays `source`; `()`, a nest of nothing, where there is none.
 
-    This is a program of its own, without XLA on TensorFlow: XLA refuses the LSTM kernels of cuDNN.
+    This is a program of its own: on a GPU TensorFlow leaves LSTMs to cuDNN, whose kernels XLA refuses.
     """
     if not keras.tree.flatten(source):
         return ()
-    program = kept((model,), "encode", lambda source: model.encode(source, training=False), False, "the encoder")
+    jit = jit and not any(device.startswith("gpu") for device in keras.distribution.list_devices())
+    program = kept((model,), "encode", lambda source: model.encode(source, training=False), jit, "the encoder")
     return program(source)
 
 

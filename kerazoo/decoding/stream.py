@@ -62,7 +62,7 @@ def stream(
 def _blocks(model, call, block, jit):
     source, inputs = call.inputs()
     opening, going_on = _programs(model, call, jit)
-    progress, facts = opening(programs.encode(model, source), *inputs)
+    progress, facts = opening(programs.encode(model, source, jit), *inputs)
     shown = call.prompt_lengths.copy()
     while True:
         progress, carry = going_on(progress, facts, np.array(block, "int32"))
