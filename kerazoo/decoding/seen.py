@@ -13,7 +13,7 @@ def see(cache, lines):
         lines: The number W.
     """
     shown = {name: cache.get(name) for name in WORDS}
-    return {n: None if x is None else ops.reshape(x, (-1, lines, *x.shape[1:])) for n, x in shown.items()}
+    return {n: None if x is None else ops.reshape(x, (-1, lines, *ops.shape(x)[1:])) for n, x in shown.items()}
 
 
 def like_seen(model, search, cache, batch_size):
