@@ -55,7 +55,8 @@ class Answerer:
         self.batch_size = batch_size
 
     def __call__(self, raw, **options):
-        return self._cut(self.task.show(self.predict(raw, **options)), options)
+        raw = list(raw)
+        return self._cut(self.task.show(self.predict(raw, **options)), raw, options)
 
     def predict(self, raw, **options):
         """Returns the model's own output for `raw`: token ids, or logits with one row an input."""
@@ -91,16 +92,16 @@ class Answerer:
         from kerazoo import decoding
 
         inputs, options = self.task.encode([raw]), self._options(options)
-        joined = decoding.Joined(self.task.show, 1)
-        stop, given = options.get("stop_strings"), ""
+        joined, stop, text, sent = decoding.Joined(self.task.show, 1), options.get("stop_strings"), "", 0
+        # As much of the end as may be the beginning of a stop string is held back.
+        held = max(map(len, stop.strings)) - 1 if stop else 0
         for news in decoding.stream(self.model, block=block, **inputs, **options):
-            fresh = joined(news)[0]
-            given += fresh
-            if stop is None:
-                yield fresh
-        # What stands before a stop string is known only once it has come, or the answer is at its end.
-        rest = joined([[]], last=True)[0]
-        yield rest if stop is None else self._cut([given + rest], options)[0]
+            text += joined(news)[0]
+            ready = self._cut([text], None, options)[0]
+            ready = ready if len(ready) < len(text) else text[: max(sent, len(text) - held)]
+            yield ready[sent:]
+            sent = max(sent, len(ready))
+        yield self._cut([text + joined([[]], last=True)[0]], None, options)[0][sent:]
 
     def score(self, raw, targets, **options):
         """Returns what the model makes of given answers, a `kerazoo.decoding.Scored`.
@@ -139,7 +140,8 @@ class Answerer:
         rows = []
         for row, prompt in enumerate(found.prompt_lengths):
             there = [n for n, length in enumerate(found.lengths[row]) if length]
-            texts = self._cut(self.task.show([found.tokens[row, n] for n in there]), options)
+            texts = self.task.show([found.tokens[row, n] for n in there])
+            texts = self._cut(texts, [raw[row]] * len(texts), options)
             rows.append([self._answer(found, row, n, prompt, text) for n, text in zip(there, texts)])
         return rows
 
@@ -167,11 +169,13 @@ class Answerer:
             options["stop_strings"] = decoding.StopStrings(stop, self.task.tokenizers["target"].pieces)
         return options
 
-    def _cut(self, texts, options):
-        """The texts up to the stop string."""
+    def _cut(self, texts, raw, options):
+        """The texts up to the stop string; the prompt that a language model repeats does not count."""
         if options.get("stop_strings") is None:
             return texts
-        return [self._options(options)["stop_strings"].cut(text) for text in texts]
+        stop = self._options(options)["stop_strings"]
+        prompts = raw if raw and self.task.measured_by_loss else [""] * len(texts)
+        return [text[: len(p)] + stop.cut(text[len(p) :]) for text, p in zip(texts, prompts)]
 
 
 def load(run_dir, checkpoint="best", data_dir=None):

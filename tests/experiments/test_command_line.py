@@ -142,7 +142,7 @@ def test_evaluate_writes_the_figures(finished):
     run, *_ = finished
     out, _ = command("evaluate", f"--run_dir={run}", "--limit=7")
     written = json.loads((run / "evaluation-test.json").read_text())
-    assert set(written) == {"metrics", "examples", "seconds"}
+    assert set(written) == {"metrics", "examples", "seconds", "search"} and written["search"] == {}
     assert written["examples"] == 7
     assert 0 <= written["metrics"]["sequence_error_rate"] <= 1
     assert f"token_error_rate {written['metrics']['token_error_rate']:.4f}" in out
@@ -156,6 +156,42 @@ def test_predict_answers_arguments_and_lines_alike(finished):
     assert piped == out
     _, err = command("predict", f"--run_dir={run}", stdin=b"aei\n\xff\n", code=3)
     assert "standard input:2: not UTF-8" in err
+
+
+def test_predict_shows_several_answers_scores_and_alignments(finished):
+    run, *_ = finished
+    out, _ = command("predict", f"--run_dir={run}", "--n_best=3", "--scores", f"--ensemble={run}", "aei", "bfj")
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert len(rows) == 6 and all(len(row) == 2 for row in rows)
+    scores = [float(score) for score, _ in rows]
+    assert scores[:3] == sorted(scores[:3], reverse=True) and scores[3:] == sorted(scores[3:], reverse=True)
+    out, _ = command("predict", f"--run_dir={run}", "--given", stdin=b"aei\tA E I\n")
+    assert len(out.split("\t")) == 2 and float(out.split()[0]) < 0 < float(out.split()[1])
+
+
+def test_evaluate_searches_as_it_is_told(finished):
+    run, *_ = finished
+    command("evaluate", f"--run_dir={run}", "--split=dev", "--limit=5", "--search=beam", "--width=3",
+            "--option=length_penalty=power", "--stop= I")
+    written = json.loads((run / "evaluation-dev.json").read_text())
+    expected = {"search": "beam", "width": 3, "length_penalty": "power", "stop_strings": [" I"]}
+    assert written["search"] == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--search=bean"], "Unknown search 'bean'. Close names: beam"),
+        (["--width=3"], "'width'"),
+        (["--given"], "--given: a line must be a source, a tab and an answer; got 'aei'"),
+        (["--given", "--scores"], "--given writes no answers"),
+        (["--alignment"], "alignment needs a model whose `step` shows attention"),
+    ],
+)
+def test_predict_refuses_what_it_cannot_do(finished, flags, said):
+    run, *_ = finished
+    _, err = command("predict", f"--run_dir={run}", *flags, "aei", code=3 if said.startswith("--given:") else 2)
+    assert said in err
 
 
 def test_a_run_goes_on_and_refuses_another_model(finished):
