@@ -139,11 +139,10 @@ def _transformers(new_tokens):
     from transformers import BartConfig, BartForConditionalGeneration
 
     torch.set_num_threads(os.cpu_count())
-    config = BartConfig(
-        vocab_size=VOCABULARY, d_model=WIDTH, encoder_layers=LAYERS, decoder_layers=LAYERS, encoder_attention_heads=4,
-        decoder_attention_heads=4, encoder_ffn_dim=4 * WIDTH, decoder_ffn_dim=4 * WIDTH, max_position_embeddings=256,
-    )  # fmt: skip
-    writer = BartForConditionalGeneration(config).eval()
+    sizes = {"vocab_size": VOCABULARY, "d_model": WIDTH, "max_position_embeddings": 256}
+    for side in ("encoder", "decoder"):
+        sizes |= {f"{side}_layers": LAYERS, f"{side}_attention_heads": 4, f"{side}_ffn_dim": 4 * WIDTH}
+    writer = BartForConditionalGeneration(BartConfig(**sizes)).eval()
 
     def make(model, search, batch):
         if model != "transformer":

@@ -124,7 +124,8 @@ def imported_packages(path):
 def test_every_imported_package_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = " ".join([*project["dependencies"], *sum(project["optional-dependencies"].values(), [])])
-    distributions = {"absl": "absl-py", "sklearn": "scikit-learn", "tensorflow_datasets": "tensorflow-datasets"}
+    distributions = {"absl": "absl-py", "sklearn": "scikit-learn", "tensorflow_datasets": "tensorflow-datasets",
+                     "keras_hub": "keras-hub"}
     ours = {"kerazoo", "experiments", "torch", *sys.stdlib_module_names}  # torch: a backend whoever wants it has
     used = {(package, names(path)) for path in SOURCES for package in imported_packages(path) if package not in ours}
     missing = sorted((where, name) for name, where in used if distributions.get(name, name) not in declared)
