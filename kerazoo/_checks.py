@@ -16,6 +16,10 @@ class DataError(ValueError):
     exit_code = 3
 
 
+class NoExamplesError(DataError):
+    """A part of the data without a single example."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint or run directory that is damaged or belongs to something else (exit code 4)."""
 

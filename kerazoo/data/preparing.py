@@ -67,7 +67,7 @@ def prepare(label, chunks, convert, key=None):
                     notes.update({**counts, "skipped": chunk.skipped})
                     progress.show(chunk.share, builder.examples, builder.values)
                 if not builder.examples:
-                    raise _checks.DataError(f"{label}: there are no examples. Give it more data.")
+                    raise _checks.NoExamplesError(f"{label}: there are no examples. Give it more data.")
                 notes = {name: count for name, count in notes.items() if count or name != "skipped"}
                 return builder.finish(notes), notes
             finally:

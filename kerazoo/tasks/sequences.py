@@ -1,5 +1,6 @@
 """Sequence to sequence: text to text."""
 
+import contextlib
 import dataclasses
 import functools
 
@@ -47,10 +48,12 @@ class SequenceTask(Task):
         tokenizers = {"source": source, "target": target}
         if self.streamed:  # nobody knows yet how long the longest will be
             return Known({"longest_source": self.source_limit, "longest_targets": self.target_limit}, tokenizers)
-        corpora = {split: self._corpus(split, tokenizers) for split in ("train", "dev", "test")}
-        self._corpora.update(corpora)
+        for split in ("train", "dev", "test"):
+            # Who asks for a part that has no examples is told so then.
+            with contextlib.suppress(_checks.NoExamplesError):
+                self._corpora[split] = self._corpus(split, tokenizers)
         longest = {
-            f"longest_{name}": max(int(corpus.lengths(name).max()) for corpus in corpora.values())
+            f"longest_{name}": max(int(corpus.lengths(name).max()) for corpus in self._corpora.values())
             for name in self.length_names
         }
         if dropout := self.options.get("subword_dropout"):

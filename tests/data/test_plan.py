@@ -172,7 +172,7 @@ def test_plan_of_a_corpus():
         ({}, "give `batch_size` or `tokens`; got batch_size=None, tokens=None"),
         ({"batch_size": 2, "tokens": 3}, "got batch_size=2, tokens=3"),
         ({"batch_size": -2}, "`batch_size` must be an integer above 0; got batch_size=-2"),
-        ({"tokens": 3}, r"`tokens` must hold the longest row; got tokens=3, .*Try tokens=5, or max_length=3"),
+        ({"tokens": 3}, r"`tokens` must hold the longest row; got tokens=3, .*Try tokens=4, or max_length=3"),
         ({"batch_size": 2, "longer": "cut"}, "`longer` must be one of 'clip', 'drop'; got longer='cut'"),
         ({"batch_size": 2, "max_length": {"sorce": 3}}, "got max_length='sorce'. Did you mean 'source'"),
         ({"batch_size": 2, "max_length": 1, "longer": "drop"}, "no example is left to plan; got 2, of which 2"),
