@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from kerazoo import _checks
+from kerazoo.tasks import pixels
 from kerazoo.tasks.images import KINDS
 from kerazoo.tasks.splits import rows_of
 
@@ -12,9 +13,17 @@ SHARES = {"dev": 0.1, "test": 0.1}
 LEVELS = 16  # the pixels are counts of 0 to 16
 
 
-def build(name, kind, restored=None):
-    """Returns the task `digits`: an image to its digit, to odd or even, or to itself; 80 % train, 10 % dev and test."""
-    return KINDS[kind](name, kind, {}, read, restored, images)
+def build(name, kind, preprocess=None, restored=None):
+    """Returns the task `digits`: an image to its digit, to odd or even, or to itself; 80 % train, 10 % dev and test.
+
+    Args:
+        name: The task's name.
+        kind: The kind of model.
+        preprocess: `"scale"` pixels to [0, 1], the default, or `"standardise"` them by the training images.
+        restored: What a saved task knew.
+    """
+    preprocess = pixels.option(f"task {name}", kind, preprocess, restored)
+    return KINDS[kind](name, kind, {"preprocess": preprocess}, read, restored, images)
 
 
 def read(split):

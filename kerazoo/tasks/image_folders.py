@@ -12,6 +12,7 @@ from kerazoo.data.images import read_image
 from kerazoo.data.lines import near
 from kerazoo.data.preparing import in_order
 from kerazoo.data.sources import SPLIT_NAMES
+from kerazoo.tasks import pixels
 from kerazoo.tasks.images import KINDS
 from kerazoo.tasks.reading import SHARES
 from kerazoo.tasks.splits import origin, place
@@ -21,7 +22,17 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
 TOGETHER = 64  # images of a chunk
 
 
-def build(name, kind, data_dir=None, height=None, width=None, channels=3, bad_lines="stop", restored=None):
+def build(
+    name,
+    kind,
+    data_dir=None,
+    height=None,
+    width=None,
+    channels=3,
+    bad_lines="stop",
+    preprocess=None,
+    restored=None,
+):
     """Returns the task `images`: an image to its class, to yes or no, or to itself.
 
     Args:
@@ -34,6 +45,7 @@ def build(name, kind, data_dir=None, height=None, width=None, channels=3, bad_li
         width: The same for the width.
         channels: 1 for grey or 3 for colour.
         bad_lines: `"stop"` at a file that holds no image, or `"skip"` it and count.
+        preprocess: `"scale"` pixels to [0, 1], the default, or `"standardise"` them by the training images.
         restored: What a saved task knew.
     """
     owner = f"task {name}"
@@ -45,6 +57,7 @@ def build(name, kind, data_dir=None, height=None, width=None, channels=3, bad_li
     _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
     shape = {"height": height, "width": width, "channels": channels}
     options = {"data_dir": str(data_dir), **shape, "bad_lines": bad_lines}
+    options["preprocess"] = pixels.option(owner, kind, preprocess, restored)
     folders = Folders(data_dir, tuple(shape.values()), bad_lines)
     return KINDS[kind](name, kind, options, folders, restored, folders.splits, fingerprint=folders.fingerprint)
 

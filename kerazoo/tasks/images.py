@@ -6,8 +6,7 @@ import numpy as np
 
 from kerazoo.tasks import classes
 from kerazoo.tasks.base import Known, Task
-
-TOP = 255.0  # images are stored as bytes and scaled to [0, 1] inside the compiled program
+from kerazoo.tasks.pixels import TOP, standard
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,7 +28,7 @@ class ImageTask(Task):
 
         images = tf.convert_to_tensor(images)
         scaled = tf.cast(images, tf.float32)
-        return {"source": scaled / TOP if images.dtype.is_integer else scaled}
+        return {"source": self._fitted(scaled / TOP if images.dtype.is_integer else scaled)}
 
     def encode(self, raw):
         """Returns the model's inputs for a list of images `[H, W, C]`, uint8 or float, as NumPy arrays."""
@@ -39,7 +38,7 @@ class ImageTask(Task):
             if image.shape != shape:
                 raise ValueError(f"task {self.name}: an image must have shape {shape}; got {image.shape}.")
         stacked = np.stack([scaled(image) for image in images]) if images else np.zeros((0, *shape), np.float32)
-        return {"source": stacked}
+        return {"source": self._fitted(stacked)}
 
     def read(self, lines):
         """Returns the images of the files named in `lines`, scaled to the size of the training images."""
@@ -48,13 +47,21 @@ class ImageTask(Task):
         return [read_image(path, self.facts["shape"]) for path in lines]
 
     def _learn(self):
+        if self.options.get("preprocess") == "standardise":
+            return Known(standard(self.chunks("train")))
         columns = next(self.chunks("train")).columns
         return Known({"shape": list(columns["image"].shape[1:]), "names": list(columns["names"])})
 
     def _source(self, features):
         from keras import ops
 
-        return ops.cast(features["image"], "float32") / TOP  # [B, H, W, C]
+        return self._fitted(ops.cast(features["image"], "float32") / TOP)  # [B, H, W, C]
+
+    def _fitted(self, images):
+        if "deviation" not in self.facts:
+            return images
+        mean, deviation = (np.array(self.facts[name], np.float32) for name in ("mean", "deviation"))
+        return (images - mean) / deviation
 
     def _weights(self, valid):
         from keras import ops

@@ -8,6 +8,7 @@ import numpy as np
 from kerazoo import _checks
 from kerazoo.data import Chunk, cache, find_sources, series
 from kerazoo.data.faults import BadLines
+from kerazoo.tasks import preprocessing
 from kerazoo.tasks.base import Known, Task
 from kerazoo.tasks.splits import bounds, origin
 from kerazoo.tasks.tables import needs
@@ -27,6 +28,7 @@ def build(
     dev_data=None,
     test_data=None,
     bad_lines="stop",
+    preprocess=None,
     restored=None,
 ):
     """Returns the task `series`: windows of one or more series of numbers to themselves, for `autoencoder`.
@@ -46,6 +48,8 @@ def build(
         dev_data: File or pattern of the dev rows, where they are not found by name.
         test_data: The same for test.
         bad_lines: `"stop"` at a row that lacks a number, or `"skip"` it and count.
+        preprocess: `"standardise"`, the default, as above; or `"spectrogram"` or `"mel_spectrogram"` of that, such as
+            `"mel_spectrogram:fft_length=64,num_mel_bins=16"`, which is then what is given back.
         restored: What a saved task knew.
     """
     owner = f"task {name}"
@@ -59,9 +63,15 @@ def build(
         "test_data": test_data and str(test_data),
         "bad_lines": _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip")),
     }
+    chosen, _ = preprocessing.chosen(owner, "series", preprocess, restored)
+    options["preprocess"] = preprocess and str(preprocess)
     find = functools.partial(find_sources, data_dir, EXTENSIONS, dev=dev_data, test=test_data)
     rows = Rows(owner, find, options["columns"], length, stride, bad_lines)
-    return SeriesTask(name, kind, options, rows, restored, rows.sources, fingerprint=rows.fingerprint)
+    if chosen == "standardise":
+        make = SeriesTask
+    else:
+        from kerazoo.tasks.spectrograms import SpectrogramTask as make
+    return make(name, kind, options, rows, restored, rows.sources, fingerprint=rows.fingerprint)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,7 +91,8 @@ class SeriesTask(Task):
 
     def sizes(self):
         """Returns the constructor arguments of a model that the data dictates."""
-        return {"input_shape": tuple(self.facts["shape"]), "output_size": int(np.prod(self.facts["shape"]))}
+        shape, _, _ = self._given_back
+        return {"input_shape": shape, "output_size": int(np.prod(shape))}
 
     def batch(self, features, valid):
         """Returns `(inputs, targets, weights)`: scaled windows, the same flattened, 1 for every real example."""
@@ -133,21 +144,27 @@ class SeriesTask(Task):
         """Returns windows `[B, length, columns]` in the units of the data."""
         import tensorflow as tf
 
-        return tf.reshape(outputs, [-1, *self.facts["shape"]]) * self._deviation + self._mean
+        shape, mean, deviation = self._given_back
+        return tf.reshape(outputs, [-1, *shape]) * deviation + mean
 
     def show(self, prediction):
         """Returns windows `[length, columns]` in the units of the data."""
-        rows = [np.reshape(np.asarray(row, np.float32), self.facts["shape"]) for row in prediction]
-        return [row * self._deviation + self._mean for row in rows]
+        shape, mean, deviation = self._given_back
+        return [np.reshape(np.asarray(row, np.float32), shape) * deviation + mean for row in prediction]
 
     def measure(self, answers, references):
         """Returns `mean_squared_error` and `mean_absolute_error` of scaled numbers against lists of one window."""
-        pairs = [(answer - accepted[0]) / self._deviation for answer, accepted in zip(answers, references)]
+        _, _, deviation = self._given_back
+        pairs = [(answer - accepted[0]) / deviation for answer, accepted in zip(answers, references)]
         errors = np.array(pairs, np.float64)
         return {
             "mean_squared_error": float(np.mean(errors**2)),
             "mean_absolute_error": float(np.mean(np.abs(errors))),
         }
+
+    @property
+    def _given_back(self):
+        return tuple(self.facts["shape"]), self._mean, self._deviation
 
     @property
     def _mean(self):

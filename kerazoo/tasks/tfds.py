@@ -4,7 +4,7 @@ import functools
 
 from kerazoo import _checks
 from kerazoo.data import Chunk, cache
-from kerazoo.tasks import images, labels
+from kerazoo.tasks import images, labels, pixels
 from kerazoo.tasks.language import LanguageTask
 from kerazoo.tasks.reading import SHARES, chunked
 from kerazoo.tasks.sequences import SequenceTask
@@ -20,6 +20,7 @@ def build(
     max_length=512,
     length=128,
     stride=None,
+    preprocess=None,
     restored=None,
     **text,
 ):
@@ -37,6 +38,7 @@ def build(
         max_length: Most tokens of a source or target; what is longer is cut off.
         length: Tokens of a window of a language model.
         stride: Tokens from one training window to the next; `length` by default.
+        preprocess: `"scale"` pixels to [0, 1], the default, or `"standardise"` them by the training images.
         restored: What a saved task knew.
         **text: Options of `TextOptions`.
     """
@@ -52,21 +54,26 @@ def build(
     }
     reader = Reader(name, kind, data_dir, download)
     parts, kept = (name, kind, options), {"fingerprint": reader.fingerprint}
+    if restored is not None:
+        of_text = bool(restored.tokenizers)
+    else:
+        of_text = kind in TEXTS or (kind == "classifier" and not reader.open().of_type("Image"))
+    if of_text and preprocess is not None:
+        raise ValueError(f"{owner}: `preprocess` is for images, and this is text; got preprocess={preprocess!r}.")
     if kind == "language_model":
         learn = text.learner(owner, "target")
         return LanguageTask(*parts, reader.text, restored, reader.open, learn, length, options["stride"], **kept)
     if kind == "seq2seq":
         make = text.pair(owner)
         return SequenceTask(*parts, reader.pairs, restored, reader.open, make, max_length, max_length, **kept)
-    if restored is not None:
-        of_text = bool(restored.tokenizers)
-    else:
-        of_text = kind == "classifier" and not reader.open().of_type("Image")
     if of_text:
         learn = text.learner(owner, "source")
         return labels.LabelTask(*parts, reader.labels, restored, reader.open, learn, max_length, **kept)
+    options["preprocess"] = pixels.option(owner, kind, preprocess, restored)
     return images.KINDS[kind](*parts, reader.images, restored, reader.open, **kept)
 
+
+TEXTS = ("language_model", "seq2seq")
 
 # The types of the features that each kind of model needs, one of each tuple.
 NEEDED = {
@@ -101,11 +108,11 @@ class Reader:
         given, shares = origin(split, prepared.splits, SHARES)
         label = prepared.of_type("ClassLabel")
         names = tuple(prepared.classes(label[0])) if label else ()
-        for pixels, classes in prepared.images(given, prepared.of_type("Image")[0], label[0] if label else None):
+        for arrays, classes in prepared.images(given, prepared.of_type("Image")[0], label[0] if label else None):
             if shares:
-                rows = rows_of(split, [image.tobytes() for image in pixels], shares)
-                pixels, classes = pixels[rows], classes[rows]
-            yield Chunk({"image": pixels, "label": classes, "names": names})
+                rows = rows_of(split, [image.tobytes() for image in arrays], shares)
+                arrays, classes = arrays[rows], classes[rows]
+            yield Chunk({"image": arrays, "label": classes, "names": names})
 
     def text(self, split):
         """Yields the column of texts."""
