@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 
+from kerazoo import _checks
 from kerazoo.tasks import drawing, texts
 from kerazoo.tasks.base import Known, Task
 
