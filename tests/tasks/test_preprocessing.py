@@ -150,3 +150,8 @@ def test_refusals_of_series(path, preprocess, message):
 def test_refusals_of_images(kind, preprocess, message):
     with pytest.raises(ValueError, match=message):
         tasks.create("digits", kind, preprocess=preprocess)
+
+
+def test_refusals_of_text(tmp_path):
+    with pytest.raises(ValueError, match="`preprocess` is for images, and this is text; got preprocess='standardise'"):
+        tasks.create("tfds:tiny_shakespeare", "language_model", data_dir=tmp_path, preprocess="standardise")
