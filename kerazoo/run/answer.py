@@ -55,17 +55,14 @@ class Answerer:
         self.batch_size = batch_size
 
     def __call__(self, raw, **options):
-        raw = list(raw)
+        raw, options = list(raw), self._in_tokens(options)
         return self._cut(self.task.show(self.predict(raw, **options)), raw, options)
 
     def predict(self, raw, **options):
         """Returns the model's own output for `raw`: token ids, or logits with one row an input."""
+        options = self._in_tokens(options)
         if hasattr(self.model, "generate"):
             return self._in_batches(raw, lambda some, first: list(self._generate(some, first, options).best()))
-        if options:
-            raise ValueError(
-                f"{type(self.model).__name__}: does not generate, so it takes no {', '.join(sorted(options))}."
-            )
         return self._in_batches(
             raw, lambda some, _: list(np.asarray(self.model.predict_on_batch(self.task.encode(some))))
         )
@@ -79,6 +76,7 @@ class Answerer:
         """
         if not hasattr(self.model, "generate"):
             raise ValueError(f"{type(self.model).__name__}: does not generate, so it has one answer and no scores.")
+        options = self._in_tokens(options)
         return self._in_batches(raw, lambda some, first: self._listed(some, first, options))
 
     def stream(self, raw, block: int = BLOCK, **options):
@@ -91,7 +89,7 @@ class Answerer:
         """
         from kerazoo import decoding
 
-        inputs, options = self.task.encode([raw]), self._options(options)
+        inputs, options = self.task.encode([raw]), {"max_length": self.task.max_length, **self._in_tokens(options)}
         joined, stop, text, sent = decoding.Joined(self.task.show, 1), options.get("stop_strings"), "", 0
         # As much of the end as may be the beginning of a stop string is held back.
         held = max(map(len, stop.strings)) - 1 if stop else 0
@@ -133,7 +131,8 @@ class Answerer:
         return rows
 
     def _generate(self, raw, first_row, options):
-        return self.model.generate(**self.task.encode(raw), **{"first_row": first_row, **self._options(options)})
+        bounds = {"first_row": first_row, "max_length": self.task.max_length}
+        return self.model.generate(**self.task.encode(raw), **{**bounds, **options})
 
     def _listed(self, raw, first_row, options):
         found = self._generate(raw, first_row, options)
@@ -156,9 +155,13 @@ class Answerer:
             alignment=None if found.alignment is None else found.alignment[row, n, some],
         )
 
-    def _options(self, options):
-        """The options of `generate`, with token ids where there was text."""
-        options = {"max_length": self.task.max_length, **options}
+    def _in_tokens(self, options):
+        """The options with token ids where there was text; once for all batches, for the table of pieces is large."""
+        if options and not hasattr(self.model, "generate"):
+            raise ValueError(
+                f"{type(self.model).__name__}: does not generate, so it takes no {', '.join(sorted(options))}."
+            )
+        options = dict(options)
         for name in ("prefix", "allowed", "forbidden"):
             if isinstance(options.get(name), str):
                 options[name] = self.task.tokenizers["target"].tokenize([options[name]]).to_list()[0]
@@ -171,9 +174,9 @@ class Answerer:
 
     def _cut(self, texts, raw, options):
         """The texts up to the stop string; the prompt that a language model repeats does not count."""
-        if options.get("stop_strings") is None:
+        stop = options.get("stop_strings")
+        if stop is None:
             return texts
-        stop = self._options(options)["stop_strings"]
         prompts = raw if raw and self.task.measured_by_loss else [""] * len(texts)
         return [text[: len(p)] + stop.cut(text[len(p) :]) for text, p in zip(texts, prompts)]
 
