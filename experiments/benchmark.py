@@ -8,7 +8,6 @@
 
 import json
 import statistics
-import time
 
 from absl import flags
 
@@ -54,9 +53,9 @@ def train():
     seconds = {name: [] for name in ways}
     for _ in range(2):  # twice in turns, so that a slow minute of the machine does not hit one way alone
         for name, fit in ways.items():
-            clock = _clock(keras)
-            fit(clock)
-            seconds[name] += clock.seconds[1:]  # the first epoch compiles
+            watch = benchmark_data.clock(keras)
+            fit(watch)
+            seconds[name] += watch.seconds[1:]  # the first epoch compiles
     speeds = {name: FLAGS.examples / statistics.median(taken) for name, taken in seconds.items()}
     base = next(iter(speeds.values()))
     return [
@@ -84,9 +83,9 @@ def _network(**options):
 def _keras_fit(pixels, labels, **options):
     network, scaled = _network(**options), pixels.astype("float32") / 255
 
-    def fit(clock):
+    def fit(watch):
         network.fit(
-            scaled, labels, batch_size=FLAGS.batch_size, epochs=FLAGS.repeats + 1, callbacks=[clock], verbose=0
+            scaled, labels, batch_size=FLAGS.batch_size, epochs=FLAGS.repeats + 1, callbacks=[watch], verbose=0
         )
 
     return fit
@@ -105,30 +104,10 @@ def _our_fit(pixels, labels):
         scaled = keras.ops.cast(features["pixels"], "float32") / 255
         return scaled, features["label"], keras.ops.cast(valid, "float32")
 
-    def fit(clock):
-        kz.training.fit(network, corpus, batch, plan, epochs=FLAGS.repeats + 1, callbacks=[clock])
+    def fit(watch):
+        kz.training.fit(network, corpus, batch, plan, epochs=FLAGS.repeats + 1, callbacks=[watch])
 
     return fit
-
-
-def _clock(keras):
-    class Clock(keras.callbacks.Callback):
-        """Notes the seconds of each epoch, and is called between the programs as any callback is."""
-
-        def __init__(self):
-            super().__init__()
-            self.seconds = []
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self.started = time.perf_counter()
-
-        def on_train_batch_end(self, step, logs=None):
-            self.loss = logs["loss"]
-
-        def on_epoch_end(self, epoch, logs=None):
-            self.seconds.append(time.perf_counter() - self.started)
-
-    return Clock()
 
 
 def _print(rows):

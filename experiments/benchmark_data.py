@@ -4,11 +4,15 @@ The step is that of transformer_seq2seq_tiny on pairs of texts, --data_dir=multi
 feed is compared with the same program over a batch that already lies on the device.
 """
 
+import functools
 import itertools
 import statistics
+import sys
 import time
 
 from absl import flags
+
+from experiments.benchmark_ways import timed
 
 FLAGS = flags.FLAGS
 
@@ -16,7 +20,7 @@ flags.DEFINE_string("data_dir", None, "Table of pairs for `data`, as for --task=
 flags.DEFINE_integer("steps", 40, "Training steps of one measured epoch, for `data`.", lower_bound=2)
 flags.DEFINE_integer("lines", 20000, "Lines that are tokenised, for `data`.", lower_bound=1)
 
-TEXTS = 30000  # random pairs
+VOCABULARY = 8000  # words of each language
 
 
 def measure():
@@ -41,7 +45,8 @@ def show(rows):
 def _task(kz):
     if FLAGS.data_dir:
         return kz.tasks.create(
-            "tsv", "seq2seq", data_dir=FLAGS.data_dir, source_tokens="words", target_tokens="words"
+            "tsv", "seq2seq", data_dir=FLAGS.data_dir, source_tokens="words", target_tokens="words",
+            vocabulary_size=VOCABULARY,
         )
     return kz.tasks.create("reverse", "seq2seq")
 
@@ -55,15 +60,23 @@ def _tokenising(kz, task):
         except RuntimeError as error:  # its library is not installed
             print(f"{name} left out: {error}")
             continue
+        _say(f"tokenising {name}")
         count = int(tokenizer.tokenize(lines).flat_values.shape[0])  # the first call makes the program
-        seconds = [_seconds(tokenizer.tokenize, lines) for _ in range(FLAGS.repeats)]
+        tokenise = functools.partial(tokenizer.tokenize, lines)
+        seconds = [timed(tokenise) for _ in range(FLAGS.repeats)]
         rows.append(_row(f"tokenise {name}", count / statistics.median(seconds)))
     return rows
 
 
 def _feeding(kz, task):
+    import numpy as np
+
     corpus = task.load("train")
-    corpus = corpus.take(range(min(len(corpus), FLAGS.steps * FLAGS.batch_size)))
+    # Examples of one length share a shape with little padding: the quicker the step, the more of it is feeding.
+    order = np.argsort(sum(corpus.lengths().values()), kind="stable")
+    wanted = min(len(corpus), FLAGS.steps * FLAGS.batch_size)
+    first = (len(corpus) - wanted) // 2
+    corpus = corpus.take(order[first : first + wanted])
     plan = kz.data.Plan.of(corpus, batch_size=FLAGS.batch_size, max_shapes=1)
     tokens = sum(int(lengths.sum()) for lengths in corpus.lengths().values()) / plan.steps
     resident, still = _programs(kz, task, corpus, plan)
@@ -76,7 +89,8 @@ def _feeding(kz, task):
     for name, feed in (("tf.data", kz.data.dataset), ("NumPy", kz.data.batches)):
         if name == "tf.data" and _backend() != "tensorflow":
             continue
-        seconds = [_seconds(list, feed(corpus, plan, epoch=epoch)) for epoch in range(FLAGS.repeats)]
+        epochs = [feed(corpus, plan, epoch=epoch) for epoch in range(FLAGS.repeats)]
+        seconds = [timed(functools.partial(list, batches)) for batches in epochs]
         rows.append(_row(f"{name} alone", tokens * plan.steps / statistics.median(seconds)))
     return rows
 
@@ -94,9 +108,10 @@ def _programs(kz, task, corpus, plan):
     seconds = {task.batch: [], the_same: []}
     for _ in range(2):  # in turns, so that a slow minute of the machine does not hit one way alone
         for batch, taken in seconds.items():
-            clock = _clock(keras)
-            kz.training.fit(_model(kz, task), corpus, batch, plan, epochs=FLAGS.repeats + 1, callbacks=[clock])
-            taken += clock.seconds[1:]  # the first epoch compiles
+            _say(f"training, program on {'the corpus' if batch == task.batch else 'one batch'}")
+            watch = clock(keras)
+            kz.training.fit(_model(kz, task), corpus, batch, plan, epochs=FLAGS.repeats + 1, callbacks=[watch])
+            taken += watch.seconds[1:]  # the first epoch compiles
     return [statistics.median(taken) / plan.steps for taken in seconds.values()]
 
 
@@ -109,17 +124,18 @@ def _streams(kz, task, corpus, plan):
     if _backend() == "tensorflow":
         ways["step, tf.data"] = lambda epoch: kz.data.dataset(corpus, plan, task.batch, epoch=epoch)
     ways["step, NumPy"] = lambda epoch: kz.data.batches(corpus, plan, task.batch, epoch=epoch)
-    feeds, clock = list(ways.values()), _clock(keras)
+    _say("training, batches from outside")
+    feeds, watch = list(ways.values()), clock(keras)
     rounds = FLAGS.repeats + 1
     kz.training.fit(
         _model(kz, task),
         lambda epoch: feeds[epoch % len(feeds)](epoch),
         feed="tf.data",
         epochs=rounds * len(feeds),
-        callbacks=[clock],
+        callbacks=[watch],
     )
     return {
-        name: statistics.median(clock.seconds[index + len(ways) :: len(ways)]) / plan.steps
+        name: statistics.median(watch.seconds[index + len(ways) :: len(ways)]) / plan.steps
         for index, name in enumerate(ways)
     }
 
@@ -149,19 +165,20 @@ def _backend():
     return keras.backend.backend()
 
 
-def _seconds(run, *arguments):
-    started = time.perf_counter()
-    run(*arguments)
-    return time.perf_counter() - started
+def _say(text):
+    print(text, file=sys.stderr, flush=True)
 
 
-def _clock(keras):
+def clock(keras):
+    """Returns a callback whose `seconds` has the time of each epoch; it is called between the programs as any is."""
+
     class Clock(keras.callbacks.Callback):
-        """Notes the seconds of each epoch."""
-
         def __init__(self):
             super().__init__()
             self.seconds = []
+
+        def on_train_batch_end(self, step, logs=None):
+            self.loss = logs["loss"]
 
         def on_epoch_begin(self, epoch, logs=None):
             self.started = time.perf_counter()
