@@ -6,13 +6,17 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
+import time
 
 from kerazoo import _checks
 
 VARIABLE = "KERAZOO_CACHE"
 VERSION = 1  # of what entries hold; entries of another version are not found
+UNUSED = 30 * 24 * 3600  # seconds after which an entry that nobody read makes room for a new one
+OURS = re.compile(r"([0-9a-f]{40})(\.\w+\.tmp)?")  # an entry, or one whose making was cut off; nothing else is touched
 ENDS = 1 << 16  # bytes at both ends of a file that tell it from another one of the same size and time
 
 
@@ -20,7 +24,8 @@ def set_cache_dir(folder):
     """Says where prepared data is kept.
 
     Without this it is the folder in the environment variable `KERAZOO_CACHE`, else `kerazoo` in the user's folder of
-    caches (`XDG_CACHE_HOME`, `~/.cache`). The folder may be deleted whenever no run is reading it.
+    caches (`XDG_CACHE_HOME`, `~/.cache`). The folder may be deleted whenever no run is reading it. Whenever something
+    new is kept, what was not read for 30 days is deleted.
 
     Args:
         folder: The folder; the empty string keeps nothing, and all data in memory.
@@ -82,11 +87,12 @@ def entry(name, make, read):
         root.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(_checks.DataError):
             if (root / name).is_dir():
-                return read(root / name)
+                return _read(read, root / name)
         with _lock(root / f"{name}.lock"):
             with contextlib.suppress(_checks.DataError):
                 if (root / name).is_dir():  # another process made it while this one waited
-                    return read(root / name)
+                    return _read(read, root / name)
+            _make_room(root)
             for left in [root / name, *root.glob(f"{name}.*.tmp")]:
                 shutil.rmtree(left, ignore_errors=True)
             temporary = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=".tmp", dir=root))
@@ -102,6 +108,23 @@ def entry(name, make, read):
             "Name another folder with --cache_dir=FOLDER, or none with --cache_dir= (all data is then in memory)."
         ) from error
     return read(root / name)
+
+
+def _read(read, folder):
+    found = read(folder)
+    with contextlib.suppress(OSError):  # a cache that may only be read
+        os.utime(folder)
+    return found
+
+
+def _make_room(root):
+    """Deletes the entries that were not read for long; who still has one open keeps its mapped files."""
+    for folder in root.iterdir():
+        ours = OURS.fullmatch(folder.name)
+        with contextlib.suppress(OSError):  # another process was quicker
+            if ours and time.time() - folder.stat().st_mtime > UNUSED:
+                shutil.rmtree(folder, ignore_errors=True)
+                (root / f"{ours[1]}.lock").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

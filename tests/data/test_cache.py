@@ -53,6 +53,21 @@ def test_memory_and_disk_hold_the_same(folder):
     assert cache_dir() is None and equal(in_memory, prepare("x", chunks, convert, "key"))
 
 
+def test_what_nobody_reads_makes_room(folder):
+    unread, read, new = (cache.key(name) for name in ("unread", "read", "new"))
+    for name in (unread, read):
+        prepare("x", chunks, convert, name)
+    cut_off, foreign = folder / f"{unread}.x_1.tmp", folder / "photographs"
+    cut_off.mkdir()
+    foreign.mkdir()
+    for old in (folder / unread, folder / read, cut_off, foreign):
+        os.utime(old, (0, time.time() - cache.UNUSED - 100))
+    prepare("x", lambda: pytest.fail("must not be made again"), convert, read)
+    assert (folder / unread).is_dir()  # only what is new makes room
+    prepare("x", chunks, convert, new)
+    assert {path.name for path in folder.iterdir()} == {read, f"{read}.lock", new, f"{new}.lock", "photographs"}
+
+
 def test_a_row_may_go_on_in_the_next_chunk(tmp_path):
     for place in (None, tmp_path):
         builder = Builder(place)
