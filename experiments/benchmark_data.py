@@ -1,7 +1,8 @@
 """What the data costs: tokenising and feeding in tokens per second, and what feeding adds to a training step.
 
-The step is that of transformer_seq2seq_tiny on pairs of texts, --data_dir=multi30k for the published figures. A way to
-feed is compared with the same program over a batch that already lies on the device.
+The step is that of transformer_seq2seq_tiny on pairs of texts, --data_dir=multi30k for the published figures. Feeding
+is measured alone, as a share of that step, and batches from outside also beside batches that already lie in memory: the
+first is exact and counts all of it, the second is what is felt, give or take the noise of the machine.
 """
 
 import functools
@@ -10,6 +11,7 @@ import statistics
 import sys
 import time
 
+import numpy as np
 from absl import flags
 
 from experiments.benchmark_ways import timed
@@ -21,6 +23,7 @@ flags.DEFINE_integer("steps", 40, "Training steps of one measured epoch, for `da
 flags.DEFINE_integer("lines", 20000, "Lines that are tokenised, for `data`.", lower_bound=1)
 
 VOCABULARY = 8000  # words of each language
+GROWING = 4  # epochs until a program runs as many steps in a call as it will
 
 
 def measure():
@@ -69,8 +72,6 @@ def _tokenising(kz, task):
 
 
 def _feeding(kz, task):
-    import numpy as np
-
     corpus = task.load("train")
     # Examples of one length share a shape with little padding: the quicker the step, the more of it is feeding.
     order = np.argsort(sum(corpus.lengths().values()), kind="stable")
@@ -79,65 +80,76 @@ def _feeding(kz, task):
     corpus = corpus.take(order[first : first + wanted])
     plan = kz.data.Plan.of(corpus, batch_size=FLAGS.batch_size, max_shapes=1)
     tokens = sum(int(lengths.sum()) for lengths in corpus.lengths().values()) / plan.steps
-    resident, still = _programs(kz, task, corpus, plan)
+    _say("training, the program gathers its batches")
+    step = _program(kz, _model(kz, task), corpus, task.batch, plan)
+    rows = [_row("step, program on the corpus", tokens / step, step)]
+    alone = _program(kz, _idle(), corpus, task.batch, plan)
+    rows.append(_row("  gathering alone", tokens / alone, alone, alone / step))
+    _say("training, batches from outside")
     streams = _streams(kz, task, corpus, plan)
-    rows = [_row("step, program on one batch", tokens / still, still)]
-    rows.append(_row("step, program on the corpus", tokens / resident, resident, 1 - still / resident))
-    base = streams.pop("step, batches in memory")
+    base = statistics.median(streams.pop("memory")) / plan.steps
     rows.append(_row("step, batches in memory", tokens / base, base))
-    rows += [_row(name, tokens / step, step, 1 - base / step) for name, step in streams.items()]
-    for name, feed in (("tf.data", kz.data.dataset), ("NumPy", kz.data.batches)):
-        if name == "tf.data" and _backend() != "tensorflow":
-            continue
-        epochs = [feed(corpus, plan, epoch=epoch) for epoch in range(FLAGS.repeats)]
-        seconds = [timed(functools.partial(list, batches)) for batches in epochs]
-        rows.append(_row(f"{name} alone", tokens * plan.steps / statistics.median(seconds)))
+    for name, (feed, ratios) in streams.items():
+        share = statistics.median(ratios) - 1
+        rows.append(_row(f"step, {name}", tokens / base / (1 + share), base * (1 + share), share))
+        epochs = [feed(corpus, plan, task.batch, epoch=epoch) for epoch in range(FLAGS.repeats)]
+        alone = statistics.median(timed(functools.partial(list, batches)) for batches in epochs) / plan.steps
+        rows.append(_row(f"  {name} alone", tokens / alone, alone, alone / base))
     return rows
 
 
-def _programs(kz, task, corpus, plan):
-    """Returns the seconds of a step of the program that gathers its batches, and of one that has its batch."""
+def _program(kz, model, corpus, batch, plan):
+    """Returns the seconds of a step of a model whose compiled program gathers its batches."""
     import keras
 
-    first = next(iter(kz.data.batches(corpus, plan)))
-    held = {name: keras.Variable(value, trainable=False) for name, value in first[0].items()}
+    watch = clock(keras)
+    kz.training.fit(model, corpus, batch, plan, epochs=FLAGS.repeats + GROWING, callbacks=[watch])
+    return statistics.median(watch.seconds[GROWING:]) / plan.steps
 
-    def the_same(features, valid):
-        return task.batch({name: variable.value for name, variable in held.items()}, valid)
 
-    seconds = {task.batch: [], the_same: []}
-    for _ in range(2):  # in turns, so that a slow minute of the machine does not hit one way alone
-        for batch, taken in seconds.items():
-            _say(f"training, program on {'the corpus' if batch == task.batch else 'one batch'}")
-            watch = clock(keras)
-            kz.training.fit(_model(kz, task), corpus, batch, plan, epochs=FLAGS.repeats + 1, callbacks=[watch])
-            taken += watch.seconds[1:]  # the first epoch compiles
-    return [statistics.median(taken) / plan.steps for taken in seconds.values()]
+def _idle():
+    """Returns a model that does nothing but look once at every number of its batch."""
+    import keras
+    from keras import ops
+
+    def mean(nest):
+        return sum(ops.mean(ops.cast(x, "float32")) for x in keras.tree.flatten(nest))
+
+    class Idle(keras.Model):
+        def build(self, shapes):
+            self.scale = self.add_weight(shape=(1, 1))
+
+        def call(self, inputs):
+            return self.scale * mean(inputs)  # [1, 1], for any batch
+
+    model = Idle()
+    model.compile(keras.optimizers.SGD(), lambda targets, output: ops.cast(targets, "float32") * output)
+    return model
 
 
 def _streams(kz, task, corpus, plan):
-    """Returns the seconds of a step fed by each kind of stream, all in one training, epoch by epoch in turns."""
+    """Returns what each kind of stream takes, all in one training, epoch by epoch in turns.
+
+    Returns:
+        Dictionary: `"memory"` to the seconds of its epochs, each other way to its function and the list of its seconds
+        as multiples of those of the epoch from memory in the same turn.
+    """
     import keras
 
-    ready = list(kz.data.batches(corpus, plan, task.batch))
-    ways = {"step, batches in memory": lambda epoch: ready}
-    if _backend() == "tensorflow":
-        ways["step, tf.data"] = lambda epoch: kz.data.dataset(corpus, plan, task.batch, epoch=epoch)
-    ways["step, NumPy"] = lambda epoch: kz.data.batches(corpus, plan, task.batch, epoch=epoch)
-    _say("training, batches from outside")
-    feeds, watch = list(ways.values()), clock(keras)
-    rounds = FLAGS.repeats + 1
+    feeds = {"tf.data": kz.data.dataset} if _backend() == "tensorflow" else {}
+    feeds["NumPy"] = kz.data.batches
+    ready, watch = list(kz.data.batches(corpus, plan, task.batch)), clock(keras)
+    ways = [lambda *_, **__: ready, *feeds.values()]
     kz.training.fit(
         _model(kz, task),
-        lambda epoch: feeds[epoch % len(feeds)](epoch),
+        lambda epoch: ways[epoch % len(ways)](corpus, plan, task.batch, epoch=epoch),
         feed="tf.data",
-        epochs=rounds * len(feeds),
+        epochs=(FLAGS.repeats + 1) * len(ways),
         callbacks=[watch],
     )
-    return {
-        name: statistics.median(watch.seconds[index + len(ways) :: len(ways)]) / plan.steps
-        for index, name in enumerate(ways)
-    }
+    turns = np.reshape(watch.seconds, (-1, len(ways)))[1:]  # the first turn compiles
+    ratios = (turns / turns[:, :1]).T[1:].tolist()
+    return {"memory": turns[:, 0].tolist(), **{name: pair for name, *pair in zip(feeds, feeds.values(), ratios)}}
 
 
 def _model(kz, task):
