@@ -108,6 +108,14 @@ class Progress:
         if self.line:
             self._write()
 
+    def over(self, chunks):
+        """Yields the chunks that come by."""
+        examples = 0
+        for chunk in chunks:
+            yield chunk
+            examples += len(next(iter(chunk.columns.values())))
+            self.show(chunk.share, examples, 0)
+
     def show(self, share, examples, values):
         """Notes how much is done, and says so now and then."""
         now = time.monotonic()

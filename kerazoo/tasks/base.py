@@ -11,6 +11,7 @@ import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data import Chunk, Stream, cache, prepare
+from kerazoo.data.preparing import Progress
 from kerazoo.tasks.known import Known, read_saved, write
 from kerazoo.tasks.splits import SPLITS
 
@@ -128,7 +129,8 @@ class Task:
                 size += sum(len(value) for column in chunk.columns.values() for value in column)
             self._cache["begun"] = itertools.chain(begun, chunks)  # for it may be that nobody can read them again
             return joined(begun)
-        return thinned(self.chunks("train"), SAMPLE)
+        with Progress(f"the vocabulary of task {self.name}") as progress:
+            return thinned(progress.over(self.chunks("train")), SAMPLE)
 
     def prepared(self, split, convert, depends=()):
         """Returns the `Corpus` of a split, from the cache where it was made before.
