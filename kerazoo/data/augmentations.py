@@ -2,7 +2,7 @@
 
 A maker takes the options of the command line and a `Site`, and returns a function of `(features, seeds)` that returns
 the changed features. Most of them are Keras' own layers; what XLA cannot compile on TensorFlow (their affine moves, and
-the draws of `MixUp`) is made of `keras.ops` here.
+the draws of `MixUp`) or JAX (`RandomCrop`, which cuts at drawn places) is made of `keras.ops` here.
 """
 
 import dataclasses
@@ -44,12 +44,23 @@ def shift_images(site, max_shift=2, fill="zero"):
 
 
 def crop(site, share=0.85):
-    """Cuts out a part that has `share` of each side, the same for all images of a batch, and scales it up again."""
+    """Cuts out of each image a part that has `share` of each side, and scales it up again."""
     share = _checks.number("augment crop", "share", share, low=0, high=1, low_open=True)
     height, width = site.corpus.features[site.features[0]].shape[1:3]
-    layer = keras.layers.RandomCrop(max(1, round(share * height)), max(1, round(share * width)))
-    cut = _keras(layer)
-    return _each(site, lambda image, seeds: ops.image.resize(cut(image, seeds), (height, width)))
+
+    def some(x, axis, size, seeds):
+        """Takes `size` places in a row along `axis` of x [B, ...], from another one on for each image."""
+        room = x.shape[axis] - size
+        begins = keras.random.randint((ops.shape(x)[0],), 0, room + 1, seed=seeds)
+        places = begins[:, None] + ops.arange(size, dtype="int32")  # [B, size]
+        return ops.take_along_axis(x, ops.reshape(places, (-1, *(size if a == axis else 1 for a in (1, 2, 3)))), axis)
+
+    def change(images, seeds):
+        images = some(ops.cast(images, "float32"), 1, max(1, round(share * height)), seeds)
+        images = some(images, 2, max(1, round(share * width)), seeds)
+        return ops.image.resize(images, (height, width))
+
+    return _each(site, change)
 
 
 def cutout(site, rate=0.5, share=0.15):

@@ -75,6 +75,23 @@ def test_each_image_stays_one(name, images):
         assert np.array_equal(made["label"], features["label"])
 
 
+def test_a_crop_is_a_part_of_its_own_image(images):
+    size = (B, 11, 13, 1)
+    planes = [np.broadcast_to(np.reshape(np.arange(n), shape), size) for n, shape in ((11, (-1, 1, 1)), (13, (-1, 1)))]
+    features = {"image": np.concatenate(planes, axis=-1).astype("float32")}  # each pixel holds its row and column
+    corpus = Corpus({"image": features["image"]})
+    made = numpy(Augment(["crop:share=0.5"], corpus)(features, 0))["image"]
+    assert made.shape == features["image"].shape
+    for axis, size in ((0, round(0.5 * 11)), (1, round(0.5 * 13))):
+        plane = np.moveaxis(made[..., axis], 1 + axis, 1)
+        assert np.allclose(plane, plane[:, :, :1], atol=1e-4)  # nothing moved along the other axis
+        first, last = plane[:, 0, 0], plane[:, -1, 0]
+        assert np.allclose(last - first, size - 1, atol=1e-3) and len(set(first.tolist())) > 2
+        assert first.min() >= 0 and last.max() <= features["image"].shape[1 + axis] - 1
+    whole = numpy(Augment(["crop:share=1"], corpus)(features, 0))["image"]
+    assert np.allclose(whole, features["image"], atol=1e-5)
+
+
 def test_flip_mirrors_some_images(images):
     features = batch(images)
     made = numpy(Augment(["flip"], images)(features, 0))["image"]
@@ -117,6 +134,7 @@ def test_all_series_of_an_example_get_the_same_amplitude(series):
 
 
 def test_what_a_decoder_reads_changes_and_what_it_learns_does_not():
+    pytest.importorskip("tensorflow")  # which text tasks are made with
     task = kz.tasks.create("reverse")
     corpus = task.load("dev")
     features, valid = corpus.batch(np.arange(B))

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from kerazoo._checks import DataError
 from kerazoo.data.images import read_image
+
+tf = pytest.importorskip("tensorflow")
 
 
 def test_images_of_any_size_and_kind(tmp_path):

@@ -102,6 +102,7 @@ def test_packed_rows_hold_their_examples_one_behind_the_other():
 
 
 def test_same_batches_with_and_without_tensorflow():
+    pytest.importorskip("tensorflow")
     held = corpus()
     plan = PackedPlan.of(held, batch_size=7)
     made = list(dataset(held, plan, epoch=2, start=1))

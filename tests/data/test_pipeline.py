@@ -2,9 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from kerazoo.data import Corpus, Plan, Ragged, batches, dataset
+
+tf = pytest.importorskip("tensorflow")
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 def test_images_come_whole_and_in_order(shared_data):
+    pytest.importorskip("tensorflow")
     prepared = tfds.Prepared("mnist", shared_data / "tfds")
     assert prepared.splits == {"train": "train", "test": "test"}
     assert prepared.of_type("Image") == ["image"] and prepared.of_type("ClassLabel", "Text") == ["label"]
@@ -57,6 +58,7 @@ def test_images_come_whole_and_in_order(shared_data):
 
 
 def test_texts_come_whole(shared_data):
+    pytest.importorskip("tensorflow")
     prepared = tfds.Prepared("tiny_shakespeare", shared_data / "tfds")
     assert prepared.splits["dev"] == "validation"
     ((text,),) = list(prepared.strings("dev", "text"))
@@ -64,6 +66,7 @@ def test_texts_come_whole(shared_data):
 
 
 def test_damaged_records_are_refused(shared_data, tmp_path):
+    pytest.importorskip("tensorflow")
     copy = tmp_path / "tiny_shakespeare"
     shutil.copytree(shared_data / "tfds" / "tiny_shakespeare", copy)
     for path in copy.glob("*/*validation*"):
@@ -75,6 +78,7 @@ def test_damaged_records_are_refused(shared_data, tmp_path):
 
 
 def test_no_download_unless_asked(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow")
     asked = []
 
     class Builder:
