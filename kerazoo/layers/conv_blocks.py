@@ -6,6 +6,8 @@ from keras import ops
 from kerazoo import _checks
 
 NORMALIZATIONS = ("auto", "batch", "layer", None)
+# Keras' own 0.99 remembers the first statistics, which nothing was measured for, through a whole short training.
+MOMENTUM = 0.9
 
 
 class Block(keras.layers.Layer):
@@ -88,8 +90,10 @@ class NormalizedConvolution(Block):
         self.convolution.build(inputs_shape)
         self.norm = None
         if kind is not None:
-            make = keras.layers.BatchNormalization if kind == "batch" else keras.layers.LayerNormalization
-            self.norm = make(dtype=self.dtype_policy, name="norm")
+            make, options = keras.layers.LayerNormalization, {}
+            if kind == "batch":
+                make, options = keras.layers.BatchNormalization, {"momentum": MOMENTUM}
+            self.norm = make(dtype=self.dtype_policy, name="norm", **options)
             self.norm.build(self.convolution.compute_output_shape(inputs_shape))
 
     def call(self, inputs, padding_mask=None, training=None):
