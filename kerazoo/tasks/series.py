@@ -63,6 +63,9 @@ def build(
         "test_data": test_data and str(test_data),
         "bad_lines": _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip")),
     }
+    if restored is not None and restored.facts["shape"][0] != length:
+        fitted = restored.facts["shape"][0]
+        raise ValueError(f"{owner}: was fitted with length={fitted}; got length={length}. Train anew.")
     chosen, _ = preprocessing.chosen(owner, "series", preprocess, restored)
     options["preprocess"] = preprocess and str(preprocess)
     find = functools.partial(find_sources, data_dir, EXTENSIONS, dev=dev_data, test=test_data)
