@@ -1,5 +1,6 @@
 """Several models that write as one."""
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -79,6 +80,13 @@ class Ensemble:
         """The variables of all models."""
         return [variable for model in self.models for variable in getattr(model, "variables", ())]
 
+    def teacher_forced(self):
+        """Returns a Keras model from the inputs of the models to the logarithms of their mean probabilities.
+
+        Like theirs, its targets are the true tokens, so it can be compiled and measured as each of them.
+        """
+        return _TeacherForced(self.models, self._mean)
+
     def build_from_inputs(self):
         """Builds the models that are not built."""
         for model in self.models:
@@ -126,6 +134,16 @@ class Ensemble:
     def score(self, source=None, targets=None, **options) -> Scored:
         """Returns what the models make of given targets, see `kerazoo.decoding.score`."""
         return score(self, source, targets, **options)
+
+
+class _TeacherForced(keras.Model):
+    def __init__(self, models, mean):
+        super().__init__(name="ensemble")
+        self.parts, self.mean = list(models), mean
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.mean([part(inputs, training=training) for part in self.parts])
 
 
 def _together(caches):

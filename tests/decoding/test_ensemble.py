@@ -61,6 +61,18 @@ def test_language_models():
             assert answer[place] == max(tokens(parts[0]), key=lambda v: mean[v])
 
 
+def test_language_models_are_measured_together():
+    parts = [models.TransformerLM(7, 1, 8, 2, 16), models.TransformerLM(7, 2, 12, 3, 10)]
+    ids = np.array([[3, 4, 5, 2], [6, 2, 0, 0]], "int32")
+    both = decoding.Ensemble(parts, [1, 3]).teacher_forced()
+    each = [np.asarray(keras.ops.softmax(part(ids))) for part in parts]
+    mean = each[0] / 4 + 3 * each[1] / 4
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(both(ids)), np.log(mean), rtol=1e-4, atol=1e-5)
+    both.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    rows, columns = np.indices(ids.shape)
+    assert both.evaluate(ids, ids, verbose=0) == pytest.approx(-np.log(mean[rows, columns, ids]).mean(), rel=1e-4)
+
+
 class Limited(Toy):
     max_length = 5
 
