@@ -2,37 +2,13 @@
 
 import gzip
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def command(name, *arguments, code=0, cwd=None, stdin=None):
-    """Runs a command in a fresh process and returns its standard output and error; fails on another exit code."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)],
-        cwd=cwd or ROOT,
-        env=environment,
-        input=stdin,
-        capture_output=True,
-        timeout=300,
-    )
-    out, err = done.stdout.decode(), done.stderr.decode()
-    assert done.returncode == code, f"exit code {done.returncode}, expected {code}\n{out}\n{err}"
-    if code:
-        assert "Traceback" not in err
-        assert len(err.strip().splitlines()) <= 5, err
-    return out, err
+from commands import command
 
 
 def test_listing_models_shows_names_kinds_and_parameters():
-    out, err = command("run", "--list_models=*seq2seq*")
+    out, err = command("run", "--list_models=*seq2seq*", fresh=True)
     assert err == ""
     rows = [line.split()[0] for line in out.splitlines()[1:]]
     assert {"lstm_seq2seq", "lstm_seq2seq_attention", "transformer_seq2seq_tiny"} <= set(rows)
@@ -122,7 +98,7 @@ def finished(tmp_path_factory):
     arguments = ["--model=lstm_seq2seq", "--task=tsv", f"--data_dir={folder}", "--source_tokens=characters",
                  "--target_tokens=words", f"--run_dir={run}", "--set=units=17", "--set=embedding_dim=13",
                  "--batch_size=16", "--learning_rate=0.01"]
-    out, err = command("run", *arguments, "--epochs=2")
+    out, err = command("run", *arguments, "--epochs=2", fresh=True)
     return run, arguments, out, err
 
 
@@ -206,7 +182,7 @@ def test_a_run_goes_on_and_refuses_another_model(finished):
 
 def test_export_gives_the_same_answers(finished, tmp_path):
     run, *_ = finished
-    out, _ = command("export", f"--run_dir={run}", f"--to={tmp_path}/saved")
+    out, _ = command("export", f"--run_dir={run}", f"--to={tmp_path}/saved", fresh=True)
     assert (tmp_path / "saved" / "saved_model.pb").exists()
     _, err = command("export", f"--run_dir={run}", f"--to={tmp_path}/saved", code=5)
     assert "exists" in err
@@ -219,10 +195,5 @@ def test_ones_own_model_trains_by_name(tmp_path):
         "class Mine(kz.models.MLPClassifier):\n"
         "    pass\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.run", "--import=my_models", "--model=mine", "--epochs=1", "--limit=200"],
-        cwd=tmp_path, env=environment, capture_output=True, timeout=300,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    assert "accuracy" in done.stdout.decode()
+    out, _ = command("run", "--import=my_models", "--model=mine", "--epochs=1", "--limit=200", cwd=tmp_path)
+    assert "accuracy" in out

@@ -1,33 +1,14 @@
 """Subwords, folding, word vectors and vocabularies, as they are typed."""
 
 import json
-import os
-import pathlib
 import shutil
-import subprocess
-import sys
 
 import pytest
+from commands import command
 
 import kerazoo as kz
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORDS = ["black", "white", "small", "large"], ["cat", "dog", "emu"], ["sits", "sleeps", "ﬁnds"]
-
-
-def command(name, *arguments, code=0):
-    """Runs a command in a fresh process and returns its output and errors; fails on another exit code."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        timeout=300,
-    )
-    out, err = done.stdout.decode(), done.stderr.decode()
-    assert done.returncode == code, f"exit code {done.returncode}, expected {code}\n{out}\n{err}"
-    assert not code or len(err.strip().splitlines()) <= 5
-    return out, err
 
 
 @pytest.fixture(scope="module")
