@@ -89,7 +89,7 @@ class Answerer:
         """
         from kerazoo import decoding
 
-        inputs, options = self.task.encode([raw]), {"max_length": self.task.max_length, **self._in_tokens(options)}
+        inputs, options = self.task.encode([raw]), self._in_tokens(options)
         joined, stop, text, sent = decoding.Joined(self.task.show, 1), options.get("stop_strings"), "", 0
         # As much of the end as may be the beginning of a stop string is held back.
         held = max(map(len, stop.strings)) - 1 if stop else 0
@@ -131,8 +131,7 @@ class Answerer:
         return rows
 
     def _generate(self, raw, first_row, options):
-        bounds = {"first_row": first_row, "max_length": self.task.max_length}
-        return self.model.generate(**self.task.encode(raw), **{**bounds, **options})
+        return self.model.generate(**self.task.encode(raw), **{"first_row": first_row, **options})
 
     def _listed(self, raw, first_row, options):
         found = self._generate(raw, first_row, options)
@@ -156,12 +155,17 @@ class Answerer:
         )
 
     def _in_tokens(self, options):
-        """The options with token ids where there was text; once for all batches, for the table of pieces is large."""
-        if options and not hasattr(self.model, "generate"):
-            raise ValueError(
-                f"{type(self.model).__name__}: does not generate, so it takes no {', '.join(sorted(options))}."
-            )
-        options = dict(options)
+        """The options of `generate`, with token ids where there was text; none for a model that does not generate.
+
+        Made once for all batches, for the table of pieces is large.
+        """
+        if not hasattr(self.model, "generate"):
+            if options:
+                raise ValueError(
+                    f"{type(self.model).__name__}: does not generate, so it takes no {', '.join(sorted(options))}."
+                )
+            return {}
+        options = {"max_length": self.task.max_length, **options}
         for name in ("prefix", "allowed", "forbidden"):
             if isinstance(options.get(name), str):
                 options[name] = self.task.tokenizers["target"].tokenize([options[name]]).to_list()[0]
