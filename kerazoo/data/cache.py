@@ -88,11 +88,11 @@ def entry(name, make, read):
         with contextlib.suppress(_checks.DataError):
             if (root / name).is_dir():
                 return _read(read, root / name)
+        _make_room(root)  # before the lock, for an old entry of this name takes its lock with it
         with _lock(root / f"{name}.lock"):
             with contextlib.suppress(_checks.DataError):
                 if (root / name).is_dir():  # another process made it while this one waited
                     return _read(read, root / name)
-            _make_room(root)
             for left in [root / name, *root.glob(f"{name}.*.tmp")]:
                 shutil.rmtree(left, ignore_errors=True)
             temporary = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=".tmp", dir=root))
