@@ -90,10 +90,11 @@ class NormalizedConvolution(Block):
         self.convolution.build(inputs_shape)
         self.norm = None
         if kind is not None:
-            make, options = keras.layers.LayerNormalization, {}
+            options = {"dtype": self.dtype_policy, "name": "norm"}
             if kind == "batch":
-                make, options = keras.layers.BatchNormalization, {"momentum": MOMENTUM}
-            self.norm = make(dtype=self.dtype_policy, name="norm", **options)
+                self.norm = keras.layers.BatchNormalization(momentum=MOMENTUM, **options)
+            else:
+                self.norm = keras.layers.LayerNormalization(**options)
             self.norm.build(self.convolution.compute_output_shape(inputs_shape))
 
     def call(self, inputs, padding_mask=None, training=None):
