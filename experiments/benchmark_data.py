@@ -86,8 +86,8 @@ def _feeding(kz, task):
     alone = _program(kz, _idle(), corpus, task.batch, plan)
     rows.append(_row("  gathering alone", tokens / alone, alone, alone / step))
     _say("training, batches from outside")
-    streams = _streams(kz, task, corpus, plan)
-    base = statistics.median(streams.pop("memory")) / plan.steps
+    seconds, streams = _streams(kz, task, corpus, plan)
+    base = statistics.median(seconds) / plan.steps
     rows.append(_row("step, batches in memory", tokens / base, base))
     for name, (feed, ratios) in streams.items():
         share = statistics.median(ratios) - 1
@@ -131,8 +131,8 @@ def _streams(kz, task, corpus, plan):
     """Returns what each kind of stream takes, all in one training, epoch by epoch in turns.
 
     Returns:
-        Dictionary: `"memory"` to the seconds of its epochs, each other way to its function and the list of its seconds
-        as multiples of those of the epoch from memory in the same turn.
+        The seconds of the epochs from memory; and for the name of each other way its function, and its seconds as
+        multiples of those from memory in the same turn.
     """
     import keras
 
@@ -149,7 +149,7 @@ def _streams(kz, task, corpus, plan):
     )
     turns = np.reshape(watch.seconds, (-1, len(ways)))[1:]  # the first turn compiles
     ratios = (turns / turns[:, :1]).T[1:].tolist()
-    return {"memory": turns[:, 0].tolist(), **{name: pair for name, *pair in zip(feeds, feeds.values(), ratios)}}
+    return turns[:, 0].tolist(), {name: pair for name, *pair in zip(feeds, feeds.values(), ratios)}
 
 
 def _model(kz, task):
