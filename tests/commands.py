@@ -43,7 +43,7 @@ def command(name, *arguments, code=0, cwd=None, stdin=None, fresh=False):
             server = _server()
             print(json.dumps([name, arguments, cwd, [*map(str, files)]]), file=server.stdin, flush=True)
             status = int(server.stdout.readline())
-        out, err = (file.read_text(encoding="utf-8") for file in files[1:])
+        out, err = (file.read_bytes().decode() for file in files[1:])  # as written, whatever ends a line
     assert status == code, f"exit code {status}, expected {code}\n{out}\n{err}"
     if code:
         assert "Traceback" not in err
@@ -59,7 +59,7 @@ def _environment():
 def _server():
     # It ends with its standard input, when the tests do.
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, __file__], env=_environment(), stderr=subprocess.DEVNULL, **pipes)
+    return subprocess.Popen([sys.executable, __file__], env=_environment(), **pipes)
 
 
 def _serve():
