@@ -4,11 +4,65 @@ Reading the table imports no Keras: a row names its class, and only `create` loa
 in the row and a test counts it.
 """
 
+import dataclasses
 import importlib
+import inspect
 from collections.abc import Mapping
 
 from kerazoo import _checks
-from kerazoo.registry import KINDS, ModelSpec, Registry
+from kerazoo.registry import Registry
+
+KINDS = ("seq2seq", "language_model", "classifier", "binary_classifier", "autoencoder")
+
+# What `keras.Model` itself takes, through the `**kwargs` of a constructor.
+_KERAS_ARGUMENTS = ("name", "dtype", "trainable")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """One row of the catalog.
+
+    Args:
+        cls: The class, or `"module:name"` of it.
+        kind: What the model is for, one of `KINDS`; a task serves some kinds.
+        sizes: Constructor arguments of this row.
+        reference: Where the configuration is from.
+        parameters: Number of weights with these sizes, or None if it was not counted.
+        training: Fields of `TrainingOptions` that this model wants different.
+    """
+
+    cls: type | str
+    kind: str
+    sizes: Mapping = dataclasses.field(default_factory=dict)
+    reference: str | None = None
+    parameters: int | None = None
+    training: Mapping = dataclasses.field(default_factory=dict)
+
+    def __str__(self):
+        count = f", {self.parameters:,} parameters" if self.parameters else ""
+        sizes = ", ".join(f"{name}={value!r}" for name, value in self.sizes.items())
+        source = f"\n  {self.reference}" if self.reference else ""
+        return f"{self.kind}{count}\n  {self.class_name}({sizes}){source}"
+
+    @property
+    def class_name(self) -> str:
+        """The bare name of the class."""
+        return self.cls.split(":")[-1] if isinstance(self.cls, str) else self.cls.__name__
+
+    def load(self) -> type:
+        """Returns the class, importing its module where that is still to be done."""
+        if not isinstance(self.cls, str):
+            return self.cls
+        module, name = self.cls.split(":")
+        return getattr(importlib.import_module(module), name)
+
+    def arguments(self) -> tuple[str, ...]:
+        """Returns the names of the constructor's arguments."""
+        parameters = list(inspect.signature(self.load().__init__).parameters.values())[1:]
+        named = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        return tuple(dict.fromkeys([*named, *(_KERAS_ARGUMENTS if open_ended else ())]))
+
 
 _models = Registry("model", all_names="kerazoo.list_models()")
 

@@ -1,54 +1,75 @@
-"""A table of names: no duplicates, wildcards, a near name for a wrong one; and what a row about a model says."""
+"""Registry: a table from names to values, with wildcards, lazy imports and the nearest name for a misspelt one."""
 
-import dataclasses
+import ast
 import fnmatch
 import importlib
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from kerazoo import _checks
 
+_LAZY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
 
 class Registry:
-    """A table from names to values that refuses duplicates and helps with misspelt names.
+    """A table from names to values that refuses duplicates and offers the nearest name for a misspelt one.
+
+    A value may be given as `"module:name"`. It is then imported by the first `get`, so that a table of many classes
+    can be listed without importing them.
 
     Args:
-        what: string. What a name stands for, as it is written in errors, such as `"model"`.
-        all_names: string. Where a reader finds the whole table, as it is written in errors.
+        what: string. What a name stands for, used in error messages, such as `"model"`.
+        all_names: string. The call that lists the whole table, used in error messages. Defaults to the names
+            themselves.
 
     Example:
 
     ```python
     from kerazoo.registry import Registry
 
-    colours = Registry("colour", all_names="colours.names()")
-    colours.add("red", (255, 0, 0))
-    colours.add("dark_red", (139, 0, 0))
-    assert colours.names("*red") == ["dark_red", "red"]
-    assert colours.get("red") == (255, 0, 0)
+    shapes = Registry("shape")
+    shapes.add("ratio", "fractions:Fraction")  # imported when it is needed
+
+    @shapes.register("square")
+    def square(side=2):
+        return side * side
+
+    assert shapes.names("s*") == ["square"]
+    assert shapes.get("square")(3) == 9
+    assert shapes.parse("square:side=5") == ("square", {"side": 5})
     ```
     """
 
-    def __init__(self, what, all_names):
+    def __init__(self, what: str, all_names: str | None = None):
         self.what = what
         self.all_names = all_names
-        self._values = {}
+        self._values: dict[str, Any] = {}
 
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         return name in self._values
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._values))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._values)
 
-    def add(self, name: str, value, replace: bool = False):
-        """Adds `value` under `name` and returns it.
+    def add(self, name: str, value: Any, *, replace: bool = False) -> Any:
+        """Adds `value` under `name`.
+
+        Args:
+            name: string. The new name.
+            value: any object, or `"module:name"` of an object that is imported when it is needed.
+            replace: boolean. Whether an existing value may be replaced. Defaults to `False`.
+
+        Returns:
+            `value`.
 
         Raises:
             TypeError: if `name` is not a string.
-            ValueError: if `name` is empty, or taken while `replace` is false.
+            ValueError: if `name` is empty, has blanks around it, contains `:` or is taken while `replace` is `False`.
         """
         if not isinstance(name, str):
             raise TypeError(f"Registry: `name` of a {self.what} must be a string; got name={name!r}.")
@@ -56,78 +77,115 @@ class Registry:
             raise ValueError(f"Registry: `name` of a {self.what} must be a word; got name={name!r}.")
         if name in self._values and not replace:
             raise ValueError(
-                f"Registry: {self.what} {name!r} is already there: {self._values[name]}. "
-                "Take another name, or pass replace=True."
+                f"Registry: {self.what} {name!r} is already registered: {self._values[name]}. "
+                "Use another name, or pass replace=True."
             )
         self._values[name] = value
         return value
 
-    def get(self, name: str):
-        """Returns the value of `name`.
+    def register(self, name: str, *, replace: bool = False) -> Callable[[Any], Any]:
+        """Returns a decorator that adds a class or function under `name`; see `add`."""
+
+        def decorate(value):
+            return self.add(name, value, replace=replace)
+
+        return decorate
+
+    def get(self, name: str) -> Any:
+        """Returns the value of `name`, imported if it was added as `"module:name"`.
 
         Raises:
-            ValueError: if there is none; the message offers the nearest names.
+            ValueError: if there is no such name; the message offers the nearest ones.
         """
         if name not in self._values:
-            raise _checks.unknown(self.what, name, sorted(self._values), self.all_names)
-        return self._values[name]
+            raise _checks.unknown(self.what, name, list(self), self.all_names or ", ".join(self))
+        value = self._values[name]
+        if isinstance(value, str) and _LAZY.fullmatch(value):
+            module, attribute = value.split(":")
+            value = self._values[name] = getattr(importlib.import_module(module), attribute)
+        return value
 
     def names(self, pattern: str = "*") -> list[str]:
         """Returns the sorted names that match `pattern`, in which `*`, `?` and `[abc]` are wildcards."""
         return [name for name in self if fnmatch.fnmatchcase(name, pattern)]
 
-    def describe(self, name: str) -> str:
-        """Returns the name with what is known of its value, for a person to read."""
-        return f"{name}: {self.get(name)}"
+    def parse(self, text: str) -> tuple[str, dict[str, Any]]:
+        """Returns the name and the options of `"NAME"` or `"NAME:OPTION=VALUE,OPTION=VALUE"`, see `parse_options`.
+
+        Raises:
+            ValueError: if there is no such name, or an option has no `=`.
+        """
+        name, options = parse_options(self.what, text)
+        if name not in self._values:
+            self.get(name)
+        return name, options
+
+    def check_options(self, name: str, options: Iterable[str], known: Iterable[str] | None = None) -> None:
+        """Refuses options that the class or function of `name` does not accept.
+
+        Args:
+            name: string. A name of the table.
+            options: iterable of strings. Names of options.
+            known: iterable of strings. The accepted options. Defaults to the arguments of the value of `name`.
+
+        Raises:
+            ValueError: for the first unknown option; the message offers the nearest ones.
+        """
+        known = tuple(argument_names(self.get(name)) if known is None else known)
+        for option in options:
+            if option not in known:
+                raise _checks.unknown(f"option of {self.what} {name}:", option, known, ", ".join(known) or "none")
 
 
-KINDS = ("seq2seq", "language_model", "classifier", "binary_classifier", "autoencoder")
+def parse_options(owner: str, text: str) -> tuple[str, dict[str, Any]]:
+    """Returns the name and the options of `"NAME"` or `"NAME:OPTION=VALUE,OPTION=VALUE"`.
 
-# What `keras.Model` itself takes, through the `**kwargs` of a constructor.
-_KERAS_ARGUMENTS = ("name", "dtype", "trainable")
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelSpec:
-    """One row of the catalog.
+    Values are Python literals, and text where they are not. A comma inside brackets belongs to the value.
 
     Args:
-        cls: The class, or `"module:name"` of it.
-        kind: What the model is for, one of `KINDS`; a task serves some kinds.
-        sizes: Constructor arguments of this row.
-        reference: Where the configuration is from.
-        parameters: Number of weights with these sizes, or None if nobody counted.
-        training: Fields of `TrainingOptions` that this model wants different.
+        owner: string. What the text is for, used in error messages.
+        text: string. A name with or without options.
+
+    Raises:
+        ValueError: if an option has no `=`.
+
+    Example:
+
+    ```python
+    from kerazoo.registry import parse_options
+
+    assert parse_options("augment", "crop:size=(3, 5),mode=wrap") == ("crop", {"size": (3, 5), "mode": "wrap"})
+    ```
     """
+    name, _, rest = text.partition(":")
+    # A comma outside brackets separates two options.
+    items = filter(None, re.split(r",(?![^(\[{]*[)\]}])", rest))
+    return name, parse_assignments(f"{owner}: must be NAME:OPTION=VALUE,OPTION=VALUE; got {text!r}.", items)
 
-    cls: type | str
-    kind: str
-    sizes: Mapping = dataclasses.field(default_factory=dict)
-    reference: str | None = None
-    parameters: int | None = None
-    training: Mapping = dataclasses.field(default_factory=dict)
 
-    def __str__(self):
-        count = f", {self.parameters:,} parameters" if self.parameters else ""
-        sizes = ", ".join(f"{name}={value!r}" for name, value in self.sizes.items())
-        source = f"\n  {self.reference}" if self.reference else ""
-        return f"{self.kind}{count}\n  {self.class_name}({sizes}){source}"
+def parse_assignments(message: str, items: Iterable[str]) -> dict[str, Any]:
+    """Returns `"NAME=VALUE"` strings as a dictionary; values are Python literals, and text where they are not.
 
-    @property
-    def class_name(self) -> str:
-        """The bare name of the class."""
-        return self.cls.split(":")[-1] if isinstance(self.cls, str) else self.cls.__name__
+    Args:
+        message: string. The error message for an item that is not an assignment.
+        items: iterable of strings.
 
-    def load(self) -> type:
-        """Returns the class, importing its module where that is still to be done."""
-        if not isinstance(self.cls, str):
-            return self.cls
-        module, name = self.cls.split(":")
-        return getattr(importlib.import_module(module), name)
+    Raises:
+        ValueError: with `message`, if an item has no `=` or nothing before it.
+    """
+    result = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(message)
+        try:
+            result[name.strip()] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            result[name.strip()] = value
+    return result
 
-    def arguments(self) -> tuple[str, ...]:
-        """Returns the names of the constructor's arguments."""
-        parameters = list(inspect.signature(self.load().__init__).parameters.values())[1:]
-        named = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        return tuple(dict.fromkeys([*named, *(_KERAS_ARGUMENTS if open_ended else ())]))
+
+def argument_names(function: Callable) -> tuple[str, ...]:
+    """Returns the names of the arguments that a function, or the constructor of a class, takes by name."""
+    parameters = list(inspect.signature(function).parameters.values())
+    return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))

@@ -7,7 +7,7 @@ import keras
 import pytest
 
 import kerazoo as kz
-from kerazoo import _checks, catalog, registry
+from kerazoo import _checks, catalog
 
 PROMISED = {
     "dense_autoencoder": "autoencoder",
@@ -91,7 +91,7 @@ def test_counting_leaves_no_weights_behind():
 @pytest.mark.parametrize("name", sorted(PROMISED))
 def test_every_row_is_complete(name):
     spec = kz.describe(name)
-    assert spec.kind in registry.KINDS and spec.reference and spec.sizes and spec.parameters
+    assert spec.kind in catalog.KINDS and spec.reference and spec.sizes and spec.parameters
     assert set(spec.sizes) <= set(catalog.arguments(name))
     assert issubclass(spec.load(), keras.Model)
 
@@ -148,7 +148,7 @@ def test_register_a_model_of_ones_own(table):
     assert catalog.arguments("mine") == ("width", "num_classes", "name", "dtype", "trainable")
     assert keras.saving.get_registered_object(keras.saving.get_registered_name(Mine)) is Mine
     assert "nobody" in str(kz.describe("mine"))
-    with pytest.raises(ValueError, match="model 'mine' is already there"):
+    with pytest.raises(ValueError, match="model 'mine' is already registered"):
         kz.register("mine", kind="classifier")(Mine)
     kz.register("mine", kind="classifier", sizes={"width": 7}, replace=True)(Mine)
     assert kz.create("mine").width == 7
@@ -173,3 +173,15 @@ def test_import_modules(tmp_path, monkeypatch, table):
         catalog.import_modules(["my_missing_module"])
     with pytest.raises(ModuleNotFoundError, match="no_such_module_inside"):
         catalog.import_modules(["my_broken_module"])
+
+
+def test_spec_describes_its_class():
+    class Mine:
+        def __init__(self, units, depth=2, *rest, **kwargs):
+            pass
+
+    spec = catalog.ModelSpec(Mine, "classifier", {"units": 3}, "me", 12345)
+    assert spec.load() is Mine and spec.class_name == "Mine"
+    assert spec.arguments() == ("units", "depth", "name", "dtype", "trainable")
+    assert str(spec) == "classifier, 12,345 parameters\n  Mine(units=3)\n  me"
+    assert str(catalog.ModelSpec("a.module:Name", "seq2seq")) == "seq2seq\n  Name()"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kerazoo.registry import ModelSpec, Registry
+from kerazoo.registry import Registry, argument_names, parse_assignments, parse_options
 
 
 @pytest.fixture
@@ -32,7 +32,6 @@ def test_reads_like_a_table(colours):
     assert colours.get("dark_red") == 2
     assert "red" in colours and "green" not in colours
     assert len(colours) == 4 and list(colours) == colours.names()
-    assert colours.describe("dark_blue") == "dark_blue: 3"
 
 
 def test_unknown_name_offers_the_nearest(colours):
@@ -43,7 +42,7 @@ def test_unknown_name_offers_the_nearest(colours):
 
 
 def test_duplicates_are_refused(colours):
-    with pytest.raises(ValueError, match=r"colour 'red' is already there: 1. Take another name, or pass replace=True"):
+    with pytest.raises(ValueError, match=r"colour 'red' is already registered: 1. Use .*replace=True"):
         colours.add("red", 5)
     assert colours.get("red") == 1
     assert colours.add("red", 5, replace=True) == 5 == colours.get("red")
@@ -55,14 +54,74 @@ def test_names_are_words(colours, name, error):
         colours.add(name, 1)
 
 
-class Mine:
-    def __init__(self, units, depth=2, *rest, **kwargs):
-        pass
+def test_a_value_is_imported_when_it_is_first_needed():
+    lazy = Registry("class")
+    lazy.add("fraction", "fractions:Fraction")
+    lazy.add("missing", "no_such_module:Name")
+    lazy.add("text", "just a text: no reference")
+    assert lazy.names() == ["fraction", "missing", "text"]
+    from fractions import Fraction
+
+    assert lazy.get("fraction") is Fraction is lazy.get("fraction")
+    assert lazy.get("text") == "just a text: no reference"
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        lazy.get("missing")
 
 
-def test_spec_tells_of_its_class():
-    spec = ModelSpec(Mine, "classifier", {"units": 3}, "me", 12345)
-    assert spec.load() is Mine and spec.class_name == "Mine"
-    assert spec.arguments() == ("units", "depth", "name", "dtype", "trainable")
-    assert str(spec) == "classifier, 12,345 parameters\n  Mine(units=3)\n  me"
-    assert str(ModelSpec("a.module:Name", "seq2seq")) == "seq2seq\n  Name()"
+def test_decorator_adds_what_it_decorates(colours):
+    @colours.register("green")
+    def green(shade=2, *, light=False, **others):
+        return shade
+
+    assert colours.get("green") is green and green(7) == 7
+    with pytest.raises(ValueError, match="colour 'green' is already registered"):
+        colours.register("green")(green)
+    assert colours.register("green", replace=True)(green) is green
+    assert argument_names(green) == ("shade", "light")
+    colours.check_options("green", {"light": True})
+    with pytest.raises(ValueError, match="Unknown option of colour green: 'shape'. Close names: shade.* All: shade, l"):
+        colours.check_options("green", ["shape"])
+    with pytest.raises(ValueError, match="Unknown option of colour red: 'x'. All: none"):
+        colours.check_options("red", ["x"], known=())
+
+
+def test_names_are_listed_where_no_call_lists_them():
+    table = Registry("search")
+    table.add("greedy", 1)
+    table.add("beam", 2)
+    with pytest.raises(ValueError, match=r"Unknown search 'grady'. Close names: greedy. All: beam, greedy\."):
+        table.get("grady")
+
+
+@pytest.mark.parametrize(
+    "text, options",
+    [
+        ("red", {}),
+        ("red:", {}),
+        ("red:rate=0.5", {"rate": 0.5}),
+        ("red:mode=wrap,size=3", {"mode": "wrap", "size": 3}),
+        ("red:size=(3, 5),names=['a', 'b'],on=True", {"size": (3, 5), "names": ["a", "b"], "on": True}),
+        ("red:text=a=b", {"text": "a=b"}),
+    ],
+)
+def test_options_follow_the_name(colours, text, options):
+    assert colours.parse(text) == ("red", options) == parse_options("colour", text)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("rad:rate=1", r"Unknown colour 'rad'. Close names: red"),
+        ("red:rate", r"colour: must be NAME:OPTION=VALUE,OPTION=VALUE; got 'red:rate'"),
+        ("red:=3", r"colour: must be NAME:OPTION=VALUE,OPTION=VALUE; got 'red:=3'"),
+    ],
+)
+def test_wrong_options_are_refused(colours, text, message):
+    with pytest.raises(ValueError, match=message):
+        colours.parse(text)
+
+
+def test_assignments_are_literals_or_text():
+    assert parse_assignments("no", ["a=3", "b.c=x y", "d=None"]) == {"a": 3, "b.c": "x y", "d": None}
+    with pytest.raises(ValueError, match="--set: must be name=value"):
+        parse_assignments("--set: must be name=value", ["a"])

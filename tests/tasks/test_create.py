@@ -48,7 +48,7 @@ def test_every_kind_has_a_default_that_fits():
             lambda: tasks.create("copy").load("valid"),
             "`split` must be one of 'train', 'dev', 'test'; got split='valid'",
         ),
-        (lambda: tasks.register("copy", ("seq2seq",))(print), "task 'copy' is already there"),
+        (lambda: tasks.register("copy", ("seq2seq",))(print), "task 'copy' is already registered"),
     ],
 )
 def test_refusals(make, message):
