@@ -42,7 +42,7 @@ def _compile_jax(function, variables):
 def _without_gradients(function):
     if keras.backend.backend() != "torch":
         return function
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]  (only where it is the backend)
 
     def program(*args):
         with torch.no_grad():

@@ -4,14 +4,11 @@ import base64
 import functools
 import hashlib
 import json
-import os
-import pathlib
-import tempfile
 import zlib
 
 import tensorflow as tf
 
-from kerazoo import _checks
+from kerazoo import _checks, _files
 from kerazoo.text.normalization import nfkc
 
 SPECIALS = ("<pad>", "<start>", "<end>", "<unknown>")
@@ -104,14 +101,7 @@ class Tokenizer(tf.Module):
 
     def save(self, path):
         """Writes the tokenizer to the JSON file `path`, one token a line; the file appears when it is complete."""
-        path = pathlib.Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write("\n".join(self._lines()))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _files.write_file(path, "\n".join(self._lines()))
 
     def _lines(self):
         return json.dumps(self.config, ensure_ascii=False, indent=0).split("\n")
