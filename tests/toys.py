@@ -5,10 +5,12 @@ import itertools
 import numpy as np
 from keras import ops
 
+from kerazoo.decoding import Decodable
+
 PAD, START, END = 0, 1, 2
 
 
-class Toy:
+class Toy(Decodable):
     """A decoder whose logits depend on all that was written, and on the source where it has one.
 
     The next state is tanh(A h + E[token]); logits are B h, sharpened. `numpy_logits` is the same without Keras.
@@ -24,7 +26,7 @@ class Toy:
         self.b = (sharpness * rng.normal(size=(size, vocabulary_size))).astype("float32")
         self.traces = 0
 
-    def start(self, batch_size, max_length, encoded=None):
+    def start(self, batch_size, max_length, encoded=None, num_beams=1):
         memory = {} if encoded is None else {"bias": encoded["sequence"][:, 0]}
         return {"state": {"h": ops.zeros((batch_size, self.size))}, "memory": memory}
 
@@ -33,8 +35,8 @@ class Toy:
         h = ops.matmul(cache["state"]["h"], self.a) + ops.take(ops.convert_to_tensor(self.e), tokens, axis=0)
         if cache["memory"]:
             bias = cache["memory"]["bias"]  # [B, size], shared by the hypotheses of a source
-            lines = ops.shape(h)[0] // ops.shape(bias)[0]
-            h = ops.reshape(h, (-1, lines, self.size)) + bias[:, None, :]
+            num_beams = ops.shape(h)[0] // ops.shape(bias)[0]
+            h = ops.reshape(h, (-1, num_beams, self.size)) + bias[:, None, :]
             h = ops.reshape(h, (-1, self.size))
         h = ops.tanh(h)
         new = {"state": {"h": h}, "memory": cache["memory"], "hidden": h}
@@ -60,6 +62,7 @@ class Toy:
 class SourceToy(Toy):
     """A toy that reads a source of token ids: their masked mean moves every state."""
 
+    has_encoder = True
     source_pad_id = PAD
 
     def encode(self, source, training=False):
@@ -78,7 +81,7 @@ class LookingToy(SourceToy):
     def encode(self, source, training=False):
         return {**super().encode(source), "keys": ops.take(ops.convert_to_tensor(self.e), source, axis=0)}
 
-    def start(self, batch_size, max_length, encoded=None):
+    def start(self, batch_size, max_length, encoded=None, num_beams=1):
         cache = super().start(batch_size, max_length, encoded)
         return {**cache, "memory": {**cache["memory"], "keys": encoded["keys"], "mask": encoded["mask"]}}
 

@@ -3,15 +3,15 @@
 import keras
 from keras import ops
 
-from kerazoo.decoding.cache import moving, open_cache, same_shapes
+from kerazoo.decoding.decoding_state import loop_variables, same_shapes, start_cache
 from kerazoo.decoding.search import write
 
 
 class Reader:
     """One model of a speculative search, for B rows.
 
-    A state is what `moving` returns of a cache. Its `"state"` part is kept after each token of a block, to go back to;
-    its `"history"` stays, for what is written beyond a position is written again before anything looks at it.
+    A state is what `loop_variables` returns of a cache. Its `"state"` part is kept after each token of a block, to go
+    back to; its `"kv_cache"` stays, for what is written beyond a position is written again before it is read.
 
     Args:
         model: A `Decodable`.
@@ -24,8 +24,8 @@ class Reader:
 
     def __init__(self, model, batch_size, max_length, encoded, block, choose):
         self.model, self.max_length, self.block, self.choose = model, max_length, block, choose
-        cache = open_cache(model, batch_size, max_length, encoded)
-        self.memory, self.state = cache["memory"], moving(cache)
+        cache = start_cache(model, batch_size, max_length, encoded)
+        self.memory, self.state = cache["memory"], loop_variables(cache)
         self.start_id = model.start_id
 
     def write(self, tokens, index, many, state):
@@ -40,7 +40,7 @@ class Reader:
             Tokens [B, block] and their log-probabilities, the states, and the size of the vocabulary. What stands
             beyond `many` means nothing.
         """
-        if hasattr(self.model, "extend") and not keras.tree.flatten(state.get("state", ())):
+        if self.model.supports_parallel_decoding and not keras.tree.flatten(state.get("state", ())):
             return self._check_at_once(tokens, index, state)
         _, chosen, gained, states = self._read(tokens, index, many, state, writes=False)
         return chosen, gained, states, self._vocabulary_size
@@ -63,14 +63,14 @@ class Reader:
         places = first + ops.arange(self.block, dtype="int32")
         read = ops.take(tokens, ops.maximum(places - 1, 0), axis=1)
         read = ops.where(places == 0, self.start_id, read)  # [B, block]
-        logits, new = self.model.extend(read, {**state, "memory": self.memory}, first)
+        logits, new = self.model.step_many(read, {**state, "memory": self.memory}, first)
         chosen, gained = [], []
         for j in range(self.block):
             place = ops.minimum(index + j, self.max_length - 1)
             token, gain = self.choose(ops.take(logits, place - first, axis=1), tokens, place)
             chosen.append(token)
             gained.append(gain)
-        last = same_shapes(moving(new), state)
+        last = same_shapes(loop_variables(new), state)
         return ops.stack(chosen, axis=1), ops.stack(gained, axis=1), (last, ()), logits.shape[-1]
 
     def _read(self, tokens, index, many, state, writes):
@@ -83,7 +83,7 @@ class Reader:
             logits, new = self.model.step(self._before(tokens, place), {**state, "memory": self.memory}, place)
             self._vocabulary_size = logits.shape[-1]
             token, gain = self.choose(logits, tokens, place)
-            new = same_shapes(moving(new), state)
+            new = same_shapes(loop_variables(new), state)
             later = keras.tree.map_structure(lambda all_, x: _put(all_, j, x), kept, new.get("state", ()))
             tokens = write(tokens, place, token) if writes else tokens
             return j + 1, tokens, write(chosen, j, token), write(gained, j, gain), new, later

@@ -5,13 +5,24 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.decoding.cache import start
 from kerazoo.decoding.generate import generate
+from kerazoo.decoding.protocol import Decodable, check_decodable
 from kerazoo.decoding.result import Generated
 from kerazoo.decoding.score import Scored, score
 
+# The members of the protocol that the models of an ensemble must agree in.
+SHARED = (
+    "vocabulary_size",
+    "source_vocabulary_size",
+    "pad_id",
+    "start_id",
+    "end_id",
+    "source_pad_id",
+    "has_encoder",
+)
 
-class Ensemble:
+
+class Ensemble(Decodable):
     """Writes by the mean of the probabilities of several models that share a vocabulary.
 
     The models may differ in everything else: an LSTM and a Transformer, one block and six. All have a source or none
@@ -51,19 +62,15 @@ class Ensemble:
                 )
         weights = [_checks.number("Ensemble", "weights", weight, low=0, low_open=True) for weight in weights]
         self.weights = tuple(weight / sum(weights) for weight in weights)
-        for name in ("vocabulary_size", "pad_id", "start_id", "end_id", "source_pad_id"):
-            _same(name, [getattr(model, name, None) for model in self.models])
-        embeddings = [getattr(model, "source_embedding", None) for model in self.models]
-        _same("source_vocabulary_size", [getattr(each, "vocabulary_size", None) for each in embeddings])
+        for model in self.models:
+            check_decodable("Ensemble", model)
+        for name in SHARED:
+            _same(name, [getattr(model, name) for model in self.models])
+            setattr(self, name, getattr(self.models[0], name))
         if digests is not None:
             _same("digests", digests)
-        _same("encode", [hasattr(model, "encode") for model in self.models])
-        first = self.models[0]
-        self.vocabulary_size = getattr(first, "vocabulary_size", None)
-        self.pad_id, self.start_id, self.end_id = first.pad_id, first.start_id, first.end_id
-        self.source_pad_id = getattr(first, "source_pad_id", None)
-        if all(hasattr(model, "extend") for model in self.models):
-            self.extend = self._extend
+        self.supports_parallel_decoding = all(model.supports_parallel_decoding for model in self.models)
+        self.prefers_jit = self.supports_parallel_decoding
 
     @property
     def max_length(self):
@@ -78,7 +85,7 @@ class Ensemble:
     @property
     def variables(self):
         """The variables of all models."""
-        return [variable for model in self.models for variable in getattr(model, "variables", ())]
+        return [variable for model in self.models for variable in model.variables]
 
     def teacher_forced(self):
         """Returns a Keras model from the inputs of the models to the logarithms of their mean probabilities.
@@ -90,8 +97,7 @@ class Ensemble:
     def build_from_inputs(self):
         """Builds the models that are not built."""
         for model in self.models:
-            if hasattr(model, "build_from_inputs"):
-                model.build_from_inputs()
+            model.build_from_inputs()
 
     def encode(self, source, training=False):
         """Returns what each model makes of a source, and the mask of the first."""
@@ -99,10 +105,10 @@ class Ensemble:
         mask = each[0].get("mask") if isinstance(each[0], dict) else None
         return {"each": each} if mask is None else {"each": each, "mask": mask}
 
-    def start(self, batch_size, max_length, encoded=None, lines=1):
+    def start(self, batch_size, max_length, encoded=None, num_beams=1):
         """Returns the cache: of every part a tuple over the models."""
         each = (None,) * len(self.models) if encoded is None else encoded["each"]
-        caches = [start(model, batch_size, max_length, mine, lines) for model, mine in zip(self.models, each)]
+        caches = [model.start(batch_size, max_length, mine, num_beams) for model, mine in zip(self.models, each)]
         return _together(caches)
 
     def step(self, tokens, cache, index):
@@ -110,8 +116,9 @@ class Ensemble:
         steps = [model.step(tokens, self._of(cache, i), index) for i, model in enumerate(self.models)]
         return self._mean([logits for logits, _ in steps]), _together([new for _, new in steps])
 
-    def _extend(self, tokens, cache, index):
-        steps = [model.extend(tokens, self._of(cache, i), index) for i, model in enumerate(self.models)]
+    def step_many(self, tokens, cache, index):
+        """Returns the logarithms of the mean probabilities [B, T, V] from position `index` on, and the new cache."""
+        steps = [model.step_many(tokens, self._of(cache, i), index) for i, model in enumerate(self.models)]
         return self._mean([logits for logits, _ in steps]), _together([new for _, new in steps])
 
     def _of(self, cache, model):
@@ -148,7 +155,7 @@ class _TeacherForced(keras.Model):
 
 def _together(caches):
     """One cache of several; attention is the mean of those that show it, vectors stand one behind the other."""
-    parts = [name for name in ("state", "memory", "history") if any(name in cache for cache in caches)]
+    parts = [name for name in ("state", "memory", "kv_cache") if any(name in cache for cache in caches)]
     joined = {name: tuple(cache.get(name, {}) for cache in caches) for name in parts}
     attention = [cache["attention"] for cache in caches if cache.get("attention") is not None]
     if attention:
@@ -160,7 +167,7 @@ def _together(caches):
 
 
 def _least(models, name):
-    limits = [getattr(model, name, None) for model in models]
+    limits = [getattr(model, name) for model in models]
     return min((limit for limit in limits if limit is not None), default=None)
 
 

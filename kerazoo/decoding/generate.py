@@ -11,6 +11,7 @@ from kerazoo.decoding import buckets, programs
 from kerazoo.decoding.constraints import LOWEST
 from kerazoo.decoding.loop import decode
 from kerazoo.decoding.names import make_search
+from kerazoo.decoding.protocol import check_decodable
 from kerazoo.decoding.ragged import check_length, read_prompt, read_source
 from kerazoo.decoding.replay import align
 from kerazoo.decoding.result import Generated
@@ -69,7 +70,7 @@ def generate(
     assert answers.best().shape == (2, 6)
     ```
     """
-    jit = hasattr(model, "extend") if jit is None else jit
+    jit = model.prefers_jit if jit is None else jit
     call = read_call(model, source, prompt, search, max_length, first_row, end_ids, options)
     chunk = call.rows if batch_size is None else _checks.positive_int("generate", "batch_size", batch_size)
     parts = [_nothing(call, alignment)]
@@ -128,12 +129,12 @@ def read_call(model, source, prompt, search, max_length, first_row, end_ids, opt
     """Returns the call that the arguments of `generate` ask for, and builds the models."""
     search = make_search(search, **options)
     for each in (model, *search.models):
-        if hasattr(each, "build_from_inputs"):
-            each.build_from_inputs()
+        check_decodable("generate", each)
+        each.build_from_inputs()
     source = () if source is None else read_source(model, source)
     prompt, prompt_lengths = read_prompt(model, prompt, source)
     max_length = check_length(model, max_length, prompt_lengths)
-    most, width = getattr(model, "max_length", None), prompt.shape[1]
+    most, width = model.max_length, prompt.shape[1]
     places = buckets.length_bucket(max_length, most)
     if width:
         prompt = buckets.fill_length(prompt, min(buckets.length_bucket(width, most), places), 0)

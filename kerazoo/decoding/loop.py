@@ -3,8 +3,16 @@
 import keras
 from keras import ops
 
-from kerazoo.decoding.cache import PARTS, for_each_line, inherit, moving, open_cache, reorder, same_shapes
 from kerazoo.decoding.constraints import LOWEST, Context
+from kerazoo.decoding.decoding_state import (
+    PARTS,
+    inherit,
+    loop_variables,
+    reorder,
+    repeat_for_beams,
+    same_shapes,
+    start_cache,
+)
 from kerazoo.decoding.search import Now, is_any
 from kerazoo.decoding.seen import like_seen, see
 
@@ -79,15 +87,15 @@ def make_facts(encoded, max_length, prompt, prompt_lengths, limits, valid, rows,
 def begin(model, search, max_length, encoded, facts):
     """Returns the progress before the first position: a dictionary of tensors, of which `advance` returns the next."""
     batch_size, width = ops.shape(facts["prompt"])[0], facts["prompt"].shape[1]
-    cache = open_cache(model, batch_size, max_length, encoded, search.lines)
+    cache = start_cache(model, batch_size, max_length, encoded, search.lines)
     carry = search.begin(batch_size, max_length, **like_seen(model, search, cache, batch_size))
     # The loop writes prompts anyway; this is for what is read ahead.
     prompt = ops.pad(facts["prompt"], ((0, 0), (0, max_length - width)))[:, None]
     progress = {"index": ops.convert_to_tensor(0, "int32"), **cache}
-    if hasattr(model, "extend") and not search.needs and width > 1:
+    if model.supports_parallel_decoding and not search.needs and width > 1:
         tokens = ops.concatenate([ops.full_like(facts["prompt"][:, :1], model.start_id), facts["prompt"][:, :-1]], 1)
-        _, new = model.extend(for_each_line(tokens, search.lines), cache, progress["index"])
-        progress.update(same_shapes(moving(new), moving(cache)))
+        _, new = model.step_many(repeat_for_beams(tokens, search.lines), cache, progress["index"])
+        progress.update(same_shapes(loop_variables(new), loop_variables(cache)))
         progress["index"] = ops.min(facts["prompt_lengths"])
     return {**progress, "carry": {**carry, "tokens": carry["tokens"] + prompt}}
 
@@ -132,18 +140,18 @@ def _position(model, search, ends, progress, facts):
         context = Context(
             ops.reshape(carry["tokens"], (-1, carry["tokens"].shape[2])),
             index,
-            for_each_line(now.written, lines),
-            for_each_line(facts["source_lengths"], lines),
+            repeat_for_beams(now.written, lines),
+            repeat_for_beams(facts["source_lengths"], lines),
             ends,
         )
         for constraint in search.constraints:
             ranked = constraint(ranked, context)
     grid = (-1, lines, log_probs.shape[-1])
     carry, parents = search.advance(carry, ops.reshape(log_probs, grid), ops.reshape(ranked, grid), now)
-    new = {"index": index + 1, "carry": carry, **moving(cache)}
+    new = {"index": index + 1, "carry": carry, **loop_variables(cache)}
     new["state"] = reorder(new["state"], parents, lines)
-    if "ancestors" in progress:
-        new["ancestors"] = inherit(progress["ancestors"], parents, index)
+    if "beam_ancestry" in progress:
+        new["beam_ancestry"] = inherit(progress["beam_ancestry"], parents, index)
     return new
 
 

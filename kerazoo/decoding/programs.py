@@ -42,7 +42,7 @@ def kept(models, key, function, jit, what):
         key: Whatever else the function depends on, hashable.
         function, jit, what: As in `Program`.
     """
-    variables = [variable for model in models for variable in getattr(model, "variables", ())]
+    variables = [variable for model in models for variable in model.variables]
     # Straight into the dictionary: Keras would take an attribute for a part of the model.
     programs = vars(models[0]).setdefault("_kept_programs", {})
     key = (key, jit, tuple(map(id, variables)))

@@ -1,48 +1,94 @@
-"""What a search asks of a model: to encode, to start, and to make one step. It asks nothing else."""
+"""The decoding protocol: what a search calls on a model."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 
-@runtime_checkable
-class Decodable(Protocol):
-    """A model that writes one token at a time; anything with these members can be searched.
+class Decodable:
+    """Base class of the models that a search can decode; it holds the members of the protocol and their defaults.
 
-    A cache has three parts, nests of tensors. A search that keeps W hypotheses for each source has rows
-    `b * W + w` for hypothesis w of source b:
+    A subclass implements `start` and `step`. A cache is a dictionary of up to three parts, nests of tensors. A search
+    that keeps W hypotheses for each source has rows `b * W + w` for hypothesis w of source b:
 
-    - `"state"`: what a step changes, W rows for each source. The search repeats what `start` returned W times, and
+    - `"state"`: what each step changes, W rows for each source. The search repeats what `start` returned W times, and
       reorders the rows when hypotheses are dropped.
-    - `"memory"`: what all hypotheses of a source share (the encoded side). It is never copied or reordered.
-    - `"history"`, if the model has one: what is written once at each position, such as keys and values. The model makes
-      it for `lines` hypotheses, and it is never reordered either. With several lines the search puts `"ancestors"`
-      beside it, int32 [B, W, L]: which line wrote each position of each hypothesis, its own from the present one on.
+    - `"memory"`: what all hypotheses of a source share (the encoded source). It is never copied or reordered.
+    - `"kv_cache"`, optional: what is written once at each position, such as keys and values. The model allocates it for
+      `num_beams` hypotheses, and it is never reordered either. With several beams the search adds `"beam_ancestry"`,
+      int32 [B, W, L]: the beam that holds each position of each hypothesis. From the current position on this is the
+      hypothesis' own beam.
 
     The logits of `step` at `index` are those of position `index` of the targets, given the token before it: the search
-    passes `start_id` at index 0. Repeated steps must give what the full pass of the model gives.
+    passes `start_id` at index 0. Repeated steps must give the logits of the model's full pass.
 
-    Besides the members below, a search reads some more where the model has them:
-
-    - `extend(tokens, cache, index)`: what `step` does for tokens [B * W, T] at once, with logits [B * W, T, V]. Only
-      for models without `"state"`: positions beyond `index` may then be written a second time. Prompts are read with
-      it, and drafts checked;
-    - `encode(source, training=False)`: the encoded side, a nest with `"mask"` (booleans [B, S]) where it can;
-    - `source_pad_id`: set if the source is token ids, so that shorter rows may be filled up with it;
-    - `max_length`: the most positions that the model has, `max_source_length` those of its source.
+    Attributes:
+        pad_id: int. The token that pads short rows.
+        start_id: int. The token before the first one.
+        end_id: int. The token that ends a sequence.
+        vocabulary_size: int or `None`. Number of logits V. An `Ensemble` compares it. Defaults to `None`.
+        source_vocabulary_size: int or `None`. Likewise for the source. Defaults to `None`.
+        source_pad_id: int or `None`. The padding token of sources of token ids; `None` where sources are not token
+            ids. Defaults to `None`.
+        max_length: int or `None`. Maximum number of target positions; `None` for no limit. Defaults to `None`.
+        max_source_length: int or `None`. Maximum number of source positions; `None` for no limit. Defaults to `None`.
+        has_encoder: bool. Whether the model has `encode`. Defaults to `False`.
+        supports_parallel_decoding: bool. Whether the model has `step_many`, which is used to read prompts and to check
+            drafts. Only for models without `"state"`: positions after `index` may be written again. Defaults to
+            `False`.
+        supports_teacher_forcing: bool. Whether calling the model with `{"source": ..., "targets": ...}` returns the
+            logits [B, T, V] of all positions. Defaults to `False`.
+        prefers_jit: bool. Whether decoding is faster with XLA on TensorFlow. Defaults to `False`.
+        variables: list. The Keras variables that the methods read. Defaults to none.
     """
 
     pad_id: int
     start_id: int
     end_id: int
+    vocabulary_size: int | None = None
+    source_vocabulary_size: int | None = None
+    source_pad_id: int | None = None
+    max_length: int | None = None
+    max_source_length: int | None = None
+    has_encoder: bool = False
+    supports_parallel_decoding: bool = False
+    supports_teacher_forcing: bool = False
+    prefers_jit: bool = False
+    variables: Any = ()
 
-    def start(self, batch_size, max_length, encoded=None) -> dict[str, Any]:
-        """Returns the cache for `batch_size` sources and at most `max_length` tokens; the batch may be a tensor.
+    def build_from_inputs(self) -> None:
+        """Creates the variables of a model that is not built yet."""
 
-        A model with a history also takes `lines`, the number of hypotheses of each source.
+    def encode(self, inputs: Any, training: bool = False) -> Any:
+        """Returns the encoded source, a nest of tensors with `"mask"`, bool [B, S], where the source has positions."""
+        raise NotImplementedError(f"{type(self).__name__} has no encoder.")
+
+    def start(self, batch_size: Any, max_length: int, encoded: Any = None, num_beams: int = 1) -> dict[str, Any]:
+        """Returns the cache before the first position.
+
+        Args:
+            batch_size: int or scalar tensor. Number of sources B.
+            max_length: int. Maximum number of target positions L.
+            encoded: What `encode` returned, or `None` without a source.
+            num_beams: int. Number of hypotheses W of each source.
         """
+        raise NotImplementedError(f"{type(self).__name__} must implement `start`.")
 
-    def step(self, tokens, cache, index) -> tuple[Any, dict[str, Any]]:
-        """Returns logits [B, V] for position `index`, and the new cache, from the tokens [B] of the position before.
+    def step(self, tokens: Any, cache: dict[str, Any], index: Any) -> tuple[Any, dict[str, Any]]:
+        """Returns logits [B * W, V] for position `index`, and the new cache, from the tokens [B * W] before it.
 
-        The cache may also show, of this position alone, `"attention"` to the source, float32 [B, S], and `"hidden"`,
-        the vectors [B, D] that the logits are made of.
+        The returned cache may also hold, for this position, `"attention"` to the source, float32 [B * W, S], and
+        `"hidden"`, the vectors [B * W, D] that the logits are computed from.
         """
+        raise NotImplementedError(f"{type(self).__name__} must implement `step`.")
+
+    def step_many(self, tokens: Any, cache: dict[str, Any], index: Any) -> tuple[Any, dict[str, Any]]:
+        """Returns logits [B * W, T, V] for the positions from `index` on, and the new cache, from tokens [B * W, T]."""
+        raise NotImplementedError(f"{type(self).__name__} decodes one token at a time and has no `step_many`.")
+
+
+def check_decodable(owner: str, model: Any) -> None:
+    """Raises TypeError if `model` is not a `Decodable`."""
+    if not isinstance(model, Decodable):
+        raise TypeError(
+            f"{owner}: `model` must be a kerazoo.decoding.Decodable, a model with `start` and `step`; "
+            f"got {type(model).__name__}."
+        )

@@ -13,14 +13,14 @@ NEW_TOKENS = 64
 
 def read_source(model, source):
     """Returns arrays with the batch as first axis; token ids are padded to one of a few lengths."""
-    pad_id = getattr(model, "source_pad_id", None)
+    pad_id = model.source_pad_id
     if isinstance(source, dict):
         read = {name: _array(x) for name, x in source.items() if name != "source"}
         return {"source": read_source(model, source["source"]), **read}
     if pad_id is None:
         return _array(source)
     tokens, _ = read_tokens("source", source, pad_id)
-    most = getattr(model, "max_source_length", None)
+    most = model.max_source_length
     if most is not None and tokens.shape[1] > most:
         raise ValueError(
             f"generate: `source` must have at most max_length={most} tokens, the positions of the model; "
@@ -65,7 +65,7 @@ def _array(x):
 
 def check_length(model, max_length, prompt_lengths):
     """Returns the most tokens of an answer, which must leave room after every prompt and fit into the model."""
-    longest, most = int(prompt_lengths.max(initial=0)), getattr(model, "max_length", None)
+    longest, most = int(prompt_lengths.max(initial=0)), model.max_length
     if max_length is None:
         max_length = longest + NEW_TOKENS if most is None else min(longest + NEW_TOKENS, most)
     _checks.positive_int("generate", "max_length", max_length)

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from kerazoo.decoding.cache import moving, open_cache, same_shapes
+from kerazoo.decoding.decoding_state import loop_variables, same_shapes, start_cache
 
 
 def replay(model, encoded, tokens, look=False):
@@ -20,8 +20,8 @@ def replay(model, encoded, tokens, look=False):
     """
     answers, length = tokens.shape[1:]
     rows = ops.reshape(tokens, (-1, length))  # [B * N, T]
-    cache = open_cache(model, ops.shape(tokens)[0], length, encoded, answers)
-    state = moving(cache)
+    cache = start_cache(model, ops.shape(tokens)[0], length, encoded, answers)
+    state = loop_variables(cache)
     seen = {"scores": ops.zeros_like(rows, dtype="float32")}
     first = ops.full_like(rows[:, 0], model.start_id)
     if look:
@@ -44,7 +44,7 @@ def replay(model, encoded, tokens, look=False):
         now = {"scores": ops.where(here, gained, seen["scores"])}
         if look:
             now["attention"] = ops.where(here[:, None], new["attention"][:, None], seen["attention"])
-        return index + 1, same_shapes(moving(new), state), same_shapes(now, seen)
+        return index + 1, same_shapes(loop_variables(new), state), same_shapes(now, seen)
 
     start = ops.convert_to_tensor(0, "int32")
     _, _, seen = ops.while_loop(lambda index, *_: index < length, body, (start, state, seen))

@@ -8,6 +8,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.decoding import buckets, programs
+from kerazoo.decoding.protocol import check_decodable
 from kerazoo.decoding.ragged import read_source, read_tokens
 from kerazoo.decoding.replay import replay
 
@@ -71,11 +72,11 @@ def score(model, source, targets, alignment: bool = False, batch_size: int | Non
     print(found.scores, found.perplexity)
     ```
     """
-    if hasattr(model, "build_from_inputs"):
-        model.build_from_inputs()
+    check_decodable("score", model)
+    model.build_from_inputs()
     source = () if source is None else read_source(model, source)
     tokens, lengths = read_tokens("targets", targets, model.pad_id)
-    most, width = getattr(model, "max_length", None), tokens.shape[1]
+    most, width = model.max_length, tokens.shape[1]
     if most is not None and width > most:
         raise ValueError(
             f"score: `targets` must have at most {most} tokens, the positions of the model; got {width} tokens."
@@ -96,7 +97,7 @@ def score(model, source, targets, alignment: bool = False, batch_size: int | Non
         filled = keras.tree.map_structure(lambda x, n=rows: buckets.fill_rows(x, buckets.batch_bucket(n)), inputs)
         found = program(*filled)
         parts.append({name: ops.convert_to_numpy(value)[:rows, :width] for name, value in found.items()})
-    return _join(parts, lengths, width, source, getattr(model, "source_pad_id", None))
+    return _join(parts, lengths, width, source, model.source_pad_id)
 
 
 def _join(parts, lengths, width, source, source_pad_id):
@@ -118,7 +119,7 @@ def _program(model, has_source, alignment, jit):
     """The compiled function from sources and targets to log-probabilities."""
 
     def run(source, tokens):
-        if callable(model) and not alignment:
+        if model.supports_teacher_forcing and not alignment:
             inputs = source if isinstance(source, dict) else {"source": source} if has_source else {}
             logits = ops.cast(model({**inputs, "targets": tokens}, training=False), "float32")
             log_probs = ops.log_softmax(logits, axis=-1)  # [B, T, V]

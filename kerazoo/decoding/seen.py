@@ -22,7 +22,7 @@ def like_seen(model, search, cache, batch_size):
     Args:
         model: A `Decodable`.
         search: A `Search`.
-        cache: What `open_cache` returned.
+        cache: What `start_cache` returned.
         batch_size: The number B.
     """
     if not search.needs:

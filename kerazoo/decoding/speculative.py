@@ -7,6 +7,7 @@ from keras import ops
 from kerazoo import _checks
 from kerazoo.decoding.constraints import LOWEST, Context
 from kerazoo.decoding.drafting import Reader
+from kerazoo.decoding.protocol import Decodable
 from kerazoo.decoding.search import Search, is_any, write
 from kerazoo.decoding.select import likeliest
 
@@ -16,7 +17,7 @@ class Speculative(Search):
     """Gives what `Greedy` gives, token for token, with fewer passes of a large model.
 
     In each round the draft model writes `tokens` tokens, greedily; the large model reads them all and keeps those that
-    it would have written itself, and the one after them that it writes instead. A large model with `extend` (a
+    it would have written itself, and the one after them that it writes instead. A large model with `step_many` (a
     Transformer) reads them in one pass; one without reads them one by one, which gives the same and saves nothing. All
     rows of a batch go forward together, by the least number of tokens kept among those that are not finished: batches
     of one gain most. Where two tokens are equally likely but for rounding, one pass over several tokens and a pass for
@@ -39,7 +40,7 @@ class Speculative(Search):
     def __post_init__(self):
         super().__post_init__()
         _checks.positive_int("Speculative", "tokens", self.tokens)
-        if not hasattr(self.draft, "step"):
+        if not isinstance(self.draft, Decodable):
             raise TypeError(f"Speculative: `draft` must be a model with `start` and `step`; got {self.draft!r}.")
 
     @property
@@ -101,7 +102,7 @@ class Speculative(Search):
 
     def _check(self, model):
         for name in ("vocabulary_size", "pad_id", "start_id", "end_id"):
-            mine, its = getattr(self.draft, name, None), getattr(model, name, None)
+            mine, its = getattr(self.draft, name), getattr(model, name)
             if mine != its:
                 raise ValueError(f"Speculative: `draft` must have the `{name}` of the model; got {mine} and {its}.")
 

@@ -49,7 +49,7 @@ def stream(
     ```
     """
     _checks.positive_int("stream", "block", block)
-    jit = hasattr(model, "extend") if jit is None else jit
+    jit = model.prefers_jit if jit is None else jit
     call = read_call(model, source, prompt, search, max_length, 0, end_ids, options)
     if call.search.lines > 1 or call.search.models:
         raise ValueError(

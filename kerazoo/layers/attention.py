@@ -1,11 +1,11 @@
-"""Self-attention with several heads, and a history for writing token by token; shapes are explained in heads.py."""
+"""Multi-head self-attention with a key/value cache for decoding token by token; shapes are explained in heads.py."""
 
 import keras
 from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers import sequences
-from kerazoo.layers.heads import Heads, history_mask, spread_masks
+from kerazoo.layers.heads import Heads, kv_cache_mask, spread_masks
 from kerazoo.layers.positions import rotary
 
 
@@ -15,8 +15,8 @@ class Attention(Heads):
 
     One kernel gives queries, keys and values. With fewer key/value heads than query heads, groups of query heads share
     a key/value head (grouped-query attention; one head: multi-query). The softmax runs in float32. For writing token by
-    token, `start` makes an empty history of fixed length, and `step` and `extend` add positions to it; they give what
-    one call with `use_causal_mask=True` gives.
+    token, `start` makes an empty key/value cache of fixed length, and `step` and `step_many` add positions to it; they
+    give what one call with `use_causal_mask=True` gives.
 
     Args:
         num_heads: Heads of the queries, above 0.
@@ -126,57 +126,57 @@ class Attention(Heads):
         outputs, weights = self._attend(query, key, value, length, mask, training)
         return (outputs, weights) if return_attention_scores else outputs
 
-    def start(self, batch_size, max_length, lines: int = 1):
-        """Makes the empty history of `batch_size` sources with `lines` hypotheses of at most `max_length` tokens."""
-        rows, places = batch_size * self.num_key_value_heads, max_length * lines
+    def start(self, batch_size, max_length, num_beams: int = 1):
+        """Returns an empty key/value cache for `num_beams` hypotheses of each source and `max_length` tokens."""
+        rows, positions = batch_size * self.num_key_value_heads, max_length * num_beams
         return {
             # Keys lie as the values do: a position of them is written in one piece.
-            name: ops.zeros((rows, places, self.head_dim), dtype=self.compute_dtype)  # [B * G, L * W, K]
+            name: ops.zeros((rows, positions, self.head_dim), dtype=self.compute_dtype)  # [B * G, L * W, K]
             for name in ("key", "value")
         }
 
-    def extend(self, inputs, history, index, mask=None):
+    def step_many(self, inputs, kv_cache, index, mask=None):
         """Attends from positions `index`, `index` + 1 ... with inputs [B * W, T, D] to all that was written.
 
         Args:
             inputs: Floats [B * W, T, D]; row b * W + w is hypothesis w of source b.
-            history: What `start` made with `lines` W, or `extend` returned.
+            kv_cache: What `start` made with `num_beams` W, or `step_many` returned.
             index: The first position, a scalar integer. What would go beyond the last one overwrites it: whoever
                 counts the positions has to stop at `max_length`.
-            mask: What `history_mask` returns; needed for more than one line.
+            mask: What `kv_cache_mask` returns; needed for more than one beam.
 
         Returns:
-            Outputs [B * W, T, D], and the history with these positions written into it.
+            Outputs [B * W, T, D], and the cache with these positions written into it.
         """
         index, length, groups = ops.cast(index, "int32"), ops.shape(inputs)[1], self.num_key_value_heads
         query, key, value = self._project(inputs, index + ops.arange(length, dtype="int32"))  # [B * W, T, H or G, K]
-        lines = 1
+        num_beams = 1
         if mask is None:
-            mask = history_mask(index, length, ops.shape(history["key"])[1])
+            mask = kv_cache_mask(index, length, ops.shape(kv_cache["key"])[1])
         else:
-            lines = ops.shape(inputs)[0] * groups // ops.shape(history["key"])[0]
-        # One behind the other as in the history: all lines of a position, then those of the next.
+            num_beams = ops.shape(inputs)[0] * groups // ops.shape(kv_cache["key"])[0]
+        # The order of the cache: all beams of one position, then those of the next.
         key, value = (
             ops.reshape(
-                ops.transpose(ops.reshape(x, (-1, lines, length, groups, self.head_dim)), (0, 2, 1, 3, 4)),
-                (-1, length * lines, groups, self.head_dim),
+                ops.transpose(ops.reshape(x, (-1, num_beams, length, groups, self.head_dim)), (0, 2, 1, 3, 4)),
+                (-1, length * num_beams, groups, self.head_dim),
             )
             for x in (key, value)
         )  # [B, T * W, G, K]
-        first = (0, index * lines, 0)
-        history = {
-            "key": ops.slice_update(history["key"], first, self._values(key)),
-            "value": ops.slice_update(history["value"], first, self._values(value)),
+        first = (0, index * num_beams, 0)
+        kv_cache = {
+            "key": ops.slice_update(kv_cache["key"], first, self._values(key)),
+            "value": ops.slice_update(kv_cache["value"], first, self._values(value)),
         }
-        query = ops.reshape(query, (-1, lines * length, self.num_heads, self.head_dim))  # [B, W * T, H, K]
-        key, value = ops.swapaxes(history["key"], 1, 2), history["value"]
-        outputs, _ = self._attend(self._queries(query), key, value, lines * length, mask)
-        return ops.reshape(outputs, (-1, length, self.hidden_dim)), history  # [B * W, T, D]
+        query = ops.reshape(query, (-1, num_beams * length, self.num_heads, self.head_dim))  # [B, W * T, H, K]
+        key, value = ops.swapaxes(kv_cache["key"], 1, 2), kv_cache["value"]
+        outputs, _ = self._attend(self._queries(query), key, value, num_beams * length, mask)
+        return ops.reshape(outputs, (-1, length, self.hidden_dim)), kv_cache  # [B * W, T, D]
 
-    def step(self, inputs, history, index):
-        """Does what `extend` does for one token of one hypothesis: inputs [B, D] to outputs [B, D]."""
-        outputs, history = self.extend(inputs[:, None], history, index)
-        return ops.squeeze(outputs, axis=1), history  # [B, D]
+    def step(self, inputs, kv_cache, index):
+        """Does what `step_many` does for one token of one hypothesis: inputs [B, D] to outputs [B, D]."""
+        outputs, kv_cache = self.step_many(inputs[:, None], kv_cache, index)
+        return ops.squeeze(outputs, axis=1), kv_cache  # [B, D]
 
     def get_config(self):
         return {**super().get_config(), "rotary": self.rotary}

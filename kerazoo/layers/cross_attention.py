@@ -12,7 +12,7 @@ class CrossAttention(Heads):
     """Lets every position of a sequence look at another sequence, as a decoder looks at what the encoder made.
 
     Queries come from the inputs, keys and values from the other sequence through one kernel. `memory` computes these
-    once and `extend` uses them for every token. Where several hypotheses (beams) of one source are alive, it counts
+    once and `step_many` uses them for every token. Where several hypotheses (beams) of one source are alive, it counts
     them as query positions of that source, so that the memory is never copied.
 
     Args:
@@ -102,7 +102,7 @@ class CrossAttention(Heads):
         outputs, weights = self._look(inputs, self.memory(sequence), mask, training)
         return (outputs, weights) if return_attention_scores else outputs
 
-    def extend(self, inputs, memory, padding_mask):
+    def step_many(self, inputs, memory, padding_mask):
         """Attends with inputs [B * W, T, D] to the `memory` of B sources, where row b * W + w belongs to source b.
 
         Returns the outputs [B * W, T, D] and the weights, float32 [B * W, T, S], averaged over the heads.

@@ -110,25 +110,25 @@ def spread_masks(owner, padding_mask, attention_mask):
     return mask
 
 
-def history_mask(index, length, max_length, ancestors=None):
-    """Which entries of a history a hypothesis may look at while it reads `length` tokens from position `index` on.
+def kv_cache_mask(index, length, max_length, beam_ancestry=None):
+    """Returns which entries of a key/value cache may be attended to from `length` tokens at position `index` and after.
 
-    A history of W lines keeps what they wrote at position p as its entries p * W to p * W + W - 1.
+    A cache of W beams keeps those of position p as its entries p * W to p * W + W - 1.
 
     Args:
         index: Position of the first of the tokens, an int32 scalar.
         length: Number of tokens T that are read at once.
         max_length: Number of positions L.
-        ancestors: Which line wrote each position of each hypothesis, int32 [B, W, L]; None for one line.
+        beam_ancestry: Beam that holds each position of each hypothesis, int32 [B, W, L]; None for one beam.
 
     Returns:
         Booleans that spread to [B, H, W * T, W * L].
     """
     places = ops.arange(max_length, dtype="int32")
     past = places[None, :] <= index + ops.arange(length, dtype="int32")[:, None]  # [T, L]
-    if ancestors is None:
+    if beam_ancestry is None:
         return past
-    lines = ancestors.shape[1]
-    own = ancestors[..., None] == ops.arange(lines, dtype="int32")  # [B, W, L, W]
+    num_beams = beam_ancestry.shape[1]
+    own = beam_ancestry[..., None] == ops.arange(num_beams, dtype="int32")  # [B, W, L, W]
     seen = ops.logical_and(own[:, :, None], past[None, None, :, :, None])  # [B, W, T, L, W]
-    return ops.reshape(seen, (-1, 1, lines * length, max_length * lines))
+    return ops.reshape(seen, (-1, 1, num_beams * length, max_length * num_beams))

@@ -68,6 +68,10 @@ class LSTMDecoder(keras.layers.Layer):
         (multiplicative, and attention after the recurrence; without their input feeding).
     """
 
+    # The members of the decoding protocol, see `EncoderDecoder`.
+    supports_parallel_decoding = False
+    prefers_jit = False
+
     def __init__(self, units, num_layers=1, attention=None, dropout=0.0, recurrent_dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         self.units = _checks.positive_int("LSTMDecoder", "units", units)
@@ -161,8 +165,8 @@ class LSTMDecoder(keras.layers.Layer):
         x = self.dropout_layer(x, training=training)
         return (x, weights) if return_attention_scores else x
 
-    def start(self, batch_size, max_length, encoded=None):
-        """Returns the cache before the first position; `max_length` does not matter to a recurrence."""
+    def start(self, batch_size, max_length, encoded=None, num_beams=1):
+        """Returns the cache before the first position; a recurrence depends on no `max_length` and no `num_beams`."""
         self._require(encoded)
         memory = self.alignment.memory(encoded["sequence"], encoded["mask"]) if self.attention else {}
         return {"state": self._first_state(encoded, batch_size), "memory": memory}

@@ -188,6 +188,9 @@ class DenseDecoder(_DenseStack):
     """
 
     cross_attention = False
+    # The members of the decoding protocol, see `EncoderDecoder`.
+    supports_parallel_decoding = False
+    prefers_jit = False
 
     def build(self, inputs_shape=None, encoded_shape=None):
         if inputs_shape is not None:
@@ -215,7 +218,7 @@ class DenseDecoder(_DenseStack):
         context = None if encoded is None else masked_mean(encoded["sequence"], encoded["mask"])  # [B, D]
         return self._transform(context if inputs is None else _join(inputs, context), training)
 
-    def start(self, batch_size, max_length, encoded=None):
+    def start(self, batch_size, max_length, encoded=None, num_beams=1):
         """Returns the cache, which holds the mean of what was encoded and no state."""
         if encoded is None:
             return {"state": {}, "memory": {}}

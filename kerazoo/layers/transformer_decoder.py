@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from kerazoo.layers.heads import history_mask
+from kerazoo.layers.heads import kv_cache_mask
 from kerazoo.layers.transformer import Stack
 from kerazoo.layers.transformer_decoder_block import TransformerDecoderBlock, check_encoded
 
@@ -73,6 +73,10 @@ class TransformerDecoder(Stack):
         Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762.
     """
 
+    # The members of the decoding protocol, see `EncoderDecoder`.
+    supports_parallel_decoding = True
+    prefers_jit = True
+
     def __init__(
         self,
         num_layers: int,
@@ -140,45 +144,46 @@ class TransformerDecoder(Stack):
             return x
         return x, {kind: ops.stack([weights[kind] for weights in scores], axis=1) for kind in scores[0]}
 
-    def start(self, batch_size, max_length, encoded=None, lines=1):
-        """Makes the cache of `batch_size` sources with `lines` hypotheses of at most `max_length` tokens.
+    def start(self, batch_size, max_length: int, encoded=None, num_beams: int = 1) -> dict:
+        """Returns the cache of `num_beams` hypotheses for each source, of at most `max_length` tokens.
 
-        Returns {"state": (), "history": empty keys and values of each block, "memory": the mask of the source and its
-        keys and values for each block, {} without cross-attention}. Only the history changes from step to step.
+        Returns {"state": (), "kv_cache": empty keys and values of each block, "memory": the mask of the source and its
+        keys and values for each block, {} without cross-attention}. Only the key/value cache changes at a step.
         """
         check_encoded("TransformerDecoder", self.cross_attention, encoded)
-        history = tuple(block.start(batch_size, max_length, lines) for block in self.blocks)
+        kv_cache = tuple(block.start(batch_size, max_length, num_beams) for block in self.blocks)
         memory = {}
         if self.cross_attention:
             memory = {"mask": encoded["mask"], "blocks": tuple(block.memory(encoded) for block in self.blocks)}
-        return {"state": (), "history": history, "memory": memory}
+        return {"state": (), "kv_cache": kv_cache, "memory": memory}
 
-    def extend(self, inputs, cache, index):
+    def step_many(self, inputs, cache, index):
         """Reads the vectors of T tokens, floats [B * W, T, D], from position `index`, a scalar integer, on.
 
-        Row b * W + w is hypothesis w of source b. With more than one line the cache holds `"ancestors"`, int32
-        [B, W, L]: which line wrote each position of each hypothesis. Returns the outputs [B * W, T, D] and the cache,
-        which then holds `"attention"`, float32 [B * W, T, S]: to the source, averaged over the heads of the last block
-        but one, where it aligns best (Garg et al., 2019, arXiv 1909.02074).
+        Row b * W + w is hypothesis w of source b. With more than one beam the cache holds `"beam_ancestry"`, int32
+        [B, W, L]: the beam that holds each position of each hypothesis. Returns the outputs [B * W, T, D] and the
+        cache, which then holds `"attention"`, float32 [B * W, T, S]: to the source, averaged over the heads of the last
+        block but one, where it aligns best (Garg et al., 2019, arXiv 1909.02074).
         """
-        memory, history, attentions = cache["memory"], [], []
-        ancestors, length = cache.get("ancestors"), ops.shape(inputs)[1]
-        places = ops.shape(cache["history"][0]["key"])[1] // (1 if ancestors is None else ancestors.shape[1])
-        mask = history_mask(ops.cast(index, "int32"), length, places, ancestors)
+        memory, kv_cache, attentions = cache["memory"], [], []
+        beam_ancestry, length = cache.get("beam_ancestry"), ops.shape(inputs)[1]
+        num_beams = 1 if beam_ancestry is None else beam_ancestry.shape[1]
+        positions = ops.shape(cache["kv_cache"][0]["key"])[1] // num_beams
+        mask = kv_cache_mask(ops.cast(index, "int32"), length, positions, beam_ancestry)
         memories = memory["blocks"] if memory else (None,) * self.num_layers
         x = inputs
-        for block, block_history, block_memory in zip(self.blocks, cache["history"], memories):
-            x, block_history, attention = block.extend(
-                x, block_history, index, mask, block_memory, memory["mask"] if memory else None
+        for block, block_cache, block_memory in zip(self.blocks, cache["kv_cache"], memories):
+            x, block_cache, attention = block.step_many(
+                x, block_cache, index, mask, block_memory, memory["mask"] if memory else None
             )
-            history.append(block_history)
+            kv_cache.append(block_cache)
             attentions.append(attention)
-        cache = {**cache, "history": tuple(history)}
+        cache = {**cache, "kv_cache": tuple(kv_cache)}
         return self._finish(x), cache if not memory else {**cache, "attention": attentions[-2:][0]}
 
     def step(self, inputs, cache, index):
-        """Does what `extend` does for one token: inputs [B * W, D] to outputs [B * W, D], attention [B * W, S]."""
-        outputs, cache = self.extend(inputs[:, None], cache, index)
+        """Does what `step_many` does for one token: inputs [B * W, D] to outputs [B * W, D], attention [B * W, S]."""
+        outputs, cache = self.step_many(inputs[:, None], cache, index)
         if "attention" in cache:
             cache = {**cache, "attention": ops.squeeze(cache["attention"], axis=1)}
         return ops.squeeze(outputs, axis=1), cache

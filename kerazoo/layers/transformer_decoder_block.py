@@ -26,8 +26,8 @@ class TransformerDecoderBlock(Block):
     """Looks back at what was written, then at the encoded source, then works on each position: one decoder block.
 
     The three parts are wrapped as in `TransformerEncoderBlock`. Self-attention is causal. For writing token by token,
-    `start` makes an empty history, `memory` the keys and values of the source, and `extend` reads further tokens; it
-    gives what the full call gives.
+    `start` makes an empty key/value cache, `memory` the keys and values of the source, and `step_many` reads further
+    tokens; it gives what the full call gives.
 
     Args:
         hidden_dim: Width D of inputs and outputs; divisible by `num_heads`.
@@ -150,25 +150,27 @@ class TransformerDecoderBlock(Block):
         x, _ = self._residual(x, self.feed_forward_norm, lambda h: (self.feed_forward(h), None), training)
         return (x, scores) if return_attention_scores else x
 
-    def start(self, batch_size, max_length, lines=1):
-        """Makes the empty history of `batch_size` sources with `lines` hypotheses of at most `max_length` tokens."""
-        return self.attention.start(batch_size, max_length, lines)
+    def start(self, batch_size, max_length, num_beams=1):
+        """Returns an empty key/value cache for `num_beams` hypotheses of each source and `max_length` tokens."""
+        return self.attention.start(batch_size, max_length, num_beams)
 
     def memory(self, encoded):
         """Keys and values of the source, computed once."""
         return self.cross.memory(encoded["sequence"])
 
-    def extend(self, inputs, history, index, mask, memory=None, source_mask=None):
-        """Reads T tokens, inputs [B * W, T, D], see `Attention.extend` and `CrossAttention.extend`.
+    def step_many(self, inputs, kv_cache, index, mask, memory=None, source_mask=None):
+        """Reads T tokens, inputs [B * W, T, D], see `Attention.step_many` and `CrossAttention.step_many`.
 
-        Returns the outputs [B * W, T, D], the history, and the attention to the source [B * W, T, S] or None.
+        Returns the outputs [B * W, T, D], the cache, and the attention to the source [B * W, T, S] or None.
         """
         x, attention = ops.cast(inputs, self.compute_dtype), None
-        x, history = self._residual(x, self.attention_norm, lambda h: self.attention.extend(h, history, index, mask))
+        x, kv_cache = self._residual(
+            x, self.attention_norm, lambda h: self.attention.step_many(h, kv_cache, index, mask)
+        )
         if self.cross_attention:
-            x, attention = self._residual(x, self.cross_norm, lambda h: self.cross.extend(h, memory, source_mask))
+            x, attention = self._residual(x, self.cross_norm, lambda h: self.cross.step_many(h, memory, source_mask))
         x, _ = self._residual(x, self.feed_forward_norm, lambda h: (self.feed_forward(h), None))
-        return x, history, attention
+        return x, kv_cache, attention
 
     def get_config(self):
         return {**super().get_config(), "cross_attention": self.cross_attention}

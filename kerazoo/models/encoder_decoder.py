@@ -3,14 +3,14 @@
 import keras
 import numpy as np
 
-from kerazoo.decoding import Generated, Scored, score
+from kerazoo.decoding import Decodable, Generated, Scored, score
 from kerazoo.models.configured import part_of
 from kerazoo.models.generative import Writer
 from kerazoo.models.source import SourceModel
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class EncoderDecoder(Writer, SourceModel):
+class EncoderDecoder(Writer, SourceModel, Decodable):
     """Reads a source with any encoder and writes tokens with any decoder.
 
     The source may be token ids, vectors, a series or an image: a convolutional encoder with a Transformer decoder
@@ -18,7 +18,9 @@ class EncoderDecoder(Writer, SourceModel):
 
     Args:
         encoder: A layer that returns `{"sequence": [B, S, D], "mask": [B, S]}`, such as `kerazoo.layers.LSTMEncoder`.
-        decoder: A layer with `call`, `start` and `step`, such as `kerazoo.layers.TransformerDecoder`.
+        decoder: A layer with `call`, `start`, `step` and the attributes `supports_parallel_decoding` (whether it has
+            `step_many`) and `prefers_jit` of `kerazoo.decoding.Decodable`, such as
+            `kerazoo.layers.TransformerDecoder`.
         source_embedding: Turns source token ids into vectors; None where the source is vectors or images.
         target_embedding: Turns target token ids into vectors, a `TokenEmbedding`; `"source"` to share that of the
             source; None to make one that fits the decoder, which needs `vocabulary_size`.
@@ -59,6 +61,8 @@ class EncoderDecoder(Writer, SourceModel):
     Reference:
         Sutskever, Vinyals and Le (2014), Sequence to Sequence Learning with Neural Networks, arXiv 1409.3215.
     """
+
+    has_encoder = True
 
     def __init__(
         self,

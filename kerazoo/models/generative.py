@@ -19,6 +19,8 @@ class Writer:
     targets happens here and nowhere else.
     """
 
+    supports_teacher_forcing = True
+
     def _make_writer(self, decoder, embedding, vocabulary_size, pad_id, start_id, end_id, tie_output):
         owner = type(self).__name__
         self.pad_id = _checks.non_negative_int(owner, "pad_id", pad_id)
@@ -80,14 +82,22 @@ class Writer:
             return self.target_embedding(x, reverse=True)
         return ops.cast(self.head(x), "float32")
 
-    def start(self, batch_size, max_length: int, encoded=None, lines: int = 1) -> dict:
-        """Returns the cache of `batch_size` sources with `lines` hypotheses of at most `max_length` tokens.
+    @property
+    def supports_parallel_decoding(self) -> bool:
+        """Whether `step_many` exists, see `kerazoo.decoding.Decodable`."""
+        return self.decoder.supports_parallel_decoding
+
+    @property
+    def prefers_jit(self) -> bool:
+        """Whether decoding is faster with XLA on TensorFlow."""
+        return self.decoder.prefers_jit
+
+    def start(self, batch_size, max_length: int, encoded=None, num_beams: int = 1) -> dict:
+        """Returns the cache of `num_beams` hypotheses for each source, of at most `max_length` tokens.
 
         See `kerazoo.decoding.Decodable`.
         """
-        if hasattr(self.decoder, "extend"):
-            return self.decoder.start(batch_size, max_length, encoded, lines)
-        return self.decoder.start(batch_size, max_length, encoded)
+        return self.decoder.start(batch_size, max_length, encoded, num_beams)
 
     def step(self, tokens, cache, index) -> tuple:
         """Returns logits [B, V] for position `index` from the tokens [B] of the position before, and the cache."""
@@ -95,16 +105,10 @@ class Writer:
         x, cache = self.decoder.step(x, cache, index)
         return self._logits(x), {**cache, "hidden": x}
 
-    @property
-    def extend(self):
-        """The method of `kerazoo.decoding.Decodable`, if the decoder can read several tokens at once."""
-        if not hasattr(self.decoder, "extend"):
-            raise AttributeError(f"{type(self.decoder).__name__}: reads one token after another and has no `extend`.")
-        return self._extend
-
-    def _extend(self, tokens, cache, index):
+    def step_many(self, tokens, cache, index) -> tuple:
+        """Returns logits [B, T, V] from position `index` on, from the tokens [B, T] before each, and the cache."""
         x = self.target_embedding(tokens, start_index=index)  # [B, T, D]
-        x, cache = self.decoder.extend(x, cache, index)
+        x, cache = self.decoder.step_many(x, cache, index)
         return self._logits(x), {**cache, "hidden": x}
 
     def _generate(self, source, prompt, search, max_length, options) -> Generated:

@@ -3,14 +3,14 @@
 import keras
 
 from kerazoo import _checks
-from kerazoo.decoding import Generated, Scored, score
+from kerazoo.decoding import Decodable, Generated, Scored, score
 from kerazoo.layers import TokenEmbedding, TransformerDecoder
 from kerazoo.models.configured import ConfiguredModel
 from kerazoo.models.generative import Writer
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class LanguageModel(Writer, ConfiguredModel):
+class LanguageModel(Writer, ConfiguredModel, Decodable):
     """Predicts every token of a text from those before it, with any decoder.
 
     Args:

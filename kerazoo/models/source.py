@@ -29,6 +29,11 @@ class SourceModel(ConfiguredModel):
         return self.source_embedding.pad_id if isinstance(self.source_embedding, TokenEmbedding) else None
 
     @property
+    def source_vocabulary_size(self) -> int | None:
+        """Size of the source vocabulary, None where the source is not token ids."""
+        return self.source_embedding.vocabulary_size if isinstance(self.source_embedding, TokenEmbedding) else None
+
+    @property
     def max_source_length(self):
         """The most tokens of a source, None where there is no limit."""
         return position_limit(self.source_embedding)

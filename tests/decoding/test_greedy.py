@@ -173,3 +173,15 @@ def test_refuses_floats_for_tokens():
 def test_default_length_stays_within_the_model():
     assert decoding.generate(Short(), prompt=[[3]]).tokens.shape == (1, 1, 10)
     assert decoding.generate(Toy(), prompt=[[3]]).tokens.shape == (1, 1, 65)
+
+
+def test_only_a_decodable_model_is_searched():
+    dense = keras.layers.Dense(3)
+    with pytest.raises(TypeError, match=r"generate: `model` must be a kerazoo.decoding.Decodable.*got Dense"):
+        decoding.generate(dense)
+    with pytest.raises(TypeError, match=r"score: `model` must be a kerazoo.decoding.Decodable.*got Dense"):
+        decoding.score(dense, None, [[3]])
+    with pytest.raises(TypeError, match=r"Ensemble: `model` must be a kerazoo.decoding.Decodable.*got Dense"):
+        decoding.Ensemble([Toy(), dense])
+    with pytest.raises(NotImplementedError, match="Toy decodes one token at a time and has no `step_many`"):
+        Toy().step_many(None, {}, 0)

@@ -9,15 +9,17 @@ from toys import END, SourceToy, Toy
 from kerazoo import decoding, models
 
 
-class HistoryToy(SourceToy):
-    """A toy whose state is a table of what was written, which a step only adds to; it reads several tokens at once."""
+class CachedToy(SourceToy):
+    """A toy with a table of all tokens so far, to which a step only adds; it reads several tokens at once."""
 
-    def start(self, batch_size, max_length, encoded=None):
+    supports_parallel_decoding = True
+
+    def start(self, batch_size, max_length, encoded=None, num_beams=1):
         memory = super().start(batch_size, max_length, encoded)["memory"]
-        return {"state": (), "history": {"e": ops.zeros((batch_size, max_length, self.size))}, "memory": memory}
+        return {"state": (), "kv_cache": {"e": ops.zeros((batch_size, max_length, self.size))}, "memory": memory}
 
-    def extend(self, tokens, cache, index):
-        table, logits = cache["history"]["e"], []
+    def step_many(self, tokens, cache, index):
+        table, logits = cache["kv_cache"]["e"], []
         places = ops.arange(table.shape[1], dtype="int32")
         for j in range(tokens.shape[1]):
             vector = ops.take(ops.convert_to_tensor(self.e), tokens[:, j], axis=0)
@@ -26,10 +28,10 @@ class HistoryToy(SourceToy):
             weights = ops.cast(places <= index + j, "float32") / (1.0 + ops.cast(index + j - places, "float32") ** 2)
             h = ops.tanh(ops.sum(table * weights[:, None], axis=1) + cache["memory"].get("bias", 0.0))
             logits.append(ops.matmul(h, self.b))
-        return ops.stack(logits, axis=1), {"state": (), "history": {"e": table}, "memory": cache["memory"]}
+        return ops.stack(logits, axis=1), {"state": (), "kv_cache": {"e": table}, "memory": cache["memory"]}
 
     def step(self, tokens, cache, index):
-        logits, new = self.extend(tokens[:, None], cache, index)
+        logits, new = self.step_many(tokens[:, None], cache, index)
         return logits[:, 0], new
 
 
@@ -49,9 +51,9 @@ def close_draft(kind, model):
     "large, small, tokens, length",
     [
         (SourceToy, SourceToy, 4, 13),
-        (SourceToy, HistoryToy, 30, 6),
-        (HistoryToy, SourceToy, 3, 12),
-        (HistoryToy, HistoryToy, 30, 6),
+        (SourceToy, CachedToy, 30, 6),
+        (CachedToy, SourceToy, 3, 12),
+        (CachedToy, CachedToy, 30, 6),
     ],
 )
 def test_equals_greedy(large, small, tokens, length):
@@ -80,11 +82,11 @@ def test_rules_end_ids_and_stop_strings_apply():
 
 
 def test_a_draft_that_is_right_is_kept():
-    model = HistoryToy(seed=3, sharpness=1.0)
+    model = CachedToy(seed=3, sharpness=1.0)
     source = ops.convert_to_tensor(np.array([[3, 4, 5]], "int32"))
     found = decoding.decode(model, decoding.Speculative(model, 3), 12, model.encode(source), source=source)
     assert ops.convert_to_numpy(found["accepted"]).tolist() == [1.0]
-    wrong = HistoryToy(seed=3, sharpness=1.0)
+    wrong = CachedToy(seed=3, sharpness=1.0)
     wrong.b = -wrong.b
     found = decoding.decode(model, decoding.Speculative(wrong), 12, model.encode(source), source=source)
     assert ops.convert_to_numpy(found["accepted"])[0] < 0.5

@@ -5,7 +5,7 @@ from keras import ops
 
 import oracles
 from kerazoo import layers
-from kerazoo.layers.heads import history_mask
+from kerazoo.layers.heads import kv_cache_mask
 
 B, T, S = 3, 7, 5
 RNG = np.random.default_rng(17)
@@ -132,12 +132,12 @@ def test_a_row_without_anything_to_attend_to_attends_to_nothing():
 def test_steps_give_what_the_causal_call_gives(groups, rotary):
     layer = attention(num_key_value_heads=groups, rotary=rotary)
     whole = numpy(layer(X, use_causal_mask=True))
-    history = layer.start(B, max_length=11)  # longer than what is written
-    assert history["key"].shape == history["value"].shape == (B * groups, 11, 6)
+    kv_cache = layer.start(B, max_length=11)  # longer than what is written
+    assert kv_cache["key"].shape == kv_cache["value"].shape == (B * groups, 11, 6)
     for t in range(T - 3):
-        got, history = layer.step(X[:, t], history, ops.convert_to_tensor(t, dtype="int32"))
+        got, kv_cache = layer.step(X[:, t], kv_cache, ops.convert_to_tensor(t, dtype="int32"))
         np.testing.assert_allclose(numpy(got), whole[:, t], atol=1e-5, rtol=1e-5)
-    got, history = layer.extend(X[:, T - 3 :], history, T - 3)  # the last three at once
+    got, kv_cache = layer.step_many(X[:, T - 3 :], kv_cache, T - 3)  # the last three at once
     np.testing.assert_allclose(numpy(got), whole[:, T - 3 :], atol=1e-5, rtol=1e-5)
 
 
@@ -146,11 +146,10 @@ def test_hypotheses_read_what_their_ancestors_wrote():
     lines = RNG.normal(size=(B, width, T, 13)).astype("float32")
     whose = RNG.integers(0, width, (B, width, T))
     whose[:, :, T - 1] = np.arange(width)  # the newest position is everyone's own
-    history = layer.start(B, T, lines=width)
+    kv_cache = layer.start(B, T, num_beams=width)
     for t in range(T):
-        got, history = layer.extend(
-            lines[:, :, t].reshape(-1, 1, 13), history, t, history_mask(t, 1, T, ops.convert_to_tensor(whose, "int32"))
-        )
+        mask = kv_cache_mask(t, 1, T, ops.convert_to_tensor(whose, "int32"))
+        got, kv_cache = layer.step_many(lines[:, :, t].reshape(-1, 1, 13), kv_cache, t, mask)
     followed = np.stack([[lines[b, whose[b, w], range(T)] for w in range(width)] for b in range(B)])
     whole = numpy(layer(followed.reshape(-1, T, 13), use_causal_mask=True))[:, -1:]
     np.testing.assert_allclose(numpy(got), whole, atol=1e-5, rtol=1e-5)
@@ -161,7 +160,7 @@ def test_steps_over_another_sequence_give_what_the_call_gives():
     whole, weights = layer(X, SOURCE, padding_mask=SOURCE_REAL, return_attention_scores=True)
     memory = layer.memory(SOURCE)
     for t in range(T):
-        got, looked = layer.extend(X[:, t : t + 1], memory, SOURCE_REAL)
+        got, looked = layer.step_many(X[:, t : t + 1], memory, SOURCE_REAL)
         np.testing.assert_allclose(numpy(got)[:, 0], numpy(whole)[:, t], atol=1e-5, rtol=1e-5)
         np.testing.assert_allclose(numpy(looked)[:, 0], numpy(weights).mean(1)[:, t], atol=1e-5, rtol=1e-5)
 
@@ -170,8 +169,8 @@ def test_steps_over_another_sequence_give_what_the_call_gives():
 def test_beams_share_the_memory_of_their_source(groups):
     layer = cross(num_key_value_heads=groups)
     beams = RNG.normal(size=(B * 2, 3, 13)).astype("float32")
-    shared = layer.extend(beams, layer.memory(SOURCE), SOURCE_REAL)
-    copied = layer.extend(beams, layer.memory(np.repeat(SOURCE, 2, 0)), np.repeat(SOURCE_REAL, 2, 0))
+    shared = layer.step_many(beams, layer.memory(SOURCE), SOURCE_REAL)
+    copied = layer.step_many(beams, layer.memory(np.repeat(SOURCE, 2, 0)), np.repeat(SOURCE_REAL, 2, 0))
     for one, other in zip(shared, copied):
         np.testing.assert_allclose(numpy(one), numpy(other), atol=1e-5)
 

@@ -94,7 +94,7 @@ def test_steps_give_what_the_call_gives(options):
 
 def test_there_is_no_memory_without_a_source():
     cache = decoder(cross_attention=False).start(B, T)
-    assert cache["memory"] == {} and cache["state"] == () and len(cache["history"]) == 2
+    assert cache["memory"] == {} and cache["state"] == () and len(cache["kv_cache"]) == 2
 
 
 @pytest.mark.parametrize("groups", [4, 2])
@@ -104,9 +104,9 @@ def test_beams_give_what_copies_of_the_source_give(groups):
     beams = RNG.normal(size=(B * width, T, D)).astype("float32")
     copies = {name: np.repeat(x, width, axis=0) for name, x in ENCODED.items()}
     whole = numpy(layer(beams, encoded=copies))
-    cache = layer.start(B, T, ENCODED, lines=width)
+    cache = layer.start(B, T, ENCODED, num_beams=width)
     own = ops.arange(width, dtype="int32")[None, :, None]
-    cache["ancestors"] = ops.broadcast_to(own, (B, width, T))
+    cache["beam_ancestry"] = ops.broadcast_to(own, (B, width, T))
     for t in range(3):
         got, cache = layer.step(beams[:, t], cache, t)
         np.testing.assert_allclose(numpy(got), whole[:, t], atol=1e-5, rtol=1e-5)
