@@ -1,6 +1,5 @@
 """The flags that several commands share, each defined once, and how their values reach kerazoo."""
 
-import ast
 import dataclasses
 
 from absl import flags
@@ -84,7 +83,7 @@ def search_options():
     if FLAGS.draft_run is not None:
         options.setdefault("search", "speculative")
         options["draft"] = kz.load(FLAGS.draft_run).model
-    return {**options, **assignments("option", FLAGS.option)}
+    return {**options, **kz.parse_assignments("--option", FLAGS.option)}
 
 
 def define_cache():
@@ -153,18 +152,4 @@ def training_options():
 def task_options():
     """Returns the task flags that were set."""
     named = {name: FLAGS[name].value for name in TASK if FLAGS[name].value is not None}
-    return {**named, **assignments("task_option", FLAGS.task_option)}
-
-
-def assignments(flag, items):
-    """Turns name=value strings into a dictionary; values are Python literals, anything else stays text."""
-    result = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            raise ValueError(f"--{flag}: must be name=value; got --{flag}={item!r}.")
-        try:
-            result[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            result[name] = value
-    return result
+    return {**named, **kz.parse_assignments("--task_option", FLAGS.task_option)}

@@ -43,7 +43,7 @@ def main(arguments):
         name,
         task=FLAGS.task,
         run_dir=FLAGS.run_dir,
-        model_options=shared.assignments("set", FLAGS.set),
+        model_options=kz.parse_assignments("--set", FLAGS.set),
         task_options=shared.task_options(),
         training=shared.training_options(),
         imports=getattr(FLAGS, "import"),

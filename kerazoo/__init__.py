@@ -16,6 +16,7 @@ _NAMES = {
     "describe": "catalog",
     "list_models": "catalog",
     "load": "run",
+    "parse_assignments": "_options",
     "register": "catalog",
 }
 

@@ -1,32 +1,32 @@
 """Options written as text: `NAME:OPTION=VALUE,OPTION=VALUE` and `OPTION=VALUE`."""
 
 import ast
+from collections.abc import Iterable
 from typing import Any
 
 
-def named_options(owner: str, argument: str, text: str) -> tuple[str, dict[str, Any]]:
+def parse_options(subject: str, text: str) -> tuple[str, dict[str, Any]]:
     """Returns the name and the options of `"NAME"` or `"NAME:OPTION=VALUE,OPTION=VALUE"`.
 
     A value is a Python literal or else plain text. A comma inside a literal does not end it: `conv:filters=(8, 16)`,
     `series:names=['a,b', 'c']`.
 
     Args:
-        owner: string. The class or function, for errors.
-        argument: string. Its argument, for errors.
+        subject: string. The beginning of an error message, such as ``"Augment: `items`"``.
         text: string. What is parsed.
 
     Raises:
         TypeError: if `text` is not a string.
         ValueError: if `text` is not of this form, or gives an option twice.
     """
-    rule = f"{owner}: `{argument}` must be NAME or NAME:OPTION=VALUE,OPTION=VALUE; got {argument}={text!r}."
+    rule = f"{subject} must be NAME or NAME:OPTION=VALUE,OPTION=VALUE; got {text!r}."
     if not isinstance(text, str):
         raise TypeError(rule)
-    name, colon, rest = text.partition(":")
-    if not name.strip() or (colon and not rest.strip()):
+    name, _, rest = text.partition(":")
+    if not name.strip():
         raise ValueError(rule)
     options: dict[str, Any] = {}
-    parts = rest.split(",") if colon else []
+    parts = rest.split(",") if rest.strip() else []
     while parts:
         part = parts.pop(0)
         while _opens_literal(part) and parts:
@@ -43,13 +43,12 @@ def named_options(owner: str, argument: str, text: str) -> tuple[str, dict[str, 
     return name.strip(), options
 
 
-def assignments(owner: str, argument: str, items: list[str] | tuple[str, ...]) -> dict[str, Any]:
-    """Returns the options of strings `"OPTION=VALUE"`, the whole rest of a string being the value.
+def parse_assignments(subject: str, items: Iterable[str]) -> dict[str, Any]:
+    """Returns the options of strings `"OPTION=VALUE"`, in which the value is everything after the first `=`.
 
     Args:
-        owner: string. The class or function, for errors.
-        argument: string. Its argument, for errors.
-        items: list of strings. A later one replaces an earlier one of the same option.
+        subject: string. The beginning of an error message, such as ``"`task_option`"``.
+        items: iterable of strings. Of an option that is given twice the last value counts.
 
     Raises:
         ValueError: if a string is not of this form.
@@ -58,7 +57,7 @@ def assignments(owner: str, argument: str, items: list[str] | tuple[str, ...]) -
     for item in items:
         option, equals, value = item.partition("=")
         if not equals or not option.strip():
-            raise ValueError(f"{owner}: `{argument}` must be OPTION=VALUE; got {argument}={item!r}.")
+            raise ValueError(f"{subject} must be OPTION=VALUE; got {item!r}.")
         options[option.strip()] = literal(value)
     return options
 

@@ -1,6 +1,5 @@
 """Registry: a table from names to values, with wildcards, lazy imports and the nearest name for a misspelt one."""
 
-import ast
 import fnmatch
 import importlib
 import inspect
@@ -8,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from kerazoo import _checks
+from kerazoo import _checks, _options
 
 _LAZY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -110,12 +109,15 @@ class Registry:
         return [name for name in self if fnmatch.fnmatchcase(name, pattern)]
 
     def parse(self, text: str) -> tuple[str, dict[str, Any]]:
-        """Returns the name and the options of `"NAME"` or `"NAME:OPTION=VALUE,OPTION=VALUE"`, see `parse_options`.
+        """Returns the name and the options of `"NAME"` or `"NAME:OPTION=VALUE,OPTION=VALUE"`.
+
+        Values are Python literals, and text where they are not. A comma inside a literal belongs to the value.
 
         Raises:
-            ValueError: if there is no such name, or an option has no `=`.
+            TypeError: if `text` is not a string.
+            ValueError: if there is no such name, or the options are not written like that.
         """
-        name, options = parse_options(self.what, text)
+        name, options = _options.parse_options(f"{self.what}:", text)
         if name not in self._values:
             self.get(name)
         return name, options
@@ -135,54 +137,6 @@ class Registry:
         for option in options:
             if option not in known:
                 raise _checks.unknown(f"option of {self.what} {name}:", option, known, ", ".join(known) or "none")
-
-
-def parse_options(owner: str, text: str) -> tuple[str, dict[str, Any]]:
-    """Returns the name and the options of `"NAME"` or `"NAME:OPTION=VALUE,OPTION=VALUE"`.
-
-    Values are Python literals, and text where they are not. A comma inside brackets belongs to the value.
-
-    Args:
-        owner: string. What the text is for, used in error messages.
-        text: string. A name with or without options.
-
-    Raises:
-        ValueError: if an option has no `=`.
-
-    Example:
-
-    ```python
-    from kerazoo.registry import parse_options
-
-    assert parse_options("augment", "crop:size=(3, 5),mode=wrap") == ("crop", {"size": (3, 5), "mode": "wrap"})
-    ```
-    """
-    name, _, rest = text.partition(":")
-    # A comma outside brackets separates two options.
-    items = filter(None, re.split(r",(?![^(\[{]*[)\]}])", rest))
-    return name, parse_assignments(f"{owner}: must be NAME:OPTION=VALUE,OPTION=VALUE; got {text!r}.", items)
-
-
-def parse_assignments(message: str, items: Iterable[str]) -> dict[str, Any]:
-    """Returns `"NAME=VALUE"` strings as a dictionary; values are Python literals, and text where they are not.
-
-    Args:
-        message: string. The error message for an item that is not an assignment.
-        items: iterable of strings.
-
-    Raises:
-        ValueError: with `message`, if an item has no `=` or nothing before it.
-    """
-    result = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not equals or not name.strip():
-            raise ValueError(message)
-        try:
-            result[name.strip()] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            result[name.strip()] = value
-    return result
 
 
 def argument_names(function: Callable) -> tuple[str, ...]:

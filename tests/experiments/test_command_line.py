@@ -34,7 +34,7 @@ def test_help_names_every_flag_and_ends_well(name):
         (["--model=lstm_seq2seq", "--epochs=0"], "epochs=0"),
         (["--model=lstm_seq2seq", "--learning_rate=-1"], "learning_rate=-1"),
         (["--model=lstm_seq2seq", "--optimizer=adma"], "'adma'"),
-        (["--model=lstm_seq2seq", "--set=units"], "--set: must be name=value; got --set='units'"),
+        (["--model=lstm_seq2seq", "--set=units"], "--set must be OPTION=VALUE; got 'units'"),
         (["--model=lstm_seq2seq", "--set=unit=3"], "'unit'. Close names: units"),
         (["--model=lstm_seq2seq", "--task=digits"], "seq2seq"),
         (["--list_models=nothing*"], "no model matches 'nothing*'"),
