@@ -70,8 +70,8 @@ def generate(
     assert answers.best().shape == (2, 6)
     ```
     """
-    jit = model.prefers_jit if jit is None else jit
     call = read_call(model, source, prompt, search, max_length, first_row, end_ids, options)
+    jit = model.prefers_jit if jit is None else jit
     chunk = call.rows if batch_size is None else _checks.positive_int("generate", "batch_size", batch_size)
     parts = [_nothing(call, alignment)]
     for start in range(0, call.rows, max(chunk, 1)):

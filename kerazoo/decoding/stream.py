@@ -49,8 +49,8 @@ def stream(
     ```
     """
     _checks.positive_int("stream", "block", block)
-    jit = model.prefers_jit if jit is None else jit
     call = read_call(model, source, prompt, search, max_length, 0, end_ids, options)
+    jit = model.prefers_jit if jit is None else jit
     if call.search.lines > 1 or call.search.models:
         raise ValueError(
             f"stream: `search` must never take back what it has written; got {type(call.search).__name__}, which "
