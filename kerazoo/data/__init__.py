@@ -1,37 +1,53 @@
-"""Corpora, batch plans, feeds and readers; importing this loads no TensorFlow."""
+"""Sources of examples, corpora, batch plans and feeds; importing this loads no TensorFlow."""
 
 from kerazoo.data.augment import Augment
 from kerazoo.data.cache import cache_dir, set_cache_dir
 from kerazoo.data.corpus import Corpus
+from kerazoo.data.data_files import DataFiles, find_data_files, find_splits
+from kerazoo.data.data_source import Chunk, DataSource
+from kerazoo.data.image_folder_source import ImageFolderSource
 from kerazoo.data.lines import read_lines, read_text
+from kerazoo.data.memory_source import MemorySource
+from kerazoo.data.mixture_source import MixtureSource
 from kerazoo.data.packing import PackedPlan
+from kerazoo.data.parallel_source import ParallelSource
 from kerazoo.data.pipeline import batches, dataset
 from kerazoo.data.plan import Batch, Plan
-from kerazoo.data.preparing import Chunk, prepare
+from kerazoo.data.preparing import prepare
 from kerazoo.data.ragged import Ragged
-from kerazoo.data.records import read_records
-from kerazoo.data.series import read_series
+from kerazoo.data.records import read_records, read_table
+from kerazoo.data.series_source import SeriesSource, read_series
 from kerazoo.data.shapes import Shape
-from kerazoo.data.sources import Source, find_sources, find_splits
 from kerazoo.data.streaming import Stream, StreamPlan
-from kerazoo.data.tables import read_table
+from kerazoo.data.table_source import TableSource
+from kerazoo.data.text_source import TextSource
+from kerazoo.data.tfds_source import TFDSSource
 
 __all__ = [
     "Augment",
     "Batch",
     "Chunk",
     "Corpus",
+    "DataFiles",
+    "DataSource",
+    "ImageFolderSource",
+    "MemorySource",
+    "MixtureSource",
     "PackedPlan",
+    "ParallelSource",
     "Plan",
     "Ragged",
+    "SeriesSource",
     "Shape",
-    "Source",
     "Stream",
     "StreamPlan",
+    "TFDSSource",
+    "TableSource",
+    "TextSource",
     "batches",
     "cache_dir",
     "dataset",
-    "find_sources",
+    "find_data_files",
     "find_splits",
     "prepare",
     "read_lines",

@@ -5,7 +5,6 @@ import concurrent.futures
 import os
 import sys
 import time
-import typing
 
 from kerazoo import _checks
 from kerazoo.data import cache
@@ -14,22 +13,6 @@ from kerazoo.data.corpus import Corpus
 
 QUIET = 2.0  # seconds before anything is said: most data is ready by then
 EVERY = 10.0  # seconds between two lines where there is no terminal
-
-
-class Chunk(typing.NamedTuple):
-    """Some raw examples.
-
-    Args:
-        columns: Dictionary of name to list or array, of the same length; a tuple is the same in every chunk.
-        skipped: Bad lines that were left out on the way.
-        more: Whether the last example goes on in the next chunk.
-        share: Share of the source that is read by now, in [0, 1]; 0 where nobody knows.
-    """
-
-    columns: dict
-    skipped: int = 0
-    more: bool = False
-    share: float = 0.0
 
 
 def prepare(label, chunks, convert, key=None):
@@ -63,9 +46,9 @@ def prepare(label, chunks, convert, key=None):
         with Progress(label) as progress:
             try:
                 for chunk, (features, counts) in in_order(convert, chunks()):
-                    builder.add(features, chunk.more)
+                    builder.add(features, chunk.continues)
                     notes.update({**counts, "skipped": chunk.skipped})
-                    progress.show(chunk.share, builder.examples, builder.values)
+                    progress.show(chunk.progress, builder.examples, builder.values)
                 if not builder.examples:
                     raise _checks.NoExamplesError(f"{label}: there are no examples. Give it more data.")
                 notes = {name: count for name, count in notes.items() if count or name != "skipped"}
@@ -114,7 +97,7 @@ class Progress:
         for chunk in chunks:
             yield chunk
             examples += len(next(iter(chunk.columns.values())))
-            self.show(chunk.share, examples, 0)
+            self.show(chunk.progress, examples, 0)
 
     def show(self, share, examples, values):
         """Notes how much is done, and says so now and then."""

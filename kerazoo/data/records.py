@@ -1,35 +1,63 @@
-"""Records of tables, one reader for all formats: the chosen columns of a file, record by record."""
+"""Records of tables, one reader for all formats: the chosen columns of a file."""
 
+import dataclasses
 import itertools
 import os
+from collections.abc import Iterator, Sequence
 
-from kerazoo.data.faults import BadLines, shorten
-from kerazoo.data.formats import FORMATS, ending
-from kerazoo.data.lines import scan
+from kerazoo import _checks
+from kerazoo.data.formats import Records, parse_file
+from kerazoo.data.lines import BadLines, OnRead, Path, shorten
+
+Column = int | str | Sequence[int | str]
 
 
-def read_records(path, columns, bad_lines="stop", header=None, format=None, tick=None):
-    """Yields `(where, values)` for each record of a table; the file is read as it goes, whatever its size.
-
-    What is common to all formats: UTF-8 without NUL bytes, ends of lines as in `read_lines`, and every chosen value
-    must hold more than white space. An empty line is a bad line.
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Some columns of a table in memory.
 
     Args:
-        path: The file, plain or `.gz`, or `"-"` for standard input.
-        columns: For each value a column: its number from 0, its name, or a list of several whose values are joined by
-            a blank. A name stands in the header line of a TSV or CSV, or is a field of a JSON object, `"a.b"` for
-            field `b` of the object `a`.
-        bad_lines: `"stop"` raises at a bad line; `"skip"` leaves it out; or a `BadLines` that counts.
-        header: Whether the first line of a TSV or CSV holds the names of the columns; by default it does where a
-            column is chosen by name.
-        format: A key of `FORMATS`; by default the ending of the file's name.
-        tick: Function that is told how many bytes were read since it was told last.
+        columns: tuple of one list of strings per chosen column, all of the same length.
+        lines: list with the line number of each row, counted from 1.
+        skipped: integer. Number of bad lines that were left out. Defaults to `0`.
+    """
+
+    columns: tuple[list[str], ...]
+    lines: list[int]
+    skipped: int = 0
+
+
+def read_records(
+    path: Path,
+    columns: Sequence[Column],
+    bad_lines: str | BadLines = "stop",
+    header: bool | None = None,
+    format: str | None = None,
+    on_read: OnRead | None = None,
+) -> Iterator[tuple[str, list[str]]]:
+    """Yields the chosen values of each record of a table.
+
+    The file is read in blocks, whatever its size. All formats have in common: UTF-8 without NUL bytes, ends of lines
+    as in `read_lines`, and every chosen value must contain more than white space. An empty line is a bad line.
+
+    Args:
+        path: string or path of a file, plain or `.gz`; `"-"` is standard input.
+        columns: list with one entry per value: the number of a column from 0, its name, or a list of several whose
+            values are joined by a blank. A name is looked up in the header line of a TSV or CSV, or is a field of a
+            JSON object, `"a.b"` for field `b` of the object `a`.
+        bad_lines: string or `BadLines`. `"stop"` raises at a bad line, `"skip"` leaves it out, a `BadLines` also
+            counts. Defaults to `"stop"`.
+        header: bool or `None`. Whether the first line of a TSV or CSV contains the names of the columns. `None` means
+            that it does if a column is chosen by name. Defaults to `None`.
+        format: string, `"tsv"`, `"csv"`, `"jsonl"` or `"txt"`, or `None` for the ending of the file's name. Defaults to
+            `None`.
+        on_read: function of the number of bytes that were read since its last call. Defaults to `None`.
 
     Yields:
-        `(where, values)`: `"file:line"` and a list of strings, one for each of `columns`.
+        `(location, values)`: `"file:line"` and a list of strings, one for each of `columns`.
 
     Raises:
-        DataError: As `read_lines`; a bad line; an ending of no known format; a column that is not there.
+        DataError: if the file cannot be read as text, a line is bad, the format is unknown or a column is missing.
 
     Example:
 
@@ -41,23 +69,74 @@ def read_records(path, columns, bad_lines="stop", header=None, format=None, tick
 
     path = pathlib.Path(tempfile.mkdtemp()) / "reviews.csv"
     path.write_text('text,stars\\n"Good, and cheap",5\\n')
-    for where, (text, stars) in kz.data.read_records(path, ["text", "stars"]):
-        print(where, text, stars)
+    for location, (text, stars) in kz.data.read_records(path, ["text", "stars"]):
+        print(location, text, stars)
     ```
     """
-    path = os.fspath(path)
-    bad = bad_lines if isinstance(bad_lines, BadLines) else BadLines(bad_lines)
-    wanted = [tuple(column) if isinstance(column, list | tuple) else (column,) for column in columns]
-    flat = list(itertools.chain.from_iterable(wanted))
-    rows = FORMATS[format or ending(path)](path, scan(path, tick), flat, header, bad)
-    joined = any(len(group) > 1 for group in wanted)
-    for number, values in rows:
-        for column, value in zip(flat, values):
+    for records in read_record_blocks(path, columns, bad_lines, header, format, on_read):
+        for number, *values in zip(records.numbers, *records.columns):
+            yield f"{os.fspath(path)}:{number}", values
+
+
+def read_record_blocks(
+    path: Path,
+    columns: Sequence[Column],
+    bad_lines: str | BadLines = "stop",
+    header: bool | None = None,
+    format: str | None = None,
+    on_read: OnRead | None = None,
+) -> Iterator[Records]:
+    """Yields the records of a table as one `Records` for each block of the file; see `read_records`."""
+    groups = [tuple(column) if isinstance(column, list | tuple) else (column,) for column in columns]
+    flat = list(itertools.chain.from_iterable(groups))
+    bad, check = BadLines.of(bad_lines), _NotEmpty(flat)
+    for records in parse_file(
+        os.fspath(path), flat, bad, check, header=header, format=format, on_read=on_read
+    ):
+        remaining = iter(records.columns)
+        parts = [list(itertools.islice(remaining, len(group))) for group in groups]
+        joined = [part[0] if len(part) == 1 else [" ".join(values) for values in zip(*part)] for part in parts]
+        yield Records(records.numbers, joined)
+
+
+def read_table(
+    path: Path,
+    columns: Sequence[Column],
+    bad_lines: str = "stop",
+    header: bool | None = None,
+    format: str | None = None,
+) -> Table:
+    """Returns some columns of a table of any format; the arguments are those of `read_records`.
+
+    Returns:
+        A `Table`.
+
+    Raises:
+        DataError: as `read_records`, and if no line is left.
+    """
+    bad = BadLines(bad_lines)
+    numbers, lists = [], [[] for _ in columns]
+    for records in read_record_blocks(path, columns, bad, header, format):
+        numbers += records.numbers
+        for values, column in zip(lists, records.columns):
+            values += column
+    if not numbers:
+        left = f"all {bad.count} are bad and were skipped" if bad.count else "there is nothing but a header"
+        raise _checks.DataError(f"{os.fspath(path)}: no line is left: {left}.")
+    return Table(tuple(lists), numbers, bad.count)
+
+
+class _NotEmpty:
+    """The rule that every value contains more than white space."""
+
+    def __init__(self, columns):
+        self.columns = columns
+
+    def all_valid(self, columns):
+        return all(all(map(str.strip, column)) for column in columns)
+
+    def fault(self, values):
+        for column, value in zip(self.columns, values):
             if not value or value.isspace():
-                bad(path, number, f"column {column!r} is empty: {shorten(values)}.")
-                break
-        else:
-            if joined:
-                left = iter(values)
-                values = [" ".join(itertools.islice(left, len(group))) for group in wanted]
-            yield f"{path}:{number}", values
+                return f"column {column!r} is empty: {shorten(values)}."
+        return None

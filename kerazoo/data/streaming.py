@@ -31,7 +31,7 @@ class Stream:
         for chunk, (features, _) in in_order(self.convert, self.chunks()):
             corpus = Corpus(features)
             if len(corpus):
-                yield corpus, chunk.share
+                yield corpus, chunk.progress
 
 
 class StreamPlan:

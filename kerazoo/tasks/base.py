@@ -188,7 +188,7 @@ def joined(chunks):
                 if going_on:
                     lists[name][-1] += column[0]
                 lists[name] += column[1:] if going_on else column
-        going_on = chunk.more
+        going_on = chunk.continues
     return lists
 
 

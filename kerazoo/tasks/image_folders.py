@@ -8,10 +8,10 @@ import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data import Chunk
-from kerazoo.data.images import read_image
+from kerazoo.data.data_files import SPLIT_NAMES
+from kerazoo.data.image_files import read_image
 from kerazoo.data.lines import near
 from kerazoo.data.preparing import in_order
-from kerazoo.data.sources import SPLIT_NAMES
 from kerazoo.tasks import pixels
 from kerazoo.tasks.images import KINDS
 from kerazoo.tasks.reading import SHARES
@@ -103,7 +103,7 @@ class Folders:
             kept = [(image, place_of[name]) for (_, name), image in zip(group, images) if isinstance(image, np.ndarray)]
             stacked = np.stack([image for image, _ in kept]) if kept else np.zeros((0, *self.shape), np.uint8)
             columns = {"image": stacked, "label": np.array([label for _, label in kept], np.int32), "names": names}
-            yield Chunk(columns, len(faults), share=done / len(files))
+            yield Chunk(columns, len(faults), progress=done / len(files))
 
     @functools.cached_property
     def names(self):

@@ -42,7 +42,7 @@ class ImageTask(Task):
 
     def read(self, lines):
         """Returns the images of the files named in `lines`, scaled to the size of the training images."""
-        from kerazoo.data.images import read_image
+        from kerazoo.data.image_files import read_image
 
         return [read_image(path, self.facts["shape"]) for path in lines]
 

@@ -121,7 +121,7 @@ class LanguageTask(Task):
     def _convert(self, chunk):
         ids = texts.ragged(self.tokenizer, chunk.columns["text"])
         ended = ids.append(self.tokenizer.end_id)
-        if chunk.more:  # the end of the last text is yet to come
+        if chunk.continues:  # the end of the last text is yet to come
             ended = Ragged(ended.values[:-1], np.append(ended.offsets[:-1], len(ended.values) - 1))
         return {"targets": ended}, {}
 

@@ -4,9 +4,9 @@ import functools
 import itertools
 
 from kerazoo import _checks
-from kerazoo.data import Chunk, cache, find_sources, lines
-from kerazoo.data.faults import BadLines
-from kerazoo.data.long_text import read_part
+from kerazoo.data import Chunk, cache, find_data_files, lines
+from kerazoo.data.lines import BadLines
+from kerazoo.data.text_source import read_part
 from kerazoo.tasks.language import LanguageTask
 from kerazoo.tasks.reading import Meter, Once
 from kerazoo.tasks.splits import bounds, origin
@@ -62,7 +62,7 @@ def build(
         **text.to_dict(),
     }
     reading = TextReading(
-        functools.partial(find_sources, data_dir, EXTENSIONS, dev=dev_data, test=test_data), bad_lines
+        functools.partial(find_data_files, data_dir, EXTENSIONS, dev_data=dev_data, test_data=test_data), bad_lines
     )
     return LanguageTask(
         *(name, kind, options, reading, restored, reading.sources, text.learner(owner, "target")),
@@ -76,7 +76,7 @@ class TextReading:
     """The texts of files by split, in blocks.
 
     Args:
-        find: Function that returns the list of `kerazoo.data.Source`.
+        find: Function that returns the list of `kerazoo.data.DataFiles`.
         bad_lines: `"stop"` or `"skip"`.
     """
 

@@ -6,7 +6,7 @@ import os
 
 from kerazoo import _checks
 from kerazoo.data import Chunk, cache, lines
-from kerazoo.data.faults import BadLines
+from kerazoo.data.lines import BadLines
 from kerazoo.tasks.splits import origin, place
 
 SHARES = {"dev": 0.05, "test": 0.05}
@@ -18,7 +18,7 @@ class Reading:
     """The columns of records in files, by split.
 
     Args:
-        find: Function that returns the list of `kerazoo.data.Source`.
+        find: Function that returns the list of `kerazoo.data.DataFiles`.
         records: Function of `(path, bad, tick)` to an iterator of `(where, values)`.
         names: Names of the columns, one for each value; `"where"` behind them asks for that as well.
         bad_lines: `"stop"` or `"skip"`.
@@ -89,7 +89,7 @@ def chunked(rows, names, bad=None, meter=None):
 
     def chunk():
         columns = zip(*taken) if taken else [()] * len(names)
-        return Chunk(dict(zip(names, map(list, columns))), bad.count - told, share=meter.share)
+        return Chunk(dict(zip(names, map(list, columns))), bad.count - told, progress=meter.share)
 
     for values in rows:
         taken.append(values)

@@ -6,8 +6,9 @@ import functools
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data import Chunk, cache, find_sources, series
-from kerazoo.data.faults import BadLines
+from kerazoo.data import Chunk, cache, find_data_files
+from kerazoo.data import series_source as series
+from kerazoo.data.lines import BadLines
 from kerazoo.tasks import preprocessing
 from kerazoo.tasks.base import Known, Task
 from kerazoo.tasks.splits import bounds, origin
@@ -68,7 +69,7 @@ def build(
         raise ValueError(f"{owner}: was fitted with length={fitted}; got length={length}. Train anew.")
     chosen, _ = preprocessing.chosen(owner, "series", preprocess, restored)
     options["preprocess"] = preprocess and str(preprocess)
-    find = functools.partial(find_sources, data_dir, EXTENSIONS, dev=dev_data, test=test_data)
+    find = functools.partial(find_data_files, data_dir, EXTENSIONS, dev_data=dev_data, test_data=test_data)
     rows = Rows(owner, find, options["columns"], length, stride, bad_lines)
     if chosen == "standardise":
         make = SeriesTask
@@ -183,7 +184,7 @@ class Rows:
 
     Args:
         owner: The task, for errors.
-        find: Function that returns the list of `kerazoo.data.Source`.
+        find: Function that returns the list of `kerazoo.data.DataFiles`.
         columns: Names of columns with commas between them, or None.
         length: Rows of a window.
         stride: Rows from one window to the next.

@@ -3,7 +3,7 @@
 import functools
 
 from kerazoo import _checks
-from kerazoo.data import find_sources, formats, lines, read_records
+from kerazoo.data import find_data_files, formats, parallel_source, read_records
 from kerazoo.tasks import labels
 from kerazoo.tasks.language import LanguageTask
 from kerazoo.tasks.reading import Reading
@@ -36,8 +36,8 @@ def build(
         kind: `"seq2seq"`, `"classifier"` (the target column is the class) or `"language_model"` (the source column
             alone is read, in `target_tokens`).
         data_dir: A folder with a file `train` and maybe `dev` and `test`, ending in .tsv, .csv, .jsonl or .txt, plain
-            or .gz; one file; a pattern; or several with weights: `"own.tsv@3,web-*.csv.gz"` (`find_sources`). A dev or
-            test split that is missing is drawn from train by a hash of the source, 5 % each.
+            or .gz; one file; a pattern; or several with weights: `"own.tsv@3,web-*.csv.gz"` (`find_data_files`). A dev
+            or test split that is missing is drawn from train by a hash of the source, 5 % each.
         source_column: Column of the source: its number from 0, its name in the header, or a field of JSON, `"a.b"` for
             one inside another. Several with commas between them are joined by a blank.
         target_column: Column of the target.
@@ -58,7 +58,7 @@ def build(
     _common(owner, max_length, bad_lines)
     _checks.positive_int(owner, "length", length)
     if format is not None:
-        _checks.one_of(owner, "format", format, tuple(formats.FORMATS))
+        _checks.one_of(owner, "format", format, tuple(formats.PARSERS))
     text = TextOptions.of(owner, text)
     options = {
         "data_dir": str(data_dir),
@@ -78,7 +78,7 @@ def build(
     def records(path, bad, tick):
         return read_records(path, columns, bad, header, format or _format(name, path), tick)
 
-    find = functools.partial(find_sources, data_dir, dev=dev_data, test=test_data)
+    find = functools.partial(find_data_files, data_dir, dev_data=dev_data, test_data=test_data)
     names = {"language_model": ("text",), "classifier": ("source", "label", "where")}.get(kind, ("source", "target"))
     reading = Reading(find, records, names, bad_lines, [columns, header, format])
     parts, kept = (name, kind, options, reading, restored, reading.sources), {"fingerprint": reading.fingerprint}
@@ -137,13 +137,15 @@ def build_parallel(
     }
 
     def beside(path):
-        return path, lines.twin(path, source_language, target_language)
+        return path, parallel_source.target_file(path, source_language, target_language)
 
     def records(path, bad, tick):
-        return lines.read_pairs(*beside(path), bad, tick)
+        for numbers, *pairs in parallel_source.read_pairs(*beside(path), bad, tick):
+            for number, *values in zip(numbers, *pairs):
+                yield f"{path}:{number}", values
 
     extensions = (f".{source_language}", f".{source_language}.gz")
-    find = functools.partial(find_sources, data_dir, extensions, dev=dev_data, test=test_data)
+    find = functools.partial(find_data_files, data_dir, extensions, dev_data=dev_data, test_data=test_data)
     reading = Reading(find, records, ("source", "target"), bad_lines, (), beside)
     return SequenceTask(
         *(name, kind, options, reading, restored, reading.sources, text.pair(owner), max_length, max_length, WATCH),

@@ -97,7 +97,7 @@ class Reader:
 
     def fingerprint(self, split):
         """Returns plain values that change when the data set does; all splits lie in one folder."""
-        from kerazoo.data import tfds
+        from kerazoo.data import tfds_source as tfds
 
         self.open()  # which downloads it, if that was asked for
         return cache.fingerprint(sorted(path for path in tfds.find(*self._where).iterdir() if path.is_file()))
@@ -132,7 +132,7 @@ class Reader:
         return self._strings(split, ("source", "target"), (pair, first), (pair, second))
 
     def _open(self):
-        from kerazoo.data.tfds import Prepared
+        from kerazoo.data.tfds_source import Prepared
 
         prepared = Prepared(self.name.partition(":")[2], self.data_dir, self.download)
         self._where = self.name.partition(":")[2], prepared.data_dir

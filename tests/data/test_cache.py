@@ -23,7 +23,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def chunks(rows=((3, 1), (0, 5, 2))):
-    return [Chunk({"n": list(lengths)}, skipped=1, share=0.5) for lengths in rows]
+    return [Chunk({"n": list(lengths)}, skipped=1, progress=0.5) for lengths in rows]
 
 
 def convert(chunk):

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kerazoo._checks import DataError
-from kerazoo.data import find_sources, read_records
-from kerazoo.data.faults import BadLines
+from kerazoo.data import find_data_files, read_records
+from kerazoo.data.lines import BadLines
 
 CALM = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
 
@@ -222,18 +222,18 @@ def test_sources_by_folder_pattern_and_mixture(tmp_path):
     for name in ("train.csv", "valid.csv.gz", "test.jsonl", "web-1.tsv", "web-2.tsv", "dev-web.tsv", "a@2,b.tsv"):
         write(tmp_path / name, "a\n")
     folder = {"train": ["train.csv"], "dev": ["valid.csv.gz"], "test": ["test.jsonl"]}
-    assert named(find_sources(tmp_path)) == [(folder, 1)]
-    assert named(find_sources(tmp_path / "web-1.tsv")) == [({"train": ["web-1.tsv"]}, 1)]
+    assert named(find_data_files(tmp_path)) == [(folder, 1)]
+    assert named(find_data_files(tmp_path / "web-1.tsv")) == [({"train": ["web-1.tsv"]}, 1)]
     web = {"train": ["web-1.tsv", "web-2.tsv"], "dev": ["dev-web.tsv"]}
-    assert named(find_sources(tmp_path / "*web*.tsv")) == [(web, 1)]
-    mixed = find_sources(f"{tmp_path}@2,{tmp_path}/web-*.tsv@.5", test=tmp_path / "web-2.tsv")
+    assert named(find_data_files(tmp_path / "*web*.tsv")) == [(web, 1)]
+    mixed = find_data_files(f"{tmp_path}@2,{tmp_path}/web-*.tsv@.5", test_data=tmp_path / "web-2.tsv")
     assert named(mixed) == [
         ({"train": ["train.csv"], "dev": ["valid.csv.gz"], "test": []}, 2),
         ({"train": ["web-1.tsv", "web-2.tsv"], "test": []}, 0.5),
         ({"train": [], "dev": [], "test": ["web-2.tsv"]}, 1),
     ]
-    assert named(find_sources(tmp_path / "a@2,b.tsv")) == [({"train": ["a@2,b.tsv"]}, 1)]
-    assert find_sources("-")[0].files == {"train": ("-",)}
+    assert named(find_data_files(tmp_path / "a@2,b.tsv")) == [({"train": ["a@2,b.tsv"]}, 1)]
+    assert find_data_files("-")[0].files == {"train": ("-",)}
 
 
 @pytest.mark.parametrize(
@@ -249,4 +249,4 @@ def test_sources_that_are_not_there(tmp_path, data_dir, message):
     write(tmp_path / "a.tsv", "a\n")
     write(tmp_path / "dev.tsv", "a\n")
     with pytest.raises(DataError, match=message):
-        find_sources(data_dir.replace("{}", str(tmp_path)))
+        find_data_files(data_dir.replace("{}", str(tmp_path)))

@@ -20,7 +20,7 @@ def stream(sizes=(7, 5, 11, 3), opened=None):
             opened.append(1)
         start = 1
         for place, size in enumerate(sizes):
-            yield Chunk({"n": list(range(start, start + size))}, share=(place + 1) / len(sizes))
+            yield Chunk({"n": list(range(start, start + size))}, progress=(place + 1) / len(sizes))
             start += size
 
     return Stream(chunks, convert)

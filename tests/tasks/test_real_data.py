@@ -23,7 +23,7 @@ def test_tables(shared_data, name, kind, folder, options, dev, least):
     task = tasks.create(name, kind, data_dir=shared_data / folder, **options)
     assert len(task.columns("dev")["source"]) == dev
     chunk = next(task.chunks("train"))
-    assert len(chunk.columns["source"]) > 9000 and 0 < chunk.share <= 1
+    assert len(chunk.columns["source"]) > 9000 and 0 < chunk.progress <= 1
     small = tasks.create(name, kind, data_dir=shared_data / folder / "dev.tsv.gz", **options)
     corpora = {split: small.load(split) for split in ("train", "dev", "test")}
     assert sum(map(len, corpora.values())) == dev

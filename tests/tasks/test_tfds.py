@@ -22,7 +22,7 @@ def test_images_by_name(shared_data, capfd, tmp_path):
 
 
 def test_images_are_decoded_once(shared_data, tmp_path, monkeypatch):
-    from kerazoo.data.tfds import Prepared
+    from kerazoo.data.tfds_source import Prepared
 
     monkeypatch.setenv("KERAZOO_CACHE", str(tmp_path))
     first = tasks.create("tfds:mnist", "classifier", data_dir=shared_data / "tfds").load("test")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kerazoo._checks import DataError
-from kerazoo.data.images import read_image
+from kerazoo.data.image_files import read_image
 
 tf = pytest.importorskip("tensorflow")
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from kerazoo._checks import DataError
 from kerazoo.data import lines
-from kerazoo.data.faults import BadLines
-from kerazoo.data.long_text import read_part
+from kerazoo.data.lines import BadLines
+from kerazoo.data.parallel_source import read_pairs
+from kerazoo.data.text_source import read_part
 
 CALM = {"max_examples": 100, "deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 PARTS = [b"a", b"bc d", b"\n", b"\r\n", b"\r", b"\t", "é\u2028".encode(), b"\xef\xbb\xbf"]
@@ -26,7 +27,7 @@ def test_parts_that_meet_hold_every_line_once(tmp_path, monkeypatch, text, block
     path.write_bytes(gzip.compress(text, 1) if packed else text)
     bounds = [0.0, *cuts, 1.0]
     parts = ["".join(read_part(path, *pair)) for pair in zip(bounds, bounds[1:])]
-    whole = text.removeprefix(lines.MARK).decode().replace("\r\n", "\n")
+    whole = text.removeprefix(lines.BYTE_ORDER_MARK).decode().replace("\r\n", "\n")
     assert "".join(parts) == whole == "".join(read_part(path))
     assert all(part.endswith("\n") for part in parts[: max(i for i in range(3) if parts[i]) if whole else 0] if part)
 
@@ -44,7 +45,9 @@ def test_any_bytes_are_read_or_refused(tmp_path, monkeypatch, source, target, bl
         except DataError as error:
             assert choice == "stop" and str(error).startswith(f"{paths[0]}:")
         try:
-            pairs = [values for _, values in lines.read_pairs(*paths, BadLines(choice))]
+            pairs = [
+                pair for _, *sides in read_pairs(*paths, BadLines(choice)) for pair in zip(*sides, strict=True)
+            ]
             assert all(one.strip() and other.strip() for one, other in pairs)
         except DataError as error:
             assert str(error).startswith(str(tmp_path))

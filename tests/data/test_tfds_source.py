@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from kerazoo._checks import DataError, SetupError
-from kerazoo.data import tfds
+from kerazoo.data import TFDSSource
+from kerazoo.data import tfds_source as tfds
 
 
 def fake(folder, name):
@@ -54,7 +55,7 @@ def test_images_come_whole_and_in_order(shared_data):
     assert images.shape == (10000, 28, 28, 1) and images.dtype == np.uint8
     assert np.bincount(labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert 30 < images.mean() < 36
-    assert next(prepared.images("test", "image", None))[1].max() == 0
+    assert next(prepared.images("test", "image", None))[1].max() == 0  # there are no labels
 
 
 def test_texts_come_whole(shared_data):
@@ -63,6 +64,71 @@ def test_texts_come_whole(shared_data):
     assert prepared.splits["dev"] == "validation"
     ((text,),) = list(prepared.strings("dev", "text"))
     assert text.startswith("?\n\nGREMIO:") and len(text) == 55770
+
+
+def test_sources_of_images_and_texts(shared_data, tmp_path):
+    pytest.importorskip("tensorflow")
+    source = TFDSSource("mnist", data_dir=shared_data / "tfds")
+    source.check()
+    assert source.feature_types() == {"image": "Image", "label": "ClassLabel"}
+    assert source.class_names("label") == list("0123456789")
+    parts = {split: list(source.chunks(split)) for split in ("dev", "test")}
+    assert sum(chunk.num_rows for chunk in parts["test"]) == 10000
+    assert 2800 < sum(chunk.num_rows for chunk in parts["dev"]) < 3200
+    first = parts["test"][0].columns
+    assert first["image"].shape == (64, 28, 28, 1) and first["image"].dtype == np.uint8
+    alone = TFDSSource("mnist", {"digit": "label"}, data_dir=shared_data / "tfds")
+    assert next(alone.chunks("test")).columns["digit"][:64] == first["label"]
+    assert source.fingerprint("train") != alone.fingerprint("train")
+    text = TFDSSource("tiny_shakespeare", {"text": "text"}, data_dir=shared_data / "tfds")
+    (chunk,) = text.chunks("dev")
+    assert [len(each) for each in chunk.columns["text"]] == [55770]
+
+
+@pytest.mark.parametrize(
+    "columns, message",
+    [
+        ({"image": "img"}, r"has no feature 'img'; it has image \(Image\), label \(ClassLabel\)\. Did you mean"),
+        ({"x": "label.en"}, "has no feature 'label.en'"),
+    ],
+)
+def test_features_that_a_set_lacks(shared_data, columns, message):
+    pytest.importorskip("tensorflow")
+    with pytest.raises(DataError, match="tfds:mnist: " + message):
+        TFDSSource("mnist", columns, data_dir=shared_data / "tfds").check()
+
+
+def test_a_translation_and_its_languages(monkeypatch):
+    class Translation(dict):
+        pass
+
+    class Text:
+        pass
+
+    class Prepared:
+        features = {"translation": Translation(en=Text(), de=Text()), "id": Text(), "audio": object()}
+        splits = {"train": "train"}
+        languages = tfds.Prepared.languages
+        _builder = type("Builder", (), {"info": type("Info", (), {"supervised_keys": ("en", "de")})})
+
+        def __init__(self, *arguments):
+            pass
+
+        def strings(self, split, *paths):
+            assert split == "train" and paths == (("translation", "de"), ("translation", "en"), "id")
+            yield from ([f"de {i}", f"en {i}", str(i)] for i in range(97))
+
+    monkeypatch.setattr(tfds, "Prepared", Prepared)
+    monkeypatch.setattr(tfds, "CHUNK_ROWS", 31)
+    columns = {"source": "translation.de", "target": "translation.en", "id": "id"}
+    source = TFDSSource("pairs", columns)
+    source.check()
+    assert source.languages("translation") == ["en", "de"]
+    chunks = {split: list(source.chunks(split)) for split in source.splits()}
+    rows = [row for each in chunks.values() for chunk in each for row in zip(*chunk.columns.values())]
+    assert sorted(rows) == sorted((f"de {i}", f"en {i}", str(i)) for i in range(97)) and len(chunks["train"]) == 4
+    with pytest.raises(DataError, match="feature 'audio' is of type object; Image, Text, ClassLabel and the languages"):
+        TFDSSource("pairs", {"x": "audio"}).check()
 
 
 def test_damaged_records_are_refused(shared_data, tmp_path):

@@ -1,0 +1,108 @@
+"""Where examples come from: the interface of all sources of data."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kerazoo.data.splits import SPLITS, split_rows
+
+
+class Chunk(NamedTuple):
+    """Some examples, as raw columns.
+
+    Args:
+        columns: dictionary of name to a list or an array, all of the same length.
+        skipped: integer. Bad lines that were left out since the chunk before. Defaults to `0`.
+        continues: bool. Whether the last example goes on in the next chunk. Defaults to `False`.
+        progress: float in [0, 1]. Fraction of the split that is read by now, `0.0` if unknown. Defaults to `0.0`.
+        locations: list of strings or `None`. Where each example comes from, such as `"file:line"`, for error messages.
+            Defaults to `None`.
+    """
+
+    columns: Mapping[str, Any]
+    skipped: int = 0
+    continues: bool = False
+    progress: float = 0.0
+    locations: Sequence[str] | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """The number of examples."""
+        return len(next(iter(self.columns.values())))
+
+    def take(self, rows: Sequence[int]) -> "Chunk":
+        """Returns the chunk with the chosen rows, in the order of `rows`."""
+
+        def chosen(column):
+            return column[np.asarray(rows, np.int64)] if isinstance(column, np.ndarray) else [column[r] for r in rows]
+
+        columns = {name: chosen(column) for name, column in self.columns.items()}
+        locations = None if self.locations is None else [self.locations[row] for row in rows]
+        return self._replace(columns=columns, locations=locations)
+
+
+class DataSource:
+    """A source of examples in three splits.
+
+    A subclass sets `columns` and implements `chunks`; `check`, `splits` and `fingerprint` have defaults.
+    """
+
+    columns: tuple[str, ...] = ()
+    """Names of the columns of every chunk."""
+
+    rows_continue = False
+    """Whether one example may be spread over several chunks."""
+
+    def check(self) -> None:
+        """Raises an error if the data is not there. Reads as little as possible.
+
+        Raises:
+            DataError: if data is missing or unusable.
+            SetupError: if a package is missing.
+        """
+
+    def splits(self) -> tuple[str, ...]:
+        """Returns those of `"train"`, `"dev"`, `"test"` that are given or can be drawn from train by a hash."""
+        return SPLITS
+
+    def chunks(self, split: str) -> Iterator[Chunk]:
+        """Yields the examples of a split, each `Chunk` with the columns `columns`.
+
+        Args:
+            split: string, `"train"`, `"dev"` or `"test"`.
+
+        Raises:
+            DataError: if data is missing or bad.
+        """
+        raise NotImplementedError
+
+    def fingerprint(self, split: str) -> Any:
+        """Returns plain values that change whenever the examples of a split do.
+
+        Returns:
+            Nested lists of strings and numbers, or `None` if the examples can be read only once or are made anew each
+            time, so that nothing that is derived from them can be kept.
+        """
+        return None
+
+
+def row_key(value: Any) -> str | bytes:
+    """Returns a string or bytes that identify a raw value."""
+    if isinstance(value, str | bytes):
+        return value
+    return value.tobytes() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+def draw_split(chunk: Chunk, split: str, fractions: Mapping[str, float]) -> Chunk:
+    """Returns the rows of `chunk` that belong to `split` by a hash of the value in the first column.
+
+    Args:
+        chunk: a `Chunk` of the given split.
+        split: string.
+        fractions: dictionary of split to the fraction that is drawn; empty returns the chunk as it is.
+    """
+    if not fractions:
+        return chunk
+    first = next(iter(chunk.columns.values()))
+    return chunk.take(split_rows(split, [row_key(value) for value in first], fractions))

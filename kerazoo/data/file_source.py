@@ -1,0 +1,191 @@
+"""What all sources of examples in files share: splits, weights, fingerprints, progress, standard input."""
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from kerazoo import _checks
+from kerazoo.data import cache
+from kerazoo.data.data_files import DataFiles, find_data_files
+from kerazoo.data.data_source import Chunk, DataSource, draw_split
+from kerazoo.data.lines import STDIN, BadLines
+from kerazoo.data.mixture_source import interleave, weighted
+from kerazoo.data.splits import SPLITS, split_origin
+
+
+class Part(NamedTuple):
+    """The files of one `DataFiles` that a split is read from.
+
+    Args:
+        paths: tuple of paths.
+        fractions: dictionary of the splits that are drawn from them to their fractions, empty if they are read whole.
+        weight: float. How often each example is yielded.
+    """
+
+    paths: tuple
+    fractions: dict
+    weight: float
+
+
+class FileSource(DataSource):
+    """A source of examples in files, the base of `TableSource` and others.
+
+    A subclass implements `read`, which yields the chunks of one file, and gives in `settings` what they depend on.
+    A dev or test split that is not given is drawn from train, `fractions` of it.
+
+    Args:
+        data_dir: string or path, see `kerazoo.data.find_data_files`.
+        extensions: tuple of strings. What the names of files end in that are looked for in a folder.
+        dev_data: string, path or `None`. File or pattern of the dev examples if not found by name. Defaults to `None`.
+        test_data: the same for the test examples. Defaults to `None`.
+        bad_lines: string, `"stop"` to raise at a bad line or `"skip"` to leave it out. Defaults to `"stop"`.
+
+    Raises:
+        ValueError: if `data_dir` is `None` or `bad_lines` is unknown.
+    """
+
+    fractions = {"dev": 0.05, "test": 0.05}
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike,
+        extensions: Sequence[str],
+        *,
+        dev_data: str | os.PathLike | None = None,
+        test_data: str | os.PathLike | None = None,
+        bad_lines: str = "stop",
+    ):
+        owner = type(self).__name__
+        if data_dir is None:
+            raise ValueError(f"{owner}: needs `data_dir`, a folder, a file or a pattern; got data_dir=None.")
+        self.data_dir = data_dir
+        self.extensions = tuple(extensions)
+        self.dev_data = dev_data
+        self.test_data = test_data
+        self.bad_lines = _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
+        self._standard_input = SingleRead()
+
+    @functools.cached_property
+    def files(self) -> list[DataFiles]:
+        """The files of all splits, looked up once."""
+        return find_data_files(self.data_dir, self.extensions, self.dev_data, self.test_data)
+
+    @property
+    def settings(self) -> list:
+        """Plain values that decide what is read from the files."""
+        return [self.bad_lines]
+
+    def read(self, path: Any, bad: BadLines, progress: "ReadProgress") -> Iterator[Chunk]:
+        """Yields the chunks of one file.
+
+        Args:
+            path: one of the paths of `files`.
+            bad: the `BadLines` to call for each bad line.
+            progress: the `ReadProgress` to count bytes with.
+        """
+        raise NotImplementedError
+
+    def companions(self, path: Any) -> tuple:
+        """Returns all files that are read together with `path`, itself included."""
+        return (path,)
+
+    def check(self) -> None:
+        """Raises a `DataError` if a file is missing; opens none."""
+        _ = self.files
+
+    def splits(self) -> tuple[str, ...]:
+        """Returns the splits that can be read; nothing is drawn from standard input."""
+        return tuple(
+            split
+            for split in SPLITS
+            if split == "train" or not any(STDIN in part.paths for part in self.parts(split))
+        )
+
+    def fingerprint(self, split: str) -> Any:
+        """Returns plain values that change whenever the examples of a split do; `None` for standard input."""
+        parts = self.parts(split)
+        if any(STDIN in part.paths for part in parts):
+            return None
+        return [
+            self.settings,
+            [[cache.fingerprint(self._all_paths([part])), part.fractions, part.weight] for part in parts],
+        ]
+
+    def chunks(self, split: str) -> Iterator[Chunk]:
+        """Yields the examples of a split, several parts in turn."""
+        parts = self.parts(split)
+        self._standard_input.check(split, [path for part in parts for path in part.paths])
+        progress = ReadProgress(self._all_paths(parts))
+        return interleave([self._read_part(part, split, progress) for part in parts])
+
+    def parts(self, split: str) -> list[Part]:
+        """Returns the `Part`s that a split is read from."""
+        _checks.one_of(type(self).__name__, "split", split, SPLITS)
+        parts = []
+        for each in self.files:
+            given, fractions = split_origin(split, each.files, self.fractions)
+            if paths := each.files.get(given, ()):
+                fractions = {} if STDIN in paths else fractions  # what is drawn from it could not be read again
+                parts.append(Part(paths, fractions, each.weight if split == "train" else 1.0))
+        return parts
+
+    def _read_part(self, part, split, progress):
+        bad = BadLines(self.bad_lines)
+        for path in part.paths:
+            counted = bad.count
+            for chunk in self.read(path, bad, progress):
+                chunk = weighted(draw_split(chunk, split, part.fractions), part.weight)
+                if chunk.num_rows or bad.count > counted:
+                    yield chunk._replace(skipped=bad.count - counted, progress=progress.fraction)
+                counted = bad.count
+            if bad.count > counted:
+                empty: dict[str, list] = {name: [] for name in self.columns}
+                yield Chunk(empty, bad.count - counted, progress=progress.fraction)
+
+    def _all_paths(self, parts):
+        return [each for part in parts for path in part.paths for each in self.companions(path)]
+
+
+class SingleRead:
+    """Refuses to read standard input twice, or for anything but training examples."""
+
+    def __init__(self):
+        self.done = False
+
+    def check(self, split: str, paths: Sequence) -> None:
+        """Notes that the files are about to be read.
+
+        Raises:
+            DataError: if standard input is among them and cannot be read.
+        """
+        if STDIN not in paths:
+            return
+        if split != "train":
+            raise _checks.DataError(
+                f"-: standard input holds training examples alone. Name a file: {split}_data=FILE."
+            )
+        if self.done:
+            raise _checks.DataError("-: standard input can be read only once: use feed='stream' with epochs=1.")
+        self.done = True
+
+
+class ReadProgress:
+    """Which fraction of some files is read by now.
+
+    Args:
+        paths: the files.
+    """
+
+    def __init__(self, paths: Sequence):
+        self.total = sum(os.path.getsize(path) for path in paths if path != STDIN and os.path.exists(path))
+        self.read = 0
+
+    def on_read(self, count: int) -> None:
+        """Notes that `count` more bytes were read."""
+        self.read += count
+
+    @property
+    def fraction(self) -> float:
+        """The fraction that is read, in [0, 1]; 0 if the size is unknown."""
+        return min(self.read / self.total, 1.0) if self.total else 0.0

@@ -1,0 +1,107 @@
+"""Images in folders, one folder per class."""
+
+import functools
+import itertools
+import os
+import pathlib
+from collections.abc import Iterator
+
+from kerazoo import _checks
+from kerazoo.data.data_files import SPLIT_NAMES
+from kerazoo.data.data_source import Chunk, DataSource
+from kerazoo.data.lines import near
+from kerazoo.data.splits import SPLITS, assign_split, split_origin
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+CHUNK_IMAGES = 64
+
+
+class ImageFolderSource(DataSource):
+    """Paths and classes of images; the columns are `image`, a list of paths, and `label`, a list of class names.
+
+    Args:
+        data_dir: string or path. A folder with `train/CLASS/IMAGE` and optionally `dev` and `test` of the same form; or
+            with `CLASS/IMAGE`. A dev or test split that is not given is drawn from train by a hash of class and file
+            name, 5 % each. Images are PNG, JPEG, GIF or BMP files; other files are ignored.
+
+    Raises:
+        ValueError: if `data_dir` is `None`.
+
+    Example:
+
+    ```python
+    import pathlib
+    import tempfile
+
+    import kerazoo as kz
+
+    folder = pathlib.Path(tempfile.mkdtemp())
+    for name in ("train/cat/1.png", "train/dog/1.png", "dev/dog/2.png"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    print(next(kz.data.ImageFolderSource(folder).chunks("dev")).columns["label"])
+    ```
+    """
+
+    columns = ("image", "label")
+    fractions = {"dev": 0.05, "test": 0.05}
+
+    def __init__(self, data_dir: str | os.PathLike):
+        if data_dir is None:
+            raise ValueError(
+                "ImageFolderSource: needs `data_dir`, a folder with one folder of images for each class; got "
+                "data_dir=None."
+            )
+        self.data_dir = pathlib.Path(data_dir).expanduser()
+
+    @functools.cached_property
+    def folders(self) -> dict[str, pathlib.Path]:
+        """Dictionary of split to its folder, with the splits that are given."""
+        if not self.data_dir.is_dir():
+            raise _checks.DataError(f"{self.data_dir}: no such folder.{near(self.data_dir)}")
+        found = {
+            split: self.data_dir / name
+            for split, names in SPLIT_NAMES.items()
+            for name in names
+            if (self.data_dir / name).is_dir()
+        }
+        found = found if "train" in found else {"train": self.data_dir}
+        if not any(True for _ in _images(found["train"])):
+            raise _checks.DataError(
+                f"{found['train']}: no images here: they lie in one folder for each class and end in "
+                f"{', '.join(EXTENSIONS)}."
+            )
+        return found
+
+    def check(self) -> None:
+        """Raises a `DataError` if there is no training image."""
+        _ = self.folders
+
+    def fingerprint(self, split: str) -> list:
+        """Returns path, size and time of every image of a split."""
+        status = [(path, os.stat(path)) for path, _ in self.files(split)]
+        return [[path, each.st_size, each.st_mtime_ns] for path, each in status]
+
+    def chunks(self, split: str) -> Iterator[Chunk]:
+        """Yields paths and classes of the images of a split, in alphabetical order."""
+        files = self.files(split)
+        for start in range(0, len(files), CHUNK_IMAGES):
+            paths, labels = map(list, zip(*files[start : start + CHUNK_IMAGES]))
+            progress = min((start + CHUNK_IMAGES) / len(files), 1.0)
+            yield Chunk({"image": paths, "label": labels}, progress=progress, locations=paths)
+
+    def files(self, split: str) -> list[tuple[str, str]]:
+        """Returns path and class of each image of a split, in alphabetical order."""
+        _checks.one_of("ImageFolderSource", "split", split, SPLITS)
+        given, fractions = split_origin(split, self.folders, self.fractions)
+        return [
+            (os.path.abspath(path), name)
+            for path, name in _images(self.folders[given])
+            if not fractions or assign_split(f"{name}/{path.name}", fractions) == split
+        ]
+
+
+def _images(folder):
+    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    files = itertools.chain.from_iterable(((path, each.name) for path in sorted(each.iterdir())) for each in classes)
+    return ((path, name) for path, name in files if path.suffix.lower() in EXTENSIONS and path.is_file())

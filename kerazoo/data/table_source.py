@@ -1,0 +1,142 @@
+"""Examples in tables: TSV, CSV, JSON lines and plain lines."""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kerazoo import _checks
+from kerazoo.data import formats
+from kerazoo.data.data_source import Chunk
+from kerazoo.data.file_source import FileSource
+from kerazoo.data.lines import STDIN
+from kerazoo.data.records import Column, read_record_blocks
+
+
+class TableSource(FileSource):
+    """Columns of tables, as lists of strings.
+
+    A dev or test split that is not given is drawn from train by a hash of the first column's value, 5 % each.
+
+    Args:
+        data_dir: string or path. A folder with a file `train` and optionally `dev` and `test`, ending in .tsv, .csv,
+            .jsonl or .txt, plain or .gz; one file; a pattern; several with weights, `"own.tsv@3,web-*.csv.gz@0.5"`; or
+            `"-"` for standard input (see `kerazoo.data.find_data_files`).
+        columns: dictionary of the name of a column of the chunks to the column of the table: its number from 0, its
+            name in the header, a field of JSON (`"a.b"` for one inside another), or a list of several whose values
+            are joined by a blank. Defaults to `{"source": 0, "target": 1}`.
+        header: bool or `None`. Whether the first line contains the names of the columns. `None` means that it does if
+            a column is chosen by name. Defaults to `None`.
+        format: string, `"tsv"`, `"csv"`, `"jsonl"` or `"txt"`, for files whose names do not say it. Defaults to `None`.
+        dev_data: string, path or `None`. File or pattern of the dev examples if not found by name. Defaults to `None`.
+        test_data: the same for the test examples. Defaults to `None`.
+        bad_lines: string, `"stop"` to raise at a bad line or `"skip"` to leave it out. Defaults to `"stop"`.
+        path_columns: tuple of names of `columns` whose values are paths of files, relative to the folder of their
+            table. The chunks contain absolute paths. Defaults to `()`.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+
+    ```python
+    import pathlib
+    import tempfile
+
+    import kerazoo as kz
+
+    path = pathlib.Path(tempfile.mkdtemp()) / "captions.tsv"
+    path.write_text("file\\tcaption\\n1.png\\tA dog.\\n")
+    source = kz.data.TableSource(path, {"image": "file", "text": "caption"}, path_columns=["image"])
+    for split in source.splits():
+        for chunk in source.chunks(split):
+            print(split, chunk.columns, chunk.locations)
+    ```
+    """
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike,
+        columns: Mapping[str, Column] | None = None,
+        *,
+        header: bool | None = None,
+        format: str | None = None,
+        dev_data: str | os.PathLike | None = None,
+        test_data: str | os.PathLike | None = None,
+        bad_lines: str = "stop",
+        path_columns: Sequence[str] = (),
+    ):
+        super().__init__(
+            data_dir, formats.EXTENSIONS, dev_data=dev_data, test_data=test_data, bad_lines=bad_lines
+        )
+        columns = {"source": 0, "target": 1} if columns is None else dict(columns)
+        if not columns:
+            raise ValueError("TableSource: `columns` must name at least one column; got {}.")
+        self.columns = tuple(columns)
+        self.chosen = [check_column("TableSource", name, column) for name, column in columns.items()]
+        self.header = header
+        self.format = format if format is None else _checks.one_of(
+            "TableSource", "format", format, tuple(formats.PARSERS)
+        )
+        for name in path_columns:
+            _checks.one_of("TableSource", "path_columns", name, self.columns)
+        self.path_columns = tuple(path_columns)
+
+    @property
+    def settings(self) -> list:
+        """Plain values that decide what is read from the files."""
+        return [*super().settings, list(self.columns), self.chosen, self.header, self.format, list(self.path_columns)]
+
+    def fingerprint(self, split: str) -> Any:
+        """Returns plain values that change whenever the table or a file that it names does."""
+        values = super().fingerprint(split)
+        if values is None or not self.path_columns:
+            return values
+        hashed = hashlib.sha256()
+        for chunk in self.chunks(split):
+            for name in self.path_columns:
+                for path in chunk.columns[name]:
+                    try:
+                        status = os.stat(path)
+                    except OSError:  # the error is raised with its location when the file is read
+                        hashed.update(f"{path}\n".encode())
+                    else:
+                        hashed.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        return [*values, hashed.hexdigest()]
+
+    def read(self, path, bad, progress) -> Iterator[Chunk]:
+        """Yields a chunk for each block of a table."""
+        folder = pathlib.Path() if path == STDIN else pathlib.Path(path).parent
+        folder = os.path.abspath(folder)
+        for numbers, columns in read_record_blocks(
+            path, self.chosen, bad, self.header, self.format, progress.on_read
+        ):
+            named = dict(zip(self.columns, columns))
+            for name in self.path_columns:
+                named[name] = [os.path.join(folder, value) for value in named[name]]
+            yield Chunk(named, locations=[f"{path}:{number}" for number in numbers])
+
+
+def check_column(owner: str, name: str, value: Column) -> int | str | list[int | str]:
+    """Returns a column of a table as a number, a name, or a list of several.
+
+    Args:
+        owner: string, for errors.
+        name: string, the name of the argument, for errors.
+        value: integer, string or list of them. A string of digits is a number; one with commas is several.
+
+    Raises:
+        ValueError: if a number is negative or a name is empty.
+        TypeError: if it is neither number nor name.
+    """
+    several = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    chosen = [int(each) if isinstance(each, str) and each.strip().isdecimal() else each for each in several]
+    for each in chosen:
+        if not isinstance(each, str):
+            _checks.non_negative_int(owner, name, each)
+        elif not each:
+            raise ValueError(f"{owner}: `{name}` must be a number, a name or several of them; got {value!r}.")
+    if not chosen:
+        raise ValueError(f"{owner}: `{name}` must be a number, a name or several of them; got {value!r}.")
+    return chosen if len(chosen) > 1 else chosen[0]

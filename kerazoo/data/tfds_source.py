@@ -1,0 +1,348 @@
+"""TensorFlow data sets that are prepared on disk, read without the network."""
+
+import functools
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from kerazoo import _checks
+from kerazoo.data import cache
+from kerazoo.data.data_source import Chunk, DataSource, draw_split
+from kerazoo.data.splits import split_origin
+
+# What data sets call the three splits.
+SPLIT_NAMES = {"train": ("train",), "dev": ("validation", "valid", "dev"), "test": ("test",)}
+BATCH = 64
+CHUNK_ROWS = 1 << 16  # texts of a chunk, at most
+CHUNK_CHARACTERS = 1 << 22  # characters of a chunk after which it ends
+
+
+class TFDSSource(DataSource):
+    """Features of a prepared TensorFlow data set.
+
+    Images are uint8 arrays `[N, H, W, C]`; texts, the names of classes and the languages of a translation are lists of
+    strings. A dev or test split that the set lacks is drawn from train by a hash of the first column's value, 5 % each.
+
+    Args:
+        name: string. Name of the set, with a configuration and version if there are several: `"mnist"`,
+            `"wmt/de-en:1.0.0"`.
+        columns: dictionary of the name of a column of the chunks to a feature of the set, `"translation.en"` for a
+            language of a `Translation`. Defaults to `{"image": "image", "label": "label"}`.
+        data_dir: string, path or `None`. The folder of prepared data sets, as for `tfds.load`. `None` means
+            `TFDS_DATA_DIR` or `~/tensorflow_datasets`. Defaults to `None`.
+        download: bool. Whether a set that is not there is downloaded and prepared; otherwise the network is not used.
+            Defaults to `False`.
+
+    Raises:
+        ValueError: if no column is chosen.
+    """
+
+    fractions = {"dev": 0.05, "test": 0.05}
+
+    def __init__(
+        self,
+        name: str,
+        columns: Mapping[str, str] | None = None,
+        *,
+        data_dir: str | os.PathLike | None = None,
+        download: bool = False,
+    ):
+        self.name = name
+        self.features = {"image": "image", "label": "label"} if columns is None else dict(columns)
+        if not self.features:
+            raise ValueError("TFDSSource: `columns` must name at least one column; got {}.")
+        self.columns = tuple(self.features)
+        self.data_dir = data_dir
+        self.download = download
+
+    @functools.cached_property
+    def prepared(self) -> "Prepared":
+        """The data set, opened the first time."""
+        prepared = Prepared(self.name, self.data_dir, self.download)
+        if "train" not in prepared.splits:
+            raise _checks.DataError(f"tfds:{self.name}: the set has no train split; it has {prepared.splits}.")
+        return prepared
+
+    def feature_types(self) -> dict[str, str]:
+        """Returns the name of the type, such as `"Image"` or `"Text"`, of each feature of the set."""
+        features = self.prepared.features
+        return {name: type(features[name]).__name__ for name in sorted(features)}  # tfds gives them in no order
+
+    def languages(self, name: str) -> list[str]:
+        """Returns the languages of a `Translation`, the source first if the set says which it is."""
+        return self.prepared.languages(name)
+
+    def class_names(self, name: str) -> list[str]:
+        """Returns the names of the classes of a `ClassLabel`."""
+        return self.prepared.classes(name)
+
+    def check(self) -> None:
+        """Opens the set and checks the chosen features.
+
+        Raises:
+            DataError: if the set is not there, or has no such feature.
+            SetupError: if the package tensorflow-datasets is not installed.
+        """
+        for feature in self.features.values():
+            self._type(feature)
+
+    def splits(self) -> tuple[str, ...]:
+        """Returns all splits: those that the set lacks are drawn from train."""
+        return tuple(SPLIT_NAMES)
+
+    def fingerprint(self, split: str) -> list:
+        """Returns plain values that change whenever the set does; all splits are in one folder."""
+        folder = find(self.name, self.prepared.data_dir)
+        return [self.features, cache.fingerprint(sorted(path for path in folder.iterdir() if path.is_file()))]
+
+    def chunks(self, split: str) -> Iterator[Chunk]:
+        """Yields the examples of a split."""
+        _checks.one_of("TFDSSource", "split", split, tuple(SPLIT_NAMES))
+        given, fractions = split_origin(split, self.prepared.splits, self.fractions)
+        types = {feature: self._type(feature) for feature in self.features.values()}
+        chunks = self._batches(given, types) if "Image" in types.values() else self._strings(given)
+        for chunk in chunks:
+            yield draw_split(chunk, split, fractions)
+
+    def _batches(self, split, types):
+        """Yields batches with images."""
+        nested = [feature for feature in types if feature not in self.prepared.features]
+        if nested:
+            raise _checks.DataError(f"tfds:{self.name}: {nested[0]!r} cannot be read together with images.")
+        for batch in self.prepared.batches(split, list(types)):
+            for feature, kind in types.items():
+                if kind == "ClassLabel":
+                    batch[feature] = self._names(split, feature, batch[feature])
+                elif kind == "Text":
+                    batch[feature] = [self.prepared.text(feature, value) for value in batch[feature]]
+            yield Chunk({name: batch[feature] for name, feature in self.features.items()})
+
+    def _names(self, split, feature, labels):
+        if labels.min(initial=0) < 0:
+            raise _checks.DataError(f"tfds:{self.name}, {split}: there are examples without a class in {feature!r}.")
+        names = self.prepared.classes(feature)
+        return [names[label] for label in labels.tolist()]
+
+    def _strings(self, split):
+        """Yields chunks of strings alone."""
+        top = self.prepared.features
+        paths = [feature if feature in top else tuple(feature.split(".")) for feature in self.features.values()]
+        rows, size = [], 0
+        for values in self.prepared.strings(split, *paths):
+            rows.append(values)
+            size += sum(map(len, values))
+            if len(rows) == CHUNK_ROWS or size >= CHUNK_CHARACTERS:
+                yield Chunk(dict(zip(self.columns, map(list, zip(*rows)))))
+                rows, size = [], 0
+        if rows:
+            yield Chunk(dict(zip(self.columns, map(list, zip(*rows)))))
+
+    def _type(self, feature):
+        """Returns the name of the type of a feature, `"Text"` for a language of a `Translation`."""
+        types = self.feature_types()
+        top, _, language = feature.partition(".")
+        if feature in types:
+            if types[feature] in ("Image", "Text", "ClassLabel"):
+                return types[feature]
+            raise _checks.DataError(
+                f"tfds:{self.name}: feature {feature!r} is of type {types[feature]}; Image, Text, ClassLabel and the "
+                "languages of a Translation can be read."
+            )
+        if types.get(top) == "Translation" and language in self.prepared.features[top]:
+            return "Text"
+        there = ", ".join(f"{name} ({kind})" for name, kind in types.items())
+        raise _checks.DataError(
+            f"tfds:{self.name}: has no feature {feature!r}; it has {there}.{_checks.hint(feature, types)}"
+        )
+
+
+class Prepared:
+    """A prepared TensorFlow data set.
+
+    Args:
+        name: Its name, with a configuration and version where there are several: `"mnist"`, `"wmt/de-en:1.0.0"`.
+        data_dir: The folder that holds prepared data sets, as for `tfds.load`; `TFDS_DATA_DIR` or
+            `~/tensorflow_datasets` by default.
+        download: Whether a set that is not there is downloaded and prepared; without it the network is never asked.
+
+    Raises:
+        DataError: The set is not there, or it could not be downloaded.
+        SetupError: The package tensorflow-datasets is not installed.
+    """
+
+    def __init__(self, name, data_dir=None, download=False):
+        self.name = name
+        self.data_dir = pathlib.Path(
+            data_dir or os.environ.get("TFDS_DATA_DIR") or pathlib.Path.home() / "tensorflow_datasets"
+        ).expanduser()
+        self._tfds = _import()
+        try:
+            folder = find(name, self.data_dir)
+        except _checks.DataError:
+            if not download:
+                raise
+            self._download()
+            folder = find(name, self.data_dir)
+        self._builder = self._tfds.builder_from_directory(folder)
+
+    @property
+    def features(self):
+        """What an example holds, a `tfds.features.FeaturesDict`."""
+        return self._builder.info.features
+
+    @property
+    def splits(self):
+        """Dictionary of `"train"`, `"dev"`, `"test"` to what the set calls it, with those that it has."""
+        there = self._builder.info.splits
+        return {split: name for split, names in SPLIT_NAMES.items() for name in names if name in there}
+
+    def of_type(self, *types):
+        """Returns the names of the features that are of exactly one of the types, such as `"Image"` or `"Text"`."""
+        return sorted(name for name, feature in self.features.items() if type(feature).__name__ in types)
+
+    def languages(self, name):
+        """Returns the languages of the `Translation` called `name`, the source first where the set says which it is."""
+        return list(self._builder.info.supervised_keys or sorted(self.features[name].keys()))[:2]
+
+    def classes(self, name):
+        """Returns the names of the classes of the `ClassLabel` called `name`."""
+        return list(self.features[name].names)
+
+    def images(self, split, image, label):
+        """Yields batches of images, uint8 `[B, H, W, C]`, and labels, int32 `[B]`, of a split; 0 without a `label`."""
+        for batch in self.batches(split, [image] if label is None else [image, label]):
+            labels = np.zeros(len(batch[image])) if label is None else batch[label]
+            yield batch[image], labels.astype(np.int32)
+
+    def batches(self, split: str, names: list[str]) -> Iterator[dict[str, Any]]:
+        """Yields batches of examples as dictionaries of features.
+
+        Args:
+            split: string, as the set calls it.
+            names: features of type Image (uint8 `[B, H, W, C]`), Text (bytes `[B]`) and ClassLabel (int64 `[B]`), an
+                Image among them.
+        """
+        import tensorflow as tf
+
+        images = [name for name in names if name in self.of_type("Image")]
+        for name in images:
+            if None in self.features[name].shape:
+                shape = self.features[name].shape
+                raise _checks.DataError(f"tfds:{self.name}: images of many sizes, {shape}, cannot be read yet.")
+
+        def decode(batch):
+            return {
+                name: _decode(batch[name], self.features[name].shape[-1]) if name in images else batch[name]
+                for name in names
+            }
+
+        batches = self._encoded(split, names, images).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        yield from self._whole(batches.prefetch(2))
+
+    def strings(self, split, *paths):
+        """Yields the values of `paths`, each a feature or a tuple of nested ones: text, or the class of a label."""
+        for example in self._whole(self._builder.as_dataset(split=self.splits[split], shuffle_files=False)):
+            values = []
+            for path in paths:
+                value = example
+                for key in path if isinstance(path, tuple) else (path,):
+                    value = value[key]
+                values.append(self._string(path, value))
+            yield values
+
+    def _encoded(self, split, names, images):
+        """Returns a `tf.data.Dataset` of batches whose images are still encoded."""
+        import tensorflow as tf
+
+        info = self._builder.info.splits[self.splits.get(split, split)]
+        if self._builder.info.file_format.value != "tfrecord":
+            skip = {image: self._tfds.decode.SkipDecoding() for image in images}
+            return self._builder.as_dataset(split=info.name, decoders=skip, shuffle_files=False).batch(BATCH)
+        # Parsed a batch at a time, which is several times as fast as one by one.
+        labels = self.of_type("ClassLabel")
+        keys = {name: tf.io.FixedLenFeature([], tf.int64 if name in labels else tf.string) for name in names}
+        records = tf.data.TFRecordDataset([os.fspath(path) for path in info.filepaths]).batch(BATCH)
+        return records.map(lambda batch: tf.io.parse_example(batch, keys), num_parallel_calls=2)
+
+    def _whole(self, dataset):
+        """Yields what `dataset` holds; damaged files become a `DataError`."""
+        import tensorflow as tf
+
+        try:
+            yield from dataset.as_numpy_iterator()
+        except tf.errors.OpError as error:
+            reason = (error.message.strip() or type(error).__name__).splitlines()[0]
+            raise _checks.DataError(f"tfds:{self.name}: damaged under {self.data_dir}: {reason}") from error
+
+    def _string(self, path, value):
+        return self.text(path, value) if isinstance(value, bytes) else self.classes(path)[int(value)]
+
+    def text(self, feature: Any, value: bytes) -> str:
+        """Returns the text of a value of a feature.
+
+        Raises:
+            DataError: if it is not UTF-8.
+        """
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise _checks.DataError(
+                f"tfds:{self.name}: feature {feature!r} holds a text that is not UTF-8."
+            ) from error
+
+    def _download(self):
+        try:
+            self._tfds.builder(self.name, data_dir=str(self.data_dir)).download_and_prepare()
+        except Exception as error:  # the network, the disk, the host: whatever it is, the set is not there
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise _checks.DataError(
+                f"tfds:{self.name}: could not be downloaded to {self.data_dir}: {reason}"
+            ) from error
+
+
+def _decode(encoded, channels):
+    """Returns the images of a batch of at most `BATCH`; the loop is unrolled, for a graph's own loop is slow."""
+    import tensorflow as tf
+
+    count = tf.size(encoded)
+    filled = tf.gather(encoded, tf.minimum(tf.range(BATCH), count - 1))  # the last batch may be short
+    images = [tf.io.decode_png(one, channels) for one in tf.unstack(tf.reshape(filled, [BATCH]))]  # JPEG, GIF too
+    return tf.stack(images)[:count]
+
+
+def find(name, data_dir):
+    """Returns the folder of the newest prepared version of a data set.
+
+    Raises:
+        DataError: There is none.
+    """
+    data_dir = pathlib.Path(data_dir)
+    path, _, version = name.partition(":")
+    root = data_dir / path
+    found = [entry.parent for entry in root.glob("*/dataset_info.json") if not version or entry.parent.name == version]
+    if found:
+        return max(found, key=lambda folder: [int(digits) for digits in re.findall(r"\d+", folder.name)])
+    sets = sorted(entry.parent.parent.relative_to(data_dir) for entry in data_dir.glob("*/**/dataset_info.json"))
+    nested = [one for one in sets if path in map(str, one.parents)]
+    if nested:
+        raise _checks.DataError(f"tfds:{name}: has several configurations; name one: {', '.join(map(str, nested))}.")
+    there = ", ".join(dict.fromkeys(map(str, sets))) or "no data set"
+    raise _checks.DataError(
+        f"tfds:{name}: not prepared under {data_dir} (there: {there}).{_checks.hint(path, sets)} "
+        "Name its folder with data_dir, or prepare it where there is a network with download=True."
+    )
+
+
+def _import():
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise _checks.SetupError(
+            f"tfds: the package tensorflow-datasets is not installed ({error}). "
+            'Install it with: pip install "kerazoo[tfds]"'
+        ) from error
+    return tensorflow_datasets
