@@ -235,15 +235,15 @@ _row(
     input_shape=(28, 28, 1), filters=(32, 64), num_classes=10,
 )  # fmt: skip
 _row(
-    "mobilenet_classifier", "MobileNetClassifier", "classifier", 220_970,
+    "mobilenet_classifier", "CNNClassifier", "classifier", 220_970,
     "Howard et al. (2017), arXiv 1704.04861, table 1 at width 0.25, without its first and last halving",
-    input_shape=(28, 28, 1), filters=(8, 16, 32, 32, 64, 64, 128, 128, 128, 128, 128, 128, 256, 256),
+    block="separable", input_shape=(28, 28, 1), filters=(8, 16, 32, 32, 64, 64, 128, 128, 128, 128, 128, 128, 256, 256),
     strides=(1, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 1, 1), num_classes=10,
 )  # fmt: skip
 _row(
-    "shufflenet_classifier", "ShuffleNetClassifier", "classifier", 150_538,
+    "shufflenet_classifier", "CNNClassifier", "classifier", 150_538,
     "Ma et al. (2018), arXiv 1807.11164, table 5 at width 0.5: its stages 2 to 4",
-    input_shape=(28, 28, 1), filters=(24, *(48,) * 4, *(96,) * 8, *(192,) * 4),
+    block="shuffle", input_shape=(28, 28, 1), filters=(24, *(48,) * 4, *(96,) * 8, *(192,) * 4),
     strides=(1, 2, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1), num_classes=10,
 )  # fmt: skip
 _row(

@@ -3,9 +3,10 @@
 from kerazoo.models.autoencoder import Autoencoder, DenseAutoencoder
 from kerazoo.models.classifier import Classifier, MLPClassifier
 from kerazoo.models.encoder_decoder import EncoderDecoder
-from kerazoo.models.image_classifier import CNNClassifier, MobileNetClassifier, ShuffleNetClassifier
+from kerazoo.models.image_classifier import CNNClassifier
+from kerazoo.models.join_encoded import JoinEncoded
 from kerazoo.models.language_model import LanguageModel, TransformerLM
-from kerazoo.models.packing import check_packing
+from kerazoo.models.segments import check_packing
 from kerazoo.models.seq2seq import LSTMSeq2Seq, TransformerSeq2Seq
 from kerazoo.models.transformer_classifier import RowEmbedding, TransformerClassifier
 
@@ -15,12 +16,11 @@ __all__ = [
     "Classifier",
     "DenseAutoencoder",
     "EncoderDecoder",
+    "JoinEncoded",
     "LSTMSeq2Seq",
     "LanguageModel",
     "MLPClassifier",
-    "MobileNetClassifier",
     "RowEmbedding",
-    "ShuffleNetClassifier",
     "TransformerClassifier",
     "TransformerLM",
     "TransformerSeq2Seq",

@@ -1,36 +1,41 @@
-"""An encoder to a code and a decoder back."""
+"""Autoencoder: an encoder to a code and a decoder from the code to a vector."""
 
 import math
+from typing import Any
 
 import keras
-from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers import DenseDecoder, DenseEncoder, masked_mean
-from kerazoo.models.source import SourceModel
+from kerazoo.models.encoder_model import EncoderModel
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class Autoencoder(SourceModel):
-    """Encodes a source and decodes one vector from the code, without any look at the source.
+class Autoencoder(EncoderModel):
+    """Encodes a source and decodes one vector from the code alone.
 
-    Trained with the binary cross-entropy of its logits against the source itself, it reconstructs; with one output and
-    a label it is a binary classifier.
+    Trained against the source itself it reconstructs; with one output and a label it is a binary classifier. By default
+    the output is logits: compile the model with a loss of `from_logits=True`, such as
+    `keras.losses.BinaryCrossentropy(from_logits=True)`. With `head_activation="sigmoid"` it is probabilities. For the
+    mean squared error the default is right.
 
     Args:
-        encoder: A layer that returns `{"sequence": [B, S, D], "mask": [B, S]}`.
-        decoder: A layer that works without inputs, such as `kerazoo.layers.DenseDecoder`.
-        output_size: Numbers in the output, such as the pixels of the source.
-        source_embedding: Turns token ids into vectors; None where the source is vectors or images.
-        input_shape: Shape of one source without the batch, where there is no embedding.
+        encoder: a layer that returns `{"sequence": [B, S, D], "mask": [B, S]}`, or a list of them, one for each source.
+        decoder: a layer that works without inputs, such as `kerazoo.layers.DenseDecoder`.
+        output_size: integer, above 0. Size of the output, such as the number of pixels of the source.
+        source_embedding: a layer that turns token ids into vectors. None where the source is vectors or images.
+            Defaults to `None`.
+        head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
+        input_shape: tuple of integers. Shape of one source without the batch, where there is no embedding. Defaults to
+            that of the first call.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
 
     Call arguments:
-        inputs: A dictionary with `"source"`, or the source itself.
-        training: Whether dropout acts.
+        inputs: dictionary with `"source"` (and `"source_2"`, ... for several encoders), or the only source itself.
+        training: boolean. Whether dropout is applied.
 
     Returns:
-        Logits float32 [B, output_size], the source laid out flat.
+        Float32 tensor `[B, output_size]`: logits, or what `head_activation` makes of them. An image is flattened.
 
     Example:
 
@@ -48,24 +53,30 @@ class Autoencoder(SourceModel):
         Hinton and Salakhutdinov (2006), Reducing the Dimensionality of Data with Neural Networks.
     """
 
-    def __init__(self, encoder, decoder, output_size, source_embedding=None, input_shape=None, **kwargs):
-        super().__init__(encoder, source_embedding, input_shape, **kwargs)
+    def __init__(
+        self,
+        encoder: Any,
+        decoder: Any,
+        *,
+        output_size: int,
+        source_embedding: Any = None,
+        head_activation: Any = None,
+        input_shape: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(encoder, source_embedding, input_shape=input_shape, **kwargs)
         self.decoder = decoder
         self.output_size = _checks.positive_int(type(self).__name__, "output_size", output_size)
-        self.head = keras.layers.Dense(self.output_size, name="head", dtype=self.dtype_policy)
+        self._make_head(self.output_size, head_activation)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         encoded = self.encode(inputs, training=training)
-        return ops.cast(self.head(self.decoder(None, encoded=encoded, training=training)), "float32")
+        return self.apply_head(self.decoder(None, encoded=encoded, training=training))
 
-    def codes(self, inputs):
-        """Returns the code of each source, floats [B, D]: the mean over its real positions."""
+    def codes(self, inputs: Any) -> Any:
+        """Returns the code of each source, floats `[B, D]`: the mean over its valid positions."""
         encoded = self.encode(inputs)
         return masked_mean(encoded["sequence"], encoded["mask"])
-
-    def build_inputs(self, batch_size: int = 1, length: int = 3) -> dict:
-        """Returns zeros for `"source"`."""
-        return {"source": self._build_source(batch_size, length)}
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
@@ -73,12 +84,16 @@ class DenseAutoencoder(Autoencoder):
     """An autoencoder of dense layers for vectors and images.
 
     Args:
-        input_shape: Shape of one source without the batch, such as (784,) or (8, 8, 1).
-        encoder_units: Widths of the encoder's layers; the last one is the size of the code.
-        decoder_units: Widths of the decoder's layers.
-        output_size: Numbers in the output, those of the source by default; 1 for the binary form.
-        activation: Of all layers but the last.
-        dropout: Rate after every layer, in [0, 1).
+        input_shape: tuple of integers. Shape of one source without the batch, such as `(784,)` or `(8, 8, 1)`. Defaults
+            to `(784,)`.
+        encoder_units: integer or tuple of integers, above 0. Units of the encoder's layers; the last is the size of the
+            code. Defaults to `(128, 128)`.
+        decoder_units: integer or tuple of integers, above 0. Units of the decoder's layers. Defaults to `(128,)`.
+        output_size: integer, above 0. Size of the output; 1 for a binary classifier. Defaults to the size of the
+            source.
+        activation: string or callable. Activation of all layers but the head. Defaults to `"relu"`.
+        dropout: float, in [0, 1). Rate after every layer. Defaults to `0.0`.
+        head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
 
     Example:
@@ -97,19 +112,22 @@ class DenseAutoencoder(Autoencoder):
 
     def __init__(
         self,
-        input_shape=(784,),
-        encoder_units=(128, 128),
-        decoder_units=(128,),
-        output_size=None,
-        activation="relu",
-        dropout=0.0,
-        **kwargs,
+        input_shape: tuple[int, ...] = (784,),
+        encoder_units: Any = (128, 128),
+        *,
+        decoder_units: Any = (128,),
+        output_size: int | None = None,
+        activation: Any = "relu",
+        dropout: float = 0.0,
+        head_activation: Any = None,
+        **kwargs: Any,
     ):
-        dtype = kwargs.get("dtype")
+        options = {"activation": activation, "dropout": dropout, "dtype": kwargs.get("dtype")}
         super().__init__(
-            DenseEncoder(encoder_units, activation, dropout, name="encoder", dtype=dtype),
-            DenseDecoder(decoder_units, activation, dropout, name="decoder", dtype=dtype),
-            math.prod(input_shape) if output_size is None else output_size,
+            DenseEncoder(encoder_units, name="encoder", **options),
+            DenseDecoder(decoder_units, name="decoder", **options),
+            output_size=math.prod(input_shape) if output_size is None else output_size,
+            head_activation=head_activation,
             input_shape=input_shape,
             **kwargs,
         )

@@ -1,34 +1,43 @@
-"""Any encoder with a head: one label for a vector, an image, a series or a text."""
+"""Classifier: any encoder, pooling and a head of one value for each class."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers import DenseEncoder, last_real, masked_mean
-from kerazoo.models.source import SourceModel
+from kerazoo.models.encoder_model import EncoderModel
 
 POOLINGS = ("mean", "max", "last")
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class Classifier(SourceModel):
-    """Encodes a source with any encoder, pools its real positions and gives a logit for each class.
+class Classifier(EncoderModel):
+    """Encodes a source with any encoder, pools its valid positions and returns a logit for each class.
+
+    By default the output is logits: compile the model with a loss of `from_logits=True`, such as
+    `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`. With `head_activation="softmax"`, or `"sigmoid"` for
+    a single output, it is probabilities.
 
     Args:
-        encoder: A layer that returns `{"sequence": [B, S, D], "mask": [B, S]}`.
-        num_classes: Number of classes C; 1 for a binary classifier with one logit.
-        source_embedding: Turns token ids into vectors; None where the source is vectors or images.
-        pooling: How the real positions become one vector: `"mean"`, `"max"`, or `"last"` of them.
-        dropout: Rate before the head, in [0, 1).
-        input_shape: Shape of one source without the batch, where there is no embedding.
+        encoder: a layer that returns `{"sequence": [B, S, D], "mask": [B, S]}`, or a list of them, one for each source.
+        num_classes: integer, above 0. Number of classes C; 1 for a binary classifier with one logit.
+        source_embedding: a layer that turns token ids into vectors. None where the source is vectors or images.
+            Defaults to `None`.
+        pooling: `"mean"`, `"max"`, or `"last"`. How the valid positions become one vector. Defaults to `"mean"`.
+        dropout: float, in [0, 1). Rate before the head. Defaults to `0.0`.
+        head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
+        input_shape: tuple of integers. Shape of one source without the batch, where there is no embedding. Defaults to
+            that of the first call.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
 
     Call arguments:
-        inputs: A dictionary with `"source"`, or the source itself.
-        training: Whether dropout acts.
+        inputs: dictionary with `"source"` (and `"source_2"`, ... for several encoders), or the only source itself.
+        training: boolean. Whether dropout is applied.
 
     Returns:
-        Logits float32 [B, C].
+        Float32 tensor `[B, C]`: logits, or what `head_activation` makes of them.
 
     Example:
 
@@ -43,32 +52,37 @@ class Classifier(SourceModel):
     """
 
     def __init__(
-        self, encoder, num_classes, source_embedding=None, pooling="mean", dropout=0.0, input_shape=None, **kwargs
+        self,
+        encoder: Any,
+        num_classes: int,
+        *,
+        source_embedding: Any = None,
+        pooling: str = "mean",
+        dropout: float = 0.0,
+        head_activation: Any = None,
+        input_shape: Any = None,
+        **kwargs: Any,
     ):
-        super().__init__(encoder, source_embedding, input_shape, **kwargs)
+        super().__init__(encoder, source_embedding, input_shape=input_shape, **kwargs)
         owner = type(self).__name__
         self.num_classes = _checks.positive_int(owner, "num_classes", num_classes)
         self.pooling = _checks.one_of(owner, "pooling", pooling, POOLINGS)
         self.dropout = keras.layers.Dropout(_checks.rate(owner, "dropout", dropout), name="dropout")
-        self.head = keras.layers.Dense(self.num_classes, name="head", dtype=self.dtype_policy)
+        self._make_head(self.num_classes, head_activation)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         x = self.dropout(self.pool(self.encode(inputs, training=training)), training=training)
-        return ops.cast(self.head(x), "float32")
+        return self.apply_head(x)
 
-    def pool(self, encoded):
-        """Returns one vector [B, D] for each encoded source."""
+    def pool(self, encoded: dict[str, Any]) -> Any:
+        """Returns one vector `[B, D]` for each encoded source."""
         sequence, mask = encoded["sequence"], encoded["mask"]
         if self.pooling == "mean":
             return masked_mean(sequence, mask)
         if self.pooling == "last":
             return last_real(sequence, mask)
-        lowest = ops.cast(-1e4, sequence.dtype)  # far below any activation, and a number in float16 too
-        return ops.max(ops.where(mask[:, :, None], sequence, lowest), axis=1)
-
-    def build_inputs(self, batch_size: int = 1, length: int = 3) -> dict:
-        """Returns zeros for `"source"`."""
-        return {"source": self._build_source(batch_size, length)}
+        minimum = ops.cast(-1e4, sequence.dtype)  # below any activation, and finite in float16
+        return ops.max(ops.where(mask[:, :, None], sequence, minimum), axis=1)
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
@@ -76,13 +90,17 @@ class MLPClassifier(Classifier):
     """A multi-layer perceptron for vectors and small images.
 
     Args:
-        input_shape: Shape of one source without the batch, such as (784,) or (8, 8, 1).
-        units: Widths of the hidden layers.
-        num_classes: Number of classes C; 1 for a binary classifier with one logit.
-        activation: Of the hidden layers.
-        dropout: Rate after every hidden layer, in [0, 1).
-        kernel_regularizer: Penalty on the kernels of the hidden layers, such as `"l2"`.
-        activity_regularizer: Penalty on the outputs of the hidden layers, such as `"l1"`.
+        input_shape: tuple of integers. Shape of one source without the batch, such as `(784,)` or `(8, 8, 1)`. Defaults
+            to `(784,)`.
+        units: integer or tuple of integers, above 0. Units of the hidden layers. Defaults to `(128,)`.
+        num_classes: integer, above 0. Number of classes C; 1 for a binary classifier with one logit. Defaults to `10`.
+        activation: string or callable, or a list of them, one for each hidden layer. Defaults to `"relu"`.
+        dropout: float, in [0, 1). Rate after every hidden layer. Defaults to `0.0`.
+        kernel_regularizer: string or `keras.regularizers.Regularizer`. Penalty on the kernels of the hidden layers,
+            such as `"l2"`. Defaults to `None`.
+        activity_regularizer: string or `keras.regularizers.Regularizer`. Penalty on the outputs of the hidden layers,
+            such as `"l1"`. Defaults to `None`.
+        head_activation: string or callable. Activation of the output; None for logits. Defaults to `None`.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
 
     Example:
@@ -98,22 +116,24 @@ class MLPClassifier(Classifier):
 
     def __init__(
         self,
-        input_shape=(784,),
-        units=(128,),
-        num_classes=10,
-        activation="relu",
-        dropout=0.0,
-        kernel_regularizer=None,
-        activity_regularizer=None,
-        **kwargs,
+        input_shape: tuple[int, ...] = (784,),
+        units: Any = (128,),
+        *,
+        num_classes: int = 10,
+        activation: Any = "relu",
+        dropout: float = 0.0,
+        kernel_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        head_activation: Any = None,
+        **kwargs: Any,
     ):
         encoder = DenseEncoder(
             units,
-            activation,
-            dropout,
-            kernel_regularizer,
-            activity_regularizer,
+            activation=activation,
+            dropout=dropout,
+            kernel_regularizer=kernel_regularizer,
+            activity_regularizer=activity_regularizer,
             name="encoder",
             dtype=kwargs.get("dtype"),
         )
-        super().__init__(encoder, num_classes, input_shape=input_shape, **kwargs)
+        super().__init__(encoder, num_classes, head_activation=head_activation, input_shape=input_shape, **kwargs)

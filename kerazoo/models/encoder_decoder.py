@@ -1,46 +1,51 @@
-"""Any encoder with any decoder."""
+"""EncoderDecoder: any encoder, or several of them, with any decoder."""
+
+from typing import Any
 
 import keras
-import numpy as np
 
 from kerazoo.decoding import Decodable, Generated, Scored, score
-from kerazoo.models.configured import part_of
+from kerazoo.models.encoder_model import EncoderModel
 from kerazoo.models.generative import Writer
-from kerazoo.models.source import SourceModel
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class EncoderDecoder(Writer, SourceModel, Decodable):
-    """Reads a source with any encoder and writes tokens with any decoder.
+class EncoderDecoder(Writer, EncoderModel, Decodable):
+    """Encodes a source with any encoder and predicts tokens with any decoder.
 
     The source may be token ids, vectors, a series or an image: a convolutional encoder with a Transformer decoder
-    writes captions, an LSTM with an LSTM is the classic seq2seq.
+    captions images, an LSTM with an LSTM is the classic seq2seq. With a list of encoders, one for each source, the
+    decoder attends to all sources.
 
     Args:
-        encoder: A layer that returns `{"sequence": [B, S, D], "mask": [B, S]}`, such as `kerazoo.layers.LSTMEncoder`.
-        decoder: A layer with `call`, `start`, `step` and the attributes `supports_parallel_decoding` (whether it has
-            `step_many`) and `prefers_jit` of `kerazoo.decoding.Decodable`, such as
-            `kerazoo.layers.TransformerDecoder`.
-        source_embedding: Turns source token ids into vectors; None where the source is vectors or images.
-        target_embedding: Turns target token ids into vectors, a `TokenEmbedding`; `"source"` to share that of the
-            source; None to make one that fits the decoder, which needs `vocabulary_size`.
-        vocabulary_size: Size V of the target vocabulary, that of `target_embedding` by default.
-        pad_id: The token that fills up short rows.
-        start_id: The token before the first one.
-        end_id: The token that ends an answer.
-        tie_output: Whether the logits use the table of the target embedding (Press and Wolf, arXiv 1608.05859).
-        input_shape: Shape of one source without the batch, where there is no source embedding.
+        encoder: a layer that returns `{"sequence": [B, S, D], "mask": [B, S]}`, such as `kerazoo.layers.LSTMEncoder`,
+            or a list of them, one for each source.
+        decoder: a layer with `call`, `start`, `step` and the attributes `supports_parallel_decoding` and `prefers_jit`
+            of `kerazoo.decoding.Decodable`, such as `kerazoo.layers.TransformerDecoder`.
+        source_embedding: a layer that turns source token ids into vectors. None where the source is vectors or images.
+            A list for several sources. Defaults to `None`.
+        target_embedding: a `kerazoo.layers.TokenEmbedding` of the targets, or the name of a source (`"source"`) whose
+            embedding is shared. Defaults to a new one that fits the decoder, which needs `vocabulary_size`.
+        vocabulary_size: integer, above 0. Size V of the target vocabulary. Defaults to that of `target_embedding`.
+        pad_id: integer. The padding token. Defaults to `0`.
+        start_id: integer. The token before the first one. Defaults to `1`.
+        end_id: integer. The token that ends a sequence. Defaults to `2`.
+        tie_output: boolean. Whether the logits use the table of the target embedding (Press and Wolf (2017),
+            arXiv:1608.05859). Defaults to `False`.
+        input_shape: tuple of integers. Shape of one source without the batch, where there is no source embedding. A
+            list for several sources. Defaults to that of the first call.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
 
     Call arguments:
-        inputs: A dictionary: `"source"`, token ids [B, S] or vectors or images; `"targets"`, token ids [B, T], not
-            shifted; and for vectors [B, S, D] where wanted `"source_mask"`, booleans [B, S], True = real. Where pairs
-            share rows, `"source_segments"` and `"targets_segments"` count them from 1, integers [B, S] and [B, T],
-            0 for padding; then nothing passes from one pair to another.
-        training: Whether dropout acts.
+        inputs: dictionary with `"source"`, token ids `[B, S]`, vectors or images, and `"targets"`, token ids `[B, T]`,
+            not shifted. Further encoders read `"source_2"`, `"source_3"` and so on. `"source_mask"`, booleans `[B, S]`,
+            marks the valid positions of vectors `[B, S, D]`. Where pairs share rows, `"source_segments"` and
+            `"targets_segments"`, integers `[B, S]` and `[B, T]`, number them from 1, with 0 for padding; then no pair
+            attends to another.
+        training: boolean. Whether dropout is applied.
 
     Returns:
-        Logits float32 [B, T, V]; those of position t depend on the source and on the targets before t.
+        Logits, float32 tensor `[B, T, V]`; those of position t depend on the source and on the targets before t.
 
     Example:
 
@@ -59,74 +64,91 @@ class EncoderDecoder(Writer, SourceModel, Decodable):
     ```
 
     Reference:
-        Sutskever, Vinyals and Le (2014), Sequence to Sequence Learning with Neural Networks, arXiv 1409.3215.
+        Sutskever, Vinyals and Le (2014), Sequence to Sequence Learning with Neural Networks, arXiv:1409.3215.
     """
 
     has_encoder = True
 
     def __init__(
         self,
-        encoder,
-        decoder,
-        source_embedding=None,
-        target_embedding=None,
-        vocabulary_size=None,
-        pad_id=0,
-        start_id=1,
-        end_id=2,
-        tie_output=False,
-        input_shape=None,
-        **kwargs,
+        encoder: Any,
+        decoder: Any,
+        *,
+        source_embedding: Any = None,
+        target_embedding: Any = None,
+        vocabulary_size: int | None = None,
+        pad_id: int = 0,
+        start_id: int = 1,
+        end_id: int = 2,
+        tie_output: bool = False,
+        input_shape: Any = None,
+        **kwargs: Any,
     ):
-        super().__init__(encoder, source_embedding, input_shape, **kwargs)
-        if isinstance(target_embedding, str):
-            if target_embedding != "source" or source_embedding is None:
-                raise ValueError(
-                    f"{type(self).__name__}: `target_embedding` must be a layer, None, or 'source' beside a "
-                    f"`source_embedding`; got target_embedding={target_embedding!r}."
-                )
-            target_embedding = source_embedding
-        elif target_embedding is not None and target_embedding is source_embedding:
-            # The configuration of a layer makes a new layer: sharing must be said in words.
-            vars(self)["_arguments"].update(target_embedding="source")
+        super().__init__(encoder, source_embedding, input_shape=input_shape, **kwargs)
+        target_embedding = self._shared_embedding(target_embedding)
         self._make_writer(decoder, target_embedding, vocabulary_size, pad_id, start_id, end_id, tie_output)
 
-    def call(self, inputs, training=None):
+    def _shared_embedding(self, embedding):
+        """Returns the target embedding, that of a source if it is named or given once more."""
+        for name in self.source_names:
+            shared = self.embedding_of(name)
+            if shared is not None and (embedding is shared or embedding == name):
+                # Two configurations would make two layers; the name stands for one.
+                arguments = vars(self)["_arguments"]
+                if "target_embedding" in arguments:
+                    arguments["target_embedding"] = name
+                return shared
+        if isinstance(embedding, str):
+            raise ValueError(
+                f"{type(self).__name__}: `target_embedding` must be a layer, None, or the name of a source with a "
+                f"`source_embedding`, such as 'source'; got target_embedding={embedding!r}."
+            )
+        return embedding
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self._teach(inputs, self.encode(inputs, training=training), training)
 
     def generate(
-        self, source, prompt=None, search="greedy", max_length: int | None = None, source_mask=None, **options
+        self,
+        source: Any,
+        prompt: Any = None,
+        *,
+        search: Any = "greedy",
+        max_length: int | None = None,
+        source_mask: Any = None,
+        **options: Any,
     ) -> Generated:
-        """Returns what the model writes for each source, see `kerazoo.decoding.generate`.
+        """Returns the generated tokens of each source, see `kerazoo.decoding.generate`.
 
         Args:
-            source: Token ids [B, S], padded or ragged lists; or vectors, or images.
-            prompt: First tokens of each answer, or None.
-            search: `"greedy"`, `"sample"`, `"beam"` or a search object.
-            max_length: Most tokens of an answer.
-            source_mask: Booleans [B, S] for vectors [B, S, D], True = real, or None.
-            **options: Options of the search by name (`width=4`), and those of `kerazoo.decoding.generate`.
+            source: token ids `[B, S]`, padded or ragged lists; or vectors, or images; or a dictionary of all sources.
+            prompt: first tokens of each sequence, padded or ragged lists. Defaults to `None`.
+            search: `"greedy"`, `"sample"`, `"beam"` or a search object. Defaults to `"greedy"`.
+            max_length: integer, above 0. Maximum number of tokens of a sequence. Defaults to 64 after the prompt.
+            source_mask: booleans `[B, S]` for vectors `[B, S, D]`, True for valid positions. Defaults to `None`.
+            **options: options of the search by name, and those of `kerazoo.decoding.generate`.
         """
-        source = source if source_mask is None else {"source": source, "source_mask": source_mask}
-        if not self.built and self.source_pad_id is None:
-            self.build(np.shape(part_of(source, "source", "generate")))
+        source = _with_mask(source, source_mask)
+        self._build_for(source)
         return self._generate(source, prompt, search, max_length, options)
 
-    def score(self, source, targets, source_mask=None, **options) -> Scored:
+    def score(self, source: Any, targets: Any, *, source_mask: Any = None, **options: Any) -> Scored:
         """Returns the log-probabilities of given targets, see `kerazoo.decoding.score`.
 
         Args:
-            source: As in `generate`.
-            targets: Token ids, ragged lists or an array padded with `pad_id`; with the end token where it counts.
-            source_mask: Booleans [B, S] for vectors [B, S, D], True = real, or None.
-            **options: `alignment`, `batch_size` and `jit` of `kerazoo.decoding.score`.
+            source: as in `generate`.
+            targets: token ids, ragged lists or an array padded with `pad_id`; with the end token where it counts.
+            source_mask: booleans `[B, S]` for vectors `[B, S, D]`, True for valid positions. Defaults to `None`.
+            **options: options of `kerazoo.decoding.score`.
         """
-        source = source if source_mask is None else {"source": source, "source_mask": source_mask}
-        if not self.built and self.source_pad_id is None:
-            self.build(np.shape(part_of(source, "source", "score")))
+        source = _with_mask(source, source_mask)
+        self._build_for(source)
         return score(self, source, targets, **options)
 
-    def build_inputs(self, batch_size: int = 1, length: int = 3) -> dict:
-        """Returns zeros for `"source"` and `"targets"`."""
-        source = self._build_source(batch_size, length)
-        return {"source": source, "targets": self._build_targets(batch_size, length)}
+    def build_inputs(self, batch_size: int = 1, length: int = 3) -> dict[str, Any]:
+        """Returns zeros for each source and for `"targets"`."""
+        return {**super().build_inputs(batch_size, length), "targets": self._build_targets(batch_size, length)}
+
+
+def _with_mask(source, mask):
+    return source if mask is None else {"source": source, "source_mask": mask}

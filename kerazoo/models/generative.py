@@ -7,9 +7,9 @@ from keras import ops
 from kerazoo import _checks
 from kerazoo.decoding import Generated, generate
 from kerazoo.layers import TokenEmbedding, shift_right
-from kerazoo.models import packing
-from kerazoo.models.configured import part_of
-from kerazoo.models.source import position_limit
+from kerazoo.models import segments
+from kerazoo.models.base_model import get_input, optional_input
+from kerazoo.models.encoder_model import max_positions
 
 
 class Writer:
@@ -61,21 +61,21 @@ class Writer:
     @property
     def max_length(self):
         """The most tokens that the model can write, None where there is no limit."""
-        return position_limit(self.target_embedding)
+        return max_positions(self.target_embedding)
 
     def _teach(self, inputs, encoded=None, training=None):
         """Logits [B, T, V] for all positions of the targets [B, T] at once."""
-        targets = part_of(inputs, "targets", type(self).__name__)
-        segments = packing.part_or_none(inputs, "targets_segments")
-        if segments is not None:
-            packing.check_packing(self)
-        apart = packing.inside(segments)
-        tokens = shift_right(targets, self.start_id, segments)
-        placed = {"positions": apart["positions"]} if apart else {}
-        x = self.target_embedding(tokens, training=training, **placed)  # [B, T, D]
-        apart.update(packing.across(segments, packing.part_or_none(inputs, "source_segments")))
-        # Padding stands on the right, where no earlier position can see it, so the decoder needs no mask.
-        return self._logits(self.decoder(x, encoded=encoded, training=training, **apart))
+        targets = get_input(inputs, "targets", type(self).__name__)
+        segment_ids = optional_input(inputs, "targets_segments")
+        if segment_ids is not None:
+            segments.check_packing(self)
+        options = segments.self_attention_arguments(segment_ids)
+        tokens = shift_right(targets, self.start_id, segment_ids)
+        positions = {"positions": options["positions"]} if options else {}
+        x = self.target_embedding(tokens, training=training, **positions)  # [B, T, D]
+        options |= segments.cross_attention_arguments(segment_ids, optional_input(inputs, "source_segments"))
+        # Padding is on the right, where no earlier position attends to it, so the decoder needs no mask.
+        return self._logits(self.decoder(x, encoded=encoded, training=training, **options))
 
     def _logits(self, x):
         if self.tie_output:

@@ -1,4 +1,6 @@
-"""Convolutional classifiers of small images: plain, as in MobileNet, as in ShuffleNet."""
+"""CNNClassifier: a convolutional classifier of small images, with plain, separable or shuffled blocks."""
+
+from typing import Any
 
 import keras
 
@@ -8,19 +10,26 @@ from kerazoo.models.classifier import Classifier
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class CNNClassifier(Classifier):
-    """Plain convolutions that halve the image, the mean over its places, and a head.
+    """Convolutional blocks, the mean over the positions that they leave, and a head.
+
+    The defaults are two plain convolutions that halve the image. With `block="separable"` the blocks are those of
+    MobileNet, with `block="shuffle"` those of ShuffleNet V2; the catalog's rows `mobilenet_classifier` and
+    `shufflenet_classifier` have their sizes.
 
     Args:
-        input_shape: Height, width and channels of an image.
-        filters: Channels of each convolution.
-        strides: Step of each convolution, one integer or one for each; None for 2 everywhere.
-        kernel_size: Side of the square kernels.
-        num_classes: Number of classes C; 1 for a binary classifier with one logit.
-        activation: Of the convolutions.
-        normalization: `"batch"`, `"layer"` or None.
-        dropout: Rate before the head, in [0, 1).
-        kernel_regularizer: Penalty on the kernels of the convolutions, such as `"l2"`.
-        pooling: How the places become one vector: `"mean"` or `"max"`.
+        input_shape: tuple of 3 integers. Height, width and channels of an image. Defaults to `(28, 28, 1)`.
+        filters: integer or tuple of integers, above 0. Channels of each block. Defaults to `(32, 64)`.
+        num_classes: integer, above 0. Number of classes C; 1 for a binary classifier with one logit. Defaults to `10`.
+        strides: integer or tuple of integers, above 0. Stride of each block. Defaults to 2 for all.
+        kernel_size: integer, above 0. Size of the square kernels. Defaults to `3`.
+        block: `"plain"`, `"separable"` or `"shuffle"`. Kind of the blocks after the first. Defaults to `"plain"`.
+        activation: string or callable. Activation of the convolutions. Defaults to `"relu"`.
+        normalization: `"batch"`, `"layer"` or None. Defaults to `"batch"`.
+        dropout: float, in [0, 1). Rate before the head. Defaults to `0.0`.
+        kernel_regularizer: string or `keras.regularizers.Regularizer`. Penalty on the kernels of the convolutions, such
+            as `"l2"`. Defaults to `None`.
+        pooling: `"mean"` or `"max"`. How the positions become one vector. Defaults to `"mean"`.
+        head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
 
     Example:
@@ -29,30 +38,36 @@ class CNNClassifier(Classifier):
     import numpy as np
     import kerazoo as kz
 
-    model = kz.models.CNNClassifier(input_shape=(8, 8, 1), filters=(8, 16))
+    model = kz.models.CNNClassifier(input_shape=(8, 8, 1), filters=(8, 16, 16), strides=(1, 2, 1), block="shuffle")
     assert model(np.ones((2, 8, 8, 1), "float32")).shape == (2, 10)
     ```
 
     Reference:
-        LeCun et al. (1998), Gradient-based learning applied to document recognition; Springenberg et al. (2015),
-        Striving for Simplicity: The All Convolutional Net, arXiv 1412.6806 (strides instead of pooling).
+        LeCun, Bottou, Bengio and Haffner (1998), Gradient-Based Learning Applied to Document Recognition.
+        Springenberg, Dosovitskiy, Brox and Riedmiller (2015), Striving for Simplicity: The All Convolutional Net,
+        arXiv:1412.6806 (strides instead of pooling).
+        Howard et al. (2017), MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications,
+        arXiv:1704.04861.
+        Ma, Zhang, Zheng and Sun (2018), ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design,
+        arXiv:1807.11164.
     """
-
-    block = "plain"
 
     def __init__(
         self,
-        input_shape=(28, 28, 1),
-        filters=(32, 64),
-        strides=None,
-        kernel_size=3,
-        num_classes=10,
-        activation="relu",
-        normalization="batch",
-        dropout=0.0,
-        kernel_regularizer=None,
-        pooling="mean",
-        **kwargs,
+        input_shape: tuple[int, int, int] = (28, 28, 1),
+        filters: Any = (32, 64),
+        *,
+        num_classes: int = 10,
+        strides: Any = None,
+        kernel_size: int = 3,
+        block: str = "plain",
+        activation: Any = "relu",
+        normalization: str | None = "batch",
+        dropout: float = 0.0,
+        kernel_regularizer: Any = None,
+        pooling: str = "mean",
+        head_activation: Any = None,
+        **kwargs: Any,
     ):
         if len(input_shape) != 3:
             raise ValueError(
@@ -61,123 +76,21 @@ class CNNClassifier(Classifier):
             )
         encoder = ConvEncoder(
             filters,
-            kernel_size,
-            strides,
-            self.block,
-            normalization,
-            activation,
+            kernel_size=kernel_size,
+            strides=strides,
+            block=block,
+            normalization=normalization,
+            activation=activation,
             kernel_regularizer=kernel_regularizer,
             name="encoder",
             dtype=kwargs.get("dtype"),
         )
-        super().__init__(encoder, num_classes, None, pooling, dropout, input_shape, **kwargs)
-
-
-@keras.saving.register_keras_serializable(package="kerazoo")
-class MobileNetClassifier(CNNClassifier):
-    """Depthwise separable convolutions as in MobileNet, for small images.
-
-    The defaults are the layers of MobileNet at a quarter of their width. Of its five halvings the first and the last
-    are left out: an image of 28 x 28 would be a single place long before the end.
-
-    Args:
-        input_shape: Height, width and channels of an image.
-        filters: Channels of each convolution.
-        strides: Step of each convolution, one integer or one for each.
-        kernel_size: Side of the square kernels.
-        num_classes: Number of classes C; 1 for a binary classifier with one logit.
-        activation: Of the convolutions.
-        normalization: `"batch"`, `"layer"` or None.
-        dropout: Rate before the head, in [0, 1).
-        kernel_regularizer: Penalty on the kernels of the convolutions, such as `"l2"`.
-        pooling: How the places become one vector: `"mean"` or `"max"`.
-        **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
-
-    Example:
-
-    ```python
-    import numpy as np
-    import kerazoo as kz
-
-    model = kz.models.MobileNetClassifier(input_shape=(8, 8, 1), filters=(8, 16, 16), strides=(1, 2, 1))
-    assert model(np.ones((2, 8, 8, 1), "float32")).shape == (2, 10)
-    ```
-
-    Reference:
-        Howard et al. (2017), MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications,
-        arXiv 1704.04861.
-    """
-
-    block = "separable"
-
-    def __init__(
-        self,
-        input_shape=(28, 28, 1),
-        filters=(8, 16, 32, 32, 64, 64, 128, 128, 128, 128, 128, 128, 256, 256),
-        strides=(1, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 1, 1),
-        kernel_size=3,
-        num_classes=10,
-        activation="relu",
-        normalization="batch",
-        dropout=0.0,
-        kernel_regularizer=None,
-        pooling="mean",
-        **kwargs,
-    ):
-        options = (activation, normalization, dropout, kernel_regularizer, pooling)
-        super().__init__(input_shape, filters, strides, kernel_size, num_classes, *options, **kwargs)
-
-
-@keras.saving.register_keras_serializable(package="kerazoo")
-class ShuffleNetClassifier(CNNClassifier):
-    """Convolutions of half the channels with the channels shuffled in between, as in ShuffleNet V2, for small images.
-
-    The defaults are the stages of ShuffleNet V2 0.5x. The two halvings before them and the wide convolution after them
-    are left out.
-
-    Args:
-        input_shape: Height, width and channels of an image.
-        filters: Channels of each block, even numbers.
-        strides: Step of each block, one integer or one for each.
-        kernel_size: Side of the square kernels.
-        num_classes: Number of classes C; 1 for a binary classifier with one logit.
-        activation: Of the convolutions.
-        normalization: `"batch"`, `"layer"` or None.
-        dropout: Rate before the head, in [0, 1).
-        kernel_regularizer: Penalty on the kernels of the convolutions, such as `"l2"`.
-        pooling: How the places become one vector: `"mean"` or `"max"`.
-        **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
-
-    Example:
-
-    ```python
-    import numpy as np
-    import kerazoo as kz
-
-    model = kz.models.ShuffleNetClassifier(input_shape=(8, 8, 1), filters=(8, 16, 16), strides=(1, 2, 1))
-    assert model(np.ones((2, 8, 8, 1), "float32")).shape == (2, 10)
-    ```
-
-    Reference:
-        Ma, Zhang, Zheng and Sun (2018), ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design,
-        arXiv 1807.11164.
-    """
-
-    block = "shuffle"
-
-    def __init__(
-        self,
-        input_shape=(28, 28, 1),
-        filters=(24, *(48,) * 4, *(96,) * 8, *(192,) * 4),
-        strides=(1, 2, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1),
-        kernel_size=3,
-        num_classes=10,
-        activation="relu",
-        normalization="batch",
-        dropout=0.0,
-        kernel_regularizer=None,
-        pooling="mean",
-        **kwargs,
-    ):
-        options = (activation, normalization, dropout, kernel_regularizer, pooling)
-        super().__init__(input_shape, filters, strides, kernel_size, num_classes, *options, **kwargs)
+        super().__init__(
+            encoder,
+            num_classes,
+            pooling=pooling,
+            dropout=dropout,
+            head_activation=head_activation,
+            input_shape=input_shape,
+            **kwargs,
+        )

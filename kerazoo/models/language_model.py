@@ -1,35 +1,39 @@
-"""A decoder alone: the model of a text."""
+"""LanguageModel: any decoder without an encoder."""
+
+from typing import Any
 
 import keras
 
 from kerazoo import _checks
 from kerazoo.decoding import Decodable, Generated, Scored, score
 from kerazoo.layers import TokenEmbedding, TransformerDecoder
-from kerazoo.models.configured import ConfiguredModel
+from kerazoo.models.base_model import BaseModel
 from kerazoo.models.generative import Writer
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class LanguageModel(Writer, ConfiguredModel, Decodable):
-    """Predicts every token of a text from those before it, with any decoder.
+class LanguageModel(Writer, BaseModel, Decodable):
+    """Predicts every token of a text from the tokens before it, with any decoder.
 
     Args:
-        decoder: A layer with `call`, `start` and `step` that needs no encoded side.
-        embedding: Turns token ids into vectors, a `TokenEmbedding`; None to make one that fits the decoder.
-        vocabulary_size: Size V of the vocabulary, that of `embedding` by default.
-        pad_id: The token that fills up short rows.
-        start_id: The token before the first one.
-        end_id: The token that ends a text.
-        tie_output: Whether the logits use the table of the embedding.
+        decoder: a layer with `call`, `start` and `step` that needs no encoded source, such as
+            `kerazoo.layers.TransformerDecoder(cross_attention=False, ...)`.
+        embedding: a `kerazoo.layers.TokenEmbedding`. Defaults to a new one that fits the decoder, which needs
+            `vocabulary_size`.
+        vocabulary_size: integer, above 0. Size V of the vocabulary. Defaults to that of `embedding`.
+        pad_id: integer. The padding token. Defaults to `0`.
+        start_id: integer. The token before the first one. Defaults to `1`.
+        end_id: integer. The token that ends a text. Defaults to `2`.
+        tie_output: boolean. Whether the logits use the table of the embedding. Defaults to `False`.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
 
     Call arguments:
-        inputs: A dictionary with `"targets"`, token ids [B, T], not shifted; or these token ids. Where texts share
-            rows, `"targets_segments"` counts them from 1, integers [B, T], 0 for padding.
-        training: Whether dropout acts.
+        inputs: dictionary with `"targets"`, token ids `[B, T]`, not shifted; or these token ids. Where texts share
+            rows, `"targets_segments"`, integers `[B, T]`, numbers them from 1, with 0 for padding.
+        training: boolean. Whether dropout is applied.
 
     Returns:
-        Logits float32 [B, T, V]; those of position t depend on the targets before t.
+        Logits, float32 tensor `[B, T, V]`; those of position t depend on the targets before t.
 
     Example:
 
@@ -48,67 +52,73 @@ class LanguageModel(Writer, ConfiguredModel, Decodable):
 
     def __init__(
         self,
-        decoder,
-        embedding=None,
-        vocabulary_size=None,
-        pad_id=0,
-        start_id=1,
-        end_id=2,
-        tie_output=False,
-        **kwargs,
+        decoder: Any,
+        embedding: Any = None,
+        *,
+        vocabulary_size: int | None = None,
+        pad_id: int = 0,
+        start_id: int = 1,
+        end_id: int = 2,
+        tie_output: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self._make_writer(decoder, embedding, vocabulary_size, pad_id, start_id, end_id, tie_output)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self._teach(inputs, None, training)
 
-    def generate(self, prompt=None, search="greedy", max_length: int | None = None, **options) -> Generated:
-        """Returns how the model goes on after each prompt, see `kerazoo.decoding.generate`.
+    def generate(
+        self, prompt: Any = None, *, search: Any = "greedy", max_length: int | None = None, **options: Any
+    ) -> Generated:
+        """Returns the continuation of each prompt, see `kerazoo.decoding.generate`.
 
         Args:
-            prompt: First tokens of each text, padded or ragged lists; None for one text from nothing.
-            search: `"greedy"`, `"sample"`, `"beam"` or a search object.
-            max_length: Most tokens of a text, its prompt included.
-            **options: Options of the search by name (`temperature=0.8`), and those of `kerazoo.decoding.generate`.
+            prompt: first tokens of each text, padded or ragged lists. Defaults to one text from nothing.
+            search: `"greedy"`, `"sample"`, `"beam"` or a search object. Defaults to `"greedy"`.
+            max_length: integer, above 0. Maximum number of tokens of a text, its prompt included. Defaults to 64 after
+                the prompt.
+            **options: options of the search by name, and those of `kerazoo.decoding.generate`.
         """
         return self._generate(None, prompt, search, max_length, options)
 
-    def score(self, targets, **options) -> Scored:
+    def score(self, targets: Any, **options: Any) -> Scored:
         """Returns the log-probabilities of given texts, see `kerazoo.decoding.score`.
 
         Args:
-            targets: Token ids, ragged lists or an array padded with `pad_id`; with the end token where it counts.
-            **options: `batch_size` and `jit` of `kerazoo.decoding.score`.
+            targets: token ids, ragged lists or an array padded with `pad_id`; with the end token where it counts.
+            **options: options of `kerazoo.decoding.score`.
         """
         return score(self, None, targets, **options)
 
-    def build_inputs(self, batch_size: int = 1, length: int = 3) -> dict:
+    def build_inputs(self, batch_size: int = 1, length: int = 3) -> dict[str, Any]:
         """Returns zeros for `"targets"`."""
         return {"targets": self._build_targets(batch_size, length)}
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class TransformerLM(LanguageModel):
-    """A Transformer decoder as the model of a text; the defaults are the small variant of GPT-2.
+    """A Transformer decoder as a language model; the defaults are the small variant of GPT-2.
 
     Args:
-        vocabulary_size: Size V of the vocabulary.
-        num_layers: Number of blocks.
-        hidden_dim: Width of the model.
-        num_heads: Heads of the attention; divides `hidden_dim`.
-        intermediate_dim: Width inside the feed-forward layers, 4 times `hidden_dim` by default.
-        max_length: Most tokens of a text where positions are learned.
-        dropout: Rate on embeddings, attention weights and outputs, in [0, 1).
-        activation: Of the feed-forward layers: `"relu"`, `"gelu"`, `"silu"`, `"swiglu"`, `"geglu"`.
-        norm: Where the normalisation stands, `"pre"` or `"post"`.
-        normalization: `"layer"` or `"rms"`.
-        num_key_value_heads: Heads of keys and values; `num_heads` by default.
-        positions: `"learned"`, `"sinusoidal"` or `"rotary"`; only learned ones have a limit.
-        tie_output: Whether the logits use the table of the embedding.
-        pad_id: The token that fills up short rows.
-        start_id: The token before the first one.
-        end_id: The token that ends a text.
+        vocabulary_size: integer, above 0. Size V of the vocabulary.
+        num_layers: integer, above 0. Number of blocks. Defaults to `12`.
+        hidden_dim: integer, above 0. Width of the model. Defaults to `768`.
+        num_heads: integer, above 0. Heads of the attention; divides `hidden_dim`. Defaults to `12`.
+        intermediate_dim: integer, above 0. Width inside the feed-forward layers. Defaults to 4 times `hidden_dim`.
+        max_length: integer, above 0. Maximum number of tokens of a text where positions are learned. Defaults to
+            `1024`.
+        dropout: float, in [0, 1). Rate on embeddings, attention weights and outputs. Defaults to `0.1`.
+        activation: string or callable. Activation of the feed-forward layers, such as `"relu"`, `"gelu"` or
+            `"swiglu"`. Defaults to `"gelu"`.
+        norm: `"pre"` or `"post"`. Whether normalization is before or after each part of a block. Defaults to `"pre"`.
+        normalization: `"layer"` or `"rms"`. Defaults to `"layer"`.
+        num_key_value_heads: integer, above 0. Heads of keys and values. Defaults to `num_heads`.
+        positions: `"learned"`, `"sinusoidal"` or `"rotary"`; only learned ones have a limit. Defaults to `"learned"`.
+        tie_output: boolean. Whether the logits use the table of the embedding. Defaults to `True`.
+        pad_id: integer. The padding token. Defaults to `0`.
+        start_id: integer. The token before the first one. Defaults to `1`.
+        end_id: integer. The token that ends a text. Defaults to `2`.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
 
     Example:
@@ -126,23 +136,24 @@ class TransformerLM(LanguageModel):
 
     def __init__(
         self,
-        vocabulary_size,
-        num_layers=12,
-        hidden_dim=768,
-        num_heads=12,
-        intermediate_dim=None,
-        max_length=1024,
-        dropout=0.1,
-        activation="gelu",
-        norm="pre",
-        normalization="layer",
-        num_key_value_heads=None,
-        positions="learned",
-        tie_output=True,
-        pad_id=0,
-        start_id=1,
-        end_id=2,
-        **kwargs,
+        vocabulary_size: int,
+        num_layers: int = 12,
+        *,
+        hidden_dim: int = 768,
+        num_heads: int = 12,
+        intermediate_dim: int | None = None,
+        max_length: int = 1024,
+        dropout: float = 0.1,
+        activation: Any = "gelu",
+        norm: str = "pre",
+        normalization: str = "layer",
+        num_key_value_heads: int | None = None,
+        positions: str = "learned",
+        tie_output: bool = True,
+        pad_id: int = 0,
+        start_id: int = 1,
+        end_id: int = 2,
+        **kwargs: Any,
     ):
         dtype = kwargs.get("dtype")
         _checks.one_of("TransformerLM", "positions", positions, ("learned", "sinusoidal", "rotary"))
@@ -159,8 +170,8 @@ class TransformerLM(LanguageModel):
         decoder = TransformerDecoder(
             num_layers,
             hidden_dim,
-            num_heads,
-            intermediate_dim or 4 * hidden_dim,
+            num_heads=num_heads,
+            intermediate_dim=intermediate_dim or 4 * hidden_dim,
             dropout=dropout,
             activation=activation,
             norm=norm,
@@ -171,4 +182,6 @@ class TransformerLM(LanguageModel):
             name="decoder",
             dtype=dtype,
         )
-        super().__init__(decoder, embedding, None, pad_id, start_id, end_id, tie_output, **kwargs)
+        super().__init__(
+            decoder, embedding, pad_id=pad_id, start_id=start_id, end_id=end_id, tie_output=tie_output, **kwargs
+        )

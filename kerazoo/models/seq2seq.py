@@ -1,4 +1,6 @@
-"""The two classic pairs for text to text: LSTM with LSTM, Transformer with Transformer."""
+"""Two text-to-text models: LSTM with LSTM, Transformer with Transformer."""
+
+from typing import Any
 
 import keras
 
@@ -9,30 +11,31 @@ from kerazoo.models.encoder_decoder import EncoderDecoder
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class LSTMSeq2Seq(EncoderDecoder):
-    """An LSTM that reads token ids and an LSTM that starts from its state and writes token ids.
+    """An LSTM encoder of token ids and an LSTM decoder that starts from its state.
 
     Args:
-        source_vocabulary_size: Size of the source vocabulary.
-        target_vocabulary_size: Size V of the target vocabulary.
-        embedding_dim: Width of the token vectors on both sides.
-        units: Units of every LSTM layer; a bidirectional encoder has as many in each direction.
-        num_layers: LSTM layers of encoder and of decoder.
-        bidirectional: Whether the encoder reads in both directions.
-        attention: None, `"additive"` (Bahdanau) or `"multiplicative"` (Luong).
-        dropout: Rate on the inputs of every layer and on the outputs, in [0, 1).
-        recurrent_dropout: Rate inside the recurrences, in [0, 1).
-        encoder_units: Units of the encoder's layers, in each direction, where they differ; `units` by default.
-        pad_id: The token that fills up short rows.
-        start_id: The token before the first one.
-        end_id: The token that ends an answer.
+        source_vocabulary_size: integer, above 0. Size of the source vocabulary. Defaults to `1000`.
+        target_vocabulary_size: integer, above 0. Size V of the target vocabulary. Defaults to `1000`.
+        embedding_dim: integer, above 0. Width of the token vectors on both sides. Defaults to `256`.
+        units: integer, above 0. Units of every LSTM layer; a bidirectional encoder has as many in each direction.
+            Defaults to `128`.
+        num_layers: integer, above 0. LSTM layers of the encoder and of the decoder. Defaults to `1`.
+        bidirectional: boolean. Whether the encoder reads in both directions. Defaults to `False`.
+        attention: None, `"additive"` (Bahdanau) or `"multiplicative"` (Luong). Defaults to `None`.
+        dropout: float, in [0, 1). Rate on the inputs of every layer and on the outputs. Defaults to `0.0`.
+        recurrent_dropout: float, in [0, 1). Rate inside the recurrences. Defaults to `0.0`.
+        encoder_units: integer, above 0. Units of the encoder's layers, in each direction. Defaults to `units`.
+        pad_id: integer. The padding token. Defaults to `0`.
+        start_id: integer. The token before the first one. Defaults to `1`.
+        end_id: integer. The token that ends a sequence. Defaults to `2`.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
 
     Call arguments:
-        inputs: A dictionary: `"source"` token ids [B, S], `"targets"` token ids [B, T], not shifted.
-        training: Whether dropout acts.
+        inputs: dictionary with `"source"`, token ids `[B, S]`, and `"targets"`, token ids `[B, T]`, not shifted.
+        training: boolean. Whether dropout is applied.
 
     Returns:
-        Logits float32 [B, T, V].
+        Logits, float32 tensor `[B, T, V]`.
 
     Example:
 
@@ -46,39 +49,45 @@ class LSTMSeq2Seq(EncoderDecoder):
     ```
 
     Reference:
-        Sutskever, Vinyals and Le (2014), Sequence to Sequence Learning with Neural Networks, arXiv 1409.3215;
+        Sutskever, Vinyals and Le (2014), Sequence to Sequence Learning with Neural Networks, arXiv:1409.3215;
         Luong, Pham and Manning (2015), Effective Approaches to Attention-based Neural Machine Translation,
-        arXiv 1508.04025.
+        arXiv:1508.04025.
     """
 
     def __init__(
         self,
-        source_vocabulary_size=1000,
-        target_vocabulary_size=1000,
-        embedding_dim=256,
-        units=128,
-        num_layers=1,
-        bidirectional=False,
-        attention=None,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        encoder_units=None,
-        pad_id=0,
-        start_id=1,
-        end_id=2,
-        **kwargs,
+        source_vocabulary_size: int = 1000,
+        target_vocabulary_size: int = 1000,
+        *,
+        embedding_dim: int = 256,
+        units: int = 128,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        attention: str | None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        encoder_units: int | None = None,
+        pad_id: int = 0,
+        start_id: int = 1,
+        end_id: int = 2,
+        **kwargs: Any,
     ):
         dtype = kwargs.get("dtype")
         source_embedding, target_embedding = (
             TokenEmbedding(size, embedding_dim, pad_id=pad_id, name=f"{side}_embedding", dtype=dtype)
             for side, size in (("source", source_vocabulary_size), ("target", target_vocabulary_size))
         )
-        rates = {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "dtype": dtype}
+        shared = {
+            "num_layers": num_layers,
+            "dropout": dropout,
+            "recurrent_dropout": recurrent_dropout,
+            "dtype": dtype,
+        }
         super().__init__(
-            LSTMEncoder(encoder_units or units, num_layers, bidirectional, name="encoder", **rates),
-            LSTMDecoder(units, num_layers, attention, name="decoder", **rates),
-            source_embedding,
-            target_embedding,
+            LSTMEncoder(encoder_units or units, bidirectional=bidirectional, name="encoder", **shared),
+            LSTMDecoder(units, attention=attention, name="decoder", **shared),
+            source_embedding=source_embedding,
+            target_embedding=target_embedding,
             pad_id=pad_id,
             start_id=start_id,
             end_id=end_id,
@@ -88,39 +97,43 @@ class LSTMSeq2Seq(EncoderDecoder):
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class TransformerSeq2Seq(EncoderDecoder):
-    """A Transformer encoder that reads token ids and a Transformer decoder that writes them.
+    """A Transformer encoder of token ids and a Transformer decoder.
 
     The defaults are the base model of the paper with one vocabulary for both sides.
 
     Args:
-        source_vocabulary_size: Size of the source vocabulary.
-        target_vocabulary_size: Size V of the target vocabulary.
-        num_encoder_layers: Blocks of the encoder.
-        num_decoder_layers: Blocks of the decoder.
-        hidden_dim: Width of the model.
-        num_heads: Heads of every attention; divides `hidden_dim`.
-        intermediate_dim: Width inside the feed-forward layers.
-        dropout: Rate on embeddings, attention weights and outputs, in [0, 1).
-        activation: Of the feed-forward layers: `"relu"`, `"gelu"`, `"silu"`, `"swiglu"`, `"geglu"`.
-        norm: Where the normalisation stands, `"post"` as in the paper or `"pre"`.
-        normalization: `"layer"` or `"rms"`.
-        num_key_value_heads: Heads of keys and values; `num_heads` by default.
-        positions: `"sinusoidal"`, `"learned"` or `"rotary"`; only learned ones have a limit.
-        max_length: Most tokens of source and targets where positions are learned.
-        share_embeddings: Whether both sides use one table, which needs one vocabulary; None to share where both have
-            the same size, as with the joint vocabulary of the paper.
-        tie_output: Whether the logits use the table of the target embedding.
-        pad_id: The token that fills up short rows.
-        start_id: The token before the first one.
-        end_id: The token that ends an answer.
+        source_vocabulary_size: integer, above 0. Size of the source vocabulary. Defaults to `37000`.
+        target_vocabulary_size: integer, above 0. Size V of the target vocabulary. Defaults to `37000`.
+        num_encoder_layers: integer, above 0. Blocks of the encoder. Defaults to `6`.
+        num_decoder_layers: integer, above 0. Blocks of the decoder. Defaults to `6`.
+        hidden_dim: integer, above 0. Width of the model. Defaults to `512`.
+        num_heads: integer, above 0. Heads of every attention; divides `hidden_dim`. Defaults to `8`.
+        intermediate_dim: integer, above 0. Width inside the feed-forward layers. Defaults to `2048`.
+        dropout: float, in [0, 1). Rate on embeddings, attention weights and outputs. Defaults to `0.1`.
+        activation: string or callable. Activation of the feed-forward layers, such as `"relu"`, `"gelu"` or
+            `"swiglu"`. Defaults to `"relu"`.
+        norm: `"post"` as in the paper, or `"pre"`. Whether normalization is after or before each part of a block.
+            Defaults to `"post"`.
+        normalization: `"layer"` or `"rms"`. Defaults to `"layer"`.
+        num_key_value_heads: integer, above 0. Heads of keys and values. Defaults to `num_heads`.
+        positions: `"sinusoidal"`, `"learned"` or `"rotary"`; only learned ones have a limit. Defaults to
+            `"sinusoidal"`.
+        max_length: integer, above 0. Maximum number of tokens of source and targets where positions are learned.
+            Defaults to `None`.
+        share_embeddings: boolean. Whether both sides use one table, which needs one vocabulary. Defaults to whether
+            both vocabularies have the same size, as with the joint vocabulary of the paper.
+        tie_output: boolean. Whether the logits use the table of the target embedding. Defaults to `True`.
+        pad_id: integer. The padding token. Defaults to `0`.
+        start_id: integer. The token before the first one. Defaults to `1`.
+        end_id: integer. The token that ends a sequence. Defaults to `2`.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
 
     Call arguments:
-        inputs: A dictionary: `"source"` token ids [B, S], `"targets"` token ids [B, T], not shifted.
-        training: Whether dropout acts.
+        inputs: dictionary with `"source"`, token ids `[B, S]`, and `"targets"`, token ids `[B, T]`, not shifted.
+        training: boolean. Whether dropout is applied.
 
     Returns:
-        Logits float32 [B, T, V].
+        Logits, float32 tensor `[B, T, V]`.
 
     Example:
 
@@ -136,31 +149,32 @@ class TransformerSeq2Seq(EncoderDecoder):
     ```
 
     Reference:
-        Vaswani et al. (2017), Attention Is All You Need, arXiv 1706.03762.
+        Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762.
     """
 
     def __init__(
         self,
-        source_vocabulary_size=37000,
-        target_vocabulary_size=37000,
-        num_encoder_layers=6,
-        num_decoder_layers=6,
-        hidden_dim=512,
-        num_heads=8,
-        intermediate_dim=2048,
-        dropout=0.1,
-        activation="relu",
-        norm="post",
-        normalization="layer",
-        num_key_value_heads=None,
-        positions="sinusoidal",
-        max_length=None,
-        share_embeddings=None,
-        tie_output=True,
-        pad_id=0,
-        start_id=1,
-        end_id=2,
-        **kwargs,
+        source_vocabulary_size: int = 37000,
+        target_vocabulary_size: int = 37000,
+        *,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        hidden_dim: int = 512,
+        num_heads: int = 8,
+        intermediate_dim: int = 2048,
+        dropout: float = 0.1,
+        activation: Any = "relu",
+        norm: str = "post",
+        normalization: str = "layer",
+        num_key_value_heads: int | None = None,
+        positions: str = "sinusoidal",
+        max_length: int | None = None,
+        share_embeddings: bool | None = None,
+        tie_output: bool = True,
+        pad_id: int = 0,
+        start_id: int = 1,
+        end_id: int = 2,
+        **kwargs: Any,
     ):
         _checks.one_of("TransformerSeq2Seq", "positions", positions, ("sinusoidal", "learned", "rotary"))
         if share_embeddings is None:
@@ -201,8 +215,10 @@ class TransformerSeq2Seq(EncoderDecoder):
         super().__init__(
             TransformerEncoder(num_encoder_layers, name="encoder", **blocks),
             TransformerDecoder(num_decoder_layers, name="decoder", **blocks),
-            embedding(source_vocabulary_size, "embedding" if share_embeddings else "source_embedding"),
-            "source" if share_embeddings else embedding(target_vocabulary_size, "target_embedding"),
+            source_embedding=embedding(
+                source_vocabulary_size, "embedding" if share_embeddings else "source_embedding"
+            ),
+            target_embedding="source" if share_embeddings else embedding(target_vocabulary_size, "target_embedding"),
             pad_id=pad_id,
             start_id=start_id,
             end_id=end_id,

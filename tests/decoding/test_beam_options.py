@@ -107,7 +107,9 @@ def test_each_group_gives_an_answer_and_none_comes_twice():
 def test_a_transformer_reports_what_it_gives_to_the_answers(options):
     """The hypotheses of all groups, and the candidates of contrastive search, read what their ancestors wrote."""
     keras.utils.set_random_seed(4)
-    model = models.TransformerSeq2Seq(11, 7, 1, 2, 8, 2, 16)
+    model = models.TransformerSeq2Seq(
+        11, 7, num_encoder_layers=1, num_decoder_layers=2, hidden_dim=8, num_heads=2, intermediate_dim=16
+    )
     found = model.generate([SOURCE, [9]], [[4], []], max_length=7, jit=False, **options)
     sources, answers = [], []
     for source, row in zip((SOURCE, [9]), found.sequences(keep_end=True)):

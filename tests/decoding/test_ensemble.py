@@ -40,8 +40,10 @@ def test_equals_the_mean_by_hand(weights):
 
 def test_an_lstm_with_a_transformer():
     keras.utils.set_random_seed(4)
-    lstm = models.LSTMSeq2Seq(11, 7, 5, 6, num_layers=2, attention="multiplicative")
-    transformer = models.TransformerSeq2Seq(11, 7, 1, 1, 8, 2, 16)
+    lstm = models.LSTMSeq2Seq(11, 7, embedding_dim=5, units=6, num_layers=2, attention="multiplicative")
+    transformer = models.TransformerSeq2Seq(
+        11, 7, num_encoder_layers=1, num_decoder_layers=1, hidden_dim=8, num_heads=2, intermediate_dim=16
+    )
     both = decoding.Ensemble([lstm, transformer])
     found = both.generate(SOURCES, search="beam", width=2, n_best=2, max_length=5)
     for row, answers in enumerate(found.sequences(keep_end=True)):
@@ -62,7 +64,10 @@ def test_language_models():
 
 
 def test_language_models_are_measured_together():
-    parts = [models.TransformerLM(7, 1, 8, 2, 16), models.TransformerLM(7, 2, 12, 3, 10)]
+    parts = [
+        models.TransformerLM(7, 1, hidden_dim=8, num_heads=2, intermediate_dim=16),
+        models.TransformerLM(7, 2, hidden_dim=12, num_heads=3, intermediate_dim=10),
+    ]
     ids = np.array([[3, 4, 5, 2], [6, 2, 0, 0]], "int32")
     both = decoding.Ensemble(parts, [1, 3]).teacher_forced()
     each = [np.asarray(keras.ops.softmax(part(ids))) for part in parts]

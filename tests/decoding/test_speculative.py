@@ -96,8 +96,10 @@ def test_a_draft_that_is_right_is_kept():
 def test_real_models(kinds):
     keras.utils.set_random_seed(4)
     made = {
-        "lstm": models.LSTMSeq2Seq(11, 7, 5, 6, attention="multiplicative"),
-        "transformer": models.TransformerSeq2Seq(11, 7, 1, 1, 8, 2, 16),
+        "lstm": models.LSTMSeq2Seq(11, 7, embedding_dim=5, units=6, attention="multiplicative"),
+        "transformer": models.TransformerSeq2Seq(
+            11, 7, num_encoder_layers=1, num_decoder_layers=1, hidden_dim=8, num_heads=2, intermediate_dim=16
+        ),
     }
     large, small = (made[kind] for kind in kinds.split("-"))
     sources = [[3, 4, 5, 6, 7, 8], [5], [8, 3, 9]]

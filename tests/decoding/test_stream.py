@@ -12,7 +12,9 @@ def model(request):
     keras.utils.set_random_seed(3)
     if request.param == "lstm":
         return models.LSTMSeq2Seq(11, 13, embedding_dim=7, units=8, attention="multiplicative")
-    return models.TransformerSeq2Seq(11, 13, 1, 1, 8, 2, 16)
+    return models.TransformerSeq2Seq(
+        11, 13, num_encoder_layers=1, num_decoder_layers=1, hidden_dim=8, num_heads=2, intermediate_dim=16
+    )
 
 
 @pytest.mark.parametrize("block", [1, 5, 64])

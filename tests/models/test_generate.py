@@ -11,7 +11,9 @@ SOURCES = [[3, 4, 5, 6, 7, 8, 9, 10, 3], [5], [8, 3, 9]]
 
 
 def lstm(**options):
-    return models.LSTMSeq2Seq(11, 7, 5, 6, num_layers=2, bidirectional=True, attention="multiplicative", **options)
+    return models.LSTMSeq2Seq(
+        11, 7, embedding_dim=5, units=6, num_layers=2, bidirectional=True, attention="multiplicative", **options
+    )
 
 
 def transformer(**options):
@@ -156,7 +158,7 @@ def test_xla_gives_the_same():
         (lambda: models.EncoderDecoder(None, None), "`vocabulary_size` is needed .*; got vocabulary_size=None"),
         (
             lambda: models.EncoderDecoder(None, None, target_embedding="shared"),
-            "`target_embedding` must be a layer, None, or 'source' .*; got target_embedding='shared'",
+            "`target_embedding` must be a layer, None, or the name of .*'source'; got target_embedding='shared'",
         ),
     ],
 )

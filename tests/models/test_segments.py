@@ -23,7 +23,13 @@ def corpus(count=23, seed=1):
 
 def seq2seq(positions, **options):
     return kz.models.TransformerSeq2Seq(
-        VOCABULARY, VOCABULARY, 1, 1, positions=positions, share_embeddings=False, **{**SIZES, **options}
+        VOCABULARY,
+        VOCABULARY,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        positions=positions,
+        share_embeddings=False,
+        **{**SIZES, **options},
     )
 
 
@@ -115,9 +121,9 @@ def test_nothing_passes_from_one_sequence_to_another(make):
 @pytest.mark.parametrize(
     "model, message",
     [
-        (kz.models.LSTMSeq2Seq(13, 13, 6, 5), "LSTMSeq2Seq: packing.*encoder=LSTMEncoder.*--max_shapes=8"),
+        (kz.models.LSTMSeq2Seq(13, 13, units=5), "LSTMSeq2Seq: packing.*encoder=LSTMEncoder.*max_shapes=8"),
         (kz.models.LanguageModel(kz.layers.LSTMDecoder(5), vocabulary_size=13), "LanguageModel.*decoder=LSTMDecoder"),
-        (kz.models.MLPClassifier(), "MLPClassifier: packing is for models that write tokens.*packing=True"),
+        (kz.models.MLPClassifier(), "MLPClassifier: packing is for models that generate tokens.*packing=True"),
     ],
 )
 def test_models_that_cannot_keep_rows_apart_are_refused(model, message):
@@ -127,6 +133,6 @@ def test_models_that_cannot_keep_rows_apart_are_refused(model, message):
 
 def test_a_recurrent_model_refuses_packed_inputs():
     tokens = np.array([[3, 4, 5]])
-    model = kz.models.LSTMSeq2Seq(13, 13, 6, 5)
+    model = kz.models.LSTMSeq2Seq(13, 13, units=5)
     with pytest.raises(ValueError, match="encoder=LSTMEncoder"):
         model({"source": tokens, "targets": tokens, "source_segments": tokens - 2})
