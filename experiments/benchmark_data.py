@@ -59,7 +59,7 @@ def _tokenising(kz, task):
     rows = []
     for name in kz.text.names():
         try:
-            tokenizer = kz.text.get(name).learn(lines)
+            tokenizer = kz.text.get(name).fit(lines)
         except RuntimeError as error:  # its library is not installed
             print(f"{name} left out: {error}")
             continue

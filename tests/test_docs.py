@@ -58,10 +58,10 @@ def own_doc(thing):
 
 @pytest.fixture(autouse=True)
 def tables():
-    """Takes out again what examples put into the tables of models and tasks: other tests look at all rows."""
-    from kerazoo import catalog, tasks
+    """Takes out again what examples put into the tables of names: other tests look at all rows."""
+    from kerazoo import catalog, tasks, text
 
-    kept = [(table, dict(table._values)) for table in (catalog._models, tasks._tasks)]
+    kept = [(table, dict(table._values)) for table in (catalog._models, tasks._tasks, text._tokenizers)]
     yield
     for table, values in kept:
         table._values.clear()

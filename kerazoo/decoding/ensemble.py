@@ -31,7 +31,7 @@ class Ensemble(Decodable):
     Args:
         models: The models, two or more.
         weights: A number above 0 for each model, scaled to the sum 1; equal by default.
-        digests: A hash of the vocabulary of each model (`tokenizer.digest`), which are compared; None not to.
+        digests: A hash of the vocabulary of each model (`tokenizer.hash`), which are compared; None not to.
 
     Raises:
         ValueError: The models differ in vocabulary or special ids, some have a source and some have none, or there are

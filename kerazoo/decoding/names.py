@@ -47,7 +47,7 @@ def make_search(search: Search | str = "greedy", **options) -> Search:
             takes no options.
         **options: Arguments of the search, and of constraints by name: `allowed`, `forbidden`, `max_ratio` (of the
             source), `min_length`, `no_repeat_ngram`, `prefix`, `repetition_penalty`. `stop_strings` may be plain
-            strings beside `pieces`, what each token is written as (`tokenizer.pieces`).
+            strings beside `pieces`, what each token is written as (`tokenizer.token_bytes`).
 
     Example:
 
@@ -83,6 +83,6 @@ def _stop_strings(strings, pieces):
     if pieces is None:
         raise ValueError(
             f"generate: `stop_strings` needs `pieces`, what each token is written as; got stop_strings={strings!r} "
-            "alone. Pass pieces=tokenizer.pieces."
+            "alone. Pass pieces=tokenizer.token_bytes."
         )
     return StopStrings(strings, pieces)

@@ -173,7 +173,7 @@ class Answerer:
         if stop is not None and not hasattr(stop, "cut"):
             from kerazoo import decoding
 
-            options["stop_strings"] = decoding.StopStrings(stop, self.task.tokenizers["target"].pieces)
+            options["stop_strings"] = decoding.StopStrings(stop, self.task.tokenizers["target"].token_bytes)
         return options
 
     def _cut(self, texts, raw, options):

@@ -30,7 +30,7 @@ def load_vectors(model, task, seed=0):
                 f"`{role}_vectors`: {type(model).__name__} has no embedding of {role} tokens; "
                 f"got {role}_vectors={path!r}."
             )
-        vectors = text.read_vectors(path, task.tokenizers[role], seed)
+        vectors = text.read_word_vectors(path, task.tokenizers[role], seed=seed)
         width = vectors.array.shape[1]
         if width != embedding.hidden_dim:
             size = "embedding_dim" if "embedding_dim" in inspect.signature(type(model)).parameters else "hidden_dim"
@@ -38,7 +38,7 @@ def load_vectors(model, task, seed=0):
                 f"`{role}_vectors`: the embedding must be as wide as the vectors; got {width} numbers a word in "
                 f"{path}, {size}={embedding.hidden_dim}. Try --set={size}={width}."
             )
-        array, known = vectors.array, vectors.known
+        array, known = vectors.array, vectors.found
         if id(embedding) in loaded:  # both sides share one table: the second file fills what the first one lacks
             before, had = loaded[id(embedding)]
             array, known = np.where(had[:, None], before, array), had | known

@@ -130,7 +130,7 @@ def register(name, kinds, about="", training=None, replace=False):
         return {"source": words, "target": [2 * word for word in words]}
 
     def tokenizers(sources, targets):
-        return kz.text.Characters("ab"), kz.text.Characters("ab")
+        return kz.text.CharacterTokenizer("ab"), kz.text.CharacterTokenizer("ab")
 
     @kz.tasks.register("double", kinds=("seq2seq",), replace=True)
     def build(name, kind, restored=None):

@@ -77,7 +77,7 @@ class Task:
     @property
     def digest(self):
         """Hash of all that was learnt: models of two tasks with one digest understand each other."""
-        parts = [self.kind, self.facts, {role: tokenizer.digest for role, tokenizer in self.tokenizers.items()}]
+        parts = [self.kind, self.facts, {role: tokenizer.hash for role, tokenizer in self.tokenizers.items()}]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property

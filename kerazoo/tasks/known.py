@@ -78,7 +78,7 @@ def _load(folder, role, saved):
     tokenizer = text.load(path)
     if isinstance(saved, str):  # what folders held before fingerprints
         saved = {"hash": saved}
-    difference = _checks.other_vocabulary(tokenizer.fingerprint, saved)
+    difference = _checks.vocabulary_difference(tokenizer.fingerprint, saved)
     if difference:
         raise _checks.DataError(f"{path}: not the vocabulary of this task: {difference}. Put the file back.")
     return tokenizer

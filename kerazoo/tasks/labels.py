@@ -60,7 +60,7 @@ class LabelTask(Task):
             label = np.array([place[label] for label in columns["label"]], np.int32)
             return {"source": source.clip(self.limit) if clipped else source, "label": label}, {"clipped": clipped}
 
-        return self.prepared(split, convert, [tokenizer.digest, names, self.limit])
+        return self.prepared(split, convert, [tokenizer.hash, names, self.limit])
 
     def drawn(self, seed):
         """Returns the `Drawn` training corpus where subwords are left to chance, else None."""

@@ -57,7 +57,7 @@ class LanguageTask(Task):
         if split not in self._corpora:
             if self.streamed and split == "train":
                 return self.prepared(split, self._windows)
-            texts_of_split = self.prepared(split, self._convert, [self.tokenizer.digest])
+            texts_of_split = self.prepared(split, self._convert, [self.tokenizer.hash])
             ids = texts_of_split.features["targets"]
             made = Corpus({"targets": windows(ids, self.length, self._stride(split))}, texts_of_split.notes)
             self._corpora[split] = made

@@ -58,4 +58,4 @@ def entries():
 def _tokenizers(sources, targets):
     from kerazoo import text
 
-    return text.Characters(LETTERS, case="upper"), text.Words(PHONES.split())
+    return text.CharacterTokenizer(LETTERS, case="upper"), text.WordTokenizer(PHONES.split())

@@ -126,7 +126,7 @@ class SequenceTask(Task):
         """Returns the distinct sources and, for each, the list of accepted targets, folded as the model writes them."""
         columns = self.columns(split)
         accepted = {}
-        for source, target in zip(columns["source"], self.tokenizers["target"].fold(columns["target"])):
+        for source, target in zip(columns["source"], self.tokenizers["target"].standardize(columns["target"])):
             accepted.setdefault(source, []).append(target)
         sources = list(accepted)[:limit]
         return sources, [list(dict.fromkeys(accepted[source])) for source in sources]
@@ -168,4 +168,4 @@ class SequenceTask(Task):
             clipped = {name: features[name].clip(limits[name]) if long[name].any() else features[name] for name in long}
             return clipped, {"clipped": int(np.count_nonzero(long["source"] | long["targets"]))}
 
-        return self.prepared(split, convert, [*(tokenizers[role].digest for role in ("source", "target")), limits])
+        return self.prepared(split, convert, [*(tokenizers[role].hash for role in ("source", "target")), limits])

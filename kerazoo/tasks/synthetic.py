@@ -99,7 +99,7 @@ def _task(name, kind, options, pairs, alphabet, restored):
     def tokenizers(sources, targets):
         from kerazoo import text
 
-        return text.Characters(alphabet), text.Characters(alphabet)
+        return text.CharacterTokenizer(alphabet), text.CharacterTokenizer(alphabet)
 
     return SequenceTask(
         name, kind, options, read, restored, make_tokenizers=tokenizers, watch=("val_sequence_accuracy", "max")

@@ -34,7 +34,7 @@ def learner(owner, tokens, role, size=None, case=None, normalization=None):
         folded = text.common_case(strings) if case == "auto" else case
         # Only what was asked for: a tokenizer of the user's own may know no normalisation.
         form = {} if normalization is None else {"normalization": normalization}
-        return text.get(tokens).learn(strings, size=size or LARGEST.get(tokens), case=folded, **form)
+        return text.get(tokens).fit(strings, size or LARGEST.get(tokens), case=folded, **form)
 
     return learn
 
@@ -68,8 +68,8 @@ def ragged(tokenizer, strings, dropout=0.0, seed=()):
     values, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
     for start in range(0, len(strings), CHUNK):
         part = strings[start : start + CHUNK]
-        if dropout and hasattr(tokenizer, "sample"):
-            ids = tokenizer.sample(part, dropout, (*seed, start))
+        if dropout and hasattr(tokenizer, "tokenize_with_dropout"):
+            ids = tokenizer.tokenize_with_dropout(part, dropout, (*seed, start))
         else:
             ids = tokenizer.tokenize(part)
         values.append(ids.flat_values.numpy())

@@ -1,62 +1,99 @@
-"""Tokenizers that live inside the TensorFlow graph, and their vocabularies."""
+"""Tokenizers inside the TensorFlow graph, their vocabularies, and word vectors."""
 
 import json
+import os
 import pathlib
+from collections.abc import Callable
 
 from kerazoo import _checks
-from kerazoo.text.bytes import Bytes
-from kerazoo.text.characters import Characters
-from kerazoo.text.subwords import Subwords
+from kerazoo.registry import Registry
+from kerazoo.text.byte_pair_tokenizer import BytePairTokenizer
+from kerazoo.text.byte_tokenizer import ByteTokenizer
+from kerazoo.text.character_tokenizer import CharacterTokenizer
 from kerazoo.text.tokenizer import Tokenizer, common_case
-from kerazoo.text.vectors import Vectors, read_vectors
-from kerazoo.text.words import Words
+from kerazoo.text.word_tokenizer import WordTokenizer
+from kerazoo.text.word_vectors import WordVectors, read_word_vectors
 
 __all__ = [
-    "Bytes",
-    "Characters",
-    "Subwords",
+    "BytePairTokenizer",
+    "ByteTokenizer",
+    "CharacterTokenizer",
     "Tokenizer",
-    "Vectors",
-    "Words",
+    "WordTokenizer",
+    "WordVectors",
     "common_case",
     "get",
     "load",
     "names",
-    "read_vectors",
+    "read_word_vectors",
     "register",
 ]
 
-_TABLE = {cls.name_in_table: cls for cls in (Bytes, Characters, Subwords, Words)}
+_tokenizers = Registry("tokenizer")
 
 
-def names():
-    """Returns the names of all tokenizers."""
-    return sorted(_TABLE)
+def names(pattern: str = "*") -> list[str]:
+    """Returns the sorted names of the tokenizers that match `pattern`, in which `*`, `?` and `[abc]` are wildcards."""
+    return _tokenizers.names(pattern)
 
 
-def get(name):
-    """Returns the tokenizer class called `name`: one of `names()`, such as `"subwords"`, or one of your own."""
-    if name not in _TABLE:
-        raise _checks.unknown("tokenizer", name, _TABLE, ", ".join(names()))
-    return _TABLE[name]
-
-
-def register(cls):
-    """Class decorator that puts your own `Tokenizer` into the table under its `name_in_table`."""
-    if not cls.name_in_table or cls.name_in_table in _TABLE:
-        raise ValueError(f"text.register: `name_in_table` must be a new name; got {cls.name_in_table!r}.")
-    _TABLE[cls.name_in_table] = cls
-    return cls
-
-
-def load(path):
-    """Returns the tokenizer that `Tokenizer.save` wrote to `path`.
+def get(name: str) -> type[Tokenizer]:
+    """Returns the tokenizer class that is registered as `name`, such as `"subwords"`.
 
     Raises:
-        DataError: The file is missing or no tokenizer.
+        ValueError: if there is no such name; the message offers the nearest ones.
+    """
+    return _tokenizers.get(name)
+
+
+def register(name: str, *, replace: bool = False) -> Callable[[type[Tokenizer]], type[Tokenizer]]:
+    """Returns a class decorator that registers a subclass of `Tokenizer`.
+
+    Args:
+        name: string. The name, which is saved with every tokenizer of the class.
+        replace: boolean. Whether an existing name may be replaced. Defaults to `False`.
+
+    Raises:
+        ValueError: if `name` is taken while `replace` is `False`.
+
+    Example:
+
+    ```python
+    import kerazoo as kz
+
+    @kz.text.register("letters")
+    class Letters(kz.text.CharacterTokenizer):
+        pass
+
+    assert kz.text.get("letters") is Letters
+    ```
+    """
+
+    def decorate(cls):
+        _tokenizers.add(name, cls, replace=replace)
+        cls.registered_name = name
+        return cls
+
+    return decorate
+
+
+def load(path: str | os.PathLike) -> Tokenizer:
+    """Returns the tokenizer that `Tokenizer.save` wrote to the file `path`.
+
+    Raises:
+        DataError: if the file is missing or holds no tokenizer.
     """
     try:
         config = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         return get(config["tokenizer"]).from_config(config)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise _checks.DataError(f"{path}: cannot be read as a tokenizer: {error}.") from error
+
+
+for _name, _cls in {
+    "bytes": ByteTokenizer,
+    "characters": CharacterTokenizer,
+    "subwords": BytePairTokenizer,
+    "words": WordTokenizer,
+}.items():
+    register(_name)(_cls)

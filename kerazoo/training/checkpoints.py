@@ -162,7 +162,7 @@ class CheckpointStore:
         layout = json.loads(files[STATE])
         where = self.directory / name
         for role, saved in json.loads(files.get(VOCABULARIES, b"{}")).items():
-            difference = role in self.vocabularies and _checks.other_vocabulary(self.vocabularies[role], saved)
+            difference = role in self.vocabularies and _checks.vocabulary_difference(self.vocabularies[role], saved)
             if difference:
                 raise _checks.CheckpointError(f"{where}: was trained with another {role} vocabulary: {difference}.")
         parts = [("model", model.variables, MODEL)]

@@ -12,7 +12,7 @@ class Given:
     """What `load_vectors` asks a task for."""
 
     def __init__(self, **vectors):
-        words = kz.text.Words(["cat", "dog", "emu"])
+        words = kz.text.WordTokenizer(["cat", "dog", "emu"])
         self.tokenizers = {"source": words, "target": words}
         self.vectors = {role: str(path) for role, path in vectors.items()}
 

@@ -127,7 +127,7 @@ def test_a_task_of_ones_own():
             return {"source": words, "target": [times * word for word in words]}
 
         def tokenizers(sources, targets):
-            return text.Characters.learn(sources), text.Characters.learn(targets)
+            return text.CharacterTokenizer.fit(sources), text.CharacterTokenizer.fit(targets)
 
         return SequenceTask(name, kind, {"times": times}, read, restored, make_tokenizers=tokenizers)
 

@@ -18,7 +18,7 @@ def make(**options):
         return {"source": [line[0] for line in LINES[split]], "target": [line[1] for line in LINES[split]]}
 
     def tokenizers(sources, targets):
-        return text.Characters.learn(sources), text.Words.learn(targets)
+        return text.CharacterTokenizer.fit(sources), text.WordTokenizer.fit(targets)
 
     return SequenceTask("words", "seq2seq", {}, read, make_tokenizers=tokenizers, **options)
 

@@ -43,7 +43,7 @@ def test_columns_limits_and_shared_vocabulary(folder):
     assert task.sizes()["source_vocabulary_size"] == 9 and task.sizes()["target_vocabulary_size"] == 7
     assert task.load("dev").notes == {"clipped": 1} and task.max_length == 5
     shared = tasks.create("tsv", data_dir=folder, share_vocabulary=True)
-    assert shared.tokenizers["source"].digest == shared.tokenizers["target"].digest
+    assert shared.tokenizers["source"].hash == shared.tokenizers["target"].hash
 
 
 def test_text_to_class(folder, tmp_path):

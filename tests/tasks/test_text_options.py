@@ -45,7 +45,7 @@ def test_subwords_of_two_vocabularies_and_of_one(folder):
     assert rows(task, task.load("dev"), "targets", "target") == [target for target in task.columns("dev")["target"]]
     one = make(folder, share_vocabulary=True)
     assert one.sizes()["share_embeddings"]
-    assert one.tokenizers["source"].digest == one.tokenizers["target"].digest
+    assert one.tokenizers["source"].hash == one.tokenizers["target"].hash
     one.save(folder / "task")
     assert tasks.restore(folder / "task").digest == one.digest
 
@@ -141,7 +141,7 @@ def test_a_folder_from_before_fingerprints_still_loads(folder):
     task.save(folder / "task")
     path = folder / "task" / "task.json"
     record = json.loads(path.read_text())
-    record["tokenizers"] = {role: tokenizer.digest for role, tokenizer in task.tokenizers.items()}
+    record["tokenizers"] = {role: tokenizer.hash for role, tokenizer in task.tokenizers.items()}
     path.write_text(json.dumps(record))
     assert tasks.restore(folder / "task").digest == task.digest
     record["tokenizers"]["source"] = "0" * 64
