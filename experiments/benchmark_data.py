@@ -143,7 +143,6 @@ def _streams(kz, task, corpus, plan):
     kz.training.fit(
         _model(kz, task),
         lambda epoch: ways[epoch % len(ways)](corpus, plan, task.batch, epoch=epoch),
-        feed="tf.data",
         epochs=(FLAGS.repeats + 1) * len(ways),
         callbacks=[watch],
     )

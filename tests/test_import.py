@@ -77,7 +77,7 @@ def test_data_is_planned_packed_changed_and_trained_on_without_tensorflow():
         "change, plan = kz.data.Augment(['replacement'], corpus), kz.data.PackedPlan.of(corpus, batch_size=9)\n"
         "kz.training.fit(model, corpus, batch, plan, augment=change)\n"
         "feed = lambda epoch: kz.data.batches(corpus, plan, batch, epoch=epoch, augment=change)\n"
-        "history = kz.training.fit(model, feed, feed='tf.data').history\n"
+        "history = kz.training.fit(model, feed).history\n"
         "assert np.isfinite(history['loss'][0]), history\n"
         "assert 'tensorflow' not in sys.modules\n"
         "print('done')\n"

@@ -160,20 +160,19 @@ class _Training:
             return
         if state:
             report.say(f"Goes on in epoch {state['epoch'] + 1}, after step {state['step']:,}.")
-        feed = self._feed()
+        if self._feed() == "device":
+            data = {"data": self.corpus, "batch_fn": self.task.batch, "plan": self.plan, "augment": self.augment}
+        else:  # the batches come out of the stream finished
+            data = {"data": self._stream}
         training.fit(
             model,
-            self.corpus if feed == "device" else self._stream,
-            self.task.batch,
-            self.plan,
+            **data,
             epochs=options.epochs,
             callbacks=self._callbacks(store),
-            validation=(self.dev, self.dev_plan, self.task.batch),
-            feed="device" if feed == "device" else "tf.data",
+            validation_data=(self.dev, self.dev_plan, self.task.batch),
             resume=state,
-            steps_per_call=options.steps_per_execution or None,
+            steps_per_execution=options.steps_per_execution or None,
             jit_compile=options.xla,
-            augment=self.augment if feed == "device" else None,  # a stream changes its batches as it makes them
         )
 
     def _feed(self):

@@ -1,135 +1,140 @@
-"""Which steps run together: an epoch's batches, cut into blocks of one shape that take about a second each."""
+"""Blocks of optimizer steps: consecutive batches of one shape that one compiled program runs."""
 
 import time
 import typing
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
 
+import keras
 import numpy as np
 
-GROWTH = 4  # a block is at most this many times as long as the one before it of the same shape
-CELLS = 1 << 18  # most row numbers that one block sends to the device
+from kerazoo import _checks
+
+GROWTH = 4  # a block has at most this many times the steps of the one before it of the same shape
 
 
 class Block(typing.NamedTuple):
-    """Steps of one shape: its index, the rows of each step, int32 `[steps, B]`, -1 for fillers, the first's number.
+    """Consecutive batches of one shape.
 
-    Where examples share rows, the rows are int32 `[steps, B, P]`. The numbers count the steps of all epochs.
+    `key` names the shape. `data` holds arrays `[capacity, ...]` whose first `steps` rows are the batches. `position`
+    is the index of the first batch in its epoch, `number` its index among the batches of all epochs. `last` is True
+    for the last block of an epoch.
     """
 
-    shape_index: int
-    rows: np.ndarray
-    first: int = 0
+    key: Hashable
+    data: list[np.ndarray]
+    steps: int
+    position: int
+    number: int
+    last: bool
 
 
-class Pace:
-    """Chooses how many steps of each shape run in one call, from how long earlier calls took.
+class StepsPerExecution:
+    """Chooses how many steps of each shape one execution runs, from the time that earlier executions took.
 
-    The first call of a shape also compiles, so its time says nothing: it runs one step.
+    The first execution of a shape also compiles it, so it runs one step and its time is not used.
 
     Args:
-        seconds: How long a call should take.
-        steps: A fixed number of steps, which turns the measuring off.
+        seconds: float, above 0. The time that an execution should take.
+        steps: int or `None`. A fixed number of steps, which turns the measuring off.
     """
 
-    def __init__(self, seconds=1.0, steps=None):
-        self.seconds = seconds
-        self.fixed = steps
-        self._most = {}  # shape -> steps of the next call
+    def __init__(self, seconds: float = 1.0, steps: int | None = None):
+        self.seconds = _checks.number("fit", "seconds_per_execution", seconds, low=0, low_open=True)
+        self.fixed = None if steps is None else _checks.positive_int("fit", "steps_per_execution", steps)
+        self._steps: dict[Hashable, int] = {}
 
-    def steps(self, shape):
-        """Returns the most steps that the next call of `shape` should run."""
-        return self.fixed or self._most.get(shape, 1)
+    def __call__(self, key: Hashable) -> int:
+        """Returns the number of steps for the next execution of shape `key`."""
+        return self.fixed or self._steps.get(key, 1)
 
-    def note(self, shape, steps, elapsed):
-        """Learns that `steps` steps of `shape` took `elapsed` seconds; returns whether its program was compiled."""
-        if shape not in self._most:
-            self._most[shape] = 1
+    def update(self, key: Hashable, steps: int, seconds: float) -> bool:
+        """Takes the time of an execution into account; returns whether it was the one that compiled its shape."""
+        if key not in self._steps:
+            self._steps[key] = 1
             return True
         if not self.fixed:
-            wanted = int(self.seconds * steps / max(elapsed, 1e-9))
-            self._most[shape] = max(1, min(wanted, GROWTH * self._most[shape]))
+            fitting = int(self.seconds * steps / max(seconds, 1e-9))
+            self._steps[key] = max(1, min(fitting, GROWTH * self._steps[key]))
         return False
 
 
-class Blocks:
-    """The blocks of one epoch after another.
-
-    A block holds consecutive batches of one shape. It never crosses the end of an epoch, nor a step whose number is a
-    multiple of one of `stops`.
+class BlockLoop:
+    """Runs the train or test steps of a model block by block.
 
     Args:
-        plan: Gives `shapes` and, as `epoch(e)`, the list of an epoch's batches, each with `shape_index` and `rows`.
-        pace: A `Pace`.
-        stops: Numbers of steps at whose multiples a block must end.
-        lengths: Array `[N]` of the real tokens of each example, or None.
-        step: The number of steps that were taken before.
+        model: A compiled `keras.Model`.
+        kind: `"train"` or `"test"`.
+        feed: A `DeviceFeed` or a `StreamFeed`.
+        steps_per_execution: A `StepsPerExecution`.
+        jit_compile: bool. Whether TensorFlow compiles the blocks with XLA.
+        boundaries: Sequence of int. Blocks end at all multiples of these numbers of steps.
+        step: int. Number of steps that were taken before.
     """
 
-    def __init__(self, plan, pace, stops=(), lengths=None, step=0):
-        self.plan = plan
-        self.pace = pace
-        self.stops = tuple(stops)
-        self.lengths = lengths
+    def __init__(
+        self,
+        model: keras.Model,
+        kind: str,
+        feed: Any,
+        steps_per_execution: StepsPerExecution,
+        jit_compile: bool = True,
+        boundaries: Sequence[int] = (),
+        step: int = 0,
+    ):
+        self.feed = feed
+        self.steps_per_execution = steps_per_execution
+        self.boundaries = tuple(boundaries)
+        self.program = backend().BlockProgram(model, kind, feed, jit_compile)
         self.step = step
-        self.examples = self.tokens = 0  # of all blocks so far
-        self.compiling = 0.0  # seconds of the calls that compiled
-        self.batches = []
-        self.position = 0
+        self.examples = self.tokens = 0
+        self.compile_seconds = 0.0  # of the last block, if it compiled
 
-    def begin(self, epoch, position=0):
-        """Goes to step `position` of epoch number `epoch`."""
-        self.batches = self.plan.epoch(epoch)
-        self.position = position
-        self.before = epoch * len(self.batches)
+    def blocks(self, epoch: int, position: int = 0) -> Iterator[Block]:
+        """Yields the blocks of an epoch, from the batch with index `position`."""
+        before = epoch * (self.feed.steps_per_epoch or 0)
+        batches = iter(self.feed.batches(epoch, position))
+        ahead = next(batches, None)
+        while ahead is not None:
+            key, first = ahead
+            capacity = self.steps_per_execution.fixed or self.feed.capacity(key, first)
+            limit = min([self.steps_per_execution(key), capacity, *(n - self.step % n for n in self.boundaries)])
+            chosen = []
+            while ahead is not None and ahead[0] == key and len(chosen) < limit:
+                chosen.append(ahead[1])
+                ahead = next(batches, None)
+            padded = chosen + chosen[:1] * (capacity - len(chosen))
+            data = [np.stack(arrays) for arrays in zip(*padded)]
+            yield Block(key, data, len(chosen), position, before + position, ahead is None)
+            position += len(chosen)
 
-    @property
-    def finished(self):
-        """Whether the epoch has no further step."""
-        return self.position >= len(self.batches)
-
-    def next(self):
-        """Returns the next `Block` and moves behind it."""
-        shape = self.batches[self.position].shape_index
-        most = min([self.pace.steps(shape), self.capacity(shape), *(stop - self.step % stop for stop in self.stops)])
-        chosen = []
-        for batch in self.batches[self.position : self.position + most]:
-            if batch.shape_index != shape:
-                break
-            chosen.append(batch.rows)
-        block = Block(shape, np.stack(chosen).astype(np.int32, copy=False), self.before + self.position)
-        self.position += len(chosen)
-        self.step += len(chosen)
-        self._count(block.rows)
-        self._started = time.perf_counter()
-        self._running = shape, len(chosen)
-        return block
-
-    def done(self):
-        """Notes that the block which `next` gave last has run."""
-        shape, steps = self._running
-        elapsed = time.perf_counter() - self._started
-        if self.pace.note(shape, steps, elapsed):
-            self.compiling += elapsed
-
-    def capacity(self, shape):
-        """Returns the most steps of a block of `shape`: the static size of what its program takes."""
-        if not hasattr(self, "_capacities"):
-            self._capacities = _capacities(self.plan, self.pace.fixed)
-        return self._capacities[shape]
-
-    def _count(self, rows):
-        real = rows[rows >= 0]
-        self.examples += real.size
-        if self.lengths is not None:
-            self.tokens += int(self.lengths[real].sum())
+    def run(self, block: Block) -> dict[str, Any]:
+        """Runs a block and returns the logs of its last step as Python numbers and NumPy arrays."""
+        started = time.perf_counter()
+        logs = keras.tree.map_structure(to_host, self.program(block))
+        seconds = time.perf_counter() - started
+        compiled = self.steps_per_execution.update(block.key, block.steps, seconds)
+        self.compile_seconds = seconds if compiled else 0.0
+        examples, tokens = self.feed.count([array[: block.steps] for array in block.data])
+        self.step += block.steps
+        self.examples += examples
+        self.tokens += tokens
+        return logs
 
 
-def _capacities(plan, fixed):
-    """Returns for each shape how many steps its longest run in the first epoch has, rounded up to a power of two."""
-    longest = [1] * len(plan.shapes)
-    run, previous = 0, None
-    for batch in plan.epoch(0):
-        run = run + 1 if batch.shape_index == previous else 1
-        previous = batch.shape_index
-        longest[previous] = max(longest[previous], run)
-    entries = [shape.rows * max(1, getattr(shape, "segments", 1)) for shape in plan.shapes]
-    return [fixed or max(1, min(1 << (s - 1).bit_length(), CELLS // n)) for s, n in zip(longest, entries)]
+def backend() -> Any:
+    """Returns the module that compiles blocks on the Keras backend in use."""
+    name = keras.backend.backend()
+    if name == "tensorflow":
+        from kerazoo.training import _block_tensorflow as module
+    elif name == "jax":
+        from kerazoo.training import _block_jax as module
+    else:
+        raise ValueError(f"fit: the Keras backend must be 'tensorflow' or 'jax'; got {name!r}.")
+    return module
+
+
+def to_host(value: Any) -> Any:
+    """Returns a tensor as a Python number, or as a NumPy array where it has axes."""
+    array = np.asarray(keras.ops.convert_to_numpy(value))
+    return array if array.ndim else array.item()

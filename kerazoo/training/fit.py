@@ -1,75 +1,90 @@
-"""`Model.fit` with many optimizer steps in each compiled program, over data that lies on the device."""
+"""The training loop: Keras' model, optimizer, metrics and callbacks, with many optimizer steps in each program."""
 
-import contextlib
-import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
 
 from kerazoo import _checks
-from kerazoo.training import prepare
-from kerazoo.training.conductor import Conductor
+from kerazoo.training.blocks import BlockLoop, StepsPerExecution, backend, to_host
+from kerazoo.training.device_feed import DeviceFeed
+from kerazoo.training.stream_feed import StreamFeed
 
-FEEDS = ("device", "tf.data")
+FEEDS = ("auto", "device", "tf.data")
 
 
 def fit(
-    model,
-    corpus,
-    batch_fn=None,
-    plan=None,
-    epochs=1,
-    callbacks=(),
-    validation=None,
-    feed="device",
-    resume=None,
-    steps_per_call=None,
-    seconds_per_call=1.0,
-    jit_compile=True,
-    validation_freq=1,
-    verbose=0,
-    augment=None,
-):
-    """Trains a compiled Keras model; its callbacks, metrics, validation and history are those of `Model.fit`.
+    model: keras.Model,
+    data: Any,
+    batch_fn: Callable | None = None,
+    plan: Any = None,
+    *,
+    epochs: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    validation_data: Any = None,
+    validation_freq: int | Sequence[int] = 1,
+    initial_epoch: int = 0,
+    steps_per_epoch: int | None = None,
+    feed: str = "auto",
+    augment: Callable | None = None,
+    resume: dict[str, Any] | None = None,
+    steps_per_execution: int | None = None,
+    seconds_per_execution: float = 1.0,
+    jit_compile: bool = True,
+    verbose: int | str = 0,
+) -> keras.callbacks.History:
+    """Trains a compiled Keras model with many optimizer steps in each compiled program.
 
-    With `feed="device"` the corpus is copied to the device once. A compiled program then runs many steps: it gathers
-    each batch by row number, makes the model's inputs from it with `batch_fn`, and calls `model.train_step`. The
-    results are those of as many calls of `train_on_batch`. Callbacks run between programs, about every
-    `seconds_per_call`, and see the numbers of real steps. There is one program for each shape of the plan; if XLA
-    cannot compile it, TensorFlow runs the same loop without XLA and says so.
+    Callbacks, metrics, validation, logs and history are those of `Model.fit`. Consecutive batches of one shape form a
+    block, which one program runs; it calls `model.train_step` for each batch, so the results are those of as many
+    calls of `train_on_batch`. There is one program for each shape of batches. Callbacks run between blocks, about
+    every `seconds_per_execution`, with the indices of real steps.
 
-    With `feed="tf.data"` the batches come from an iterable and each call runs `steps_per_execution` of them, as in
-    Keras.
+    A corpus is copied to the device once, and the program gathers each batch from it by row number. Batches from a
+    `tf.data.Dataset` or another iterable are stacked to blocks and copied.
 
     Args:
-        model: A compiled `keras.Model`.
-        corpus: An object with `features`, a dictionary of name to array `[N, ...]` or to an object with `values` and
-            `offsets` (`kerazoo.data.Corpus`); with `feed="tf.data"` an iterable of `(inputs, targets, weights)`, such
-            as a `tf.data.Dataset`, or a function from the number of an epoch to one.
-        batch_fn: Function of `(features, valid)`, written with `keras.ops`, that returns `(inputs, targets, weights)`.
-            `features` is a dictionary of tensors `[B, ...]`, ragged ones padded with 0; `valid` is a bool tensor
-            `[B]`, False for fillers, which must get weight zero.
-        plan: An object with `shapes` (each with `rows` and `lengths`) and `epoch(e)`, the list of batches of an epoch,
-            each with `shape_index` and `rows` (`kerazoo.data.Plan`).
-        epochs: The number of the epoch at which training ends, above 0.
-        callbacks: List of Keras callbacks. A callback with an attribute `every_steps` is called at its multiples; one
-            with a method `on_train_interrupted` is called when training ends by an error.
-        validation: `(corpus, plan)` or `(corpus, plan, batch_fn)`, whose epoch 0 is measured after each epoch, or
-            anything that Keras takes as `validation_data`.
-        feed: `"device"` or `"tf.data"`.
-        resume: Dictionary with `epoch`, `position` (steps within it), `step` and `history`, as
-            `CheckpointStore.restore` returns it, or None to begin.
-        steps_per_call: Steps of a program, above 0; None chooses by time.
-        seconds_per_call: How long a program should run, above 0.
-        jit_compile: Whether TensorFlow compiles the programs with XLA; JAX always does.
-        validation_freq: Epochs between validations.
-        verbose: 0 for no progress bar of Keras, 1 or 2 as in `Model.fit`.
-        augment: Function of the features of a training batch and the number of its step, counted over all epochs, that
-            returns the features which `batch_fn` gets (`kerazoo.data.Augment`); only with `feed="device"`.
+        model: A compiled `keras.Model`. If XLA cannot compile it, TensorFlow runs the blocks without XLA, and one
+            line on standard error reports it.
+        data: A corpus: an object with `features`, a dictionary of name to array `[N, ...]` or to an object with
+            `values` and `offsets` (`kerazoo.data.Corpus`). Or batches, each of them what `model.train_step` takes,
+            such as `(inputs, targets, weights)`: a `tf.data.Dataset`, an iterable that can be read again, a function
+            from the number of an epoch to one of them, or a `kerazoo.data.StreamPlan`.
+        batch_fn: For a corpus or a `StreamPlan`: function of `(features, valid)`, written with `keras.ops`, that
+            returns `(inputs, targets, weights)`. `features` is a dictionary of tensors `[B, ...]`, ragged ones padded
+            with 0; `valid` is a bool tensor `[B]`, False for padding rows, which must get weight zero.
+        plan: For a corpus: an object with `shapes` (each with `rows` and `lengths`) and `epoch(e)`, the list of batches
+            of an epoch, each with `shape_index` and `rows` (`kerazoo.data.Plan`).
+        epochs: int, above 0. The number of the epoch at which training ends. Defaults to `1`.
+        callbacks: List of Keras callbacks. Their `params` also hold what was reached: `step` (of all epochs), `epoch`,
+            `position` (steps of this epoch), `examples`, `tokens`, `compile_seconds` and `history`. A block ends at
+            the multiples of a callback's attribute `every_steps`; its method `on_train_interrupted` is called when
+            training ends by an error.
+        validation_data: `(corpus, plan)` or `(corpus, plan, batch_fn)`, whose epoch 0 is evaluated; a
+            `tf.data.Dataset`; or what `Model.fit` takes.
+        validation_freq: int, or list of the epochs, counted from 1, after which validation runs. Defaults to `1`.
+        initial_epoch: int. The epoch at which training starts. Defaults to `0`.
+        steps_per_epoch: int. Steps of an epoch of batches; needed where the data has no end. Epochs then continue one
+            iterator, which starts again where the data ends.
+        feed: `"device"` for a corpus, `"tf.data"` for batches, `"auto"` for either. Defaults to `"auto"`.
+        augment: For a corpus or a `StreamPlan`: function of the features of a batch and the number of its step, counted
+            over all epochs, that returns the features for `batch_fn` (`kerazoo.data.Augment`).
+        resume: Dictionary with `epoch`, `position`, `step` and `history`, as `CheckpointStore.restore` returns it.
+            Training continues with the batch at `position`. That is exact for a corpus, and for batches that come in
+            the same order in each process.
+        steps_per_execution: int, above 0. Batches of a block at most. Defaults to that of `Model.compile` if it is
+            above 1, else to as many as run in `seconds_per_execution`.
+        seconds_per_execution: float, above 0. The time a block should take. Defaults to `1.0`.
+        jit_compile: bool. Whether TensorFlow compiles the blocks with XLA; JAX always does. Defaults to `True`.
+        verbose: `0`, `1`, `2` or `"auto"`: the progress bar of Keras. Defaults to `0`, which shows none.
 
     Returns:
         A `keras.callbacks.History`.
 
     Raises:
-        ValueError: An argument is missing or out of its range, or several devices share the model.
-        TypeError: A feature does not hold numbers.
+        ValueError: if an argument is missing or out of its range, or several devices share the model.
+        TypeError: if a feature does not hold numbers, or `data` cannot be iterated.
+        DataError: if an epoch holds no batch.
 
     Example:
 
@@ -92,61 +107,107 @@ def fit(
     ```
     """
     _checks.positive_int("fit", "epochs", epochs)
-    _checks.one_of("fit", "feed", feed, FEEDS)
-    resume = {"epoch": 0, "position": 0, "step": 0, "history": [], **(resume or {})}
-    callbacks = list(callbacks)
-    options = {"jit_compile": jit_compile, "steps_per_call": steps_per_call, "seconds_per_call": seconds_per_call}
-    with contextlib.ExitStack() as stack:
-        if feed == "device":
-            stops = sorted({c.every_steps for c in callbacks if getattr(c, "every_steps", None)})
-            turns, endless = prepare.program_turns(
-                model, "train", corpus, batch_fn, plan, stops, resume["step"], augment, **options
-            )
-            steps = len(plan.epoch(resume["epoch"]))
-            if resume["position"] >= steps:
-                resume |= {"epoch": resume["epoch"] + 1, "position": 0}
-        else:
-            turns, endless, steps = prepare.stream_turns(model, corpus, resume)
-        stack.enter_context(turns)
-        test = None
-        if _is_resident(validation):
-            dev, dev_plan, *own = validation
-            test, validation = prepare.program_turns(model, "test", dev, *(own or [batch_fn]), dev_plan, **options)
-            stack.enter_context(test)
-        conductor = Conductor(
-            callbacks,
-            train=turns,
-            test=test,
-            begin=(resume["epoch"], resume["position"]),
-            add_history=True,
-            add_progbar=verbose != 0,
-            model=model,
-            verbose=verbose,
-            epochs=epochs,
-            steps=steps,
-            history=list(resume["history"]),
-        )
-        stack.enter_context(_quiet())
-        stack.enter_context(_told(callbacks))
-        return model.fit(
-            endless,
-            epochs=epochs,
-            initial_epoch=resume["epoch"],
-            callbacks=conductor,
-            validation_data=validation,
-            validation_freq=validation_freq,
-            shuffle=False,
-            verbose=verbose,
-        )
+    if resume and initial_epoch:
+        raise ValueError(f"fit: give `resume` or `initial_epoch`; got both, initial_epoch={initial_epoch}.")
+    callbacks = list(callbacks or ())
+    options = {
+        "steps_per_execution": steps_per_execution,
+        "seconds_per_execution": seconds_per_execution,
+        "jit_compile": jit_compile,
+    }
+    source = _feed(model, data, batch_fn, plan, feed, steps_per_epoch, augment)
+    steps = source.steps_per_epoch
+    epoch = _checks.non_negative_int("fit", "initial_epoch", initial_epoch)
+    start = {"epoch": epoch, "position": 0, "step": epoch * (steps or 0), "history": [], **(resume or {})}
+    if steps and start["position"] >= steps:
+        start |= {"epoch": start["epoch"] + 1, "position": 0}
+    boundaries = sorted({c.every_steps for c in callbacks if getattr(c, "every_steps", None)})
+    loop = _block_loop(model, "train", source, boundaries=boundaries, step=start["step"], **options)
+    validate = _validation(model, validation_data, batch_fn, options)
+    callback_list = keras.callbacks.CallbackList(
+        callbacks,
+        add_history=True,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=epochs,
+        steps=steps,
+        epoch=start["epoch"],
+        position=start["position"],
+        history=list(start["history"]),
+        step=loop.step,
+        examples=0,
+        tokens=0,
+        compile_seconds=0.0,
+    )
+    try:
+        _train(model, loop, callback_list, (start["epoch"], start["position"]), epochs, validate, validation_freq)
+    except BaseException:
+        for callback in callbacks:
+            getattr(callback, "on_train_interrupted", lambda: None)()
+        raise
+    return model.history
 
 
-def evaluate(model, corpus, batch_fn, plan, callbacks=(), steps_per_call=None, seconds_per_call=1.0, jit_compile=True):
-    """Measures a compiled Keras model on epoch 0 of `plan`, many steps in each compiled program.
+def _train(model, loop, callbacks, start, epochs, validate, validation_freq):
+    """The loop over epochs and blocks."""
+    params = callbacks.params  # one dictionary, which all callbacks share
+    first_epoch, position = start
+    model.stop_training = False
+    callbacks.on_train_begin()
+    epoch_logs = None
+    for epoch in range(first_epoch, epochs):
+        params.update(epoch=epoch, position=position, steps=loop.feed.steps_per_epoch)
+        model.reset_metrics()
+        callbacks.on_epoch_begin(epoch)
+        logs = None
+        for block in loop.blocks(epoch, position):
+            callbacks.on_train_batch_begin(block.position)
+            logs = loop.run(block)
+            position = block.position + block.steps
+            params.update(position=position, step=loop.step, examples=loop.examples, tokens=loop.tokens)
+            params["compile_seconds"] += loop.compile_seconds
+            if block.last:
+                params["steps"] = position
+            callbacks.on_train_batch_end(position - 1, logs)
+            if model.stop_training:
+                break
+        if logs is None and not position:
+            raise _checks.DataError(f"fit: the data of epoch {epoch} holds no batch.")
+        epoch_logs = _metrics_or_logs(model, logs or {})
+        if validate is not None and _is_due(epoch + 1, validation_freq):
+            epoch_logs |= {f"val_{name}": value for name, value in validate(callbacks).items()}
+        position = 0
+        params.update(epoch=epoch + 1, position=0)
+        callbacks.on_epoch_end(epoch, epoch_logs)
+        if model.stop_training:
+            break
+    if model.optimizer is not None:
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+    callbacks.on_train_end(epoch_logs)
 
-    The arguments are those of `fit`.
+
+def evaluate(
+    model: keras.Model,
+    data: Any,
+    batch_fn: Callable | None = None,
+    plan: Any = None,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    steps: int | None = None,
+    steps_per_execution: int | None = None,
+    seconds_per_execution: float = 1.0,
+    jit_compile: bool = True,
+) -> dict[str, Any]:
+    """Evaluates a compiled Keras model on epoch 0 of the data, many steps in each compiled program.
+
+    The arguments are those of `fit`; `steps` is the number of batches, as in `Model.evaluate`.
 
     Returns:
-        Dictionary of metric name to float.
+        Dictionary of metric name to float, or to an array where the metric is a vector.
+
+    Raises:
+        ValueError: if an argument is missing or out of its range, or several devices share the model.
 
     Example:
 
@@ -163,39 +224,81 @@ def evaluate(model, corpus, batch_fn, plan, callbacks=(), steps_per_call=None, s
     print(kz.training.evaluate(model, corpus, lambda features, valid: (features["x"], features["x"][:, :1]), plan))
     ```
     """
-    turns, endless = prepare.program_turns(
-        model,
-        "test",
-        corpus,
-        batch_fn,
-        plan,
-        steps_per_call=steps_per_call,
-        seconds_per_call=seconds_per_call,
-        jit_compile=jit_compile,
+    source = _feed(model, data, batch_fn, plan, "auto", steps)
+    options = {"seconds_per_execution": seconds_per_execution, "jit_compile": jit_compile}
+    loop = _block_loop(model, "test", source, steps_per_execution=steps_per_execution, **options)
+    callback_list = keras.callbacks.CallbackList(
+        list(callbacks), model=model, verbose=0, epochs=1, steps=source.steps_per_epoch
     )
-    conductor = Conductor(list(callbacks), test=turns, model=model, verbose=0, epochs=1, steps=len(plan.epoch(0)))
-    with turns, _quiet():
-        return model.evaluate(endless, callbacks=conductor, return_dict=True, verbose=0)
+    return _evaluate(model, loop, callback_list)
 
 
-def _is_resident(validation):
-    return isinstance(validation, tuple | list) and len(validation) in (2, 3) and hasattr(validation[0], "features")
+def _evaluate(model, loop, callbacks):
+    """The loop over the blocks of an evaluation."""
+    model.stop_evaluating = False
+    callbacks.on_test_begin()
+    model.reset_metrics()
+    logs = {}
+    for block in loop.blocks(0):
+        callbacks.on_test_batch_begin(block.position)
+        logs = loop.run(block)
+        callbacks.params["compile_seconds"] = callbacks.params.get("compile_seconds", 0.0) + loop.compile_seconds
+        callbacks.on_test_batch_end(block.position + block.steps - 1, logs)
+        if model.stop_evaluating:
+            break
+    logs = _metrics_or_logs(model, logs)
+    callbacks.on_test_end(logs)
+    return logs
 
 
-@contextlib.contextmanager
-def _quiet():
-    # Keras warns of data that ran out when an epoch ends by `StopIteration`, which is how a turn ends it.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Your input ran out of data")
-        yield
+def _feed(model, data, batch_fn, plan, feed, steps_per_epoch, augment=None):
+    """Returns the feed of the data."""
+    _checks.one_of("fit", "feed", feed, FEEDS)
+    if not model.compiled:
+        raise ValueError(f"fit: the model must be compiled first; got {model.name!r}. Call model.compile(...).")
+    backend().check_devices(model)
+    if feed == "device" or (feed == "auto" and (plan is not None or hasattr(data, "features"))):
+        if steps_per_epoch is not None:
+            raise ValueError(f"fit: the plan of a corpus has its own steps; got steps_per_epoch={steps_per_epoch}.")
+        return DeviceFeed(data, batch_fn, plan, augment)
+    if plan is not None:
+        raise ValueError(f"fit: `plan` must be None for finished batches; got plan={plan!r}.")
+    return StreamFeed(data, steps_per_epoch, batch_fn, augment)
 
 
-@contextlib.contextmanager
-def _told(callbacks):
-    """Calls `on_train_interrupted` of the callbacks that have it when training ends by an error."""
-    try:
-        yield
-    except BaseException:
-        for callback in callbacks:
-            getattr(callback, "on_train_interrupted", lambda: None)()
-        raise
+def _block_loop(model, kind, feed, steps_per_execution, seconds_per_execution, jit_compile, **options):
+    if steps_per_execution is None and model.steps_per_execution > 1:
+        steps_per_execution = model.steps_per_execution
+    return BlockLoop(
+        model, kind, feed, StepsPerExecution(seconds_per_execution, steps_per_execution), jit_compile, **options
+    )
+
+
+def _validation(model, data, batch_fn, options):
+    """Returns a function of the list of callbacks that evaluates the model, or None without data."""
+    if data is None:
+        return None
+    if isinstance(data, tuple | list) and len(data) in (2, 3) and hasattr(data[0], "features"):
+        corpus, plan, *own = data
+        source = DeviceFeed(corpus, *(own or [batch_fn]), plan)
+    elif hasattr(data, "element_spec"):
+        source = StreamFeed(data)
+    else:
+        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
+        return lambda callbacks: model.evaluate(
+            inputs, targets, sample_weight=weights, callbacks=callbacks, return_dict=True
+        )
+    loop = _block_loop(model, "test", source, **options)
+    return lambda callbacks: _evaluate(model, loop, callbacks)
+
+
+def _metrics_or_logs(model, logs):
+    """Returns the results of the metrics if they have the names of the logs, else the logs, as Keras does."""
+    results = model.get_metrics_result()
+    if set(results) != set(logs):
+        return dict(logs)
+    return keras.tree.map_structure(to_host, results)
+
+
+def _is_due(epoch, frequency):
+    return epoch in frequency if isinstance(frequency, list | tuple) else epoch % frequency == 0

@@ -93,7 +93,7 @@ class Progress(keras.callbacks.Callback):
 
     def _clock(self):
         # The calls that compile are left out: they say nothing of the steps to come.
-        return time.perf_counter() - self.params.get("compiling", 0.0)
+        return time.perf_counter() - self.params.get("compile_seconds", 0.0)
 
     def _epoch(self, epoch):
         return f"epoch {epoch + 1}/{self.params.get('epochs', '?')}"

@@ -37,11 +37,20 @@ def random_model(seed=1):
     return made
 
 
-def run(made, callbacks, epochs=2, steps_per_call=2, **options):
+def run(made, callbacks, epochs=2, steps_per_execution=2, **options):
     corpus = vectors()
     plan = kz.data.Plan.of(corpus, batch_size=5)
     options = {"jit_compile": False, **options}  # tracing alone is quicker, and enough where no number matters
-    return training.fit(made, corpus, batch_fn, plan, epochs, callbacks, steps_per_call=steps_per_call, **options)
+    return training.fit(
+        made,
+        corpus,
+        batch_fn,
+        plan,
+        epochs=epochs,
+        callbacks=callbacks,
+        steps_per_execution=steps_per_execution,
+        **options,
+    )
 
 
 def values(made):
@@ -122,7 +131,7 @@ def test_a_signal_in_the_last_call_of_an_epoch_waits_for_its_end(store):
     corpus = vectors()
     plan = kz.data.Plan.of(corpus, batch_size=5)
     with pytest.raises(_checks.PreemptedError, match=r"at step 5"):
-        run(model(), [Kill(5), training.Checkpoints(store)], validation=(corpus, plan))
+        run(model(), [Kill(5), training.Checkpoints(store)], validation_data=(corpus, plan))
     state = store.restore(model())
     assert (state["epoch"], state["position"]) == (1, 0)
     assert "val_loss" in state["metrics"]
@@ -130,7 +139,7 @@ def test_a_signal_in_the_last_call_of_an_epoch_waits_for_its_end(store):
 
 def test_states_inside_an_epoch(store):
     store.keep = 99
-    run(model(), [training.Checkpoints(store, every_steps=3)], steps_per_call=100)
+    run(model(), [training.Checkpoints(store, every_steps=3)], steps_per_execution=100)
     assert store.names() == [f"step-{step:09d}" for step in (3, 5, 6, 9, 10)]
     assert store.restore(model())["epoch"] == 2
 
@@ -155,7 +164,7 @@ class Pretend(keras.callbacks.Callback):
 def test_best_epoch_and_patience_outlive_an_interruption(store):
     scores = [0.1, 0.5, math.nan, 0.4, 0.5, 0.3]
     options = {"monitor": "val_score", "mode": "max", "patience": 2}
-    run(model(), [Pretend(scores), training.Checkpoints(store, **options)], epochs=3, steps_per_call=5)
+    run(model(), [Pretend(scores), training.Checkpoints(store, **options)], epochs=3, steps_per_execution=5)
     assert store.best() == "step-000000010"
     made = model()
     state = store.restore(made)
@@ -170,7 +179,7 @@ def test_divergence_is_an_error_and_is_never_saved(store):
     callbacks = [Poison(6), training.Checkpoints(store, every_steps=1), training.StopOnNonFinite(store)]
     message = r"loss is nan at step 7: training has diverged. The last good checkpoint is .*step-000000006. Try a lower"
     with pytest.raises(_checks.DivergedError, match=message):
-        run(model(), callbacks, steps_per_call=1)
+        run(model(), callbacks, steps_per_execution=1)
     assert store.names()[-1] == "step-000000006"
     with pytest.raises(_checks.DivergedError, match=r"loss is nan at step 2: training has diverged. Try"):
         run(model(), [Poison(0), training.StopOnNonFinite()])

@@ -42,7 +42,7 @@ def test_a_packed_epoch_equals_its_batches_one_by_one():
     plan = kz.data.PackedPlan.of(corpus, batch_size=5)
     assert plan.steps > 2
     one, other = network(), network()
-    fit(one, corpus, batch_fn, plan, epochs=2, steps_per_call=3)
+    fit(one, corpus, batch_fn, plan, epochs=2, steps_per_execution=3)
     for epoch in range(2):
         for batch in plan.epoch(epoch):
             features, valid = gather(corpus, batch.rows, plan.shapes[0])
@@ -58,7 +58,7 @@ def test_a_resumed_run_changes_its_batches_as_one_without_interruption(packed):
     plan = make.of(corpus, batch_size=5, **({} if packed else {"max_shapes": 1}))
     items = ["word_dropout:rate=0.3"] if packed else ["replacement:rate=0.2", "permutation:distance=1"]
     augment = kz.data.Augment(items, corpus, seed=4, packed=packed)
-    once = {"steps_per_call": 2, "jit_compile": False}
+    once = {"steps_per_execution": 2, "jit_compile": False}
 
     def train(model, epochs, augment=augment, resume=None):
         fit(model, corpus, batch_fn, plan, epochs=epochs, augment=augment, resume=resume, **once)
@@ -81,7 +81,7 @@ def test_dev_examples_are_never_changed():
         return {**features, "targets": features["targets"] * 0}
 
     model = network()
-    history = fit(model, corpus, batch_fn, plan, epochs=1, validation=(corpus, plan), augment=blank).history
+    history = fit(model, corpus, batch_fn, plan, epochs=1, validation_data=(corpus, plan), augment=blank).history
     plain = network()
     plain.set_weights(model.get_weights())
     (loss,) = fit(plain, corpus, batch_fn, plan, epochs=1).history["loss"]  # before its only step

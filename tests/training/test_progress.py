@@ -69,12 +69,12 @@ def test_a_terminal_gets_one_line_that_changes(clock, monkeypatch):
 def test_calls_that_compile_count_neither_for_the_speed_nor_for_the_time_left(clock):
     stream = io.StringIO()
     callback = progress.Progress(stream, seconds=0)
-    callback.params = {"epochs": 1, "steps": 10, "tokens": 0, "compiling": 0.0}
+    callback.params = {"epochs": 1, "steps": 10, "tokens": 0, "compile_seconds": 0.0}
     callback.on_train_begin()
     callback.on_epoch_begin(0)
     for batch, (seconds, compiling) in enumerate([(60.0, 60.0), (1.0, 0.0), (90.0, 90.0), (1.0, 0.0)]):
         clock.now += seconds
-        callback.params["compiling"] += compiling
+        callback.params["compile_seconds"] += compiling
         callback.params["tokens"] += 30
         callback.on_train_batch_end(batch, {"loss": 1.0})
     assert stream.getvalue().splitlines()[-1] == "epoch 1/1  step 4/10  loss 1  tokens/s 45  4.0 s left"

@@ -49,7 +49,7 @@ def check(found, expected):
 @pytest.mark.parametrize("steps", [1, 3])
 def test_list_of_batches(steps):
     record, found = Record(), model(steps=steps)
-    history = fit(found, batches(), epochs=2, callbacks=[record], feed="tf.data").history
+    history = fit(found, batches(), epochs=2, callbacks=[record], steps_per_execution=steps).history
     check(found, trained(lambda epoch: batches(), 2))
     firsts = range(0, 7, steps)
     once = [(first, min(first + steps, 7) - 1) for first in firsts]
@@ -68,7 +68,7 @@ def test_every_epoch_may_have_its_own_batches():
         return batches(3 + epoch, seed=epoch)
 
     record = Record()
-    fit(found, data, epochs=3, callbacks=[record], feed="tf.data", resume={"epoch": 1, "position": 2, "step": 5})
+    fit(found, data, epochs=3, callbacks=[record], resume={"epoch": 1, "position": 2, "step": 5}, steps_per_execution=1)
     assert sorted(set(asked)) == [1, 2]
     assert [step[:2] for step in record.steps] == [(1, 2), (1, 3), (2, 0), (2, 1), (2, 2), (2, 3), (2, 4)]
     assert record.steps[-1][-1] == 5 + 2 + 5
@@ -83,7 +83,15 @@ def test_tf_data(steps):
         return tf.data.Dataset.from_tensor_slices(tuple(np.stack(part) for part in zip(*made)))
 
     record, found = Record(), model(steps=steps)
-    fit(found, data, epochs=2, callbacks=[record], validation=data(0), feed="tf.data", resume={"position": 1})
+    fit(
+        found,
+        data,
+        epochs=2,
+        callbacks=[record],
+        validation_data=data(0),
+        resume={"position": 1},
+        steps_per_execution=steps,
+    )
     expected = model()
     for inputs, targets in [*batches(7, seed=0)[1:], *batches(7, seed=1)]:
         expected.train_on_batch(inputs, targets)
@@ -93,18 +101,18 @@ def test_tf_data(steps):
 
 def test_validation_and_early_stopping():
     stop = keras.callbacks.EarlyStopping(monitor="val_loss", patience=0, mode="max")
-    history = fit(model(), batches(), epochs=9, callbacks=[stop], validation=batches(2)[0], feed="tf.data").history
+    history = fit(model(), batches(), epochs=9, callbacks=[stop], validation_data=batches(2)[0]).history
     assert len(history["val_loss"]) == 2
 
 
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        ((pair for pair in batches()), TypeError, r"must be an iterable of batches that can be read again.*generator"),
-        (3, TypeError, r"with feed='tf.data' the data must be .*got int"),
+        ((pair for pair in batches()), TypeError, r"an iterable of batches that can be read again.*generator"),
+        (3, TypeError, r"`data` must be a corpus, an iterable .*got int"),
         ([], ValueError, r"fit: the data of epoch 0 holds no batch"),
     ],
 )
 def test_bad_data_is_refused(data, error, message):
     with pytest.raises(error, match=message):
-        fit(model(), data, feed="tf.data")
+        fit(model(), data)
