@@ -134,7 +134,8 @@ def replacement(site, rate=0.1, by="unknown", on=None):
         return _tokens("replacement", site, layers.WordReplacement(rate), on)
     values = site.corpus.features[_chosen("replacement", site, on)].values
     size = int(values.max(initial=0)) + 1
-    return _tokens("replacement", site, layers.WordReplacement(rate, None, max(size, 5), first_id=4), on)
+    layer = layers.WordReplacement(rate, None, vocabulary_size=max(size, 5), first_id=4)
+    return _tokens("replacement", site, layer, on)
 
 
 def rotation(site, max_shift=2, on=None):

@@ -1,19 +1,20 @@
 """Building blocks: each is useful with nothing else from kerazoo."""
 
+from kerazoo.layers.activations import gelu
 from kerazoo.layers.alignment import AlignmentAttention
 from kerazoo.layers.attention import Attention
-from kerazoo.layers.augment import RandomShift
-from kerazoo.layers.cnn import ConvEncoder
-from kerazoo.layers.conv_blocks import ConvBlock, SeparableConvBlock
+from kerazoo.layers.conv_blocks import ConvBlock, SeparableConvBlock, ShuffleBlock, channel_shuffle
+from kerazoo.layers.conv_encoder import ConvEncoder
 from kerazoo.layers.cross_attention import CrossAttention
+from kerazoo.layers.dense import DenseDecoder, DenseEncoder
 from kerazoo.layers.embedding import TokenEmbedding
-from kerazoo.layers.feed_forward import FeedForward, gelu
+from kerazoo.layers.feed_forward import FeedForward
 from kerazoo.layers.lstm import LSTM
 from kerazoo.layers.lstm_decoder import LSTMDecoder
 from kerazoo.layers.lstm_encoder import LSTMEncoder
-from kerazoo.layers.mlp import DenseDecoder, DenseEncoder
 from kerazoo.layers.noise import WordDropout, WordPermutation, WordReplacement
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
+from kerazoo.layers.random_shift import RandomShift
 from kerazoo.layers.sequences import (
     causal_mask,
     last_real,
@@ -24,7 +25,6 @@ from kerazoo.layers.sequences import (
     segment_positions,
     shift_right,
 )
-from kerazoo.layers.shuffle import ShuffleBlock, channel_shuffle
 from kerazoo.layers.transformer_decoder import TransformerDecoder
 from kerazoo.layers.transformer_decoder_block import TransformerDecoderBlock
 from kerazoo.layers.transformer_encoder import TransformerEncoder, TransformerEncoderBlock

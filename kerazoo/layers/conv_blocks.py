@@ -1,29 +1,37 @@
-"""Convolutional blocks for images and sequences: plain, and depthwise separable as in MobileNet."""
+"""Convolutional blocks for images and sequences: plain, depthwise separable (MobileNet), and shuffled (ShuffleNet)."""
+
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kerazoo import _checks
+from kerazoo.layers.activations import get_activation, serialize_activation
+from kerazoo.layers.initializers import clone_initializer
+from kerazoo.layers.masking import first_mask
 
 NORMALIZATIONS = ("auto", "batch", "layer", None)
-# Keras' own 0.99 remembers the first statistics, which nothing was measured for, through a whole short training.
+# With Keras' default of 0.99 the initial statistics, which no data was measured for, dominate a short training.
 MOMENTUM = 0.9
 
 
 class Block(keras.layers.Layer):
-    """What all blocks have in common: their arguments, and the parts they are made of."""
+    """The base of all blocks: their arguments, and the way they make their sublayers."""
 
-    branches = 1  # branches among which the filters are divided
+    branches = 1  # the number of branches among which `filters` are divided
 
     def __init__(
         self,
-        filters,
-        kernel_size=3,
-        strides=1,
-        normalization="auto",
-        activation="relu",
-        kernel_regularizer=None,
-        **kwargs,
+        filters: int,
+        kernel_size: int = 3,
+        *,
+        strides: int = 1,
+        normalization: str | None = "auto",
+        activation: Any = "relu",
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         owner = type(self).__name__
@@ -36,44 +44,51 @@ class Block(keras.layers.Layer):
         self.kernel_size = _checks.positive_int(owner, "kernel_size", kernel_size)
         self.strides = _checks.positive_int(owner, "strides", strides)
         self.normalization = _checks.one_of(owner, "normalization", normalization, NORMALIZATIONS)
-        self.activation = keras.activations.get(activation)
+        self.activation = get_activation(owner, activation)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.supports_masking = True
 
-    def check_inputs(self, shape):
-        """Refuses inputs that are neither images nor sequences, and sequences that strides would shorten."""
+    def check_inputs(self, shape: Any) -> None:
+        """Raises a ValueError if the inputs are neither images nor sequences, or if strides would shorten sequences."""
         owner = type(self).__name__
         _checks.rank(owner, "inputs", shape, (3, 4))
         if len(shape) == 3 and self.strides > 1:
             raise ValueError(
-                f"{owner}: `strides` must be 1 for sequences, whose positions keep their places; "
+                f"{owner}: `strides` must be 1 for sequences, which keep their length; "
                 f"got strides={self.strides}, inputs of shape {tuple(shape)}. Try strides=1."
             )
 
-    def part(self, cls, filters, name, **options):
-        """Makes a part with the options of this block."""
+    def sublayer(self, cls: type, filters: int, name: str, **options: Any) -> Any:
+        """Makes a sublayer with the options of this block, `options` excepted."""
         inherited = {
             "normalization": self.normalization,
             "activation": self.activation,
+            "kernel_initializer": clone_initializer(self.kernel_initializer),
             "kernel_regularizer": self.kernel_regularizer,
         }
         return cls(filters, name=name, dtype=self.dtype_policy, **{**inherited, **options})
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "strides": self.strides,
             "normalization": self.normalization,
-            "activation": keras.activations.serialize(self.activation),
+            "activation": serialize_activation(self.activation),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }
 
 
 class NormalizedConvolution(Block):
-    """One convolution, a normalisation, an activation; `_convolution` of the subclass makes the first."""
+    """A convolution, a normalization and an activation; subclasses make the convolution in `_convolution`."""
 
-    def build(self, inputs_shape):
+    def _convolution(self, rank: int, **options: Any) -> Any:
+        raise NotImplementedError
+
+    def build(self, inputs_shape: Any) -> None:
         self.check_inputs(inputs_shape)
         kind = self.normalization
         if kind == "auto":
@@ -83,7 +98,7 @@ class NormalizedConvolution(Block):
             strides=self.strides,
             padding="same",
             data_format="channels_last",
-            use_bias=kind is None,  # a normalisation brings its own
+            use_bias=kind is None,  # a normalization has an offset of its own
             dtype=self.dtype_policy,
             name="convolution",
         )
@@ -97,60 +112,71 @@ class NormalizedConvolution(Block):
                 self.norm = keras.layers.LayerNormalization(**options)
             self.norm.build(self.convolution.compute_output_shape(inputs_shape))
 
-    def call(self, inputs, padding_mask=None, training=None):
-        x = self.convolution(without_padding(inputs, padding_mask))
+    def call(self, inputs: Any, padding_mask: Any = None, training: bool | None = None, mask: Any = None) -> Any:
+        valid = _sequence_mask(inputs, padding_mask, mask)
+        x = self.convolution(_zero_padding(inputs, valid))
         if isinstance(self.norm, keras.layers.BatchNormalization):
-            # A tensor of its own also leaves behind the mask that Keras ties to the result, or warns of.
-            x = without_padding(self.norm(x, training=training, mask=padding_mask), padding_mask)
+            # Zeroing also makes a new tensor, without the mask that Keras attaches to the result.
+            x = _zero_padding(self.norm(x, training=training, mask=valid), valid)
         elif self.norm is not None:
             x = self.norm(x)
         return self.activation(x)
 
 
-def without_padding(x, mask):
-    """Returns `x` [B, T, C] with zeros where `mask` [B, T] says padding."""
+def _sequence_mask(inputs: Any, *masks: Any) -> Any:
+    """Returns the first mask that is given for sequences; images have none."""
+    return first_mask(*masks) if len(inputs.shape) == 3 else None
+
+
+def _zero_padding(x: Any, mask: Any) -> Any:
+    """Returns `x` [B, T, C] with zeros where `mask` [B, T] is False; a tensor without a Keras mask."""
     return x if mask is None else ops.where(mask[..., None], x, ops.zeros_like(x))
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class DepthwiseConvBlock(NormalizedConvolution):
-    """A part of other blocks: every channel is convolved by itself, so `filters` is the number of channels."""
+    """A sublayer of other blocks: each channel is convolved separately, so `filters` is the number of channels."""
 
-    def _convolution(self, rank, **options):
-        make = keras.layers.DepthwiseConv1D if rank == 1 else keras.layers.DepthwiseConv2D
-        return make(self.kernel_size, depthwise_regularizer=self.kernel_regularizer, **options)
+    def _convolution(self, rank: int, **options: Any) -> Any:
+        cls = keras.layers.DepthwiseConv1D if rank == 1 else keras.layers.DepthwiseConv2D
+        options["depthwise_initializer"] = self.kernel_initializer
+        return cls(self.kernel_size, depthwise_regularizer=self.kernel_regularizer, **options)
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class ConvBlock(NormalizedConvolution):
-    """A convolution, a normalisation and an activation, over images or over sequences.
+    """Applies a convolution, a normalization and an activation to images or sequences.
 
-    Borders are padded with zeros, so with `strides=1` the size stays. Batch normalisation counts real positions only
-    and ties the rows of a batch together in training; layer normalisation works on the channels of each position.
+    Borders are padded with zeros, so with `strides=1` the size stays. Batch normalization counts valid positions only
+    and makes the rows of a batch depend on each other in training; layer normalization normalizes the channels of each
+    position.
 
     Args:
-        filters: Channels of the output, at least 1.
-        kernel_size: Side of the square kernel, in positions. Default 3.
-        strides: Step between outputs; above 1 for images only. Default 1.
-        normalization: "batch", "layer", None, or "auto" (default): "batch" for images, "layer" for sequences.
-        activation: Name or function. Default "relu".
-        kernel_regularizer: Penalty on the kernel, by name or as a Keras object. Default None.
-        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
+        filters: int, above 0. Channels of the output.
+        kernel_size: int, above 0. Side of the square kernel, in positions. Defaults to `3`.
+        strides: int, above 0. Step between outputs; above 1 for images only. Defaults to `1`.
+        normalization: `"batch"`, `"layer"`, None, or `"auto"`, that is `"batch"` for images and `"layer"` for
+            sequences. Defaults to `"auto"`.
+        activation: Name or callable, None for none. Defaults to `"relu"`.
+        kernel_initializer: Initializer of the kernel. Defaults to `"glorot_uniform"`.
+        kernel_regularizer: Regularizer of the kernel. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Float tensor: images [B, H, W, C] or sequences [B, T, C].
-        padding_mask: Bool tensor [B, T], True = real position, for sequences; else None.
-        training: Whether batch normalisation uses and learns the statistics of the batch.
+        inputs: float tensor. Images `[B, H, W, C]` or sequences `[B, T, C]`.
+        padding_mask: bool tensor `[B, T]` for sequences, True = valid position. Defaults to `None`.
+        training: bool. Whether batch normalization uses the statistics of the batch and updates its own.
+        mask: The Keras mask of `inputs`, used where `padding_mask` is None. Keras fills it in.
 
     Returns:
-        Float tensor [B, H', W', filters], H' = ceil(H / strides), or [B, T, filters], in the compute dtype.
+        A float tensor `[B, H', W', filters]` with H' = ceil(H / strides), or `[B, T, filters]`, in the compute dtype.
 
     Masking:
-        Padded positions are read as zeros, like the border, so padding never changes a real position; what stands at
-        padded positions of the result means nothing.
+        Padding is read as zeros, like the border, so it never changes a valid position. The outputs at padding are
+        meaningless.
 
     Raises:
-        ValueError: If `inputs` have another number of axes, or sequences meet strides above 1.
+        ValueError: if `inputs` have another number of axes, or `strides` is above 1 for sequences.
 
     Example:
 
@@ -163,45 +189,49 @@ class ConvBlock(NormalizedConvolution):
     ```
 
     Reference:
-        LeCun, Bottou, Bengio and Haffner, 1998, Gradient-based learning applied to document recognition.
-        Ioffe and Szegedy, 2015, Batch Normalization, arXiv:1502.03167. Ba, Kiros and Hinton, 2016, Layer
-        Normalization, arXiv:1607.06450.
+        LeCun, Bottou, Bengio and Haffner, 1998, Gradient-based learning applied to document recognition;
+        Ioffe and Szegedy, 2015, Batch Normalization, arXiv:1502.03167;
+        Ba, Kiros and Hinton, 2016, Layer Normalization, arXiv:1607.06450.
     """
 
-    def _convolution(self, rank, **options):
-        make = keras.layers.Conv1D if rank == 1 else keras.layers.Conv2D
-        return make(self.filters, self.kernel_size, kernel_regularizer=self.kernel_regularizer, **options)
+    def _convolution(self, rank: int, **options: Any) -> Any:
+        cls = keras.layers.Conv1D if rank == 1 else keras.layers.Conv2D
+        options["kernel_initializer"] = self.kernel_initializer
+        return cls(self.filters, self.kernel_size, kernel_regularizer=self.kernel_regularizer, **options)
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class SeparableConvBlock(Block):
-    """A convolution of every channel by itself, then one across channels: the block of MobileNet.
+    """Convolves each channel separately and then across channels: the block of MobileNet.
 
-    Both are followed by normalisation and activation. With kernels of 3 x 3 it needs about a ninth of the products of
-    a plain block of many channels.
+    Both convolutions are followed by normalization and activation. With kernels of 3 x 3 and many channels it takes
+    about a ninth of the multiplications of a plain block.
 
     Args:
-        filters: Channels of the output, at least 1.
-        kernel_size: Side of the square kernel of the first convolution, in positions. Default 3.
-        strides: Step of the first convolution; above 1 for images only. Default 1.
-        normalization: "batch", "layer", None, or "auto" (default): "batch" for images, "layer" for sequences.
-        activation: Name or function. Default "relu".
-        kernel_regularizer: Penalty on both kernels, by name or as a Keras object. Default None.
-        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
+        filters: int, above 0. Channels of the output.
+        kernel_size: int, above 0. Side of the square kernel of the first convolution, in positions. Defaults to `3`.
+        strides: int, above 0. Step of the first convolution; above 1 for images only. Defaults to `1`.
+        normalization: `"batch"`, `"layer"`, None, or `"auto"`, that is `"batch"` for images and `"layer"` for
+            sequences. Defaults to `"auto"`.
+        activation: Name or callable, None for none. Defaults to `"relu"`.
+        kernel_initializer: Initializer of both kernels. Defaults to `"glorot_uniform"`.
+        kernel_regularizer: Regularizer of both kernels. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Float tensor: images [B, H, W, C] or sequences [B, T, C].
-        padding_mask: Bool tensor [B, T], True = real position, for sequences; else None.
-        training: Whether batch normalisation uses and learns the statistics of the batch.
+        inputs: float tensor. Images `[B, H, W, C]` or sequences `[B, T, C]`.
+        padding_mask: bool tensor `[B, T]` for sequences, True = valid position. Defaults to `None`.
+        training: bool. Whether batch normalization uses the statistics of the batch and updates its own.
+        mask: The Keras mask of `inputs`, used where `padding_mask` is None. Keras fills it in.
 
     Returns:
-        Float tensor [B, H', W', filters] or [B, T, filters], in the compute dtype.
+        A float tensor `[B, H', W', filters]` or `[B, T, filters]`, in the compute dtype.
 
     Masking:
-        As in `ConvBlock`: padding never changes a real position.
+        As in `ConvBlock`: padding never changes a valid position.
 
     Raises:
-        ValueError: If `inputs` have another number of axes, or sequences meet strides above 1.
+        ValueError: if `inputs` have another number of axes, or `strides` is above 1 for sequences.
 
     Example:
 
@@ -219,16 +249,137 @@ class SeparableConvBlock(Block):
         arXiv:1704.04861.
     """
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Any) -> None:
         self.check_inputs(inputs_shape)
         channels = inputs_shape[-1]
-        self.depthwise = self.part(
+        self.depthwise = self.sublayer(
             DepthwiseConvBlock, channels, "depthwise", kernel_size=self.kernel_size, strides=self.strides
         )
-        self.pointwise = self.part(ConvBlock, self.filters, "pointwise", kernel_size=1)
+        self.pointwise = self.sublayer(ConvBlock, self.filters, "pointwise", kernel_size=1)
         self.depthwise.build(inputs_shape)
         self.pointwise.build(inputs_shape)
 
-    def call(self, inputs, padding_mask=None, training=None):
-        x = self.depthwise(inputs, padding_mask=padding_mask, training=training)
-        return self.pointwise(x, padding_mask=padding_mask, training=training)
+    def call(self, inputs: Any, padding_mask: Any = None, training: bool | None = None, mask: Any = None) -> Any:
+        valid = _sequence_mask(inputs, padding_mask, mask)
+        x = self.depthwise(inputs, padding_mask=valid, training=training)
+        return self.pointwise(x, padding_mask=valid, training=training)
+
+
+def channel_shuffle(x: Any, groups: int) -> Any:
+    """Interleaves the channels of all groups: [a1 a2 b1 b2] becomes [a1 b1 a2 b2].
+
+    Args:
+        x: tensor with the channels last, `[..., C]`.
+        groups: int, above 0. Number of groups, a divisor of C.
+
+    Returns:
+        A tensor of the same dtype and shape.
+
+    Raises:
+        ValueError: if `groups` does not divide the number of channels.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from kerazoo.layers import channel_shuffle
+
+    shuffled = channel_shuffle(np.array([[1, 2, 3, 4, 5, 6]]), groups=2)
+    assert np.array(shuffled).tolist() == [[1, 4, 2, 5, 3, 6]]
+    ```
+    """
+    x = ops.convert_to_tensor(x)
+    channels = x.shape[-1]
+    groups = _checks.positive_int("channel_shuffle", "groups", groups)
+    _checks.divisible("channel_shuffle", "channels", channels, "groups", groups)
+    leading = ops.shape(x)[:-1]
+    if None in leading:  # a symbolic tensor can only be reshaped if its sizes are known: pick the channels one by one
+        return ops.take(x, np.arange(channels).reshape(groups, -1).T.reshape(-1), axis=-1)
+    x = ops.reshape(x, (*leading, groups, channels // groups))  # [..., G, C/G]
+    return ops.reshape(ops.swapaxes(x, -1, -2), (*leading, channels))  # [..., C]
+
+
+@keras.saving.register_keras_serializable(package="kerazoo")
+class ShuffleBlock(Block):
+    """Convolves one half of the channels, passes the other on, and shuffles them: the block of ShuffleNet V2.
+
+    The convolved branch consists of a convolution across channels, a depthwise one, and a second one across channels.
+    Where `strides` or the number of channels change, both branches start from all channels, and the second is a
+    depthwise convolution followed by one across channels. Unlike version 1 it has no grouped convolutions, which are
+    slow in practice.
+
+    Args:
+        filters: int, above 0 and even. Channels of the output.
+        kernel_size: int, above 0. Side of the square kernel, in positions. Defaults to `3`.
+        strides: int, above 0. Step between outputs; above 1 for images only. Defaults to `1`.
+        normalization: `"batch"`, `"layer"`, None, or `"auto"`, that is `"batch"` for images and `"layer"` for
+            sequences. Defaults to `"auto"`.
+        activation: Name or callable, None for none. Defaults to `"relu"`.
+        kernel_initializer: Initializer of the kernels. Defaults to `"glorot_uniform"`.
+        kernel_regularizer: Regularizer of the kernels. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        inputs: float tensor. Images `[B, H, W, C]` or sequences `[B, T, C]`.
+        padding_mask: bool tensor `[B, T]` for sequences, True = valid position. Defaults to `None`.
+        training: bool. Whether batch normalization uses the statistics of the batch and updates its own.
+        mask: The Keras mask of `inputs`, used where `padding_mask` is None. Keras fills it in.
+
+    Returns:
+        A float tensor `[B, H', W', filters]` or `[B, T, filters]`, in the compute dtype.
+
+    Masking:
+        As in `ConvBlock`: padding never changes a valid position.
+
+    Raises:
+        ValueError: if `filters` is odd, `inputs` have another number of axes, or `strides` is above 1 for sequences.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import kerazoo as kz
+
+    assert kz.layers.ShuffleBlock(24)(np.ones((2, 7, 7, 24), "float32")).shape == (2, 7, 7, 24)
+    assert kz.layers.ShuffleBlock(48, strides=2)(np.ones((2, 7, 7, 24), "float32")).shape == (2, 4, 4, 48)
+    ```
+
+    Reference:
+        Zhang, Zhou, Lin and Sun, 2017, ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile
+        Devices, arXiv:1707.01083 (the shuffle);
+        Ma, Zhang, Zheng and Sun, 2018, ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design,
+        arXiv:1807.11164 (the block).
+    """
+
+    branches = 2
+
+    def build(self, inputs_shape: Any) -> None:
+        self.check_inputs(inputs_shape)
+        *positions, channels = inputs_shape
+        half = self.filters // 2
+        self.passes_half = self.strides == 1 and channels == self.filters
+        spatial = {"kernel_size": self.kernel_size, "strides": self.strides, "activation": None}
+        self.branch = [
+            self.sublayer(ConvBlock, half, "expand", kernel_size=1),
+            self.sublayer(DepthwiseConvBlock, half, "depthwise", **spatial),
+            self.sublayer(ConvBlock, half, "project", kernel_size=1),
+        ]
+        self.shortcut = []
+        if not self.passes_half:
+            self.shortcut = [
+                self.sublayer(DepthwiseConvBlock, channels, "shortcut_depthwise", **spatial),
+                self.sublayer(ConvBlock, half, "shortcut_project", kernel_size=1),
+            ]
+        for layer, width in zip(self.branch, (half if self.passes_half else channels, half, half)):
+            layer.build((*positions, width))
+        for layer in self.shortcut:
+            layer.build(inputs_shape)
+
+    def call(self, inputs: Any, padding_mask: Any = None, training: bool | None = None, mask: Any = None) -> Any:
+        valid = _sequence_mask(inputs, padding_mask, mask)
+        shortcut, x = ops.split(inputs, 2, axis=-1) if self.passes_half else (inputs, inputs)
+        for layer in self.branch:
+            x = layer(x, padding_mask=valid, training=training)
+        for layer in self.shortcut:
+            shortcut = layer(shortcut, padding_mask=valid, training=training)
+        return channel_shuffle(ops.concatenate([shortcut, x], axis=-1), groups=2)

@@ -1,4 +1,6 @@
-"""Tokens to vectors and back: one table, with positions and dropout where they are wanted."""
+"""Token embeddings with positions, and logits from the same table."""
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,42 +15,45 @@ POSITIONS = (None, "sinusoidal", "learned")
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class TokenEmbedding(keras.layers.Layer):
-    """Looks up the vector of each token, adds its position, and turns vectors back into logits with the same table.
+    """Embeds token ids, adds their positions, and maps vectors back to logits with the same table.
 
     With `scale` the vectors are multiplied by the square root of their width before the positions are added, as in the
-    paper. The table starts with deviation `1 / sqrt(hidden_dim)`, so that scaled vectors have variance one and so have
-    the logits of a normalised decoder. Given word `vectors` replace that start; they are weights like any other
-    afterwards and are saved as such, not in the configuration.
+    paper. The table is initialized with standard deviation `1 / sqrt(hidden_dim)`, so that scaled vectors have variance
+    one and so have the logits of a normalized decoder. `vectors` replace these initial values; they are ordinary
+    weights afterwards and are saved as such, not in the configuration.
 
     Args:
-        vocabulary_size: Number of tokens V, above 0.
-        hidden_dim: Width of a vector D, above 0.
-        scale: Multiply the vectors by sqrt(D). Default False.
-        positions: None, "sinusoidal" (any length) or "learned" (up to `max_length`). Default None.
-        max_length: Number of learned positions; the other kinds do not look at it.
-        dropout: Rate of the dropout after the positions, in [0, 1). Default 0.
-        embeddings_initializer: How the table starts. Default: normal with deviation 1 / sqrt(D).
-        vectors: Word vectors to start from, array [V, D]. Default None.
-        freeze_embeddings: Keep the table as it is; learned positions still train. Default False.
-        pad_id: The token that fills up short rows. Default 0.
-        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
+        vocabulary_size: int, above 0. Number of tokens V.
+        hidden_dim: int, above 0. Width D of a vector.
+        scale: bool. Whether to multiply the vectors by sqrt(D). Defaults to `False`.
+        positions: None, `"sinusoidal"` (any length) or `"learned"` (up to `max_length`). Defaults to `None`.
+        max_length: int or None. Number of learned positions; other kinds ignore it. Defaults to `None`.
+        dropout: float in `[0, 1)`. Dropout rate after the positions. Defaults to `0.0`.
+        embeddings_initializer: Initializer of the table, None for a normal distribution with standard deviation
+            1 / sqrt(D). Defaults to `None`.
+        vectors: float array `[V, D]` or None. Initial word vectors. Defaults to `None`.
+        freeze_embeddings: bool. Whether the table is not trainable; learned positions still are. Defaults to `False`.
+        pad_id: int. The padding token. Defaults to `0`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Tokens, integer [B, T] or [B]; with `reverse`, floats [..., D].
-        start_index: Position of the first token, an integer or a scalar int32 tensor. Default 0.
-        positions: Where each token stands, integers [B, T], instead of one behind the other. Default None.
-        reverse: Multiply by the transposed table instead. Default False.
-        training: Whether dropout acts.
+        inputs: int tensor `[B, T]` or `[B]`, token ids; with `reverse`, float tensor `[..., D]`.
+        start_index: int or int32 scalar. Position of the first token. Defaults to `0`.
+        positions: int tensor `[B, T]`, the position of each token, instead of consecutive ones. Defaults to `None`.
+        reverse: bool. Whether to multiply by the transposed table instead. Defaults to `False`.
+        training: bool. Whether to apply dropout.
 
     Returns:
-        Floats [B, T, D] or [B, D] in the compute dtype; with `reverse`, logits, float32 [..., V].
+        A float tensor `[B, T, D]` or `[B, D]` in the compute dtype; with `reverse`, logits, float32 `[..., V]`.
 
     Masking:
-        `padding_mask(tokens)` tells the real tokens from `pad_id`; padding has a vector like any other token.
+        Tokens `[B, T]` give their embeddings a Keras mask, which is False at `pad_id`. The layers that follow in a
+        model read it. `padding_mask(tokens)` returns the same mask.
 
     Raises:
-        ValueError: for an unknown kind of positions, learned positions without `max_length`, vectors of another shape,
-            or more tokens than `max_length` where the positions are learned.
+        ValueError: if the kind of positions is unknown, learned positions have no `max_length`, `vectors` have another
+            shape, or there are more tokens than learned positions.
+        TypeError: if tokens are floats.
 
     Example:
 
@@ -63,23 +68,24 @@ class TokenEmbedding(keras.layers.Layer):
     ```
 
     Reference:
-        Press and Wolf (2017), Using the Output Embedding to Improve Language Models, arXiv:1608.05859;
-        Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762.
+        Press and Wolf, 2017, Using the Output Embedding to Improve Language Models, arXiv:1608.05859;
+        Vaswani et al., 2017, Attention Is All You Need, arXiv:1706.03762.
     """
 
     def __init__(
         self,
         vocabulary_size: int,
         hidden_dim: int,
+        *,
         scale: bool = False,
         positions: str | None = None,
         max_length: int | None = None,
         dropout: float = 0.0,
-        embeddings_initializer=None,
-        vectors=None,
+        embeddings_initializer: Any = None,
+        vectors: Any = None,
         freeze_embeddings: bool = False,
         pad_id: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         owner = "TokenEmbedding"
@@ -91,8 +97,8 @@ class TokenEmbedding(keras.layers.Layer):
         if positions == "learned" and max_length is None:
             raise ValueError(f"{owner}: positions='learned' needs `max_length`; got max_length=None.")
         self.dropout_rate = _checks.rate(owner, "dropout", dropout)
-        start = embeddings_initializer or keras.initializers.RandomNormal(stddev=self.hidden_dim**-0.5)
-        self.embeddings_initializer = keras.initializers.get(start)
+        default = keras.initializers.RandomNormal(stddev=self.hidden_dim**-0.5)
+        self.embeddings_initializer = keras.initializers.get(embeddings_initializer or default)
         self.freeze_embeddings = bool(freeze_embeddings)
         self.pad_id = _checks.non_negative_int(owner, "pad_id", pad_id)
         self.supports_masking = True
@@ -100,7 +106,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.table = keras.layers.ReversibleEmbedding(
             self.vocabulary_size,
             self.hidden_dim,
-            embeddings_initializer=self._given(vectors) or self.embeddings_initializer,
+            embeddings_initializer=self._constant(vectors) or self.embeddings_initializer,
             trainable=not self.freeze_embeddings,
             name="table",
             dtype=self.dtype_policy,
@@ -112,14 +118,14 @@ class TokenEmbedding(keras.layers.Layer):
             self.add_positions = LearnedPositions(self.max_length, name="positions", dtype=self.dtype_policy)
         self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
 
-    def _given(self, vectors):
-        """An initializer that gives the word vectors: it works wherever Keras may delay the making of a weight."""
+    def _constant(self, vectors: Any) -> Any:
+        """Returns an initializer that gives the word vectors, which also works where Keras delays making weights."""
         if vectors is None:
             return None
         vectors = self._checked(vectors)
         return lambda shape, dtype=None: ops.convert_to_tensor(vectors, dtype=dtype)
 
-    def _checked(self, vectors):
+    def _checked(self, vectors: Any) -> np.ndarray:
         vectors = np.asarray(vectors)
         if vectors.shape != (self.vocabulary_size, self.hidden_dim):
             raise ValueError(
@@ -128,23 +134,38 @@ class TokenEmbedding(keras.layers.Layer):
             )
         return vectors
 
-    def load_vectors(self, vectors):
-        """Puts word vectors, an array [V, D], into the table of a built layer.
+    def load_vectors(self, vectors: Any) -> None:
+        """Assigns word vectors to the table of a built layer.
 
-        With `scale` the table gets them divided by sqrt(D), so that the layer gives the vectors as they are.
+        With `scale` they are divided by sqrt(D), so that the layer returns the vectors unchanged.
+
+        Args:
+            vectors: float array `[V, D]`.
         """
         vectors = self._checked(vectors)
         self.table.embeddings.assign(vectors / self.hidden_dim**0.5 if self.scale else vectors)
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Any) -> None:
         self.table.build()
         if self.add_positions is not None:
             self.add_positions.build((None, None, self.hidden_dim))
 
-    def call(self, inputs, start_index=0, reverse: bool = False, positions=None, training: bool | None = None):
+    def call(
+        self,
+        inputs: Any,
+        start_index: Any = 0,
+        reverse: bool = False,
+        positions: Any = None,
+        training: bool | None = None,
+    ) -> Any:
         if reverse:
             return ops.cast(self.table(inputs, reverse=True), "float32")  # [..., V]
         _checks.rank("TokenEmbedding", "inputs", inputs.shape, (1, 2))
+        if _is_float(inputs):
+            raise TypeError(
+                f"TokenEmbedding: `inputs` must be token ids, integers; got dtype {inputs.dtype}. "
+                'Cast them, or use keras.Input(..., dtype="int32").'
+            )
         single = len(inputs.shape) == 1
         x = self.table(inputs[:, None] if single else inputs)  # [B, T, D]
         if self.scale:
@@ -154,11 +175,19 @@ class TokenEmbedding(keras.layers.Layer):
         x = self.dropout(x, training=training)
         return ops.squeeze(x, axis=1) if single else x
 
-    def padding_mask(self, tokens):
-        """Booleans of the shape of `tokens`, True where the token is not `pad_id`."""
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """Returns the padding mask of tokens `[B, T]`; vectors, and single tokens `[B]`, keep the mask they have."""
+        return previous_mask if _is_float(inputs) or len(inputs.shape) != 2 else self.padding_mask(inputs)
+
+    def padding_mask(self, tokens: Any) -> Any:
+        """Returns bools of the shape of `tokens`, True where the token is not `pad_id`.
+
+        Args:
+            tokens: int tensor of any shape.
+        """
         return sequences.padding_mask(tokens, self.pad_id)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,
@@ -172,3 +201,7 @@ class TokenEmbedding(keras.layers.Layer):
             "freeze_embeddings": self.freeze_embeddings,
             "pad_id": self.pad_id,
         }
+
+
+def _is_float(x: Any) -> bool:
+    return keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype))

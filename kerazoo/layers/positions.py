@@ -1,4 +1,6 @@
-"""Where a token stands: sinusoids or a learned table added to embeddings, or the rotation of queries and keys."""
+"""Positional encodings: sinusoids or a learned table added to embeddings, or rotation of queries and keys."""
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -7,28 +9,28 @@ from keras import ops
 from kerazoo import _checks
 
 
-def _rates(width, base):
-    """Turns per position of every pair of channels, in radians, float32 [ceil(width / 2)]; computed in float64."""
+def _frequencies(width: int, base: float) -> np.ndarray:
+    """Returns radians per position for each pair of channels, float32 [ceil(width / 2)]; computed in float64."""
     return np.power(base, -np.arange(0, width, 2) / width).astype("float32")
 
 
-def rotary(x, positions, base: float = 10000.0):
-    """Rotates queries or keys so that their dot product depends on how far apart they stand, not on where.
+def rotary(x: Any, positions: Any, base: float = 10000.0) -> Any:
+    """Rotates queries or keys so that their dot product depends on the distance of their positions only.
 
-    The two halves of a head form pairs (i, i + K/2); the pair i turns by `position / base^(2i/K)`. The paper pairs
-    neighbours (2i, 2i + 1) instead; the two differ by a fixed order of the channels, which the kernels learn anyway.
-    The angles are computed in float32 whatever the dtype of `x`.
+    The two halves of a head form pairs (i, i + K/2); pair i rotates by `position / base^(2i/K)`. The paper pairs
+    neighbours (2i, 2i + 1) instead; the two differ by a fixed permutation of the channels. The angles are computed in
+    float32 for any dtype of `x`.
 
     Args:
-        x: Queries or keys, floats [B, T, H, K]; the width of a head K is even.
-        positions: Where each of them stands, integers [T] or [B, T].
-        base: The slowest pair needs about `2 pi base` positions for a full turn.
+        x: float tensor `[B, T, H, K]`, queries or keys; the width of a head K is even.
+        positions: int tensor `[T]` or `[B, T]`, the position of each.
+        base: float. The slowest pair needs about `2 pi base` positions for a full turn. Defaults to `10000.0`.
 
     Returns:
-        Floats [B, T, H, K] in the dtype of `x`.
+        A float tensor `[B, T, H, K]` in the dtype of `x`.
 
     Raises:
-        ValueError: when K is odd.
+        ValueError: if K is odd.
 
     Example:
 
@@ -44,7 +46,7 @@ def rotary(x, positions, base: float = 10000.0):
     ```
 
     Reference:
-        Su, Lu, Pan, Murtadha, Wen, Liu (2021), RoFormer: Enhanced Transformer with Rotary Position Embedding,
+        Su, Lu, Pan, Murtadha, Wen and Liu, 2021, RoFormer: Enhanced Transformer with Rotary Position Embedding,
         arXiv:2104.09864.
     """
     width = x.shape[-1]
@@ -52,14 +54,14 @@ def rotary(x, positions, base: float = 10000.0):
         raise ValueError(
             f"rotary: the width of a head must be even; got {width}. Choose `hidden_dim` divisible by 2 x `num_heads`."
         )
-    angles = ops.cast(positions, "float32")[..., None, None] * _rates(width, base)  # [T, 1, K/2] or [B, T, 1, K/2]
+    angles = ops.cast(positions, "float32")[..., None, None] * _frequencies(width, base)  # [(B,) T, 1, K/2]
     cosine, sine = ops.cast(ops.cos(angles), x.dtype), ops.cast(ops.sin(angles), x.dtype)
     first, second = ops.split(x, 2, axis=-1)
     return ops.concatenate([first * cosine - second * sine, first * sine + second * cosine], axis=-1)
 
 
-def _places(inputs, start_index, positions):
-    """Where the inputs [B, T, D] stand: the positions [B, T] that are given, else [T] from `start_index` on."""
+def _positions(inputs: Any, start_index: Any, positions: Any) -> Any:
+    """Returns the given positions [B, T] of the inputs [B, T, D], else [T] from `start_index` on."""
     if positions is not None:
         return ops.cast(positions, "int32")
     return ops.arange(ops.shape(inputs)[1], dtype="int32") + ops.cast(start_index, "int32")
@@ -67,28 +69,29 @@ def _places(inputs, start_index, positions):
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class SinusoidalPositions(keras.layers.Layer):
-    """Adds sines and cosines of the position to a batch of sequences; nothing is learned and no length is too long.
+    """Adds sines and cosines of the position to a batch of sequences. It has no weights and no maximum length.
 
-    Channel i turns by `position / base^(2i/D)`. The sines fill the first half of the channels and the cosines the
-    second; the paper interleaves them, which is the same up to a fixed order of the channels.
+    Channel i has the angle `position / base^(2i/D)`. The sines fill the first half of the channels and the cosines the
+    second; the paper interleaves them, which is the same up to a fixed permutation of the channels.
 
     Args:
-        base: The slowest channel needs about `2 pi base` positions for a full turn. Default 10000.
-        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
+        base: float, above 1. The slowest channel needs about `2 pi base` positions for a full turn. Defaults to
+            `10000.0`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Floats [B, T, D].
-        start_index: Position of the first of them, an integer or a scalar int32 tensor. Default 0.
-        positions: Where each of them stands, integers [B, T], instead of one behind the other. Default None.
+        inputs: float tensor `[B, T, D]`.
+        start_index: int or int32 scalar. Position of the first input. Defaults to `0`.
+        positions: int tensor `[B, T]`, the position of each input, instead of consecutive ones. Defaults to `None`.
 
     Returns:
-        Floats [B, T, D] in the compute dtype.
+        A float tensor `[B, T, D]` in the compute dtype.
 
     Masking:
-        Padding gets positions like everything else.
+        Padding gets positions too. The Keras mask of `inputs` is passed on.
 
     Raises:
-        ValueError: when `base` is not above 1, or `inputs` has not 3 axes.
+        ValueError: if `base` is not above 1, or `inputs` do not have 3 axes.
 
     Example:
 
@@ -102,53 +105,54 @@ class SinusoidalPositions(keras.layers.Layer):
     ```
 
     Reference:
-        Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762.
+        Vaswani et al., 2017, Attention Is All You Need, arXiv:1706.03762.
     """
 
-    def __init__(self, base: float = 10000.0, **kwargs):
+    def __init__(self, base: float = 10000.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.base = _checks.number("SinusoidalPositions", "base", base, low=1, low_open=True)
         self.supports_masking = True
 
-    def call(self, inputs, start_index=0, positions=None):
+    def call(self, inputs: Any, start_index: Any = 0, positions: Any = None) -> Any:
         _checks.rank("SinusoidalPositions", "inputs", inputs.shape, (3,))
         width = inputs.shape[-1]
         # Half of the channels, rounded up, are sines: an odd width has one cosine less.
-        places = _places(inputs, start_index, positions)  # [T] or [B, T]
-        angles = ops.cast(places, "float32")[..., None] * _rates(width, self.base)  # [..., T, ceil(D/2)]
-        waves = ops.concatenate([ops.sin(angles), ops.cos(angles[..., : width // 2])], axis=-1)  # [..., T, D]
-        return inputs + ops.cast(waves, inputs.dtype)
+        steps = _positions(inputs, start_index, positions)  # [T] or [B, T]
+        angles = ops.cast(steps, "float32")[..., None] * _frequencies(width, self.base)  # [..., T, ceil(D/2)]
+        encoding = ops.concatenate([ops.sin(angles), ops.cos(angles[..., : width // 2])], axis=-1)  # [..., T, D]
+        return inputs + ops.cast(encoding, inputs.dtype)
 
-    def compute_output_shape(self, inputs_shape):
+    def compute_output_shape(self, inputs_shape: Any) -> Any:
         return inputs_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "base": self.base}
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class LearnedPositions(keras.layers.Layer):
-    """Adds a learned vector for each position to a batch of sequences; positions from `max_length` on have none.
+    """Adds a learned vector for each position, up to `max_length`, to a batch of sequences.
 
     Args:
-        max_length: Number of positions in the table, above 0.
-        initializer: How the table starts. Default: a normal distribution of deviation 0.02.
-        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
+        max_length: int, above 0. Number of positions.
+        initializer: Initializer of the table, None for a normal distribution with standard deviation 0.02. Defaults to
+            `None`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Floats [B, T, D].
-        start_index: Position of the first of them, an integer or a scalar int32 tensor. Default 0.
-        positions: Where each of them stands, integers [B, T], instead of one behind the other. Default None.
+        inputs: float tensor `[B, T, D]`.
+        start_index: int or int32 scalar. Position of the first input. Defaults to `0`.
+        positions: int tensor `[B, T]`, the position of each input, instead of consecutive ones. Defaults to `None`.
 
     Returns:
-        Floats [B, T, D] in the compute dtype.
+        A float tensor `[B, T, D]` in the compute dtype.
 
     Masking:
-        Padding gets positions like everything else.
+        Padding gets positions too. The Keras mask of `inputs` is passed on.
 
     Raises:
-        ValueError: when more than `max_length` positions are asked for, as far as lengths and `start_index` are known
-            before the program runs. What only the compiled program knows is the caller's to bound.
+        ValueError: if positions from `max_length` on are needed, as far as the length of `inputs` and `start_index`
+            are Python integers. Beyond that the caller has to bound them.
 
     Example:
 
@@ -161,22 +165,23 @@ class LearnedPositions(keras.layers.Layer):
     ```
 
     Reference:
-        Gehring, Auli, Grangier, Yarats, Dauphin (2017), Convolutional Sequence to Sequence Learning, arXiv:1705.03122.
+        Gehring, Auli, Grangier, Yarats and Dauphin, 2017, Convolutional Sequence to Sequence Learning,
+        arXiv:1705.03122.
     """
 
-    def __init__(self, max_length: int, initializer=None, **kwargs):
+    def __init__(self, max_length: int, initializer: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.max_length = _checks.positive_int("LearnedPositions", "max_length", max_length)
         self.initializer = keras.initializers.get(initializer or keras.initializers.RandomNormal(stddev=0.02))
         self.supports_masking = True
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Any) -> None:
         _checks.rank("LearnedPositions", "inputs", inputs_shape, (3,))
         self.table = self.add_weight(
             name="table", shape=(self.max_length, inputs_shape[-1]), initializer=self.initializer
         )
 
-    def call(self, inputs, start_index=0, positions=None):
+    def call(self, inputs: Any, start_index: Any = 0, positions: Any = None) -> Any:
         _checks.rank("LearnedPositions", "inputs", inputs.shape, (3,))
         length = inputs.shape[1]
         counted = positions is None and isinstance(length, int) and isinstance(start_index, int)
@@ -185,11 +190,12 @@ class LearnedPositions(keras.layers.Layer):
                 f"LearnedPositions: the table ends at `max_length`; got max_length={self.max_length} for "
                 f"{start_index + length} tokens. Raise max_length, cut the sequences, or use positions without a limit."
             )
-        return inputs + ops.take(self.table, _places(inputs, start_index, positions), axis=0)  # [T, D] or [B, T, D]
+        steps = _positions(inputs, start_index, positions)  # [T] or [B, T]
+        return inputs + ops.take(self.table, steps, axis=0)  # [B, T, D]
 
-    def compute_output_shape(self, inputs_shape):
+    def compute_output_shape(self, inputs_shape: Any) -> Any:
         return inputs_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         initializer = keras.initializers.serialize(self.initializer)
         return {**super().get_config(), "max_length": self.max_length, "initializer": initializer}

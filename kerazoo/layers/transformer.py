@@ -60,7 +60,9 @@ class Block(keras.layers.Layer):
         policy = self.dtype_policy
         self.attention = Attention(rotary=positions == "rotary", name="attention", **self._attention_options())
         self.attention_norm = normalization_layer(normalization, "attention_norm", policy)
-        self.feed_forward = FeedForward(hidden_dim, intermediate_dim, activation, name="feed_forward", dtype=policy)
+        self.feed_forward = FeedForward(
+            hidden_dim, intermediate_dim, activation=activation, name="feed_forward", dtype=policy
+        )
         self.feed_forward_norm = normalization_layer(normalization, "feed_forward_norm", policy)
         self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", dtype=policy)
 

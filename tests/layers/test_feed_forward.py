@@ -40,8 +40,8 @@ def test_without_bias_there_are_two_weights():
 
 def test_unknown_activation_is_named():
     with pytest.raises(
-        ValueError, match="FeedForward: `activation` must be one of .*got activation='gulu'.*mean 'gelu'"
+        ValueError, match="FeedForward: `activation` must be the name of .*got activation='gelo'.*mean 'gelu'"
     ):
-        layers.FeedForward(5, 13, activation="gulu")
+        layers.FeedForward(5, 13, activation="gelo")
     with pytest.raises(ValueError, match="FeedForward: `intermediate_dim` must be .*got intermediate_dim=-1"):
         layers.FeedForward(5, -1)
