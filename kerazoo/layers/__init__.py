@@ -1,7 +1,7 @@
 """Building blocks: each is useful with nothing else from kerazoo."""
 
 from kerazoo.layers.activations import gelu
-from kerazoo.layers.alignment import AlignmentAttention
+from kerazoo.layers.alignment_attention import AlignmentAttention
 from kerazoo.layers.attention import Attention
 from kerazoo.layers.conv_blocks import ConvBlock, SeparableConvBlock, ShuffleBlock, channel_shuffle
 from kerazoo.layers.conv_encoder import ConvEncoder
@@ -12,19 +12,19 @@ from kerazoo.layers.feed_forward import FeedForward
 from kerazoo.layers.lstm import LSTM
 from kerazoo.layers.lstm_decoder import LSTMDecoder
 from kerazoo.layers.lstm_encoder import LSTMEncoder
+from kerazoo.layers.masking import (
+    causal_mask,
+    last_valid,
+    masked_mean,
+    padding_mask,
+    segment_mask,
+    segment_positions,
+    without_mask,
+)
 from kerazoo.layers.noise import WordDropout, WordPermutation, WordReplacement
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
 from kerazoo.layers.random_shift import RandomShift
-from kerazoo.layers.sequences import (
-    causal_mask,
-    last_real,
-    masked_mean,
-    padding_mask,
-    roll,
-    segment_mask,
-    segment_positions,
-    shift_right,
-)
+from kerazoo.layers.shifting import roll, shift_right
 from kerazoo.layers.transformer_decoder import TransformerDecoder
 from kerazoo.layers.transformer_decoder_block import TransformerDecoderBlock
 from kerazoo.layers.transformer_encoder import TransformerEncoder, TransformerEncoderBlock
@@ -57,7 +57,7 @@ __all__ = [
     "causal_mask",
     "channel_shuffle",
     "gelu",
-    "last_real",
+    "last_valid",
     "masked_mean",
     "padding_mask",
     "roll",
@@ -65,4 +65,5 @@ __all__ = [
     "segment_mask",
     "segment_positions",
     "shift_right",
+    "without_mask",
 ]

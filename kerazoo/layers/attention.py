@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.layers import sequences
+from kerazoo.layers import masking
 from kerazoo.layers.heads import Heads, kv_cache_mask, spread_masks
 from kerazoo.layers.positions import rotary
 
@@ -120,7 +120,7 @@ class Attention(Heads):
         query, key, value = self._project(inputs, places)
         mask = spread_masks("Attention", padding_mask, attention_mask)
         if use_causal_mask:
-            causal = sequences.causal_mask(length)[None]  # [1, 1, T, T]
+            causal = masking.causal_mask(length)[None]  # [1, 1, T, T]
             mask = causal if mask is None else ops.logical_and(mask, causal)
         query, key, value = self._queries(query), self._keys(key), self._values(value)
         outputs, weights = self._attend(query, key, value, length, mask, training)

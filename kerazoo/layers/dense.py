@@ -8,8 +8,7 @@ from keras import ops
 from kerazoo import _checks
 from kerazoo.layers.activations import get_activation, one_per_layer, serialize_activation
 from kerazoo.layers.initializers import clone_initializer
-from kerazoo.layers.masking import encoded_mask, first_mask
-from kerazoo.layers.sequences import masked_mean
+from kerazoo.layers.masking import encoded_mask, first_mask, masked_mean
 
 
 class _DenseStack(keras.layers.Layer):

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.layers import sequences
+from kerazoo.layers import masking
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions
 
 POSITIONS = (None, "sinusoidal", "learned")
@@ -111,6 +111,8 @@ class TokenEmbedding(keras.layers.Layer):
             name="table",
             dtype=self.dtype_policy,
         )
+        # Otherwise Keras warns where logits are computed from vectors with a mask.
+        self.table.supports_masking = True
         self.add_positions = None
         if positions == "sinusoidal":
             self.add_positions = SinusoidalPositions(name="positions", dtype=self.dtype_policy)
@@ -185,7 +187,7 @@ class TokenEmbedding(keras.layers.Layer):
         Args:
             tokens: int tensor of any shape.
         """
-        return sequences.padding_mask(tokens, self.pad_id)
+        return masking.padding_mask(tokens, self.pad_id)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -1,48 +1,59 @@
-"""The LSTM recurrence: all inputs are multiplied at once, the loop over time keeps one small product."""
+"""The LSTM recurrence: one matrix product for the inputs of all positions, then a loop over the recurrent product."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
 from kerazoo import _checks
+from kerazoo.layers.activations import get_activation, serialize_activation
+from kerazoo.layers.initializers import clone_initializer
+from kerazoo.layers.masking import first_mask
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class LSTM(keras.layers.Layer):
-    """Long short-term memory over a sequence, for training speed on small machines and cuDNN on large ones.
+    """Applies long short-term memory to a sequence, fast on a CPU, and with cuDNN on a GPU where Keras supports it.
 
-    The inputs of all positions meet the kernel in one matrix product before the loop, so a step of the loop only
-    multiplies the previous output. Weights are those of `keras.layers.LSTM` (gates in the order input, forget,
-    candidate, output; bias of the forget gate starts at one), so `set_weights` takes them from one to the other.
-    On a GPU the recurrence is left to Keras wherever Keras has a fused (cuDNN) kernel: with TensorFlow for
-    right-padded masks or none, with JAX and PyTorch for inputs without a mask.
+    The inputs of all positions are multiplied by the kernel at once before the loop, so that a step of the loop only
+    multiplies the previous output. The weights are those of `keras.layers.LSTM` (gates in the order input, forget,
+    candidate, output; the bias of the forget gate starts at one), so `set_weights` exchanges them. On a GPU Keras
+    computes the recurrence where it has a fused (cuDNN) kernel: with TensorFlow for right-padded masks or none, with
+    JAX and PyTorch for inputs without a mask.
 
     Args:
-        units: Width U of the state and of the outputs, at least 1.
-        recurrent_dropout: Rate in [0, 1) at which units of the previous output are dropped; one draw serves all
-            positions of a sequence. Default 0. Above 0 the fused kernel is not used.
-        reverse: If True, the sequence is read from its last position to its first; outputs still stand at the
-            positions of their inputs. Default False.
-        use_cudnn: `"auto"` (default) or False: never use the fused kernel. On a TensorFlow GPU that kernel refuses
-            XLA and masks that are not right-padded, and a model exported with it needs a GPU; the attribute may be
-            set to False before exporting.
-        seed: Seed of the recurrent dropout, or None (default).
-        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
+        units: int, above 0. Width U of the state and of the outputs.
+        activation: Name or callable. Activation of the candidate and of the output. Defaults to `"tanh"`.
+        recurrent_activation: Name or callable. Activation of the gates. Defaults to `"sigmoid"`.
+        kernel_initializer: Initializer of the kernel. Defaults to `"glorot_uniform"`.
+        recurrent_initializer: Initializer of the recurrent kernel. Defaults to `"orthogonal"`.
+        recurrent_dropout: float in `[0, 1)`. Rate at which units of the previous output are dropped, with one mask for
+            all positions of a sequence. Above 0 the fused kernel is not used. Defaults to `0.0`.
+        reverse: bool. Whether to read the sequence from its last position to its first; outputs stay at the positions
+            of their inputs. Defaults to `False`.
+        use_cudnn: `"auto"` or False, which never uses the fused kernel. On a TensorFlow GPU that kernel refuses XLA and
+            masks that are not right-padded, and a model exported with it needs a GPU; the attribute may be set to
+            False before exporting. Defaults to `"auto"`.
+        seed: int or None. Seed of the recurrent dropout. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Float tensor [B, T, D].
-        initial_state: Tuple (h, c) of float tensors [B, U]; zeros if None.
-        padding_mask: Bool tensor [B, T], True = real position, or None.
-        training: Whether to apply dropout.
+        inputs: float tensor `[B, T, D]`.
+        initial_state: tuple (h, c) of float tensors `[B, U]`; None for zeros. Defaults to `None`.
+        padding_mask: bool tensor `[B, T]`, True = valid position. Defaults to `None`.
+        training: bool. Whether to apply dropout.
+        mask: The Keras mask of `inputs`, used where `padding_mask` is None. Keras fills it in.
+        inputs_mask: The same, where Keras fills it in under this name.
 
     Returns:
-        Outputs [B, T, U] and the final state (h, c), each [B, U], all in the compute dtype.
+        A pair of the outputs `[B, T, U]` and the final state (h, c), each `[B, U]`, all in the compute dtype.
 
     Masking:
-        A padded position leaves the state as it was and outputs zeros. Padding may stand anywhere. A reversed
-        recurrence of right-padded sequences therefore starts at the last real position.
+        A padding position leaves the state unchanged and outputs zeros. Padding may be anywhere. A reversed recurrence
+        of right-padded sequences therefore starts at the last valid position.
 
     Raises:
-        ValueError: If `inputs` do not have 3 axes, or an argument is out of range.
+        ValueError: if `inputs` do not have 3 axes, or an argument is out of range.
 
     Example:
 
@@ -57,21 +68,44 @@ class LSTM(keras.layers.Layer):
     ```
 
     Reference:
-        Hochreiter and Schmidhuber, 1997, Long Short-Term Memory. Gal and Ghahramani, 2016, A Theoretically
-        Grounded Application of Dropout in Recurrent Neural Networks, arXiv:1512.05287 (recurrent dropout).
+        Hochreiter and Schmidhuber, 1997, Long Short-Term Memory;
+        Gal and Ghahramani, 2016, A Theoretically Grounded Application of Dropout in Recurrent Neural Networks,
+        arXiv:1512.05287 (recurrent dropout).
     """
 
-    def __init__(self, units, recurrent_dropout=0.0, reverse=False, use_cudnn="auto", seed=None, **kwargs):
+    def __init__(
+        self,
+        units: int,
+        *,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        recurrent_dropout: float = 0.0,
+        reverse: bool = False,
+        use_cudnn: str | bool = "auto",
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.units = _checks.positive_int("LSTM", "units", units)
+        self.activation = get_activation("LSTM", activation)
+        self.recurrent_activation = get_activation("LSTM", recurrent_activation)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
         self.recurrent_dropout = _checks.rate("LSTM", "recurrent_dropout", recurrent_dropout)
         self.reverse = bool(reverse)
         self.use_cudnn = _checks.one_of("LSTM", "use_cudnn", use_cudnn, ("auto", False))
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        # Holds the weights, and runs the recurrence where Keras has a fused kernel.
+        self.supports_masking = True
+        # Has the weights, and computes the recurrence where Keras has a fused kernel.
         self.keras_lstm = keras.layers.LSTM(
             self.units,
+            activation=self.activation,
+            recurrent_activation=self.recurrent_activation,
+            kernel_initializer=clone_initializer(self.kernel_initializer),
+            recurrent_initializer=clone_initializer(self.recurrent_initializer),
             return_sequences=True,
             return_state=True,
             go_backwards=self.reverse,
@@ -80,43 +114,67 @@ class LSTM(keras.layers.Layer):
             name="lstm",
         )
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Any) -> None:
         _checks.rank("LSTM", "inputs", inputs_shape, (3,))
         self.keras_lstm.build(inputs_shape)
 
-    def call(self, inputs, initial_state=None, padding_mask=None, training=None):
+    def call(
+        self,
+        inputs: Any,
+        initial_state: Any = None,
+        padding_mask: Any = None,
+        training: bool | None = None,
+        mask: Any = None,
+        inputs_mask: Any = None,
+    ) -> Any:
+        valid = first_mask(padding_mask, mask, inputs_mask)
         state = self.zero_state(ops.shape(inputs)[0]) if initial_state is None else initial_state
-        dropping = bool(training) and self.recurrent_dropout > 0
-        if not dropping and self.use_cudnn and _keras_fuses(masked=padding_mask is not None):
-            outputs, state = self._fused(inputs, state, padding_mask)
+        drops = bool(training) and self.recurrent_dropout > 0
+        if not drops and self._uses_fused_kernel(masked=valid is not None):
+            outputs, state = self._fused(inputs, state, valid)
         else:
-            outputs, state = self._loop(inputs, state, padding_mask, dropping)
+            outputs, state = self._loop(inputs, state, valid, drops)
         return (ops.flip(outputs, axis=1) if self.reverse else outputs), state
 
-    def step(self, inputs, state):
-        """Returns the outputs [B, U] and the next state for `inputs` [B, D] of one position (no dropout)."""
+    def step(self, inputs: Any, state: Any) -> tuple[Any, Any]:
+        """Returns the outputs `[B, U]` and the next state for one position, without dropout.
+
+        Args:
+            inputs: float tensor `[B, D]`.
+            state: tuple (h, c) of float tensors `[B, U]`.
+        """
         outputs, state = self._cell()(self._project(inputs), state)
         return outputs, tuple(state)
 
-    def zero_state(self, batch_size):
-        """Returns the state (h, c) of zeros, each [batch_size, U]."""
-        return tuple(ops.zeros((batch_size, self.units), dtype=self.compute_dtype) for _ in "hc")
+    def zero_state(self, batch_size: Any) -> tuple[Any, Any]:
+        """Returns the state (h, c) of zeros, each `[batch_size, U]`.
 
-    def _project(self, inputs):
-        # Cast by hand: `step` runs outside of `__call__`, where Keras does not cast weights.
+        Args:
+            batch_size: int or int scalar.
+        """
+        shape = (batch_size, self.units)
+        return ops.zeros(shape, dtype=self.compute_dtype), ops.zeros(shape, dtype=self.compute_dtype)
+
+    def _project(self, inputs: Any) -> Any:
+        # An explicit cast: `step` runs outside of `__call__`, where Keras does not cast weights.
         cell = self.keras_lstm.cell
-        kernel, bias = (ops.cast(w, self.compute_dtype) for w in (cell.kernel, cell.bias))
+        kernel, bias = (ops.cast(weight, self.compute_dtype) for weight in (cell.kernel, cell.bias))
         return ops.matmul(ops.cast(inputs, self.compute_dtype), kernel) + bias  # [..., 4U]
 
-    def _cell(self, keep=None):
-        return _Cell(ops.cast(self.keras_lstm.cell.recurrent_kernel, self.compute_dtype), keep, self.compute_dtype)
+    def _cell(self, keep: Any = None) -> "_Cell":
+        kernel = ops.cast(self.keras_lstm.cell.recurrent_kernel, self.compute_dtype)
+        return _Cell(kernel, keep, self.compute_dtype, self.activation, self.recurrent_activation)
 
-    def _loop(self, inputs, state, padding_mask, dropping):
+    def _uses_fused_kernel(self, masked: bool) -> bool:
+        usual = (keras.activations.tanh, keras.activations.sigmoid)
+        fits = (self.activation, self.recurrent_activation) == usual
+        return fits and bool(self.use_cudnn) and _keras_has_fused_kernel(masked)
+
+    def _loop(self, inputs: Any, state: Any, mask: Any, drops: bool) -> tuple[Any, Any]:
         keep = None
-        if dropping:
-            ones = ops.ones_like(state[0])
-            keep = keras.random.dropout(ones, self.recurrent_dropout, seed=self.seed_generator)
-        # Of the loops in Keras only the one in `RNN` is differentiable under XLA and takes an unknown length.
+        if drops:
+            keep = keras.random.dropout(ops.ones_like(state[0]), self.recurrent_dropout, seed=self.seed_generator)
+        # Of the loops in Keras only the one in `RNN` is differentiable under XLA and accepts an unknown length.
         loop = keras.layers.RNN(
             self._cell(keep),
             return_sequences=True,
@@ -126,26 +184,29 @@ class LSTM(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="loop",
         )
-        outputs, h, c = loop.call(self._project(inputs), initial_state=list(state), mask=padding_mask)
+        outputs, h, c = loop.call(self._project(inputs), initial_state=list(state), mask=mask)
         return outputs, (h, c)
 
-    def _fused(self, inputs, state, padding_mask):
-        if padding_mask is None:
+    def _fused(self, inputs: Any, state: Any, mask: Any) -> tuple[Any, Any]:
+        if mask is None:
             outputs, h, c = self.keras_lstm(inputs, initial_state=list(state))
             return outputs, (h, c)
-        # cuDNN refuses a sequence without any real position (a row that fills up a batch): lend it one.
-        first = ops.arange(ops.shape(padding_mask)[1]) == 0
-        lent = ops.logical_or(padding_mask, first[None])
-        outputs, h, c = self.keras_lstm(inputs, initial_state=list(state), mask=lent)
-        real = ops.flip(padding_mask, axis=1) if self.reverse else padding_mask
-        outputs = ops.where(real[:, :, None], outputs, ops.zeros_like(outputs))
-        some = ops.any(padding_mask, axis=1, keepdims=True)  # [B, 1]
-        return outputs, tuple(ops.where(some, new, old) for new, old in zip((h, c), state))
+        # cuDNN refuses a sequence without any valid position (a padding row of a batch): compute its first one.
+        first = ops.arange(ops.shape(mask)[1]) == 0
+        outputs, h, c = self.keras_lstm(inputs, initial_state=list(state), mask=ops.logical_or(mask, first[None]))
+        valid = ops.flip(mask, axis=1) if self.reverse else mask
+        outputs = ops.where(valid[:, :, None], outputs, ops.zeros_like(outputs))  # [B, T, U]
+        any_valid = ops.any(mask, axis=1, keepdims=True)  # [B, 1]
+        return outputs, tuple(ops.where(any_valid, new, old) for new, old in zip((h, c), state))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,
+            "activation": serialize_activation(self.activation),
+            "recurrent_activation": serialize_activation(self.recurrent_activation),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "recurrent_initializer": keras.initializers.serialize(self.recurrent_initializer),
             "recurrent_dropout": self.recurrent_dropout,
             "reverse": self.reverse,
             "use_cudnn": self.use_cudnn,
@@ -154,29 +215,31 @@ class LSTM(keras.layers.Layer):
 
 
 class _Cell:
-    """One position of the recurrence, in the form in which `keras.layers.RNN` asks for it."""
+    """One position of the recurrence, with the interface of a cell of `keras.layers.RNN`."""
 
-    def __init__(self, recurrent_kernel, keep, dtype):
+    def __init__(self, recurrent_kernel: Any, keep: Any, dtype: str, activation: Any, recurrent_activation: Any):
         units = recurrent_kernel.shape[0]
         self.state_size, self.output_size, self.compute_dtype = [units, units], units, dtype
         self.recurrent_kernel, self.keep = recurrent_kernel, keep
+        self.activation, self.recurrent_activation = activation, recurrent_activation
 
-    def __call__(self, projected, state):
+    def __call__(self, projected: Any, state: Any) -> tuple[Any, list]:
         return self.call(projected, state)
 
-    def call(self, projected, state):
+    def call(self, projected: Any, state: Any) -> tuple[Any, list]:
         h, c = state
         if self.keep is not None:
             h = h * self.keep
         gates = projected + ops.matmul(h, self.recurrent_kernel)  # [B, 4U]
-        enter, forget, candidate, leave = ops.split(gates, 4, axis=-1)
-        c = ops.sigmoid(forget) * c + ops.sigmoid(enter) * ops.tanh(candidate)
-        h = ops.sigmoid(leave) * ops.tanh(c)
+        input_gate, forget_gate, candidate, output_gate = ops.split(gates, 4, axis=-1)  # [B, U] each
+        new = self.recurrent_activation(input_gate) * self.activation(candidate)
+        c = self.recurrent_activation(forget_gate) * c + new
+        h = self.recurrent_activation(output_gate) * self.activation(c)
         return h, [h, c]
 
 
-def _keras_fuses(masked):
-    """Whether Keras runs its LSTM as one fused kernel on this machine and backend."""
+def _keras_has_fused_kernel(masked: bool) -> bool:
+    """Returns whether Keras computes its LSTM with one fused kernel on this machine and backend."""
     if keras.backend.backend() == "torch":
         return not masked
     if not any(device.startswith("gpu") for device in keras.distribution.list_devices()):

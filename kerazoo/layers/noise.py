@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.layers.sequences import segment_mask
+from kerazoo.layers.masking import segment_mask
 
 
 class TokenNoise(keras.layers.Layer):

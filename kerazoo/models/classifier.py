@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.layers import DenseEncoder, last_real, masked_mean
+from kerazoo.layers import DenseEncoder, last_valid, masked_mean
 from kerazoo.models.encoder_model import EncoderModel
 
 POOLINGS = ("mean", "max", "last")
@@ -80,7 +80,7 @@ class Classifier(EncoderModel):
         if self.pooling == "mean":
             return masked_mean(sequence, mask)
         if self.pooling == "last":
-            return last_real(sequence, mask)
+            return last_valid(sequence, mask)
         minimum = ops.cast(-1e4, sequence.dtype)  # below any activation, and finite in float16
         return ops.max(ops.where(mask[:, :, None], sequence, minimum), axis=1)
 

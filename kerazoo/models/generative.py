@@ -6,7 +6,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.decoding import Generated, generate
-from kerazoo.layers import TokenEmbedding, shift_right
+from kerazoo.layers import TokenEmbedding, shift_right, without_mask
 from kerazoo.models import segments
 from kerazoo.models.base_model import get_input, optional_input
 from kerazoo.models.encoder_model import max_positions
@@ -74,7 +74,9 @@ class Writer:
         positions = {"positions": options["positions"]} if options else {}
         x = self.target_embedding(tokens, training=training, **positions)  # [B, T, D]
         options |= segments.cross_attention_arguments(segment_ids, optional_input(inputs, "source_segments"))
-        # Padding is on the right, where no earlier position attends to it, so the decoder needs no mask.
+        # Padding is on the right, where no earlier position attends to it, so the decoder needs no mask. Logits with a
+        # Keras mask would change how Keras weights the loss.
+        x = without_mask(x)
         return self._logits(self.decoder(x, encoded=encoded, training=training, **options))
 
     def _logits(self, x):

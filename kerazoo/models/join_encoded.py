@@ -44,6 +44,10 @@ class JoinEncoded(keras.layers.Layer):
         arXiv:1704.06567 (attention over all sources at once, without their projection of equally wide sources).
     """
 
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
     def build(self, sequences_shape: Any, padding_masks_shape: Any = None) -> None:
         for shape in sequences_shape:
             _checks.rank("JoinEncoded", "sequences", shape, (3,))
@@ -65,3 +69,8 @@ class JoinEncoded(keras.layers.Layer):
         ]
         masks = [ops.cast(mask, "bool") for mask in padding_masks]
         return {"sequence": ops.concatenate(sequences, axis=1), "mask": ops.concatenate(masks, axis=1)}
+
+    def compute_mask(self, sequences: list, previous_mask: list) -> dict[str, Any] | None:
+        if any(mask is None for mask in previous_mask):
+            return None
+        return {"mask": None, "sequence": ops.concatenate(previous_mask, axis=1)}

@@ -121,7 +121,7 @@ def twice(layer, first, second):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: DenseEncoder(()), ValueError, r"DenseEncoder: `units` must hold at least one .* units=\(\)"),
+        (lambda: DenseEncoder(()), ValueError, r"DenseEncoder: `units` must have at least one .* units=\(\)"),
         (lambda: DenseEncoder((3, 0)), ValueError, r"DenseEncoder: `units\[1\]` must be .* got units\[1\]=0"),
         (lambda: DenseEncoder("128"), TypeError, r"DenseEncoder: `units` must be an integer .* units='128'"),
         (lambda: DenseEncoder(U, dropout=1), ValueError, r"DenseEncoder: `dropout` .* dropout=1"),

@@ -74,7 +74,7 @@ def test_the_fused_kernel_of_keras_is_fed_right(mask, reverse, monkeypatch):
     layer, _ = built(reverse)
     inputs, state = floats(B, T, D), (floats(B, U, seed=1), floats(B, U, seed=2))
     expected, last = layer(inputs, initial_state=state, padding_mask=mask)
-    monkeypatch.setattr(lstm, "_keras_fuses", lambda masked: True)
+    monkeypatch.setattr(lstm, "_keras_has_fused_kernel", lambda masked: True)
     outputs, fused = layer(inputs, initial_state=state, padding_mask=mask)
     for got, value in zip((outputs, *fused), (expected, *last)):
         close(got, value)

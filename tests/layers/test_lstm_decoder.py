@@ -41,7 +41,7 @@ def stepped(decoder, inputs, cache):
 @ATTENTION
 @pytest.mark.parametrize("layers", [1, 2])
 def test_step_by_step_equals_the_full_pass(attention, layers):
-    decoder = LSTMDecoder(U, layers, attention)
+    decoder = LSTMDecoder(U, layers, attention=attention)
     inputs, source = floats(B, T, D), encoded(17, 2)
     expected = decoder(inputs, source)
     cache = decoder.start(B, T, source)
