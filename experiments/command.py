@@ -1,21 +1,36 @@
-"""What every command does around its main function: parse, refuse, report, exit code."""
+"""The frame of every command: flags in groups, `--help`, errors in terms of flags, exit codes, quiet libraries."""
 
+import contextlib
 import faulthandler
 import logging
 import os
+import re
 import sys
 import tempfile
+import textwrap
 import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
 
 from absl import flags
 
 FLAGS = flags.FLAGS
 USAGE = 2
-LINES_OF_A_FAULT = 5
+ENVIRONMENT = 5
+KEYBOARD_INTERRUPT = 130
+MAX_ERROR_LINES = 5
+GROUPS = ("Model", "Task and data", "Text", "Training", "Search", "Run and output")
+NOTES = {"Training": "a model may have other defaults"}
+CALLS = {"kerazoo.list_models()": "--list_models='*'", "kerazoo.tasks.names()": "--list_tasks"}
+
+_groups: dict[str, str] = {}  # flag -> group
+_defaults: dict[str, Any] = {}  # flag -> what `--help` shows for a flag whose own default is None
 
 
 class UsageError(ValueError):
-    """A command line that cannot be obeyed (exit code 2)."""
+    """A command line that is not valid (exit code 2)."""
+
+    exit_code = USAGE
 
 
 class InputError(ValueError):
@@ -24,16 +39,30 @@ class InputError(ValueError):
     exit_code = 3
 
 
-def run(main, description, positional=False):
-    """Parses the command line, calls `main(arguments)` and exits with the code of DESIGN's table.
+@contextlib.contextmanager
+def flag_group(title: str, defaults: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Puts the flags that are defined in the block under one title of `--help`.
 
     Args:
-        main: Function of the list of positional arguments; its return value is the exit code, None for 0.
-        description: What `--help` prints above the flags.
-        positional: Whether arguments without a flag are welcome.
+        title: string. One of `GROUPS`, or the title of a group that comes after them.
+        defaults: mapping from flags to the defaults that `--help` shows for flags whose own default is `None`.
+    """
+    before = set(FLAGS)
+    yield
+    _groups.update(dict.fromkeys(set(FLAGS) - before, title))
+    _defaults.update(defaults or {})
+
+
+def run(main: Callable[[list[str]], int | None], description: str, positional: bool = False) -> NoReturn:
+    """Parses the command line, calls `main(arguments)` and exits.
+
+    Args:
+        main: function of the list of positional arguments. It returns the exit code, or `None` for 0.
+        description: string. The text of `--help` above the flags.
+        positional: boolean. Whether positional arguments are allowed. Defaults to `False`.
     """
     if any(argument in ("--help", "-help", "-h", "--helpfull") for argument in sys.argv[1:]):
-        _print_help(description)
+        print(help_text(description))
         sys.exit(0)
     try:
         arguments = FLAGS(sys.argv)[1:]
@@ -45,26 +74,62 @@ def run(main, description, positional=False):
     try:
         sys.exit(main(arguments) or 0)
     except KeyboardInterrupt:
-        _fail("stopped by the keyboard.", 130)
+        _fail("stopped by the keyboard.", KEYBOARD_INTERRUPT)
     except BrokenPipeError:
         os._exit(0)
     except Exception as error:
-        if FLAGS.verbose or not _expected(error):
+        if FLAGS.verbose or not is_expected(error):
             raise
-        _fail(str(error), exit_code(error))
+        _fail(in_terms_of_flags(str(error) or type(error).__name__), exit_code(error))
 
 
-def exit_code(error):
-    """Returns the exit code of an expected fault: its own, 5 for the machine's, 2 for a wrong argument."""
-    return getattr(error, "exit_code", 5 if isinstance(error, OSError) else USAGE)
+def exit_code(error: BaseException) -> int:
+    """Returns the exit code of an expected error: its own, else 5 for the environment and 2 for a wrong argument."""
+    return getattr(error, "exit_code", ENVIRONMENT if isinstance(error, OSError) or _no_memory(error) else USAGE)
 
 
-def quiet():
-    """Keeps the lines of TensorFlow's and XLA's C++ code off standard error, which is for ours.
+def is_expected(error: BaseException) -> bool:
+    """Returns whether an error is a fault of the input or the environment, and not of the program.
 
-    No setting of theirs silences what they write before their own logging starts, so file descriptor 2 goes to a
-    file without a name, while Python's standard error keeps the terminal. When the process dies inside C++,
-    `faulthandler` still tells where; --verbose leaves everything as it is.
+    These are the errors with an exit code, those of the operating system, lack of memory, and every `ValueError` or
+    `TypeError` that kerazoo itself raises. An error raised inside Keras or TensorFlow is a bug.
+    """
+    if hasattr(error, "exit_code") or isinstance(error, OSError) or _no_memory(error):
+        return True
+    if not isinstance(error, (ValueError, TypeError)) or error.__traceback__ is None:
+        return False
+    trace = error.__traceback__
+    while trace.tb_next:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals.get("__name__", "")
+    return module.split(".")[0] in ("kerazoo", "experiments", "__main__")
+
+
+def in_terms_of_flags(message: str) -> str:
+    """Returns a message of the library with the flags of this command in place of the arguments of a function.
+
+    An argument in backticks, `` `data_dir` ``, and an assignment, `data_dir='x'`, become `--data_dir` and
+    `--data_dir='x'` if the command has such a flag. Calls that list names become the flags that list them.
+    """
+    for call, flag in CALLS.items():
+        if flag.lstrip("-").partition("=")[0] in FLAGS:
+            message = message.replace(call, flag)
+
+    def flag_of(match):
+        name = match[1] or match[2]
+        if name not in FLAGS:
+            return match[0]
+        return f"--{name}" if match[1] else f"--{name}="
+
+    return re.sub(r"`(\w+)`|(?<![\w.`-])([A-Za-z_]\w*)=(?=[^\s=])", flag_of, message)
+
+
+def quiet() -> None:
+    """Keeps the messages of the C++ code of TensorFlow and XLA off standard error.
+
+    No setting of theirs silences what they write before their own logging starts. So file descriptor 2 is redirected
+    to a temporary file, while `sys.stderr` keeps the terminal. When the process dies inside C++, `faulthandler` still
+    shows where. With --verbose everything stays as it is.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if FLAGS.verbose:
@@ -78,37 +143,50 @@ def quiet():
         os.dup2(file.fileno(), 2)
 
 
-def require(flag):
-    """Returns the value of a flag that this command cannot do without."""
+def require(flag: str) -> Any:
+    """Returns the value of a required flag."""
     if FLAGS[flag].value is None:
         raise UsageError(f"--{flag} is required; --help shows all flags.")
     return FLAGS[flag].value
 
 
-def _expected(error):
-    # Faults of ours and of the machine speak for themselves; anything raised inside Keras or TensorFlow is a bug.
-    if hasattr(error, "exit_code") or isinstance(error, (UsageError, OSError)):
-        return True
-    if not isinstance(error, (ValueError, TypeError)):
-        return False
-    trace = error.__traceback__
-    while trace.tb_next:
-        trace = trace.tb_next
-    module = trace.tb_frame.f_globals.get("__name__", "")
-    return module.split(".")[0] in ("kerazoo", "experiments", "__main__")
+def help_text(description: str) -> str:
+    """Returns what `--help` prints: the description, then the flags in groups with their defaults."""
+    modules = FLAGS.flags_by_module_dict()
+    groups: dict[str, list] = {title: [] for title in GROUPS}
+    for module in [*(name for name in modules if name.startswith("experiments")), sys.argv[0]]:
+        for flag in modules.get(module, ()):
+            groups.setdefault(_groups.get(flag.name, GROUPS[-1]), []).append(flag)
+    lines = [description.strip()]
+    for title, found in groups.items():
+        if found:
+            note = f" ({NOTES[title]})" if title in NOTES else ""
+            lines += ["", f"{title}{note}:", *map(_flag_help, found)]
+        if title == GROUPS[-1]:
+            lines.append("  --flagfile: Read flags from this file, one in each line; experiments/recipes has some.")
+    return "\n".join(lines)
 
 
-def _fail(message, code):
-    lines = message.strip().splitlines()[:LINES_OF_A_FAULT]
+def _flag_help(flag) -> str:
+    default = _defaults.get(flag.name) if flag.default is None else flag.default
+    shown = "" if default is None or default in ([], ()) else f" (default: {default})"
+    text = re.split(r";\s+repeat this option", flag.help)[0]  # what absl adds to flags of several values
+    return textwrap.fill(
+        f"--{flag.name}: {text}{shown}",
+        110,
+        initial_indent="  ",
+        subsequent_indent="      ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def _no_memory(error: BaseException) -> bool:
+    """Returns whether the machine or its accelerator has no memory left: each library has an error of its own."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    lines = message.strip().splitlines()[:MAX_ERROR_LINES]
     print("\n".join(["error: " + lines[0], *lines[1:]]) if lines else "error", file=sys.stderr)
     sys.exit(code)
-
-
-def _print_help(description):
-    print(description.strip() + "\n\nFlags:")
-    by_module = FLAGS.flags_by_module_dict()
-    own = {f.name: f for module in by_module if module.startswith("experiments") for f in by_module[module]}
-    for name, flag in sorted({**own, **{f.name: f for f in by_module.get(sys.argv[0], ())}}.items()):
-        default = "" if flag.default in (None, [], False) else f" (default: {flag.default})"
-        print(f"  --{name}: {flag.help}{default}")
-    print("  --flagfile: Read flags from this file, one a line; experiments/recipes holds some.")

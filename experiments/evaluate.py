@@ -1,4 +1,4 @@
-"""Measure a trained run on unseen examples and write evaluation-SPLIT.json into its folder.
+"""Evaluate a trained run on unseen examples and write evaluation-SPLIT.json into its folder.
 
   python -m experiments.evaluate --run_dir=RUN
   python -m experiments.evaluate --run_dir=RUN --split=dev --limit=500
@@ -15,15 +15,17 @@ FLAGS = flags.FLAGS
 shared.define_run_dir()
 shared.define_cache()
 shared.define_search()
-flags.DEFINE_enum("split", "test", ["train", "dev", "test"], "Part of the data that is measured.")
-flags.DEFINE_integer("limit", 0, "Most examples, 0 for all.", lower_bound=0)
-flags.DEFINE_integer("samples", 8, "Answers that are shown beside the truth.", lower_bound=0)
-flags.DEFINE_string("data_dir", None, "Where the data lies now, if it is no longer where the run found it.")
-flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which state of the run.")
+shared.define_checkpoint()
+with command.flag_group("Task and data", {"data_dir": "that of the run"}):
+    flags.DEFINE_enum("split", "test", ["train", "dev", "test"], "Split of the data that is evaluated.")
+    flags.DEFINE_integer("limit", 0, "Maximum number of examples; 0 for all.", lower_bound=0)
+    flags.DEFINE_string("data_dir", None, "Folder of the data, if it has moved since the training.")
+with command.flag_group("Run and output"):
+    flags.DEFINE_integer("samples", 8, "Predictions that are printed with their references.", lower_bound=0)
 
 
 def main(arguments):
-    """Evaluates and prints the table."""
+    """Evaluates and prints the results."""
     del arguments
     import kerazoo as kz
 

@@ -1,4 +1,4 @@
-"""Write a trained run as a SavedModel that takes raw input and returns answers.
+"""Write a trained run as a SavedModel from raw input to prediction.
 
   python -m experiments.export --run_dir=RUN --to=DIR
 """
@@ -12,10 +12,12 @@ FLAGS = flags.FLAGS
 
 shared.define_run_dir()
 shared.define_cache()
-flags.DEFINE_string("to", None, "Folder of the SavedModel; must not exist.")
-flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which state of the run.")
-flags.DEFINE_string("data_dir", None, "Where the data lies now, if it moved; only --verify reads it.")
-flags.DEFINE_bool("verify", True, "Load the SavedModel in a fresh process and compare its answers with the model's.")
+shared.define_checkpoint()
+with command.flag_group("Task and data", {"data_dir": "that of the run"}):
+    flags.DEFINE_string("data_dir", None, "Folder of the data, if it has moved since the training; for --verify.")
+with command.flag_group("Run and output"):
+    flags.DEFINE_string("to", None, "Folder of the SavedModel, which must be new or empty.")
+    flags.DEFINE_bool("verify", True, "Load the SavedModel in a fresh process and compare its predictions.")
 
 
 def main(arguments):
@@ -26,8 +28,8 @@ def main(arguments):
     shared.use_cache()
     run_dir, folder = command.require("run_dir"), command.require("to")
     path = kz.run.export(run_dir, folder, checkpoint=FLAGS.checkpoint, verify=FLAGS.verify, data_dir=FLAGS.data_dir)
-    proof = "; a fresh process with nothing but TensorFlow gives the same answers" if FLAGS.verify else ""
-    print(f"{path}: written{proof}.")
+    verified = "; a fresh process with nothing but TensorFlow gives the same predictions" if FLAGS.verify else ""
+    print(f"{path}: written{verified}.")
 
 
 if __name__ == "__main__":

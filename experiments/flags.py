@@ -1,79 +1,173 @@
-"""The flags that several commands share, each defined once, and how their values reach kerazoo."""
+"""The flags that several commands share, each defined once, and their values as arguments of kerazoo."""
 
 import dataclasses
+from typing import Any
 
 from absl import flags
 
 import kerazoo as kz
+from experiments.command import flag_group
 
 FLAGS = flags.FLAGS
 DEFAULTS = kz.run.TrainingOptions()
 TRAINING = tuple(field.name for field in dataclasses.fields(kz.run.TrainingOptions))
 TASK = ("data_dir", "source_tokens", "target_tokens", "source_column", "target_column", "bad_lines", "length",
         "vocabulary_size", "share_vocabulary", "case", "normalization", "subword_dropout", "source_vectors",
-        "target_vectors")
-
-
-def define_run_dir(required=True):
-    """Defines `--run_dir` and `--verbose`."""
-    flags.DEFINE_string("run_dir", None, "Folder of the run." if required else "Folder of the run; runs/MODEL-TASK.")
-    define_verbose()
-
-
-def define_verbose():
-    """Defines `--verbose`."""
-    flags.DEFINE_bool("verbose", False, "Show the traceback of a fault.")
-
-
-def define_task():
-    """Defines what to learn and from which data."""
-    flags.DEFINE_string("task", None, "What to learn: --list_tasks shows the names; the model's kind has a default.")
-    flags.DEFINE_string("data_dir", None, "Folder, file, pattern, - for standard input, or several: A@3,B@0.5.")
-    flags.DEFINE_string("source_tokens", None, "Units of the source text: bytes, characters, words or subwords.")
-    flags.DEFINE_string("target_tokens", None, "Units of the target text: bytes, characters, words or subwords.")
-    flags.DEFINE_string("source_column", None, "Column of the source: number from 0, name in the header, JSON field.")
-    flags.DEFINE_string("target_column", None, "Column of the target: number from 0, name in the header, JSON field.")
-    flags.DEFINE_enum("bad_lines", None, ["stop", "skip"], "Whether a bad line stops the run or is left out.")
-    define_cache()
-    flags.DEFINE_integer("vocabulary_size", None, "Most ids of each vocabulary that is learnt; 8000, words 32000.")
-    flags.DEFINE_bool("share_vocabulary", None, "Whether source and target share one vocabulary.")
-    flags.DEFINE_alias("joint_vocabulary", "share_vocabulary")
-    flags.DEFINE_enum("case", None, ["auto", "keep", "lower", "upper"], "What text is folded to; auto: sources alone.")
-    flags.DEFINE_enum("normalization", None, ["nfkc"], "Unicode's normal form that text is brought into first.")
-    flags.DEFINE_float("subword_dropout", None, "Share of subword merges left out at random in training, 0.1 say.")
-    flags.DEFINE_string("source_vectors", None, "File of word vectors that the source embedding starts from.")
-    flags.DEFINE_string("target_vectors", None, "File of word vectors that the target embedding starts from.")
-    flags.DEFINE_integer("length", None, "Tokens of one training window of a language model.")
-    flags.DEFINE_multi_string("task_option", [], "Any other option of the task as name=value; may be repeated.")
-
-
-def define_search():
-    """Defines how answers are searched for."""
-    flags.DEFINE_string("search", None, "greedy, sample, beam, contrastive or speculative; beam where --n_best is set.")
-    flags.DEFINE_integer("width", None, "Hypotheses of a beam.", lower_bound=1)
-    flags.DEFINE_integer("n_best", None, "Answers to each input, with --search=beam or sample.", lower_bound=1)
-    flags.DEFINE_float("temperature", None, "Of a sample: below 1 for safer choices.")
-    flags.DEFINE_integer("top_k", None, "Of a sample or a contrastive search: the most likely tokens to choose among.")
-    flags.DEFINE_float("top_p", None, "Of a sample: the probability that the tokens to choose among have together.")
-    flags.DEFINE_integer("seed", None, "Of a sample: a number to draw the same again.")
-    flags.DEFINE_integer("max_length", None, "Most tokens of an answer.", lower_bound=1)
-    flags.DEFINE_multi_string("stop", [], "Text that ends an answer and is no part of it; may be repeated.")
-    flags.DEFINE_multi_string("ensemble", [], "A further run on the same vocabularies that answers with --run_dir's.")
-    flags.DEFINE_string("draft_run", None, "Run of the small model of --search=speculative.")
-    flags.DEFINE_multi_string("option", [], "Any other option of the search as name=value: length_penalty=power, say.")
-
-
+        "target_vectors")  # fmt: skip
 SEARCH = ("search", "width", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
 
 
-def run_dirs(first):
-    """Returns the runs that answer: the folder `first`, or a list of it and those of --ensemble."""
+def define_run_dir(required: bool = True) -> None:
+    """Defines `--run_dir` and `--verbose`."""
+    with flag_group("Run and output", {} if required else {"run_dir": "runs/MODEL-TASK"}):
+        flags.DEFINE_string("run_dir", None, "Folder of the run.")
+    define_verbose()
+
+
+def define_verbose() -> None:
+    """Defines `--verbose`."""
+    with flag_group("Run and output"):
+        flags.DEFINE_bool("verbose", False, "Show the traceback of an error.")
+
+
+def define_checkpoint() -> None:
+    """Defines `--checkpoint`."""
+    with flag_group("Run and output"):
+        flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run is used.")
+
+
+def define_cache() -> None:
+    """Defines `--cache_dir`."""
+    with flag_group("Task and data", {"cache_dir": "KERAZOO_CACHE, else ~/.cache/kerazoo"}):
+        flags.DEFINE_string("cache_dir", None, "Folder of prepared data; empty to keep all data in memory.")
+
+
+def define_task() -> None:
+    """Defines the task and its data."""
+    with flag_group("Task and data", {"task": "that of the kind of the model", "bad_lines": "stop"}):
+        flags.DEFINE_string("task", None, "Name of the task: --list_tasks shows them.")
+        flags.DEFINE_string("data_dir", None, "Folder, file, pattern, - for standard input, or several with weights: "
+                            "A@3,B@0.5.")
+        flags.DEFINE_string("source_column", None, "Column of the source: number from 0, name in the header, or JSON "
+                            "field.")
+        flags.DEFINE_string("target_column", None, "Column of the target: number from 0, name in the header, or JSON "
+                            "field.")
+        flags.DEFINE_enum("bad_lines", None, ["stop", "skip"], "Whether a bad line stops the run or is skipped.")
+        flags.DEFINE_integer("length", None, "Tokens or rows of one training window.")
+        flags.DEFINE_multi_string("task_option", [], "Another option of the task as OPTION=VALUE; may be repeated.")
+    define_cache()
+    define_text()
+
+
+def define_text() -> None:
+    """Defines tokenizers and vocabularies."""
+    with flag_group("Text", {"vocabulary_size": "8000, words 32000", "share_vocabulary": False, "subword_dropout": 0,
+                             "case": "auto for the source, keep for the target"}):  # fmt: skip
+        for side in ("source", "target"):
+            flags.DEFINE_string(f"{side}_tokens", None, f"Tokens of the {side}: bytes, characters, words or subwords.")
+            flags.DEFINE_string(f"{side}_vectors", None, f"File of word vectors that initialize the {side} embedding.")
+        flags.DEFINE_integer("vocabulary_size", None, "Maximum number of ids of each vocabulary.")
+        flags.DEFINE_bool("share_vocabulary", None, "Whether source and target share one vocabulary.")
+        flags.DEFINE_enum("case", None, ["auto", "keep", "lower", "upper"], "Case that text is changed to.")
+        flags.DEFINE_enum("normalization", None, ["nfkc"], "Unicode normal form that text is brought into.")
+        flags.DEFINE_float("subword_dropout", None, "Share of subword merges that are dropped at random in training.")
+
+
+def define_search() -> None:
+    """Defines the search of models that generate."""
+    with flag_group("Search", {"search": "greedy, or beam with --n_best", "width": 4, "n_best": 1}):
+        flags.DEFINE_string("search", None, "greedy, sample, beam, contrastive or speculative.")
+        flags.DEFINE_integer("width", None, "Hypotheses of a beam search.", lower_bound=1)
+        flags.DEFINE_integer("n_best", None, "Predictions for each input, of a beam search or samples.", lower_bound=1)
+        flags.DEFINE_float("temperature", None, "Of samples: values below 1 sharpen the distribution.")
+        flags.DEFINE_integer("top_k", None, "Of samples and contrastive search: candidates at each step.")
+        flags.DEFINE_float("top_p", None, "Of samples: total probability of the candidates at each step.")
+        flags.DEFINE_integer("seed", None, "Of samples: equal seeds give equal samples.")
+        flags.DEFINE_integer("max_length", None, "Maximum number of tokens of a prediction.", lower_bound=1)
+        flags.DEFINE_multi_string("stop", [], "Text that ends a prediction and is not part of it; may be repeated.")
+        flags.DEFINE_multi_string("ensemble", [], "Another run with the same vocabularies, decoded together with "
+                                  "--run_dir; may be repeated.")  # fmt: skip
+        flags.DEFINE_string("draft_run", None, "Run of the draft model of speculative search.")
+        flags.DEFINE_multi_string("option", [], "Another option of the search as OPTION=VALUE, such as "
+                                  "length_penalty=power; may be repeated.")  # fmt: skip
+
+
+def define_model() -> None:
+    """Defines which model is built."""
+    with flag_group("Model"):
+        flags.DEFINE_string("model", None, "Name of the model: --list_models='*' shows them.")
+        flags.DEFINE_multi_string("set", [], "A size of the model as OPTION=VALUE, such as units=256; may be repeated.")
+        flags.DEFINE_multi_string("import", [], "A Python module to import first, which registers your own models.")
+
+
+TRAINING_HELP = {
+    "epochs": "Passes over the training data.",
+    "batch_size": "Examples of one optimizer step.",
+    "batch_tokens": "Positions of one optimizer step, including padding, in place of --batch_size; 0 for none.",
+    "learning_rate": "Peak learning rate of the schedule.",
+    "schedule": "Learning rate after the warmup: {SCHEDULES}.",
+    "warmup": "Share of all steps in which the learning rate rises, 0 to 1.",
+    "optimizer": "One of {OPTIMIZERS}.",
+    "weight_decay": "Decoupled weight decay; 0 for none.",
+    "l2": "Factor of the sum of squared kernels in the loss; 0 for none.",
+    "l1": "Factor of the sum of absolute kernels in the loss; 0 for none.",
+    "clip_norm": "Maximum global norm of the gradients; 0 for none.",
+    "label_smoothing": "Share of the target probability that is spread over the vocabulary, 0 to 1.",
+    "dtype": "Precision: {DTYPES}.",
+    "seed": "Seed of initial weights, dropout and the order of examples.",
+    "patience": "Epochs without a better dev result after which training stops; 0 for never.",
+    "max_shapes": "Maximum number of static batch shapes, one compiled program each.",
+    "packing": "Whether several sequences share a row, for Transformers that generate text.",
+    "augment": "Augmentation as NAME or NAME:OPTION=VALUE,..., such as flip, shift:max_shift=2 or "
+    "word_dropout:rate=0.1; may be repeated.",
+    "steps_per_execution": "Maximum number of optimizer steps of one compiled program; 0 to choose by time.",
+    "feed": "Where batches are made: {FEEDS}.",
+    "shuffle_buffer": "Examples among which --feed=stream shuffles.",
+    "limit": "Maximum number of training examples; 0 for all.",
+    "xla": "Whether to compile with XLA.",
+}
+
+
+def define_training() -> None:
+    """Defines one flag for each field of `TrainingOptions`; an unset flag means the default of the model."""
+    options = kz.run.options
+    choices = {name: ", ".join(getattr(options, name)) for name in ("SCHEDULES", "OPTIMIZERS", "DTYPES", "FEEDS")}
+    define = {
+        bool: flags.DEFINE_bool,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+        tuple: flags.DEFINE_multi_string,
+    }
+    with flag_group("Training", {name: getattr(DEFAULTS, name) for name in TRAINING}):
+        for name in TRAINING:
+            define[type(getattr(DEFAULTS, name))](name, None, TRAINING_HELP[name].format(**choices))
+
+
+def use_cache() -> None:
+    """Sets the folder of prepared data if the flag was set."""
+    if FLAGS.cache_dir is not None:
+        kz.data.set_cache_dir(FLAGS.cache_dir)
+
+
+def training_options() -> dict[str, Any]:
+    """Returns the training flags that were set."""
+    return _set_flags(TRAINING)
+
+
+def task_options() -> dict[str, Any]:
+    """Returns the options of the task that were set."""
+    return {**_set_flags(TASK), **kz.parse_assignments("--task_option", FLAGS.task_option)}
+
+
+def run_dirs(first: str) -> str | list[str]:
+    """Returns the runs that predict: the folder `first`, or a list of it and those of --ensemble."""
     return [first, *FLAGS.ensemble] if FLAGS.ensemble else first
 
 
-def search_options():
-    """Returns what the flags of the search ask for, as options of an `Answerer`."""
-    options = {name: FLAGS[name].value for name in SEARCH if FLAGS[name].value is not None}
+def search_options() -> dict[str, Any]:
+    """Returns the flags of the search that were set, as options of a prediction."""
+    options = _set_flags(SEARCH)
     if options.get("n_best", 1) > 1:
         options.setdefault("search", "beam")
         if options["search"] == "beam":
@@ -86,70 +180,5 @@ def search_options():
     return {**options, **kz.parse_assignments("--option", FLAGS.option)}
 
 
-def define_cache():
-    """Defines `--cache_dir`."""
-    flags.DEFINE_string("cache_dir", None, "Folder of prepared data: KERAZOO_CACHE, ~/.cache/kerazoo; empty for none.")
-
-
-def use_cache():
-    """Says where prepared data is kept, where the flag was set."""
-    if FLAGS.cache_dir is not None:
-        kz.data.set_cache_dir(FLAGS.cache_dir)
-
-
-def define_model():
-    """Defines which model is built."""
-    flags.DEFINE_string("model", None, "Name of the model: --list_models='*' shows them.")
-    flags.DEFINE_multi_string("set", [], "A size of the model as name=value, such as --set=units=256; may be repeated.")
-    flags.DEFINE_multi_string("import", [], "A Python module to import first, where kz.register names your own model.")
-
-
-def define_training():
-    """Defines one flag for each field of `TrainingOptions`; unset means the model's own default."""
-    options = kz.run.options
-    helps = {
-        "epochs": "Passes over the training data.",
-        "batch_size": "Examples of one optimizer step.",
-        "batch_tokens": "Positions of one optimizer step instead of examples, padding included.",
-        "learning_rate": "Highest learning rate of the schedule.",
-        "schedule": f"Learning rate after the warm-up: {', '.join(options.SCHEDULES)}.",
-        "warmup": "Share of all steps in which the rate rises, 0 to 1.",
-        "optimizer": f"One of {', '.join(options.OPTIMIZERS)}.",
-        "weight_decay": "Decoupled weight decay, 0 for none.",
-        "l2": "Factor of the summed squares of the kernels in the loss, 0 for none.",
-        "l1": "Factor of the summed absolute values of the kernels in the loss, 0 for none.",
-        "clip_norm": "Bound of the global gradient norm, 0 for none.",
-        "label_smoothing": "Share of the target probability spread over the vocabulary, 0 to 1.",
-        "dtype": f"Precision: {', '.join(options.DTYPES)}.",
-        "seed": "Seed of initial weights, dropout and the order of examples.",
-        "patience": "Epochs without a better dev result before training stops, 0 for never.",
-        "max_shapes": "Most static batch shapes, one compiled program each: 4 for a short training, 8 for a long one.",
-        "packing": "Whether several sequences share a row, for Transformers that write tokens: hardly any padding.",
-        "augment": "Change training examples: NAME or NAME:OPTION=VALUE,..., such as flip, shift:max_shift=2 or "
-        "word_dropout:rate=0.1; may be repeated.",
-        "steps_per_execution": "Most optimizer steps of one compiled program, 0 to choose by time.",
-        "feed": f"Where batches come from: {', '.join(options.FEEDS)}.",
-        "shuffle_buffer": "Examples that --feed=stream shuffles among each other.",
-        "limit": "Most training examples, 0 for all.",
-        "xla": "Whether to compile with XLA.",
-    }
-    define = {
-        bool: flags.DEFINE_bool,
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        str: flags.DEFINE_string,
-        tuple: flags.DEFINE_multi_string,
-    }
-    for name in TRAINING:
-        define[type(getattr(DEFAULTS, name))](name, None, helps[name])
-
-
-def training_options():
-    """Returns the training flags that were set."""
-    return {name: FLAGS[name].value for name in TRAINING if FLAGS[name].value is not None}
-
-
-def task_options():
-    """Returns the task flags that were set."""
-    named = {name: FLAGS[name].value for name in TASK if FLAGS[name].value is not None}
-    return {**named, **kz.parse_assignments("--task_option", FLAGS.task_option)}
+def _set_flags(names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}

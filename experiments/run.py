@@ -1,10 +1,10 @@
-"""Train a model of the catalog on a task, measure it and show what it answers.
+"""Train a model of the catalog on a task, evaluate it and print some predictions.
 
   python -m experiments.run --model=lstm_seq2seq_attention
   python -m experiments.run --model=mlp_classifier --task=tfds:mnist --data_dir=PATH
   python -m experiments.run --list_models='*seq2seq*'
 
-The same --run_dir a second time goes on where the run stopped.
+The same --run_dir a second time continues where the run stopped.
 """
 
 import os
@@ -21,14 +21,17 @@ shared.define_model()
 shared.define_task()
 shared.define_training()
 shared.define_run_dir(required=False)
-flags.DEFINE_string("list_models", None, "Print the models whose names match this wildcard pattern, and stop.")
-flags.DEFINE_bool("list_tasks", False, "Print the tasks and the kinds of model that learn them, and stop.")
-flags.DEFINE_bool("measure", True, "Decode the dev examples after training and print the table of results.")
-flags.DEFINE_bool("tensorboard", True, "Write TensorBoard events, if TensorBoard is installed.")
+with command.flag_group("Model"):
+    flags.DEFINE_string("list_models", None, "Print the models whose names match this wildcard pattern, and stop.")
+with command.flag_group("Task and data"):
+    flags.DEFINE_bool("list_tasks", False, "Print the tasks and the kinds of model that they train, and stop.")
+with command.flag_group("Run and output"):
+    flags.DEFINE_bool("measure", True, "Evaluate the dev examples after training and print the results.")
+    flags.DEFINE_bool("tensorboard", True, "Write TensorBoard events, if TensorBoard is installed.")
 
 
 def main(arguments):
-    """Lists, or trains."""
+    """Prints a list of models or tasks, or trains."""
     del arguments
     import kerazoo as kz
 
@@ -55,7 +58,7 @@ def main(arguments):
 
 
 def print_models(kz, pattern):
-    """Prints a row for each model that matches `pattern`."""
+    """Prints a row for each model whose name matches `pattern`."""
     names = kz.list_models(pattern)
     if not names:
         raise ValueError(f"--list_models: no model matches {pattern!r}. All: --list_models='*'.")
@@ -78,7 +81,7 @@ def print_tasks(kz):
 
 
 def _repeatable(arguments):
-    # What run.flags holds: the flags as given, with file names made independent of where they are repeated.
+    """Returns the given flags for run.flags, with absolute file names, so that they can be repeated anywhere."""
     kept = []
     for argument in arguments:
         name, equals, value = argument.lstrip("-").partition("=")

@@ -36,7 +36,7 @@ def load_vectors(model, task, seed=0):
             size = "embedding_dim" if "embedding_dim" in inspect.signature(type(model)).parameters else "hidden_dim"
             raise ValueError(
                 f"`{role}_vectors`: the embedding must be as wide as the vectors; got {width} numbers a word in "
-                f"{path}, {size}={embedding.hidden_dim}. Try --set={size}={width}."
+                f"{path}, {size}={embedding.hidden_dim}. Try {size}={width}."
             )
         array, known = vectors.array, vectors.found
         if id(embedding) in loaded:  # both sides share one table: the second file fills what the first one lacks

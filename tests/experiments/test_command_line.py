@@ -159,8 +159,8 @@ def test_evaluate_searches_as_it_is_told(finished):
     [
         (["--search=bean"], "Unknown search 'bean'. Close names: beam"),
         (["--width=3"], "'width'"),
-        (["--given"], "--given: a line must be a source, a tab and an answer; got 'aei'"),
-        (["--given", "--scores"], "--given writes no answers"),
+        (["--given"], "--given: a line must be a source, a tab and a target; got 'aei'"),
+        (["--given", "--scores"], "--given generates nothing"),
         (["--alignment"], "alignment needs a model whose `step` shows attention"),
     ],
 )

@@ -20,7 +20,7 @@ def finished(tmp_path_factory):
         (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
     arguments = [
         "--model=lstm_seq2seq", "--task=tsv", f"--data_dir={folder}", "--source_tokens=subwords",
-        "--target_tokens=subwords", "--vocabulary_size=283", "--joint_vocabulary", "--subword_dropout=0.2",
+        "--target_tokens=subwords", "--vocabulary_size=283", "--share_vocabulary", "--subword_dropout=0.2",
         "--normalization=nfkc", "--case=lower", "--set=units=7", "--set=embedding_dim=5", "--batch_size=12",
         "--cache_dir=", "--notensorboard",
     ]
@@ -59,5 +59,5 @@ def test_word_vectors_of_another_width_are_refused(finished):
         "run", "--model=lstm_seq2seq", "--task=tsv", f"--data_dir={folder}", "--source_tokens=words", "--cache_dir=",
         f"--source_vectors={folder}/en.vec", "--set=embedding_dim=4", f"--run_dir={folder}/wide", code=2,
     )
-    assert "got 3 numbers a word in" in err and "Try --set=embedding_dim=3" in err
+    assert "got 3 numbers a word in" in err and "Try embedding_dim=3" in err
     assert not (folder / "wide" / "run.json").exists()

@@ -1,0 +1,1 @@
+"""What `experiments.benchmark` measures: training, feeding and decoding, each beside others in one run."""

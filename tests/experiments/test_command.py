@@ -1,0 +1,173 @@
+"""The frame of the commands in process: messages in terms of flags, exit codes, groups of `--help`, refusals."""
+
+import sys
+
+import pytest
+from absl import flags
+
+from experiments import command
+
+
+@pytest.fixture
+def defined(monkeypatch):
+    """A set of flags of its own, in place of those of all commands."""
+    values = flags.FlagValues()
+    for name in ("data_dir", "epochs", "set", "list_models"):
+        flags.DEFINE_string(name, None, f"Help of {name}.", flag_values=values)
+    monkeypatch.setattr(command, "FLAGS", values)
+    return values
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            "Table: `data_dir` must be a folder; got data_dir='x'.",
+            "Table: --data_dir must be a folder; got --data_dir='x'.",
+        ),
+        ("got epochs=0, units=3", "got --epochs=0, units=3"),
+        ("`units` must be an integer above 0", "`units` must be an integer above 0"),
+        ("use --epochs=1 and a.epochs=2", "use --epochs=1 and a.epochs=2"),
+        ("the epochs = 3 and epochs= none", "the epochs = 3 and epochs= none"),
+        ("All: kerazoo.list_models().", "All: --list_models='*'."),
+        ("All: kerazoo.tasks.names().", "All: kerazoo.tasks.names()."),
+    ],
+)
+def test_messages_name_flags_in_place_of_arguments(defined, message, shown):
+    assert command.in_terms_of_flags(message) == shown
+
+
+def raised_by(module, error):
+    """The error as it comes out of a function of `module`."""
+    space = {"__name__": module, "error": error}
+    exec("def fail():\n    raise error", space)
+    try:
+        space["fail"]()
+    except BaseException as caught:
+        return caught
+
+
+class ResourceExhaustedError(Exception):
+    """Named as that of TensorFlow."""
+
+
+def numbered(code):
+    error = RuntimeError("x")
+    error.exit_code = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "code"),
+    [
+        (raised_by("kerazoo.text", ValueError("x")), True, 2),
+        (raised_by("kerazoo.text", TypeError("x")), True, 2),
+        (raised_by("experiments.run", command.UsageError("x")), True, 2),
+        (raised_by("experiments.run", command.InputError("x")), True, 3),
+        (raised_by("kerazoo.text", PermissionError(13, "denied")), True, 5),
+        (raised_by("numpy", MemoryError()), True, 5),
+        (raised_by("tensorflow", ResourceExhaustedError("no memory")), True, 5),
+        (raised_by("kerazoo.run", numbered(6)), True, 6),
+        (raised_by("kerazoo.run", numbered(75)), True, 75),
+        (raised_by("keras.layers", ValueError("x")), False, 2),
+        (raised_by("kerazoo.text", KeyError("x")), False, 2),
+    ],
+)
+def test_exit_codes_tell_the_kind_of_the_error(error, expected, code):
+    assert command.is_expected(error) is expected and command.exit_code(error) == code
+
+
+def test_errors_of_the_library_have_the_exit_codes_of_the_table():
+    from kerazoo import _checks
+
+    codes = {"DataError": 3, "NoExamplesError": 3, "CheckpointError": 4, "SetupError": 5, "DivergedError": 6,
+             "PreemptedError": 75}  # fmt: skip
+    assert {name: getattr(_checks, name).exit_code for name in codes} == codes
+
+
+def run(monkeypatch, capsys, main, *arguments, **options):
+    """Returns exit code, output and error of a command in this process."""
+    monkeypatch.setattr(command, "quiet", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        command.run(main, "What it does.", **options)
+    return ended.value.code, *capsys.readouterr()
+
+
+def test_an_expected_error_is_at_most_five_lines_in_terms_of_flags(defined, monkeypatch, capsys):
+    flags.DEFINE_bool("verbose", False, "Traceback.", flag_values=defined)
+
+    def main(arguments):
+        raise raised_by("kerazoo.tasks", ValueError("Task: `data_dir` is missing.\n" + "more\n" * 7))
+
+    code, out, err = run(monkeypatch, capsys, main)
+    assert (code, out) == (2, "") and err == "error: Task: --data_dir is missing.\n" + "more\n" * 4
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_bug_keeps_its_traceback_and_verbose_shows_all(defined, monkeypatch, capsys, verbose):
+    flags.DEFINE_bool("verbose", verbose, "Traceback.", flag_values=defined)
+    error = raised_by("kerazoo.tasks" if verbose else "keras.layers", ValueError("x"))
+
+    def main(arguments):
+        raise error
+
+    monkeypatch.setattr(command, "quiet", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["command"])
+    with pytest.raises(ValueError) as raised:
+        command.run(main, "What it does.")
+    assert raised.value is error
+
+
+def test_arguments_without_a_flag_are_refused_where_none_are_read(defined, monkeypatch, capsys):
+    flags.DEFINE_bool("verbose", False, "Traceback.", flag_values=defined)
+    code, _, err = run(monkeypatch, capsys, lambda arguments: 0, "extra")
+    assert code == 2 and "unexpected argument 'extra'" in err
+    code, _, err = run(monkeypatch, capsys, lambda arguments: print(arguments), "extra", positional=True)
+    assert code == 0 and err == ""
+
+
+def test_the_keyboard_ends_a_command_with_130(defined, monkeypatch, capsys):
+    flags.DEFINE_bool("verbose", False, "Traceback.", flag_values=defined)
+
+    def main(arguments):
+        raise KeyboardInterrupt
+
+    code, _, err = run(monkeypatch, capsys, main)
+    assert code == 130 and err == "error: stopped by the keyboard.\n"
+
+
+def sections(text):
+    """The flags below each title of a help text."""
+    found, title = {}, None
+    for line in text.splitlines():
+        if line and not line.startswith(" ") and line.endswith(":"):
+            title = line.partition(" (")[0].rstrip(":")
+            found[title] = []
+        elif line.startswith("  --") and title:
+            found[title].append(line.strip().partition(":")[0])
+    return found
+
+
+def test_help_groups_all_flags_with_their_defaults():
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.run", "--help"], capture_output=True, text=True, check=True
+    )
+    found = sections(done.stdout)
+    assert list(found) == ["Model", "Task and data", "Text", "Training", "Run and output"]
+    assert found["Model"][:2] == ["--model", "--set"] and "--list_models" in found["Model"]
+    assert {"--task", "--data_dir", "--cache_dir", "--list_tasks"} <= set(found["Task and data"])
+    assert {"--source_tokens", "--vocabulary_size"} <= set(found["Text"])
+    import kerazoo as kz
+
+    options = kz.run.TrainingOptions().to_dict()
+    assert found["Training"] == [f"--{name}" for name in options]
+    text = " ".join(done.stdout.split())
+    for name, value in options.items():
+        if value != ():
+            start = text.index(f" --{name}: ")
+            assert f"(default: {value})" in text[start : start + 200], name
+    assert {"--run_dir", "--verbose", "--flagfile"} <= set(found["Run and output"])
+    assert "repeat this option" not in done.stdout and max(map(len, done.stdout.splitlines())) <= 120
