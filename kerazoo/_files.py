@@ -72,6 +72,19 @@ def new_folder(path: str | os.PathLike, advice: str = "") -> Iterator[pathlib.Pa
         _sync_folder(path.parent)
 
 
+def remove_folder(path: str | os.PathLike) -> None:
+    """Removes a folder, which is there with all of its content or not at all at any moment.
+
+    Args:
+        path: string or path. The folder.
+    """
+    path = pathlib.Path(path)
+    temporary = _temporary(path)
+    with contextlib.suppress(OSError):
+        os.replace(path, temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
 def remove_leftovers(folder: str | os.PathLike, name: str | None = None) -> None:
     """Removes the temporary files and folders in `folder` that killed processes left.
 

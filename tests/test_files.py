@@ -145,3 +145,21 @@ def test_a_killed_process_leaves_the_old_file_and_what_can_be_removed(tmp_path, 
     _files.remove_leftovers(tmp_path, "kept" if kind == "file" else "corpus")
     assert sorted(os.listdir(tmp_path)) == [".kept.mine.tmp", "kept"]
     _files.remove_leftovers(tmp_path / "missing")
+
+
+def test_a_folder_that_is_removed_is_never_seen_in_part(tmp_path, monkeypatch):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "part").write_text("x")
+
+    def die(*arguments, **options):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_files.shutil, "rmtree", die)
+        with pytest.raises(Killed):
+            _files.remove_folder(folder)
+    assert not folder.exists()
+    _files.remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == []
+    _files.remove_folder(folder)  # a missing one is no error

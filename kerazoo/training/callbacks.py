@@ -1,4 +1,4 @@
-"""What a training run does beside training: log its metrics, stop when it diverges, save its state."""
+"""Callbacks of a training run: its log of metrics, its checkpoints, and the end of a run that diverges."""
 
 import json
 import math
@@ -7,23 +7,26 @@ import pathlib
 import signal
 import threading
 import time
+from typing import Any
 
 import keras
+import numpy as np
 
-from kerazoo import _checks
+from kerazoo import _checks, _files
+from kerazoo.training.checkpoints import CheckpointStore
 
 
 class MetricsLog(keras.callbacks.Callback):
     """Appends one line of JSON for each epoch: epoch, step, seconds, learning rate, and every metric.
 
-    `epoch` counts finished epochs from 1, `seconds` runs from the beginning of this fit. A resumed run first removes
-    the lines of steps that it takes again. What is not a finite number becomes `null`.
+    `epoch` counts finished epochs from 1, and `seconds` starts with this call of `fit`. A resumed run first removes the
+    lines of steps that it repeats. Numbers that are not finite become `null`.
 
     Args:
-        path: The file, `metrics.jsonl` of a run directory.
+        path: string or path. The file, `metrics.jsonl` of a run directory.
 
     Raises:
-        SetupError: The file cannot be written.
+        SetupError: if the file cannot be written.
 
     Example:
 
@@ -34,50 +37,46 @@ class MetricsLog(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike):
         super().__init__()
         self.path = pathlib.Path(path)
 
-    def on_train_begin(self, logs=None):
-        """Removes the lines of steps that will be taken again."""
+    def on_train_begin(self, logs: dict | None = None):
+        """Removes the lines of steps that are repeated."""
         self._started = time.perf_counter()
         if not self.path.exists():
             return
         lines = self.path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _step_of(line) <= self.params.get("step", math.inf)]
         if kept != lines:
-            temporary = self.path.with_name(self.path.name + ".new")
-            self._write(temporary, "w", kept)
-            os.replace(temporary, self.path)
+            _files.write_file(self.path, "".join(line + "\n" for line in kept))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None):
         """Appends the line of the epoch."""
-        line = {
+        optimizer = self.model.optimizer
+        rate = None if optimizer is None else float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+        values = {
             "epoch": epoch + 1,
             "step": self.params.get("step"),
             "seconds": round(time.perf_counter() - self._started, 3),
-            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "learning_rate": rate,
             **(logs or {}),
         }
-        line = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in line.items()}
-        self._write(self.path, "a", [json.dumps(line)])
-
-    def _write(self, path, mode, lines):
         try:
-            with open(path, mode, encoding="utf-8") as file:
-                file.writelines(line + "\n" for line in lines)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({name: _finite(value) for name, value in values.items()}) + "\n")
         except OSError as error:
-            raise _checks.SetupError(f"{path}: cannot be written: {error.strerror or error}.") from error
+            raise _checks.SetupError(f"{self.path}: cannot be written: {error.strerror or error}.") from error
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Ends training with a `DivergedError` when the loss of training or validation is no finite number.
+    """Ends training with a `DivergedError` when the loss of training or validation is not a finite number.
 
     Args:
-        store: The `CheckpointStore` whose newest checkpoint the message names, or None.
+        store: `CheckpointStore` or `None`. The message names its newest checkpoint.
 
     Raises:
-        DivergedError: The loss is NaN or infinite.
+        DivergedError: if the loss is NaN or infinite.
 
     Example:
 
@@ -88,23 +87,24 @@ class StopOnNonFinite(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, store=None):
+    def __init__(self, store: CheckpointStore | None = None):
         super().__init__()
         self.store = store
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Looks at the loss of training."""
+    def on_train_batch_end(self, batch: int, logs: dict | None = None):
+        """Checks the training loss."""
         self._check(logs, ("loss",))
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Looks at the losses of training and validation."""
+    def on_epoch_end(self, epoch: int, logs: dict | None = None):
+        """Checks the losses of training and validation."""
         self._check(logs, ("loss", "val_loss"))
 
     def _check(self, logs, names):
         for name in names:
             if not math.isfinite((logs or {}).get(name, 0.0)):
-                saved = self.store.names() if self.store else []
-                kept = f" The last good checkpoint is {self.store.directory / saved[-1]}." if saved else ""
+                kept = ""
+                if self.store and self.store.names():
+                    kept = f" The last good checkpoint is {self.store.directory / self.store.names()[-1]}."
                 raise _checks.DivergedError(
                     f"{name} is {logs[name]} at step {self.params.get('step')}: training has diverged.{kept} "
                     "Try a lower learning rate, a longer warm-up or gradient clipping."
@@ -114,21 +114,21 @@ class StopOnNonFinite(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Saves the state of training at the end of each epoch, every few minutes, and when the process is told to stop.
 
-    At SIGTERM or SIGINT the call that runs is finished, the state saved, and a `PreemptedError` raised; a second
-    SIGINT interrupts at once. A state whose loss is no finite number is never saved. Best value and patience are
-    counted from the history in the state, so they outlive an interruption.
+    On SIGTERM or SIGINT the running block is finished, the state is saved and a `PreemptedError` is raised; a second
+    SIGINT interrupts at once. A state whose loss is not finite is never saved. The best value and the epochs since
+    then are computed from the history in the state, so a resumed run continues them.
 
     Args:
         store: A `CheckpointStore`.
-        monitor: The metric whose best epoch is kept, such as `"val_loss"`, or None.
-        mode: `"min"` or `"max"`: which value of it is best.
-        minutes: Minutes between two states inside an epoch, above 0, or None.
-        every_steps: Steps between two states inside an epoch, above 0, or None.
-        patience: Epochs without a better value after which training stops, 0 for never.
+        monitor: string or `None`. The metric whose best epoch is kept, such as `"val_loss"`.
+        mode: `"min"` or `"max"`. Which value of `monitor` is best. Defaults to `"min"`.
+        minutes: float, above 0, or `None`. Minutes between two states within an epoch. Defaults to `5.0`.
+        every_steps: int, above 0, or `None`. Steps between two states within an epoch.
+        patience: int. Epochs without a better value after which training stops, 0 for no limit. Defaults to `0`.
 
     Raises:
-        PreemptedError: The process was told to stop and the state is saved.
-        SetupError: The state cannot be written.
+        PreemptedError: if a signal stopped the process, after the state is saved.
+        SetupError: if the state cannot be written.
 
     Example:
 
@@ -140,7 +140,15 @@ class Checkpoints(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, store, monitor=None, mode="min", minutes=5.0, every_steps=None, patience=0):
+    def __init__(
+        self,
+        store: CheckpointStore,
+        monitor: str | None = None,
+        mode: str = "min",
+        minutes: float | None = 5.0,
+        every_steps: int | None = None,
+        patience: int = 0,
+    ):
         super().__init__()
         owner = "Checkpoints"
         self.store = store
@@ -149,33 +157,33 @@ class Checkpoints(keras.callbacks.Callback):
         self.minutes = minutes and _checks.number(owner, "minutes", minutes, low=0, low_open=True)
         self.every_steps = every_steps and _checks.positive_int(owner, "every_steps", every_steps)
         self.patience = _checks.non_negative_int(owner, "patience", patience)
-        self.history = []
+        self.history: list[dict[str, Any]] = []
         self._signal = None
         self._handlers = {}
 
-    def on_train_begin(self, logs=None):
-        """Takes over the history of the epochs before, and listens to signals."""
+    def on_train_begin(self, logs: dict | None = None):
+        """Takes over the history of a resumed run, and handles the signals."""
         self.history = list(self.params.get("history", ()))
         self._saved = time.perf_counter()
         self._signal = None
-        if threading.current_thread() is threading.main_thread():  # only there can signals be heard
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers only there
             for number in (signal.SIGTERM, signal.SIGINT):
-                self._handlers[number] = signal.signal(number, self._hear)
+                self._handlers[number] = signal.signal(number, self._on_signal)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """Notes the epoch."""
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None):
+        """Keeps the index of the epoch."""
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Saves if it is time to, unless the epoch ends here: then `on_epoch_end` does."""
+    def on_train_batch_end(self, batch: int, logs: dict | None = None):
+        """Saves if it is time to, except at the end of an epoch, where `on_epoch_end` saves."""
         if batch + 1 == self.params.get("steps"):
             return
-        late = self.minutes and time.perf_counter() - self._saved >= 60 * self.minutes
-        if self._signal or late or (self.every_steps and self._step() % self.every_steps == 0):
+        due = self.minutes and time.perf_counter() - self._saved >= 60 * self.minutes
+        if self._signal or due or (self.every_steps and self._step() % self.every_steps == 0):
             self._save(logs, self._epoch, batch + 1)
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Saves, keeps the best epoch, and stops when it lies too far back."""
+    def on_epoch_end(self, epoch: int, logs: dict | None = None):
+        """Saves, keeps the best epoch, and stops training when `patience` is used up."""
         logs = logs or {}
         best = self._is_best(logs.get(self.monitor))
         self.history.append({"epoch": epoch + 1, "step": self._step(), **logs})
@@ -183,59 +191,67 @@ class Checkpoints(keras.callbacks.Callback):
         if self.patience and self._epochs_since_best() >= self.patience:
             self.model.stop_training = True
 
-    def on_train_end(self, logs=None):
-        """Leaves signals to whom they belonged."""
+    def on_train_end(self, logs: dict | None = None):
+        """Restores the signal handlers."""
         self.on_train_interrupted()
 
     def on_train_interrupted(self):
-        """Leaves signals to whom they belonged."""
+        """Restores the signal handlers."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
 
     def _save(self, logs, epoch, position, best=False):
         loss = (logs or {}).get("loss", 0.0)
+        path = None
         if math.isfinite(loss):
             state = {"step": self._step(), "epoch": epoch, "position": position}
-            # `self.model` also puts the state of a JAX program back into the model's variables.
             path = self.store.save(self.model, {**state, "metrics": logs, "history": self.history}, best)
             self._saved = time.perf_counter()
         if self._signal:
-            kept = f"the state is saved in {path}" if math.isfinite(loss) else f"nothing is saved: the loss is {loss}"
+            kept = f"the state is saved in {path}" if path else f"nothing is saved: the loss is {loss}"
             raise _checks.PreemptedError(
-                f"Stopped by {self._signal} at step {self._step()}; {kept}. The same command goes on there."
+                f"Stopped by {self._signal} at step {self._step()}; {kept}. The same command continues there."
             )
 
     def _step(self):
-        step = self.params.get("step")  # `Model.fit` by itself does not count them
+        step = self.params.get("step")  # `Model.fit` does not count steps over all epochs
         return int(self.model.optimizer.iterations) if step is None else step
 
     def _is_best(self, value):
-        seen = self._values()
-        if value is None or not math.isfinite(value) or not seen:
+        values = self._values()
+        if value is None or not math.isfinite(value) or not values:
             return value is not None and math.isfinite(value)
-        return value < min(seen) if self.mode == "min" else value > max(seen)
+        return value < min(values) if self.mode == "min" else value > max(values)
 
     def _epochs_since_best(self):
-        seen = self._values()
-        if not seen:
+        values = self._values()
+        if not values:
             return 0
-        return len(seen) - 1 - seen.index(min(seen) if self.mode == "min" else max(seen))
+        return len(values) - 1 - values.index(min(values) if self.mode == "min" else max(values))
 
     def _values(self):
         values = [epoch.get(self.monitor) for epoch in self.history]
         return [value for value in values if value is not None and math.isfinite(value)]
 
-    def _hear(self, number, frame):
+    def _on_signal(self, number, frame):
         del frame
         self._signal = signal.Signals(number).name
-        signal.signal(number, self._handlers[number] or signal.SIG_DFL)  # the next one is not held up
-        # Not `print`: the signal may have come in the middle of one.
-        os.write(2, f"\n{self._signal}: training stops after this call and saves its state.\n".encode())
+        signal.signal(number, self._handlers[number] or signal.SIG_DFL)  # the next signal acts at once
+        # Not `print`: the signal may have interrupted one.
+        os.write(2, f"\n{self._signal}: training stops after this block and saves its state.\n".encode())
 
 
 def _step_of(line):
     try:
         return json.loads(line)["step"]
     except (ValueError, KeyError, TypeError):
-        return math.inf  # a line that was cut off
+        return math.inf  # an incomplete line
+
+
+def _finite(value):
+    """Returns a value of the logs as JSON has it: arrays as lists, and None for numbers that are not finite."""
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,15 +1,16 @@
-"""Checkpoints that exist wholly or not at all: temporary name, fsync, SHA-256 of every file, rename."""
+"""Checkpoints that appear whole or not at all, with the SHA-256 of every file."""
 
-import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import re
-import shutil
 import sys
+from typing import Any
 
-from kerazoo import _checks
+import keras
+
+from kerazoo import _checks, _files
 from kerazoo.training import variables
 
 VERSION = 1
@@ -21,20 +22,20 @@ _NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
 class CheckpointStore:
     """The checkpoints of one training run, in one folder.
 
-    A checkpoint is a folder `step-N` with the model's variables, its random seeds among them, the optimizer's
-    variables, and a state of plain values. It gets its name when every file is on the disk, so a kill at any moment
-    leaves the older ones as they were. The newest ones are kept, and the best. Whoever restores one checks the
-    SHA-256 of each file that is read.
+    A checkpoint is a folder `step-N` with the variables of the model, including its random seeds, the variables of the
+    optimizer, and a state of plain values. It gets its name when every file is on the disk, so the older checkpoints
+    stay intact whenever the process is killed. The newest ones and the best one are kept. `restore` verifies the
+    SHA-256 of each file that it reads.
 
     Args:
-        directory: The folder; `save` makes it.
-        keep: How many of the newest checkpoints stay, above 0; the best one stays beside them.
+        directory: string or path. The folder, which `save` creates.
+        keep: int, above 0. How many of the newest checkpoints are kept, in addition to the best. Defaults to `2`.
         vocabularies: Dictionary of role to the fingerprint of a tokenizer (`task.vocabularies`), which is saved with
-            the model; a checkpoint of another vocabulary is then refused. Default None.
+            the model; `restore` refuses a checkpoint with another vocabulary. Defaults to `None`.
 
     Raises:
-        CheckpointError: No checkpoint is intact, or it belongs to another model or another vocabulary.
-        SetupError: The folder cannot be written, or the disk is full.
+        CheckpointError: if no checkpoint is intact, or it belongs to another model or another vocabulary.
+        SetupError: if the folder cannot be written, or the disk is full.
 
     Example:
 
@@ -51,18 +52,18 @@ class CheckpointStore:
     ```
     """
 
-    def __init__(self, directory, keep=2, vocabularies=None):
+    def __init__(self, directory: str | os.PathLike, keep: int = 2, vocabularies: dict[str, Any] | None = None):
         self.directory = pathlib.Path(directory)
         self.keep = _checks.positive_int("CheckpointStore", "keep", keep)
         self.vocabularies = dict(vocabularies or {})
 
-    def names(self):
+    def names(self) -> list[str]:
         """Returns the names of the checkpoints, oldest first."""
         if not self.directory.is_dir():
             return []
         return sorted((entry.name for entry in self.directory.iterdir() if _NAME.fullmatch(entry.name)), key=_order)
 
-    def best(self):
+    def best(self) -> str | None:
         """Returns the name of the best checkpoint, or None."""
         try:
             name = json.loads((self.directory / BEST).read_text(encoding="utf-8"))["name"]
@@ -70,13 +71,13 @@ class CheckpointStore:
             return None
         return name if name in self.names() else None
 
-    def save(self, model, state, best=False):
+    def save(self, model: keras.Model, state: dict[str, Any], best: bool = False) -> pathlib.Path:
         """Writes a checkpoint, then removes those that are not kept.
 
         Args:
-            model: A built Keras model; its optimizer is saved with it if there is one.
-            state: Dictionary of plain values with `step`; `fit` goes on from its `epoch` and `position`.
-            best: Whether this is the best one so far.
+            model: A built `keras.Model`, which is saved with its optimizer.
+            state: Dictionary of plain values with `step`; `fit` resumes at its `epoch` and `position`.
+            best: bool. Whether this is the best checkpoint so far. Defaults to `False`.
 
         Returns:
             The path of the checkpoint.
@@ -89,37 +90,27 @@ class CheckpointStore:
             files[OPTIMIZER] = variables.pack(optimizer.variables)
         if self.vocabularies:
             files[VOCABULARIES] = json.dumps(self.vocabularies, indent=1).encode()
-        files[STATE] = json.dumps(layout, indent=1, default=float).encode()  # NumPy's numbers become plain ones
+        files[STATE] = json.dumps(layout, indent=1, default=lambda value: value.tolist()).encode()  # from NumPy
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         files[MANIFEST] = json.dumps({"version": VERSION, "sha256": sums}, indent=1).encode()
         name = self._free_name(int(state["step"]))
-        temporary = self.directory / f".new-{name}"
-        with self._reported(name):
-            try:
-                self.directory.mkdir(parents=True, exist_ok=True)
-                self._sweep()
-                temporary.mkdir()
-                for file, content in files.items():
-                    _write(temporary / file, content)
-                _sync(temporary)
-                os.replace(temporary, self.directory / name)
-                _sync(self.directory)
-                if best:
-                    self._point_to_best(name)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
+        _files.remove_leftovers(self.directory)
+        with _files.new_folder(self.directory / name, advice="The checkpoints before it are intact.") as folder:
+            for file, content in files.items():
+                (folder / file).write_bytes(content)
+        if best:
+            _files.write_file(self.directory / BEST, json.dumps({"name": name}))
         self._remove_old()
         return self.directory / name
 
-    def restore(self, model, which="last"):
-        """Puts a checkpoint into a built model, and into its optimizer if it is compiled.
+    def restore(self, model: keras.Model, which: str = "last") -> dict[str, Any]:
+        """Loads a checkpoint into a built model, and into its optimizer if it is compiled.
 
-        A damaged checkpoint is passed over for the newest intact one, which a line on standard error says.
+        Instead of a damaged checkpoint the newest intact one is used, and a line on standard error reports it.
 
         Args:
             model: The built model.
-            which: `"last"` or `"best"`; without a best one, the last.
+            which: `"last"` or `"best"`; the last if there is no best one. Defaults to `"last"`.
 
         Returns:
             The state that was saved, and the name of the checkpoint as `checkpoint`.
@@ -127,12 +118,12 @@ class CheckpointStore:
         _checks.one_of("CheckpointStore.restore", "which", which, ("last", "best"))
         if not model.built:
             raise ValueError(f"CheckpointStore.restore: the model must be built first; got {model.name!r}.")
-        wanted = self.names()[::-1]
+        candidates = self.names()[::-1]
         best = self.best() if which == "best" else None
         if best:
-            wanted = [best, *(name for name in wanted if name != best)]
+            candidates = [best, *(name for name in candidates if name != best)]
         damage = []
-        for name in wanted:
+        for name in candidates:
             try:
                 files = self._read(name, optimizer=getattr(model, "optimizer", None) is not None)
             except (OSError, ValueError, KeyError, TypeError) as error:
@@ -150,33 +141,33 @@ class CheckpointStore:
         if manifest["version"] != VERSION:
             raise ValueError(f"made by version {manifest['version']}, this one reads {VERSION}")
         files = {}
-        for file, digest in manifest["sha256"].items():
+        for file, expected in manifest["sha256"].items():
             if file == OPTIMIZER and not optimizer:
                 continue
             files[file] = (folder / file).read_bytes()
-            if hashlib.sha256(files[file]).hexdigest() != digest:
-                raise ValueError(f"the SHA-256 of {file} is not that of the manifest")
+            if hashlib.sha256(files[file]).hexdigest() != expected:
+                raise ValueError(f"the SHA-256 of {file} differs from the manifest")
         return files
 
     def _apply(self, name, files, model):
         layout = json.loads(files[STATE])
-        where = self.directory / name
+        path = self.directory / name
         for role, saved in json.loads(files.get(VOCABULARIES, b"{}")).items():
             difference = role in self.vocabularies and _checks.vocabulary_difference(self.vocabularies[role], saved)
             if difference:
-                raise _checks.CheckpointError(f"{where}: was trained with another {role} vocabulary: {difference}.")
+                raise _checks.CheckpointError(f"{path}: has another {role} vocabulary: {difference}.")
         parts = [("model", model.variables, MODEL)]
         if OPTIMIZER in files:
             if not model.optimizer.built:
                 model.optimizer.build(model.trainable_variables)
             if layout["optimizer_class"] != _class(model.optimizer):
                 raise _checks.CheckpointError(
-                    f"{where}: saved with the optimizer {layout['optimizer_class']}; the model has "
+                    f"{path}: saved with the optimizer {layout['optimizer_class']}; the model has "
                     f"{_class(model.optimizer)}."
                 )
             parts.append(("optimizer", model.optimizer.variables, OPTIMIZER))
-        for part, own, _ in parts:  # all of them first: a model is filled wholly or not at all
-            variables.compare(where, part, layout[part], variables.layout(own))
+        for part, own, _ in parts:  # all of them before the first assignment
+            variables.compare(path, part, layout[part], variables.layout(own))
         for part, own, file in parts:
             for variable, value in zip(own, variables.unpack(files[file], layout[part]), strict=True):
                 variable.assign(value)
@@ -189,59 +180,19 @@ class CheckpointStore:
             name = f"step-{step:09d}-{serial}"
         return name
 
-    def _point_to_best(self, name):
-        temporary = self.directory / f".new-{BEST}"
-        _write(temporary, json.dumps({"name": name}).encode())
-        os.replace(temporary, self.directory / BEST)
-        _sync(self.directory)
-
     def _remove_old(self):
         kept = {*self.names()[-self.keep :], self.best()}
         for name in self.names():
             if name not in kept:
-                # Renamed first: a folder that is half removed must not look like a checkpoint.
-                gone = self.directory / f".old-{name}"
-                with contextlib.suppress(OSError):
-                    os.replace(self.directory / name, gone)
-                shutil.rmtree(gone, ignore_errors=True)
-
-    def _sweep(self):
-        """Removes what a killed process left behind."""
-        for entry in self.directory.iterdir():
-            if entry.name.startswith((".new-", ".old-")):
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-
-    @contextlib.contextmanager
-    def _reported(self, name):
-        try:
-            yield
-        except OSError as error:
-            raise _checks.SetupError(
-                f"{self.directory / name}: the checkpoint cannot be written: {error.strerror or error}. "
-                "The checkpoints before it are as they were."
-            ) from error
+                _files.remove_folder(self.directory / name)
 
 
 def _order(name):
-    step, serial = _NAME.fullmatch(name).groups()
-    return int(step), int(serial or 1)
+    match = _NAME.fullmatch(name)
+    return (int(match[1]), int(match[2] or 1)) if match else (0, 0)
 
 
 def _class(optimizer):
     inner = getattr(optimizer, "inner_optimizer", None)
     return type(optimizer).__name__ + (f" of {_class(inner)}" if inner is not None else "")
 
-
-def _write(path, content):
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder):
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

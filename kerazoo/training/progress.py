@@ -145,4 +145,10 @@ def duration(seconds):
 def _figures(logs):
     logs = dict(logs or {})
     first = {"loss": logs.pop("loss")} if "loss" in logs else {}
-    return [f"{name} {value:.4g}" for name, value in {**first, **logs}.items()]
+    return [f"{name} {_number(value)}" for name, value in {**first, **logs}.items()]
+
+
+def _number(value):
+    if getattr(value, "ndim", 0):
+        return "[" + ", ".join(_number(each) for each in value) + "]"
+    return f"{value:.4g}"
