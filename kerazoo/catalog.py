@@ -1,16 +1,18 @@
 """The table of models: a name, the class behind it, its sizes, what it is for and where its configuration is from.
 
-Reading the table imports no Keras: a row names its class, and only `create` loads it. The number of parameters stands
-in the row and a test counts it.
+Besides the rows there are composed models: `"conv+lstm"` is a convolutional encoder with an LSTM decoder, and
+`"conv,lstm+transformer"` has two encoders, one for each source. Reading the table imports no Keras: only `create` and
+the checks of arguments load the classes. The number of parameters of a row is stored, and a test counts it.
 """
 
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from kerazoo import _checks
-from kerazoo.registry import Registry
+from kerazoo.registry import Registry, argument_names
 
 KINDS = ("seq2seq", "language_model", "classifier", "binary_classifier", "autoencoder")
 
@@ -23,20 +25,20 @@ class ModelSpec:
     """One row of the catalog.
 
     Args:
-        cls: The class, or `"module:name"` of it.
-        kind: What the model is for, one of `KINDS`; a task serves some kinds.
-        sizes: Constructor arguments of this row.
-        reference: Where the configuration is from.
-        parameters: Number of weights with these sizes, or None if it was not counted.
-        training: Fields of `TrainingOptions` that this model wants different.
+        cls: class, or `"module:name"` of it.
+        kind: string, one of `KINDS`. What the model is for; a task serves some kinds.
+        sizes: dictionary. Constructor arguments of this row.
+        reference: string. Where the configuration is from. Defaults to `None`.
+        parameters: integer. Number of weights with these sizes. Defaults to `None`, not counted.
+        training: dictionary. Fields of `TrainingOptions` that differ for this model.
     """
 
     cls: type | str
     kind: str
-    sizes: Mapping = dataclasses.field(default_factory=dict)
+    sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     reference: str | None = None
     parameters: int | None = None
-    training: Mapping = dataclasses.field(default_factory=dict)
+    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __str__(self):
         count = f", {self.parameters:,} parameters" if self.parameters else ""
@@ -50,29 +52,96 @@ class ModelSpec:
         return self.cls.split(":")[-1] if isinstance(self.cls, str) else self.cls.__name__
 
     def load(self) -> type:
-        """Returns the class, importing its module where that is still to be done."""
-        if not isinstance(self.cls, str):
-            return self.cls
-        module, name = self.cls.split(":")
-        return getattr(importlib.import_module(module), name)
+        """Returns the class, imported if it was given as `"module:name"`."""
+        return _imported(self.cls)
 
     def arguments(self) -> tuple[str, ...]:
-        """Returns the names of the constructor's arguments."""
+        """Returns the names of the arguments that `create` accepts for this model."""
         parameters = list(inspect.signature(self.load().__init__).parameters.values())[1:]
-        named = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        return tuple(dict.fromkeys([*named, *(_KERAS_ARGUMENTS if open_ended else ())]))
+        return tuple(dict.fromkeys([*argument_names(self.load()), *(_KERAS_ARGUMENTS if open_ended else ())]))
+
+    def build(self, overrides: Mapping[str, Any]) -> Any:
+        """Returns a new model with the sizes of this row and `overrides`."""
+        return self.load()(**{**self.sizes, **overrides})
 
 
-_models = Registry("model", all_names="kerazoo.list_models()")
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """An encoder, a decoder or a head that a composed model may have.
+
+    Args:
+        cls: class, or `"module:name"` of it. `None` for a head that is not a layer of its own.
+        sizes: dictionary. Default arguments.
+        model: string, `"module:name"` of the model that a decoder or head makes.
+        function: string, `"module:name"` of the function that composes this model.
+        kind: string, one of `KINDS`. What the model is for.
+    """
+
+    cls: str | None
+    sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    model: str = ""
+    function: str = ""
+    kind: str = ""
+
+    def __str__(self):
+        return self.cls or self.model
+
+
+@dataclasses.dataclass(frozen=True)
+class ComposedSpec(ModelSpec):
+    """A model composed of encoders and a decoder or head; its arguments include those of the parts, with a dot.
+
+    Args:
+        name: string. The name, such as `"conv+lstm"`.
+        parts: dictionary. The parts by their prefix: `"encoder"`, `"encoder_2"`, ..., `"decoder"`.
+        function: callable, or `"module:name"` of it. Composes the model of the parts.
+    """
+
+    name: str = ""
+    parts: Mapping[str, _Part] = dataclasses.field(default_factory=dict)
+    function: Callable | str = ""
+
+    def arguments(self) -> tuple[str, ...]:
+        """Returns the names of the arguments of the model, then those of its parts, such as `"encoder.units"`."""
+        own = [
+            name for name in argument_names(_imported(self.function)) if name not in ("owner", "encoders", "decoder")
+        ]
+        dotted = [
+            f"{prefix}.{name}" for prefix, part in self.parts.items() for name in argument_names(_imported(part.cls))
+        ]
+        return (*own, *_KERAS_ARGUMENTS, *dotted)
+
+    def build(self, overrides: Mapping[str, Any]) -> Any:
+        """Returns a new model with the default sizes of the parts and `overrides`."""
+        chosen = {**self.sizes, **overrides}
+        layers = {}
+        for prefix, part in self.parts.items():
+            sizes = {name.split(".")[1]: value for name, value in chosen.items() if name.startswith(f"{prefix}.")}
+            layers[prefix] = (_imported(part.cls), sizes)
+        decoder = {"decoder": layers.pop("decoder")} if "decoder" in layers else {}
+        own = {name: value for name, value in chosen.items() if "." not in name}
+        return _imported(self.function)(self.name, list(layers.values()), **decoder, **own)
+
+
+def _imported(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    module, name = value.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+_models = Registry("model", all_names="kerazoo.list_models(), or an encoder and a decoder such as 'conv+lstm'")
+_encoders = Registry("encoder")
+_decoders = Registry("decoder")
 
 
 def list_models(pattern: str = "*", kind: str | None = None) -> list[str]:
-    """Returns the sorted names of the models that match.
+    """Returns the sorted names of the rows that match. Composed models such as `"conv+lstm"` are not listed.
 
     Args:
-        pattern: What a name must look like; `*`, `?` and `[abc]` are wildcards.
-        kind: One of `KINDS` to see only models of that kind.
+        pattern: string. What a name must look like; `*`, `?` and `[abc]` are wildcards. Defaults to `"*"`.
+        kind: string, one of `KINDS`. The kind to list. Defaults to all.
 
     Example:
 
@@ -89,33 +158,66 @@ def list_models(pattern: str = "*", kind: str | None = None) -> list[str]:
 
 
 def describe(name: str) -> ModelSpec:
-    """Returns the row of a model; printed, it tells what the model is for, its sizes and their source."""
-    return _models.get(name)
+    """Returns the specification of a model; printed, it shows its kind, its sizes and their source.
+
+    Args:
+        name: string. A name of `list_models()`, or encoders joined by commas, a plus and a decoder: `dense`, `conv`,
+            `lstm` or `transformer`, then `lstm` or `transformer` for a seq2seq model, `dense` for an output of one
+            vector, `classifier` for a logit for each class, `binary_classifier` for one logit.
+
+    Example:
+
+    ```python
+    import kerazoo as kz
+
+    assert kz.describe("conv+lstm").kind == "seq2seq"
+    assert kz.describe("conv+lstm").sizes["decoder.units"] == 128
+    ```
+    """
+    return _composed(name) if isinstance(name, str) and "+" in name and name not in _models else _models.get(name)
 
 
 get = describe
 
 
+def _composed(name):
+    """Returns the specification of `"ENCODER,ENCODER+DECODER"`."""
+    encoders, _, decoder = name.partition("+")
+    made = _decoders.get(decoder)
+    parts = {f"encoder_{n}" if n > 1 else "encoder": _encoders.get(e) for n, e in enumerate(encoders.split(","), 1)}
+    if made.cls:
+        parts["decoder"] = made
+    sizes = {f"{prefix}.{size}": value for prefix, part in parts.items() for size, value in part.sizes.items()}
+    return ComposedSpec(made.model, made.kind, sizes, name=name, parts=parts, function=made.function)
+
+
 def arguments(name: str) -> tuple[str, ...]:
-    """Returns the names of the constructor arguments of a model."""
-    return _models.get(name).arguments()
+    """Returns the names of the arguments that `create` accepts for a model."""
+    return describe(name).arguments()
 
 
-def check_overrides(name: str, overrides: Mapping) -> None:
-    """Refuses names in `overrides` that the constructor of the model lacks, and offers the nearest."""
-    known = arguments(name)
+def check_overrides(name: str, overrides: Mapping[str, Any]) -> None:
+    """Refuses names in `overrides` that the model has no argument for.
+
+    Raises:
+        ValueError: for the first such name; the message offers the nearest ones.
+    """
+    accepted = arguments(name)
     for argument in overrides:
-        if argument not in known:
-            owner = f"argument of {name} ({_models.get(name).class_name}):"
-            raise _checks.unknown(owner, argument, known, ", ".join(known))
+        if argument not in accepted:
+            owner = f"argument of {name} ({describe(name).class_name}):"
+            raise _checks.unknown(owner, argument, accepted, ", ".join(accepted))
 
 
-def create(name: str, /, **overrides):
-    """Returns a new model with the sizes of its row.
+def create(name: str, /, **overrides: Any) -> Any:
+    """Returns a new model, of a row of the catalog or composed of encoders and a decoder.
 
     Args:
-        name: A name of `list_models()`.
-        **overrides: Constructor arguments that shall differ from the row.
+        name: string. A name of `list_models()`, or a composed name such as `"conv+lstm"`, see `describe`.
+        **overrides: arguments that differ from the row. Those of the parts of a composed model have a dot:
+            `**{"encoder.units": 64}`; the parts are `encoder`, `encoder_2`, ... and `decoder`. A composed model embeds
+            a source if `source_vocabulary_size` is given. Several sources take lists, with None where a source is no
+            token ids.
 
     Raises:
         ValueError: if there is no such model or argument; the message offers the nearest name.
@@ -128,16 +230,19 @@ def create(name: str, /, **overrides):
 
     model = kz.create("lstm_seq2seq", source_vocabulary_size=50, target_vocabulary_size=40)
     logits = model({"source": np.array([[5, 6, 7]]), "targets": np.array([[8, 9]])})  # [1, 2, 40]
+
+    captioner = kz.create("conv+lstm", vocabulary_size=40, **{"encoder.filters": (16, 32), "decoder.units": 64})
+    images = np.ones((1, 8, 8, 3), "float32")
+    assert captioner({"source": images, "targets": np.array([[8, 9]])}).shape == (1, 2, 40)
     ```
     """
-    spec = _models.get(name)
     check_overrides(name, overrides)
-    return spec.load()(**{**spec.sizes, **overrides})
+    return describe(name).build(overrides)
 
 
-def count_parameters(name: str, /, **overrides) -> int:
-    """Returns the number of weights of a model as `create` would make it; none of them is put into memory."""
-    spec = _models.get(name)
+def count_parameters(name: str, /, **overrides: Any) -> int:
+    """Returns the number of weights of a model as `create` would make it, without memory for them."""
+    spec = describe(name)
     if not overrides and spec.parameters is not None:
         return spec.parameters
     from kerazoo import _backend
@@ -148,18 +253,26 @@ def count_parameters(name: str, /, **overrides) -> int:
         return model.count_params()
 
 
-def register(name: str, kind: str, sizes: Mapping | None = None, reference: str | None = None, replace: bool = False):
-    """Returns a decorator that puts a class of your own into the catalog.
+def register(
+    name: str,
+    kind: str,
+    sizes: Mapping[str, Any] | None = None,
+    reference: str | None = None,
+    *,
+    replace: bool = False,
+) -> Callable[[type], type]:
+    """Returns a decorator that adds a class of your own to the catalog.
 
-    The model then answers to its name everywhere: in `create`, in the listings and on the command line
-    (`--import=my_module --model=mine`). The class is made known to Keras as well, so that its files load again.
+    The model is then available by its name in `create`, in the listings and on the command line
+    (`--import=my_module --model=mine`). The class is registered with Keras as well, so that its files can be loaded.
 
     Args:
-        name: The name of the row; a taken one is refused.
-        kind: What the model is for, one of `KINDS`.
-        sizes: Constructor arguments of this row.
-        reference: Where the configuration is from.
-        replace: Whether a row of that name is replaced, for a cell of a notebook that runs twice.
+        name: string. The name of the row; a taken one is refused.
+        kind: string, one of `KINDS`. What the model is for.
+        sizes: dictionary. Constructor arguments of this row. Defaults to `None`.
+        reference: string. Where the configuration is from. Defaults to `None`.
+        replace: boolean. Whether a row of that name is replaced, for a cell of a notebook that runs twice. Defaults to
+            `False`.
 
     Example:
 
@@ -183,7 +296,7 @@ def register(name: str, kind: str, sizes: Mapping | None = None, reference: str 
     def decorate(cls):
         import keras
 
-        if keras.saving.get_registered_name(cls) == cls.__name__:  # nobody has told Keras of this class
+        if keras.saving.get_registered_name(cls) == cls.__name__:  # not registered with Keras yet
             keras.saving.register_keras_serializable(package=cls.__module__)(cls)
         _models.add(name, ModelSpec(cls, kind, dict(sizes or {}), reference), replace=replace)
         check_overrides(name, sizes or {})
@@ -192,8 +305,8 @@ def register(name: str, kind: str, sizes: Mapping | None = None, reference: str 
     return decorate
 
 
-def import_modules(names) -> None:
-    """Imports modules of your own by name, so that their `register` lines take effect."""
+def import_modules(names: Iterable[str]) -> None:
+    """Imports modules of your own by name, so that their `register` decorators run."""
     for name in names:
         try:
             importlib.import_module(name)
@@ -203,6 +316,23 @@ def import_modules(names) -> None:
             raise _checks.SetupError(
                 f"No module {name!r} to import. It is looked for in the current folder and on PYTHONPATH."
             ) from error
+
+
+_TRANSFORMER = {"num_layers": 2, "hidden_dim": 128, "num_heads": 4, "intermediate_dim": 256}
+_encoders.add("dense", _Part("kerazoo.layers:DenseEncoder", {"units": (128, 128)}))
+_encoders.add("conv", _Part("kerazoo.layers:ConvEncoder", {"filters": (64, 128)}))
+_encoders.add("lstm", _Part("kerazoo.layers:LSTMEncoder", {"units": 64, "bidirectional": True}))
+_encoders.add("transformer", _Part("kerazoo.layers:TransformerEncoder", _TRANSFORMER))
+
+_SEQ2SEQ = ("kerazoo.models:EncoderDecoder", "kerazoo.models.composition:encoder_decoder", "seq2seq")
+_VECTOR = ("kerazoo.models:Autoencoder", "kerazoo.models.composition:autoencoder", "autoencoder")
+_CLASSES = ("kerazoo.models:Classifier", "kerazoo.models.composition:classifier", "classifier")
+_ONE_CLASS = ("kerazoo.models:Classifier", "kerazoo.models.composition:binary_classifier", "binary_classifier")
+_decoders.add("dense", _Part("kerazoo.layers:DenseDecoder", {"units": (128,)}, *_VECTOR))
+_decoders.add("lstm", _Part("kerazoo.layers:LSTMDecoder", {"units": 128, "attention": "multiplicative"}, *_SEQ2SEQ))
+_decoders.add("transformer", _Part("kerazoo.layers:TransformerDecoder", _TRANSFORMER, *_SEQ2SEQ))
+_decoders.add("classifier", _Part(None, {}, *_CLASSES))
+_decoders.add("binary_classifier", _Part(None, {}, *_ONE_CLASS))
 
 
 def _row(name, cls, kind, parameters, reference, training=None, **sizes):

@@ -52,6 +52,7 @@ def test_reading_the_table_imports_nothing_heavy():
         "import sys, kerazoo as kz\n"
         "for name in kz.list_models('*'): assert kz.describe(name).parameters > 0 and str(kz.describe(name))\n"
         "assert kz.count_parameters('transformer_seq2seq_big') > 200e6\n"
+        "assert kz.describe('conv,lstm+transformer').kind == 'seq2seq'\n"
         "print([m for m in ('keras', 'tensorflow', 'jax', 'torch', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
@@ -114,7 +115,7 @@ def test_create_overrides_sizes():
     [
         (
             lambda: kz.create("transfomer_lm"),
-            r"Unknown model 'transfomer_lm'. Close names: transformer_lm_.*All: kerazoo.list_models\(\)",
+            r"Unknown model 'transfomer_lm'. Close names: transformer_lm_.*list_models\(\), or .*'conv\+lstm'",
         ),
         (lambda: kz.describe("mlp"), r"Unknown model 'mlp'. .*All: kerazoo.list_models"),
         (
@@ -129,6 +130,67 @@ def test_create_overrides_sizes():
 def test_refuses(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_composed_names_are_described_counted_and_made():
+    spec = kz.describe("conv,lstm+transformer")
+    assert spec.kind == "seq2seq" and spec.class_name == "EncoderDecoder" and spec.sizes["encoder_2.units"] == 64
+    assert "decoder.num_layers=2" in str(spec)
+    assert {"encoder.filters", "encoder_2.units", "decoder.hidden_dim", "pad_id", "name"} <= set(spec.arguments())
+    assert "encoder.units" not in spec.arguments() and "owner" not in spec.arguments()
+    assert not any("+" in name for name in kz.list_models())
+    sizes = {"encoder.filters": (5, 7), "decoder.units": 3, "encoder.activation": "tanh", "name": "mine"}
+    options = {"vocabulary_size": 13, "input_shape": (8, 8, 1), **sizes}
+    model = kz.create("conv+lstm", **options)
+    assert model.name == "mine" and model.encoder.filters == (5, 7) and model.decoder.units == 3
+    assert model.decoder.attention == "multiplicative"
+    model.build_from_inputs()
+    assert kz.count_parameters("conv+lstm", **options) == model.count_params()
+    kinds = {name: kz.describe(f"lstm+{name}").kind for name in ("dense", "classifier", "binary_classifier")}
+    assert kinds == {"dense": "autoencoder", "classifier": "classifier", "binary_classifier": "binary_classifier"}
+
+
+def test_composed_models_share_an_embedding_where_both_sides_need_the_same():
+    sizes = {"source_vocabulary_size": 13, "target_vocabulary_size": 13, "share_embeddings": True}
+    block = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 11}
+    blocks = {f"{side}.{name}": size for side in ("encoder", "decoder") for name, size in block.items()}
+    shared = kz.create("transformer+transformer", **sizes, **blocks, tie_output=True)
+    assert shared.target_embedding is shared.source_embedding and shared.get_config()["target_embedding"] == "source"
+    mixed = kz.create("lstm+transformer", **sizes, **{"decoder.hidden_dim": 8, "decoder.num_heads": 2})
+    assert mixed.target_embedding is not mixed.source_embedding
+    rotary = kz.create("transformer+lstm", **sizes, **{"encoder.positions": "rotary"})
+    assert rotary.source_embedding.positions is None
+    learned = kz.create("conv+transformer", **sizes, positions="learned", max_length=17)
+    assert learned.max_length == learned.max_source_length == 17
+    assert kz.create("lstm+lstm", vocabulary_size=5, embedding_dim=3).target_embedding.hidden_dim == 3
+
+
+VOCABULARY = {"vocabulary_size": 5}
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("lstmm+transformer", {}, "Unknown encoder 'lstmm'. Close names: lstm. All: conv, dense, lstm, transformer"),
+        ("conv,+lstm", {}, "Unknown encoder ''. All: conv"),
+        ("lstm+transfomer", {}, "Unknown decoder 'transfomer'. Close names: transformer"),
+        ("conv+lstm", {"encoder.filter": 3}, r"of conv\+lstm \(EncoderDecoder\): 'encoder.filter'. .* encoder.filters"),
+        ("conv+lstm", {"decoder_2.units": 3}, "'decoder_2.units'. Close names: decoder.units"),
+        ("conv+lstm", {"units": 3}, "'units'. Close names: decoder.units"),
+        ("conv+lstm", {"encoder.units": 3}, "'encoder.units'. Close names: decoder.units"),
+        ("conv+lstm", {}, r"conv\+lstm: `target_vocabulary_size`.* is needed; got neither it nor `vocabulary_size`"),
+        ("conv+lstm", {**VOCABULARY, "target_vocabulary_size": 7}, "mean the same; got target_vocabulary_size=7"),
+        ("conv+lstm", {**VOCABULARY, "share_embeddings": True}, "needs one vocabulary .*share_embeddings=True, .*=5"),
+        ("conv+lstm", {**VOCABULARY, "encoder.filters": 0}, "ConvEncoder: `filters.*got .*0"),
+        ("conv+lstm", {**VOCABULARY, "positions": "rotary"}, r"conv\+lstm: `positions` must be one of .*'rotary'"),
+        ("lstm,conv+lstm", {**VOCABULARY, "input_shape": (3, 3, 1)}, r"list of 2, one for each .*input_shape=\(3, 3"),
+        ("lstm+dense", {"source_vocabulary_size": 5}, r"lstm\+dense: `output_size`.* is needed; got output_size=None"),
+        ("lstm+classifier", {"source_vocabulary_size": 5}, "`num_classes` is needed; got num_classes=None"),
+    ],
+)
+def test_composed_names_are_refused_with_the_nearest(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        kz.create(name, **options)
 
 
 def test_register_without_a_name_is_refused():

@@ -1,5 +1,7 @@
 """The decoding protocol: what a search calls on a model."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 
@@ -28,6 +30,8 @@ class Decodable:
         source_vocabulary_size: int or `None`. Likewise for the source. Defaults to `None`.
         source_pad_id: int or `None`. The padding token of sources of token ids; `None` where sources are not token
             ids. Defaults to `None`.
+        source_pad_ids: dict. The padding token of each further source of token ids by the name of the input, such as
+            `{"source_2": 0}`. Defaults to none.
         max_length: int or `None`. Maximum number of target positions; `None` for no limit. Defaults to `None`.
         max_source_length: int or `None`. Maximum number of source positions; `None` for no limit. Defaults to `None`.
         has_encoder: bool. Whether the model has `encode`. Defaults to `False`.
@@ -46,6 +50,7 @@ class Decodable:
     vocabulary_size: int | None = None
     source_vocabulary_size: int | None = None
     source_pad_id: int | None = None
+    source_pad_ids: Mapping[str, int | None] = MappingProxyType({})
     max_length: int | None = None
     max_source_length: int | None = None
     has_encoder: bool = False

@@ -13,14 +13,16 @@ NEW_TOKENS = 64
 
 def read_source(model, source):
     """Returns arrays with the batch as first axis; token ids are padded to one of a few lengths."""
-    pad_id = model.source_pad_id
-    if isinstance(source, dict):
-        read = {name: _array(x) for name, x in source.items() if name != "source"}
-        return {"source": read_source(model, source["source"]), **read}
+    if not isinstance(source, dict):
+        return _read_part(source, model.source_pad_id, model.max_source_length)
+    read = {name: _read_part(x, model.source_pad_ids.get(name)) for name, x in source.items() if name != "source"}
+    return {"source": read_source(model, source["source"]), **read}
+
+
+def _read_part(source, pad_id, most=None):
     if pad_id is None:
         return _array(source)
     tokens, _ = read_tokens("source", source, pad_id)
-    most = model.max_source_length
     if most is not None and tokens.shape[1] > most:
         raise ValueError(
             f"generate: `source` must have at most max_length={most} tokens, the positions of the model; "

@@ -215,9 +215,7 @@ class TransformerSeq2Seq(EncoderDecoder):
         super().__init__(
             TransformerEncoder(num_encoder_layers, name="encoder", **blocks),
             TransformerDecoder(num_decoder_layers, name="decoder", **blocks),
-            source_embedding=embedding(
-                source_vocabulary_size, "embedding" if share_embeddings else "source_embedding"
-            ),
+            source_embedding=embedding(source_vocabulary_size, "embedding" if share_embeddings else "source_embedding"),
             target_embedding="source" if share_embeddings else embedding(target_vocabulary_size, "target_embedding"),
             pad_id=pad_id,
             start_id=start_id,

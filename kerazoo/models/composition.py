@@ -1,0 +1,280 @@
+"""Models made of any encoders and a decoder or head: `kerazoo.create("conv+lstm", ...)` calls one of these functions.
+
+Each function takes the layers as pairs of a class and its arguments, adds the embeddings that the sources need, and
+returns a model of the library: a model of this file has no class of its own.
+"""
+
+import functools
+import math
+from typing import Any
+
+from kerazoo import _checks
+from kerazoo.layers import LSTMDecoder, LSTMEncoder, TokenEmbedding
+from kerazoo.models.autoencoder import Autoencoder
+from kerazoo.models.classifier import Classifier
+from kerazoo.models.encoder_decoder import EncoderDecoder
+from kerazoo.models.transformer_classifier import RowEmbedding
+
+# A layer to make: its class and its arguments.
+Part = tuple[type, dict[str, Any]]
+
+_POSITIONS = ("sinusoidal", "learned", None)
+
+
+def encoder_decoder(
+    owner: str,
+    encoders: list[Part],
+    decoder: Part,
+    *,
+    source_vocabulary_size: Any = None,
+    target_vocabulary_size: int | None = None,
+    vocabulary_size: int | None = None,
+    input_shape: Any = None,
+    embedding_dim: int | None = None,
+    positions: str | None = "sinusoidal",
+    max_length: int | None = None,
+    share_embeddings: bool = False,
+    tie_output: bool = False,
+    pad_id: int = 0,
+    start_id: int = 1,
+    end_id: int = 2,
+    **kwargs: Any,
+) -> EncoderDecoder:
+    """Returns an `EncoderDecoder` of `encoders` and `decoder` with the embeddings that they need.
+
+    Args:
+        owner: string. The name of the model, used in error messages.
+        encoders: list of pairs of a layer class and a dictionary of its arguments, one for each source.
+        decoder: pair of a layer class and a dictionary of its arguments.
+        source_vocabulary_size: integer, above 0. Size of the source vocabulary; None where the source is vectors or
+            images. A list for several sources. Defaults to `None`.
+        target_vocabulary_size: integer, above 0. Size of the target vocabulary.
+        vocabulary_size: integer, above 0. Another name of `target_vocabulary_size`.
+        input_shape: tuple of integers. Shape of one source without the batch, where it is not token ids. A list for
+            several sources. Defaults to that of the first call.
+        embedding_dim: integer, above 0. Width of the token vectors; that of a Transformer is always its `hidden_dim`.
+            Defaults to the width of the layer that reads them.
+        positions: `"sinusoidal"`, `"learned"` or None. Positions added to the inputs of layers that have no order of
+            their own. Rotary positions of a Transformer replace them. Defaults to `"sinusoidal"`.
+        max_length: integer, above 0. Maximum number of tokens where positions are learned. Defaults to `None`.
+        share_embeddings: boolean. Whether source and targets have one vocabulary. Both sides then share one table if
+            they need the same embedding. Defaults to `False`.
+        tie_output: boolean. Whether the logits use the table of the target embedding. Defaults to `False`.
+        pad_id: integer. The padding token. Defaults to `0`.
+        start_id: integer. The token before the first one. Defaults to `1`.
+        end_id: integer. The token that ends a sequence. Defaults to `2`.
+        **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
+
+    Raises:
+        ValueError: if the size of the target vocabulary is missing or an argument does not fit the sources.
+    """
+    target_size = _either(owner, "target_vocabulary_size", target_vocabulary_size, "vocabulary_size", vocabulary_size)
+    if target_size is None:
+        raise ValueError(
+            f"{owner}: `target_vocabulary_size`, the number of target tokens, is needed; got neither it nor "
+            "`vocabulary_size`."
+        )
+    shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    sides = _sides(owner, encoders, source_vocabulary_size, input_shape, shared)
+    target = _token_options(owner, decoder, target_size, **shared)
+    target_embedding = _shared_source(owner, sides, target, target_size) if share_embeddings else None
+    return EncoderDecoder(
+        **_encoders(encoders, sides, kwargs.get("dtype")),
+        decoder=_layer(decoder, "decoder", kwargs.get("dtype")),
+        target_embedding=target_embedding
+        or TokenEmbedding(**target, name="target_embedding", dtype=kwargs.get("dtype")),
+        pad_id=pad_id,
+        start_id=start_id,
+        end_id=end_id,
+        tie_output=tie_output,
+        **kwargs,
+    )
+
+
+def autoencoder(
+    owner: str,
+    encoders: list[Part],
+    decoder: Part,
+    *,
+    output_size: int | None = None,
+    source_vocabulary_size: Any = None,
+    vocabulary_size: Any = None,
+    input_shape: Any = None,
+    embedding_dim: int | None = None,
+    positions: str | None = "sinusoidal",
+    max_length: int | None = None,
+    head_activation: Any = None,
+    pad_id: int = 0,
+    **kwargs: Any,
+) -> Autoencoder:
+    """Returns an `Autoencoder` of `encoders` and `decoder`: its output is one vector.
+
+    Args:
+        output_size: integer, above 0. Size of the output. Defaults to the size of the source where `input_shape` is
+            given.
+        head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
+
+    The other arguments are those of `encoder_decoder`; `vocabulary_size` is another name of `source_vocabulary_size`.
+    """
+    if output_size is None:
+        if input_shape is None or len(encoders) > 1:
+            raise ValueError(f"{owner}: `output_size`, the size of the output vector, is needed; got output_size=None.")
+        output_size = math.prod(input_shape)
+    size = _either(owner, "source_vocabulary_size", source_vocabulary_size, "vocabulary_size", vocabulary_size)
+    shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    sides = _sides(owner, encoders, size, input_shape, shared)
+    return Autoencoder(
+        **_encoders(encoders, sides, kwargs.get("dtype")),
+        decoder=_layer(decoder, "decoder", kwargs.get("dtype")),
+        output_size=output_size,
+        head_activation=head_activation,
+        **kwargs,
+    )
+
+
+def classifier(
+    owner: str,
+    encoders: list[Part],
+    *,
+    num_classes: int | None = None,
+    source_vocabulary_size: Any = None,
+    vocabulary_size: Any = None,
+    input_shape: Any = None,
+    embedding_dim: int | None = None,
+    positions: str | None = "sinusoidal",
+    max_length: int | None = None,
+    pooling: str = "mean",
+    dropout: float = 0.0,
+    head_activation: Any = None,
+    pad_id: int = 0,
+    **kwargs: Any,
+) -> Classifier:
+    """Returns a `Classifier` of `encoders`.
+
+    Args:
+        num_classes: integer, above 0. Number of classes; 1 for a binary classifier with one logit.
+        pooling: `"mean"`, `"max"`, or `"last"`. How the valid positions become one vector. Defaults to `"mean"`.
+        dropout: float, in [0, 1). Rate before the head. Defaults to `0.0`.
+        head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
+
+    The other arguments are those of `encoder_decoder`; `vocabulary_size` is another name of `source_vocabulary_size`.
+    """
+    if num_classes is None:
+        raise ValueError(f"{owner}: `num_classes` is needed; got num_classes=None.")
+    size = _either(owner, "source_vocabulary_size", source_vocabulary_size, "vocabulary_size", vocabulary_size)
+    shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    sides = _sides(owner, encoders, size, input_shape, shared)
+    return Classifier(
+        **_encoders(encoders, sides, kwargs.get("dtype")),
+        num_classes=num_classes,
+        pooling=pooling,
+        dropout=dropout,
+        head_activation=head_activation,
+        **kwargs,
+    )
+
+
+# One logit: a classifier of two classes for `keras.losses.BinaryCrossentropy`.
+binary_classifier = functools.partial(classifier, num_classes=1)
+
+
+def _either(owner, name, value, other, other_value):
+    """Returns the value of an argument that has two names."""
+    if value is not None and other_value is not None and value != other_value:
+        raise ValueError(f"{owner}: `{name}` and `{other}` mean the same; got {name}={value}, {other}={other_value}.")
+    return other_value if value is None else value
+
+
+def _layer(part, name, dtype):
+    cls, arguments = part
+    return cls(**arguments, name=name, dtype=dtype)
+
+
+def _sides(owner, encoders, vocabulary_sizes, shapes, shared):
+    """Returns for each source its shape and the embedding that its encoder needs, as a class and its arguments."""
+    sizes = _one_for_each(owner, "source_vocabulary_size", vocabulary_sizes, encoders)
+    shapes = _one_for_each(owner, "input_shape", shapes, encoders)
+    sides = []
+    for part, size, shape in zip(encoders, sizes, shapes):
+        if size is not None:
+            sides.append((None, (TokenEmbedding, _token_options(owner, part, size, **shared))))
+        elif "hidden_dim" in part[1]:
+            options = {"hidden_dim": part[1]["hidden_dim"], "positions": _positions(owner, part, shared["positions"])}
+            sides.append((shape, (RowEmbedding, {**options, "dropout": part[1].get("dropout", 0.0)})))
+        elif issubclass(part[0], LSTMEncoder) and shape is not None and len(shape) == 3:  # an image, read by rows
+            sides.append((shape, (RowEmbedding, {"hidden_dim": _width(part), "positions": None})))
+        else:
+            sides.append((shape, None))
+    return sides
+
+
+def _one_for_each(owner, argument, value, encoders):
+    """Returns the list of an argument's values, one for each source."""
+    if len(encoders) == 1:
+        if isinstance(value, list | tuple) and len(value) == 1 and argument == "source_vocabulary_size":
+            return list(value)
+        return [value]
+    if value is None:
+        return [None] * len(encoders)
+    if not isinstance(value, list | tuple) or len(value) != len(encoders):
+        raise ValueError(
+            f"{owner}: `{argument}` must be a list of {len(encoders)}, one for each source, with None where it does "
+            f"not apply; got {argument}={value!r}."
+        )
+    return list(value)
+
+
+def _encoders(encoders, sides, dtype):
+    """Returns the arguments `encoder`, `source_embedding` and `input_shape` of a model."""
+    layers, embeddings, shapes = [], [], []
+    for index, (part, (shape, embedding)) in enumerate(zip(encoders, sides)):
+        number = f"_{index + 1}" if index else ""
+        layers.append(_layer(part, f"encoder{number}", dtype))
+        embeddings.append(embedding and _layer(embedding, f"source{number}_embedding", dtype))
+        shapes.append(shape)
+    if len(encoders) == 1:
+        return {"encoder": layers[0], "source_embedding": embeddings[0], "input_shape": shapes[0]}
+    return {"encoder": layers, "source_embedding": embeddings, "input_shape": shapes}
+
+
+def _token_options(owner, part, vocabulary_size, *, embedding_dim, positions, max_length, pad_id):
+    """Returns the arguments of the `TokenEmbedding` that a layer needs."""
+    transformer = "hidden_dim" in part[1]
+    positions = _positions(owner, part, positions)
+    return {
+        "vocabulary_size": vocabulary_size,
+        "hidden_dim": part[1]["hidden_dim"] if transformer else embedding_dim or _width(part),
+        "scale": transformer,
+        "positions": positions,
+        "max_length": max_length if positions == "learned" else None,
+        "dropout": part[1].get("dropout", 0.0) if transformer else 0.0,
+        "pad_id": pad_id,
+    }
+
+
+def _positions(owner, part, positions):
+    """Returns the positions to add to the inputs of a layer, None for a layer that has an order of its own."""
+    _checks.one_of(owner, "positions", positions, _POSITIONS)
+    recurrent = issubclass(part[0], LSTMEncoder | LSTMDecoder)
+    return None if recurrent or part[1].get("positions") == "rotary" else positions
+
+
+def _width(part):
+    """Returns the width of the inputs of a layer that takes any width: that of its first outputs."""
+    units = part[1].get("units", part[1].get("filters"))
+    return units if isinstance(units, int) else units[0]
+
+
+def _shared_source(owner, sides, target, vocabulary_size):
+    """Returns the name of the first source that needs the same embedding as the targets, None if there is none."""
+    tokens = [options for _, (cls, options) in (side for side in sides if side[1]) if cls is TokenEmbedding]
+    if all(options["vocabulary_size"] != vocabulary_size for options in tokens):
+        raise ValueError(
+            f"{owner}: `share_embeddings` needs one vocabulary for source and targets; got share_embeddings=True, "
+            f"source vocabularies of {[options['vocabulary_size'] for options in tokens]} tokens, "
+            f"target_vocabulary_size={vocabulary_size}. Try share_embeddings=False."
+        )
+    for index, (_, embedding) in enumerate(sides):
+        if embedding == (TokenEmbedding, target):
+            return "source" if index == 0 else f"source_{index + 1}"
+    return None
