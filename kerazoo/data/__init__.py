@@ -12,12 +12,11 @@ from kerazoo.data.mixture_source import MixtureSource
 from kerazoo.data.packing import PackedPlan
 from kerazoo.data.parallel_source import ParallelSource
 from kerazoo.data.pipeline import batches, dataset
-from kerazoo.data.plan import Batch, Plan
+from kerazoo.data.plan import Batch, Plan, Shape
 from kerazoo.data.preparing import prepare
 from kerazoo.data.ragged import Ragged
 from kerazoo.data.records import read_records, read_table
 from kerazoo.data.series_source import SeriesSource, read_series
-from kerazoo.data.shapes import Shape
 from kerazoo.data.streaming import Stream, StreamPlan
 from kerazoo.data.table_source import TableSource
 from kerazoo.data.text_source import TextSource

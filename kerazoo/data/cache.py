@@ -1,4 +1,4 @@
-"""A folder of prepared data that later runs reuse: every entry is there wholly or not at all."""
+"""A folder of prepared data that later runs reuse; each entry is complete or not there."""
 
 import contextlib
 import errno
@@ -8,27 +8,29 @@ import os
 import pathlib
 import re
 import shutil
-import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from kerazoo import _checks
+from kerazoo import _checks, _files
 
 VARIABLE = "KERAZOO_CACHE"
-VERSION = 1  # of what entries hold; entries of another version are not found
-UNUSED = 30 * 24 * 3600  # seconds after which an entry that nobody read makes room for a new one
-OURS = re.compile(r"([0-9a-f]{40})(\.\w+\.tmp)?")  # an entry, or one whose making was cut off; nothing else is touched
-ENDS = 1 << 16  # bytes at both ends of a file that tell it from another one of the same size and time
+VERSION = 2  # of the content of entries; entries of another version are not found
+UNUSED_SECONDS = 30 * 24 * 3600  # after which an entry that was not read is deleted
+ENTRY = re.compile(r"\.?([0-9a-f]{40})(\.[0-9a-f]{32}\.tmp)?")  # an entry, or what a killed process left of one
+ENDS = 1 << 16  # bytes at both ends of a file that are hashed
+ADVICE = "Name another folder with cache_dir=FOLDER, or none with cache_dir= (all data is then in memory)."
 
 
-def set_cache_dir(folder):
-    """Says where prepared data is kept.
+def set_cache_dir(folder: str | os.PathLike) -> None:
+    """Sets the folder of prepared data.
 
-    Without this it is the folder in the environment variable `KERAZOO_CACHE`, else `kerazoo` in the user's folder of
-    caches (`XDG_CACHE_HOME`, `~/.cache`). The folder may be deleted whenever no run is reading it. Whenever something
-    new is kept, what was not read for 30 days is deleted.
+    The default is the folder in the environment variable `KERAZOO_CACHE`, else `kerazoo` in the user's folder of
+    caches (`XDG_CACHE_HOME`, `~/.cache`). The folder may be deleted whenever no run is reading it. Whenever a new entry
+    is made, entries that were not read for 30 days are deleted.
 
     Args:
-        folder: The folder; the empty string keeps nothing, and all data in memory.
+        folder: string or path. The empty string keeps nothing on disk, and all data in memory.
 
     Example:
 
@@ -46,68 +48,67 @@ def set_cache_dir(folder):
     os.environ[VARIABLE] = os.fspath(folder)
 
 
-def cache_dir():
-    """Returns the folder of prepared data, or None where nothing is kept."""
+def cache_dir() -> pathlib.Path | None:
+    """Returns the folder of prepared data, or `None` if nothing is kept."""
     named = os.environ.get(VARIABLE)
     if named is not None:
         return pathlib.Path(named).expanduser() if named else None
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "kerazoo"
 
 
-def fingerprint(paths):
+def fingerprint(paths: Iterable[str | os.PathLike]) -> list:
     """Returns plain values that change when one of the files does: path, size, time, and a hash of both ends.
 
     Raises:
-        DataError: A file cannot be read.
+        DataError: if a file cannot be read.
     """
     return [_of_file(pathlib.Path(path)) for path in paths]
 
 
-def key(*parts):
+def key(*parts: Any) -> str:
     """Returns the name of the entry that plain values determine."""
     return hashlib.sha256(json.dumps([VERSION, *parts], sort_keys=True).encode()).hexdigest()[:40]
 
 
-def entry(name, make, read):
-    """Returns `read(folder)` of the entry `name`, which `make(folder)` fills where it is not there yet.
+def entry(name: str, make: Callable[[pathlib.Path], Any], read: Callable[[pathlib.Path], Any]) -> Any:
+    """Returns `read(folder)` of the entry `name`, which `make(folder)` fills if it is not there yet.
 
-    One process makes an entry while others that want the same wait. A process that is killed leaves a folder under
-    another name, which the next one takes away. A damaged entry is made anew.
+    One process makes an entry while others that need it wait. What a killed process leaves is removed by the next one.
+    A damaged entry is made anew.
 
     Args:
-        name: What `key` returned.
-        make: Function that writes files into an empty folder.
-        read: Function that raises `DataError` if the folder does not hold what it should.
+        name: string, as returned by `key`.
+        make: function that writes files into an empty folder.
+        read: function that raises `DataError` if the folder is damaged.
 
     Raises:
-        SetupError: The cache cannot be written, or the disk is full.
+        SetupError: if the cache cannot be written, or the disk is full.
     """
     root = cache_dir()
+    if root is None:
+        raise ValueError("cache.entry: there is no cache folder; got cache_dir=''. Set one with set_cache_dir.")
+    folder = root / name
     try:
         root.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(_checks.DataError):
-            if (root / name).is_dir():
-                return _read(read, root / name)
-        _make_room(root)  # before the lock, for an old entry of this name takes its lock with it
+            if folder.is_dir():
+                return _read(read, folder)
+        _delete_unused(root)  # before the lock, for an old entry of this name is deleted with its lock
         with _lock(root / f"{name}.lock"):
             with contextlib.suppress(_checks.DataError):
-                if (root / name).is_dir():  # another process made it while this one waited
-                    return _read(read, root / name)
-            for left in [root / name, *root.glob(f"{name}.*.tmp")]:
-                shutil.rmtree(left, ignore_errors=True)
-            temporary = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=".tmp", dir=root))
-            try:
+                if folder.is_dir():  # another process made it while this one waited
+                    return _read(read, folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            _files.remove_leftovers(root, name)
+            with _files.new_folder(folder) as temporary:
                 make(temporary)
-                os.replace(temporary, root / name)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
-        raise _checks.SetupError(
-            f"{root}: prepared data cannot be kept there: {reason}. "
-            "Name another folder with --cache_dir=FOLDER, or none with --cache_dir= (all data is then in memory)."
-        ) from error
-    return read(root / name)
+    except (OSError, _checks.SetupError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        reason = "the disk is full" if cause.errno == errno.ENOSPC else cause.strerror or cause
+        raise _checks.SetupError(f"{root}: prepared data cannot be kept there: {reason}. {ADVICE}") from error
+    return read(folder)
 
 
 def _read(read, folder):
@@ -117,19 +118,19 @@ def _read(read, folder):
     return found
 
 
-def _make_room(root):
-    """Deletes the entries that were not read for long; who still has one open keeps its mapped files."""
+def _delete_unused(root):
+    """Deletes the entries that were not read for long; a process that has one open keeps its mapped files."""
     for folder in root.iterdir():
-        ours = OURS.fullmatch(folder.name)
+        match = ENTRY.fullmatch(folder.name)
         with contextlib.suppress(OSError):  # another process was quicker
-            if ours and time.time() - folder.stat().st_mtime > UNUSED:
+            if match and time.time() - folder.stat().st_mtime > UNUSED_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
-                (root / f"{ours[1]}.lock").unlink(missing_ok=True)
+                (root / f"{match[1]}.lock").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _lock(path):
-    """Holds the lock of an entry; it ends with the process, however that ends."""
+def _lock(path) -> Iterator[None]:
+    """Holds the lock of an entry; the operating system releases it when the process ends."""
     import fcntl
 
     with open(path, "w") as file:

@@ -1,17 +1,24 @@
-"""Examples with random access: dense arrays and rows of unequal length, in memory or mapped from disk."""
+"""Examples with random access: arrays and rows of unequal length, in memory or memory-mapped from disk."""
 
 import dataclasses
 import json
 import os
 import pathlib
-import shutil
-import tempfile
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from kerazoo import _checks
-from kerazoo.data.builder import MANIFEST, RAGGED, VERSION, Builder
+from kerazoo import _checks, _files
 from kerazoo.data.ragged import Ragged
+
+MANIFEST = "corpus.json"
+VERSION = 1
+RAGGED_SUFFIXES = (".values", ".offsets")  # of the two files of a ragged feature
+HEADER_BYTES = 256  # before the numbers of a .npy file: enough for any number of rows
+
+Features = Mapping[str, Ragged | np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,11 +26,11 @@ class Corpus:
     """Examples as named features, each a `Ragged` or an array whose first axis counts the examples.
 
     Args:
-        features: Dictionary of name to `Ragged` or array `[N, ...]`, all of the same length `N`.
-        notes: What happened while the examples were made, as plain values: `{"clipped": 12}`.
+        features: dictionary of name to `Ragged` or array `[N, ...]`, all of the same length `N`.
+        notes: dictionary of plain values about how the examples were made, such as `{"clipped": 12}`. Defaults to `{}`.
 
     Raises:
-        ValueError: There is no feature, or two features differ in length.
+        ValueError: if there is no feature, or two features differ in length.
 
     Example:
 
@@ -32,46 +39,44 @@ class Corpus:
 
     import kerazoo as kz
 
-    corpus = kz.data.Corpus({"source": kz.data.Ragged.from_rows([[5, 6, 7], [8]]), "label": np.array([0, 1])})
+    corpus = kz.data.Corpus({"source": kz.data.Ragged.from_rows([[5, 6, 7], [8]]), "targets": np.array([0, 1])})
     print(len(corpus), corpus[0], corpus.lengths("source"))
     ```
     """
 
-    features: dict
-    notes: dict = dataclasses.field(default_factory=dict)
+    features: Features
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         sizes = {name: len(feature) for name, feature in self.features.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"Corpus: `features` must be one or more of the same length; got lengths {sizes}.")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(next(iter(self.features.values())))
 
-    def __getitem__(self, row):
+    def __getitem__(self, row: int) -> dict[str, Any]:
         """Returns example `row` as a dictionary of arrays."""
         row = range(len(self))[row]
         return {name: feature[row] for name, feature in self.features.items()}
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of all features together."""
         return sum(feature.nbytes for feature in self.features.values())
 
     @property
-    def length_names(self):
-        """Names of the features whose rows differ in length."""
+    def length_names(self) -> tuple[str, ...]:
+        """Names of the ragged features."""
         return tuple(name for name, feature in self.features.items() if isinstance(feature, Ragged))
 
-    def lengths(self, name=None):
+    def lengths(self, name: str | None = None) -> Any:
         """Returns the row lengths of the ragged feature `name`, or a dictionary with those of every ragged feature."""
         if name is None:
-            return {name: self.features[name].lengths for name in self.length_names}
-        if name not in self.length_names:
-            raise ValueError(f"Corpus: `name` must be one of the ragged features {self.length_names}; got {name!r}.")
-        return self.features[name].lengths
+            return {name: self.ragged(name).lengths for name in self.length_names}
+        return self.ragged(name).lengths
 
-    def take(self, rows):
+    def take(self, rows: Sequence[int] | np.ndarray) -> "Corpus":
         """Returns the chosen examples, in the order of `rows`."""
         return Corpus(
             {
@@ -81,17 +86,19 @@ class Corpus:
             self.notes,
         )
 
-    def batch(self, rows, lengths=None, pad=0):
+    def batch(
+        self, rows: Sequence[int] | np.ndarray, lengths: Mapping[str, int] | None = None, pad: int = 0
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Returns the examples `rows` as one batch.
 
         Args:
-            rows: Integers `[B]`. A negative row is a filler: it repeats example 0 and is not valid.
-            lengths: Dictionary of ragged feature to the width it is padded to; the longest row of the batch by
-                default.
-            pad: The value behind the end of a row.
+            rows: integers `[B]`. A negative one makes a padding row: it repeats example 0 and is not valid.
+            lengths: dictionary of ragged feature to the length that its rows are padded to. `None` means the longest
+                row of the batch. Defaults to `None`.
+            pad: integer. The value after the end of a row. Defaults to `0`.
 
         Returns:
-            `(features, valid)`: a dictionary of arrays `[B, ...]` and a bool array `[B]`, False for fillers.
+            `(features, valid)`: a dictionary of arrays `[B, ...]` and a bool array `[B]`, False for padding rows.
         """
         rows = np.asarray(rows, np.int64)
         valid = rows >= 0
@@ -104,44 +111,204 @@ class Corpus:
                 features[name] = np.asarray(feature[rows])
         return features, valid
 
-    def save(self, folder):
-        """Writes the corpus into the new folder `folder`; the folder appears when it is complete."""
-        folder = pathlib.Path(folder)
-        if folder.exists():
-            raise ValueError(f"Corpus.save: `folder` must not exist yet; got {str(folder)!r}.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = pathlib.Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
-        try:
-            builder = Builder(temporary)
-            builder.add(self.features)
-            builder.finish(self.notes)
-            os.replace(temporary, folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-
-    @classmethod
-    def open(cls, folder, memory_map=True):
-        """Returns the corpus that `save` wrote into `folder`, mapped from disk unless `memory_map` is False.
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes the corpus into the new folder `folder`, which appears when it is complete.
 
         Raises:
-            DataError: The folder holds no corpus, or its files do not belong together.
+            ValueError: if `folder` exists.
+            SetupError: if it cannot be written.
+        """
+        if os.path.exists(folder):
+            raise ValueError(f"Corpus.save: `folder` must not exist yet; got {os.fspath(folder)!r}.")
+        with _files.new_folder(folder) as temporary:
+            builder = CorpusBuilder(temporary)
+            try:
+                builder.add(self.features)
+                builder.finish(self.notes)
+            finally:
+                builder.close()
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike, memory_map: bool = True) -> "Corpus":
+        """Returns the corpus that `save` wrote into `folder`.
+
+        Args:
+            folder: string or path.
+            memory_map: bool. Whether the arrays are mapped from disk instead of being loaded. Defaults to `True`.
+
+        Raises:
+            DataError: if the folder contains no corpus, or its files do not belong together.
         """
         folder = pathlib.Path(folder)
+        mode = "r" if memory_map else None
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             if manifest["version"] != VERSION:
                 raise ValueError(f"made by another version ({manifest['version']}, this one reads {VERSION})")
-            load = {"mmap_mode": "r" if memory_map else None, "allow_pickle": False}
             features = {}
             for name, kind in manifest["features"].items():
-                if kind == "ragged":
-                    features[name] = Ragged(*(np.load(folder / f"{name}{s}.npy", **load) for s in RAGGED))
-                else:
-                    features[name] = np.load(folder / f"{name}.npy", **load)
+                files = [f"{name}{suffix}.npy" for suffix in (RAGGED_SUFFIXES if kind == "ragged" else ("",))]
+                arrays = [np.load(folder / file, mmap_mode=mode, allow_pickle=False) for file in files]
+                features[name] = Ragged(*arrays) if kind == "ragged" else arrays[0]
             corpus = cls(features, manifest["notes"])
             if len(corpus) != manifest["examples"]:
                 raise ValueError(f"{len(corpus)} examples where {manifest['examples']} were saved")
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise _checks.DataError(f"{folder}: cannot be opened as a corpus: {error}.") from error
         return corpus
+
+    def ragged(self, name: str) -> Ragged:
+        """Returns the ragged feature `name`.
+
+        Raises:
+            ValueError: if there is none of this name.
+        """
+        feature = self.features.get(name)
+        if not isinstance(feature, Ragged):
+            raise ValueError(f"Corpus: `name` must be one of the ragged features {self.length_names}; got {name!r}.")
+        return feature
+
+
+def concatenate(corpora: Sequence[Corpus]) -> Corpus:
+    """Returns the examples of several corpora with the same features, without their notes."""
+    builder = CorpusBuilder()
+    for corpus in corpora:
+        builder.add(corpus.features)
+    return Corpus(builder.finish({}))
+
+
+class CorpusBuilder:
+    """Builds a corpus chunk by chunk, in memory or in files that grow, so that it may be larger than memory.
+
+    Args:
+        folder: string, path or `None`. An empty folder for the files; `None` keeps everything in memory. Defaults to
+            `None`.
+    """
+
+    def __init__(self, folder: str | os.PathLike | None = None):
+        self.folder = None if folder is None else pathlib.Path(folder)
+        self.examples = 0
+        self.values = 0
+        self._arrays: dict[str, Any] = {}
+        self._ends: dict[str, tuple[int, int]] = {}  # of a ragged feature: number of values, end of the last row
+
+    def add(self, features: Features, continues: bool = False) -> None:
+        """Adds a chunk.
+
+        Args:
+            features: dictionary of name to `Ragged` or array, with the same names and dtypes in every chunk.
+            continues: bool. Whether the last row of the ragged features goes on in the next chunk. Defaults to `False`.
+
+        Raises:
+            ValueError: if dtype or shape differ from the chunks before.
+        """
+        rows = 0
+        for name, feature in features.items():
+            if isinstance(feature, Ragged):
+                total, end = self._ends.get(name, (0, 0))
+                if name not in self._ends:
+                    self._array(name + RAGGED_SUFFIXES[1]).append(np.zeros(1, np.int64))
+                offsets = feature.offsets[1:] + total
+                offsets = offsets[:-1] if continues else offsets
+                self._array(name + RAGGED_SUFFIXES[0]).append(feature.values)
+                self._array(name + RAGGED_SUFFIXES[1]).append(offsets)
+                self._ends[name] = (total + len(feature.values), int(offsets[-1]) if len(offsets) else end)
+                self.values += len(feature.values)
+                rows = len(offsets)
+            else:
+                self._array(name).append(np.asarray(feature))
+                rows = len(feature)
+        self.examples += rows
+
+    def finish(self, notes: Mapping[str, Any]) -> dict[str, Any]:
+        """Completes the corpus.
+
+        Args:
+            notes: dictionary of plain values that is stored with the files.
+
+        Returns:
+            The features in memory; an empty dictionary if they are in files.
+
+        Raises:
+            ValueError: if the last row of a feature was to continue.
+        """
+        for name, (total, end) in self._ends.items():
+            if end < total:
+                raise ValueError(
+                    f"CorpusBuilder.finish: the last row of {name!r} was to go on after {total - end} values."
+                )
+        arrays = {name: array.finish() for name, array in self._arrays.items()}
+        ragged = {name.removesuffix(RAGGED_SUFFIXES[0]) for name in arrays if name.endswith(RAGGED_SUFFIXES[0])}
+        plain = (name.removesuffix(RAGGED_SUFFIXES[0]).removesuffix(RAGGED_SUFFIXES[1]) for name in arrays)
+        names = list(dict.fromkeys(plain))
+        if self.folder is None:
+            return {
+                name: Ragged(*(arrays[name + suffix] for suffix in RAGGED_SUFFIXES)) if name in ragged else arrays[name]
+                for name in names
+            }
+        kinds = {name: "ragged" if name in ragged else "dense" for name in names}
+        manifest = {"version": VERSION, "examples": self.examples, "features": kinds, "notes": dict(notes)}
+        (self.folder / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        return {}
+
+    def close(self) -> None:
+        """Closes the files; without `finish` they are no corpus."""
+        for array in self._arrays.values():
+            array.close()
+
+    def _array(self, name):
+        if name not in self._arrays:
+            self._arrays[name] = _MemoryArray() if self.folder is None else _FileArray(self.folder / f"{name}.npy")
+        return self._arrays[name]
+
+
+class _MemoryArray:
+    """An array in pieces."""
+
+    def __init__(self):
+        self._pieces = []
+
+    def append(self, array):
+        self._pieces.append(array)
+
+    def finish(self):
+        return self._pieces[0] if len(self._pieces) == 1 else np.concatenate(self._pieces)
+
+    def close(self):
+        pass
+
+
+class _FileArray:
+    """A .npy file that grows; its header is written when the number of rows is known."""
+
+    def __init__(self, path):
+        self._file = open(path, "wb")  # noqa: SIM115 (closed by `finish` or `close`)
+        self._file.write(bytes(HEADER_BYTES))
+        self._rows = 0
+        self._kind = None
+
+    def append(self, array):
+        array = np.ascontiguousarray(array)
+        kind = array.dtype, array.shape[1:]
+        if self._kind not in (None, kind) and self._rows:
+            raise ValueError(
+                f"CorpusBuilder.add: chunks must be alike; got {array.dtype}{array.shape} after {self._kind}."
+            )
+        self._kind = kind
+        self._file.write(array.data if array.size else b"")
+        self._rows += len(array)
+
+    def finish(self):
+        self._file.seek(0)
+        self._file.write(_npy_header(self._kind[0], (self._rows, *self._kind[1])))
+        self._file.close()
+
+    def close(self):
+        self._file.close()
+
+
+def _npy_header(dtype, shape):
+    """Returns the header of a .npy file of version 1.0, as NumPy documents it, always `HEADER_BYTES` long."""
+    entries = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    text = repr(entries).ljust(HEADER_BYTES - 11) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", HEADER_BYTES - 10) + text.encode("latin1")

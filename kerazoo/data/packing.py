@@ -1,33 +1,39 @@
-"""Several examples in one row: which share a row, in which order, and how such rows are made."""
+"""Sequence packing: several examples in one row, so that hardly a position is padding."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data.plan import Batch, permutation
-from kerazoo.data.shapes import Shape
+from kerazoo.data.plan import Batch, Shape, permutation
+from kerazoo.data.ragged import Ragged
 
-ROOM = 2  # a row holds this many of the longest example unless told otherwise: enough for little waste
+ROW_EXAMPLES = 2  # a row has this many times the positions of the longest example by default: enough for little waste
 
 
 class PackedPlan:
-    """Batches of one static shape in which several examples share a row, so that hardly a position is padding.
+    """Batches of one static shape in which several examples share a row.
 
-    Rows are filled once: the longest example that is left starts a row, and whichever leaves the least room joins it
-    until nothing fits. What is fixed are the lengths that share a row, not the examples: in every epoch the examples of
-    one length change places, and the rows are shuffled. `epoch(e)` is a pure function of `(seed, e)`, and all epochs
-    have the same number of batches. The model must keep the examples of a row apart: `batches` gives the number of each
-    position's example as `NAME_segments`, counted from 1, 0 for padding.
+    Rows are filled once: the longest remaining example starts a row, then the example that leaves the fewest positions
+    free is added until none fits. Only the lengths that share a row are fixed: in every epoch the examples of equal
+    length are permuted, and the rows are shuffled. `epoch(e)` is a pure function of `(seed, e)`, and all epochs have
+    the same number of batches. The model must keep the examples of a row apart: `batches` returns the number of the
+    example at each position as `NAME_segments`, counted from 1, 0 for padding.
 
     Args:
-        lengths: Dictionary of ragged feature to the int array `[N]` of its row lengths (`corpus.lengths()`).
-        batch_size: Examples of a batch, about: as many rows as hold them on average. Give either this or `tokens`.
-        tokens: Positions of a batch in its longest feature.
-        seed: Non-negative integer from which every epoch's order follows.
-        row_length: Positions of a row in its longest feature, no fewer than the longest example has; twice as many by
-            default. Longer rows waste less and cost more attention.
+        lengths: dictionary of ragged feature to an int array `[N]` of its row lengths, as `corpus.lengths()` returns
+            it.
+        batch_size: integer above 0 or `None`. Approximate number of examples of a batch: it has as many rows as hold
+            them on average. Give either this or `tokens`. Defaults to `None`.
+        tokens: integer above 0 or `None`. Positions of a batch in its longest feature. Defaults to `None`.
+        seed: integer of at least 0. Every epoch's order depends on it. Defaults to `0`.
+        row_length: integer or `None`. Positions of a row in its longest feature, at least the length of the longest
+            example. Longer rows waste less and cost more attention. `None` means twice the longest example. Defaults to
+            `None`.
 
     Raises:
-        ValueError: There is no ragged feature, no example, or an argument is out of its range.
+        ValueError: if there is no ragged feature or no example, or an argument is out of its range.
 
     Example:
 
@@ -37,16 +43,24 @@ class PackedPlan:
     import kerazoo as kz
 
     plan = kz.data.PackedPlan({"source": np.array([3, 9, 4, 8, 5, 7])}, batch_size=4)
-    print(plan.shapes, plan.share_real)
-    print(plan.epoch(0)[0].rows)  # -1 where no further example fits
+    print(plan.shapes, plan.valid_fraction)
+    print(plan.epoch(0)[0].rows)  # -1 for no further example
     ```
 
     Reference:
-        Krell, Kosec, Perez, Fitzgibbon (2021), Efficient Sequence Packing without Cross-contamination,
-        arXiv:2107.02027 (packing by lengths instead of examples).
+        - [Krell, Kosec, Perez, Fitzgibbon, 2021, Efficient Sequence Packing without Cross-contamination](
+          https://arxiv.org/abs/2107.02027), arXiv:2107.02027.
     """
 
-    def __init__(self, lengths, batch_size=None, tokens=None, seed=0, row_length=None):
+    def __init__(
+        self,
+        lengths: Mapping[str, np.ndarray],
+        batch_size: int | None = None,
+        *,
+        tokens: int | None = None,
+        seed: int = 0,
+        row_length: int | None = None,
+    ):
         if (batch_size is None) == (tokens is None):
             raise ValueError(
                 f"PackedPlan: give `batch_size` or `tokens`; got batch_size={batch_size}, tokens={tokens}."
@@ -59,10 +73,10 @@ class PackedPlan:
             )
         # A row of no tokens still takes one position, as in a `Plan`.
         sizes = np.stack([np.maximum(np.asarray(lengths[name], np.int64), 1) for name in names], axis=1)  # [N, F]
-        room = _room(sizes, row_length)  # [F]
-        kinds, self._kind = np.unique(sizes, axis=0, return_inverse=True)
+        capacity = _row_capacity(sizes, row_length)  # [F]
+        kinds, self._kind = np.unique(sizes, axis=0, return_inverse=True)  # a kind: examples of equal lengths
         self._kind = self._kind.reshape(-1)
-        packed = fill(kinds, np.bincount(self._kind), room)
+        packed = pack_lengths(kinds, np.bincount(self._kind), capacity)
         self._slots = np.full((len(packed), max(map(len, packed))), -1, np.int64)  # [R, P]: kinds that share a row
         for slots, row in zip(self._slots, packed):
             slots[: len(row)] = row
@@ -70,17 +84,17 @@ class PackedPlan:
             size = _checks.positive_int("PackedPlan", "batch_size", batch_size)
             rows = max(1, round(size * len(packed) / len(sizes)))
         else:
-            rows = max(1, _checks.positive_int("PackedPlan", "tokens", tokens) // int(room.max()))
+            rows = max(1, _checks.positive_int("PackedPlan", "tokens", tokens) // int(capacity.max()))
         rows = min(rows, len(packed))
-        self.shapes = [Shape(rows, dict(zip(names, room.tolist())), self._slots.shape[1])]
-        self._real = int(sizes.sum())
+        self.shapes = [Shape(rows, dict(zip(names, capacity.tolist())), self._slots.shape[1])]
+        self._valid = int(sizes.sum())
 
     @classmethod
-    def of(cls, corpus, **options):
-        """Returns the plan of a `Corpus`; `options` are the arguments above but `lengths`.
+    def of(cls, corpus: Any, **options: Any) -> "PackedPlan":
+        """Returns the plan of a `Corpus`; `options` are the arguments above except `lengths`.
 
         Raises:
-            ValueError: A feature has no length, so it cannot share a row.
+            ValueError: if a feature has no length, so that it cannot share a row.
         """
         dense = [name for name in corpus.features if name not in corpus.length_names]
         if dense:
@@ -91,54 +105,53 @@ class PackedPlan:
         return cls(corpus.lengths(), **options)
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """Number of batches of an epoch, the same in every epoch."""
         return -(-len(self._slots) // self.shapes[0].rows)
 
     @property
-    def batches_per_shape(self):
+    def batches_per_shape(self) -> list[int]:
         """Number of batches of the one shape in an epoch."""
         return [self.steps]
 
     @property
-    def share_real(self):
-        """Share of the positions of an epoch's batches that hold a real token."""
-        return self._real / (self.steps * self.shapes[0].rows * self.shapes[0].cells)
+    def valid_fraction(self) -> float:
+        """Fraction of the positions of an epoch's batches that are not padding."""
+        return self._valid / (self.steps * self.shapes[0].rows * self.shapes[0].cells)
 
-    def epoch(self, epoch):
-        """Returns the list of `Batch` of epoch number `epoch`; their rows are int32 `[rows, P]`, -1 for nothing."""
+    def epoch(self, epoch: int) -> list[Batch]:
+        """Returns the batches of epoch number `epoch`; their rows are int32 `[rows, P]`, -1 for no example."""
         _checks.non_negative_int("PackedPlan.epoch", "epoch", epoch)
         order = permutation(self.seed, epoch, 0, len(self._kind))
         order = order[np.argsort(self._kind[order], kind="stable")]  # by kind, shuffled within each
         flat = self._slots.reshape(-1)
-        places = np.argsort(flat, kind="stable")[np.count_nonzero(flat < 0) :]  # by kind, the empty ones left out
+        filled = np.argsort(flat, kind="stable")[np.count_nonzero(flat < 0) :]  # by kind, without the empty slots
         rows = np.full(flat.shape, -1, np.int32)
-        rows[places] = order
+        rows[filled] = order
         rows = rows.reshape(self._slots.shape)[permutation(self.seed, epoch, 1, len(self._slots))]
         size = self.shapes[0].rows
-        fillers = np.full((self.steps * size - len(rows), rows.shape[1]), -1, np.int32)
-        rows = np.concatenate([rows, fillers])
+        padding = np.full((self.steps * size - len(rows), rows.shape[1]), -1, np.int32)
+        rows = np.concatenate([rows, padding])
         return [Batch(0, rows[start : start + size]) for start in range(0, len(rows), size)]
 
 
-def fill(kinds, counts, room):
-    """Returns rows of kinds that hold every example.
+def pack_lengths(kinds: np.ndarray, counts: np.ndarray, capacity: np.ndarray) -> list[list[int]]:
+    """Returns rows of kinds of examples that contain every example once.
 
     Args:
-        kinds: Int array `[K, F]` of distinct lengths of F features, above 0 and at most `room`.
-        counts: Int array `[K]`: how many examples there are of each kind.
-        room: Int array `[F]`: positions of a row.
+        kinds: int array `[K, F]` of distinct lengths of F features, above 0 and at most `capacity`.
+        counts: int array `[K]`. Number of examples of each kind.
+        capacity: int array `[F]`. Positions of a row.
 
     Returns:
-        List of lists of indices into `kinds`, the same list several times where rows repeat.
+        A list of lists of indices into `kinds`, the same list several times if rows repeat.
     """
-    share = (kinds / room).max(axis=1)
-    ids = np.argsort(-share, kind="stable")  # the largest first
+    ids = np.argsort(-(kinds / capacity).max(axis=1), kind="stable")  # the largest first
     sizes = np.ascontiguousarray(kinds[ids].T)  # [F, K]
     left = np.array(counts)[ids]
     rows = []
     while len(ids):
-        row = _best_row(sizes, left.copy(), room)
+        row = _best_row(sizes, left.copy(), capacity)
         used = np.bincount(row, minlength=len(ids))
         # The row repeats while there is plenty: half of what is left, so that the last rows still have a choice.
         times = max(1, int((left[used > 0] // used[used > 0]).min()) // 2)
@@ -149,44 +162,44 @@ def fill(kinds, counts, room):
     return rows
 
 
-def pack(feature, rows, length, pad=0):
+def pack(feature: Ragged, rows: np.ndarray, length: int, pad: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Returns the chosen rows of a `Ragged`, several in each row of the result.
 
     Args:
-        feature: A `Ragged`.
-        rows: Integers `[B, P]`, negative ones, which stand last, for nothing.
-        length: Width L of the result, enough for what shares a row.
-        pad: The value behind the last.
+        feature: a `Ragged`.
+        rows: integers `[B, P]`. Negative ones, which come last, stand for no row.
+        length: integer. Length L of a row of the result, enough for the rows that share it.
+        pad: integer. The value after the last of them. Defaults to `0`.
 
     Returns:
         The values `[B, L]`, and int32 `[B, L]` that counts the rows from 1, 0 for padding.
     """
     starts = feature.offsets[np.maximum(rows, 0)]
-    real = feature.offsets[np.maximum(rows, 0) + 1] - starts
-    sizes = np.where(rows < 0, 0, np.maximum(real, 1))  # [B, P]
+    valid = feature.offsets[np.maximum(rows, 0) + 1] - starts
+    sizes = np.where(rows < 0, 0, np.maximum(valid, 1))  # [B, P]
     ends = np.cumsum(sizes, axis=1)
     within = np.arange(length)
     index = np.sum(within >= ends[:, :, None], axis=1)  # [B, L]
     inside = index < rows.shape[1]
     chosen = np.minimum(index, rows.shape[1] - 1)
     within = within - np.take_along_axis(ends - sizes, chosen, axis=1)
-    places = np.take_along_axis(starts, chosen, axis=1) + within
+    positions = np.take_along_axis(starts, chosen, axis=1) + within
     values = np.full(inside.shape, pad, feature.values.dtype)
-    held = inside & (within < np.take_along_axis(real, chosen, axis=1))
-    values[held] = feature.values[places[held]]
+    filled = inside & (within < np.take_along_axis(valid, chosen, axis=1))
+    values[filled] = feature.values[positions[filled]]
     return values, np.where(inside, index + 1, 0).astype(np.int32)
 
 
-def _best_row(sizes, left, room):
-    row, room_left = [], room.astype(np.float64)
+def _best_row(sizes, left, capacity):
+    row, free = [], capacity.astype(np.float64)
     chosen = 0
     while True:
         row.append(chosen)
         left[chosen] -= 1
-        room_left -= sizes[:, chosen]
-        slack = (room_left[0] - sizes[0]) / room[0]
+        free -= sizes[:, chosen]
+        slack = (free[0] - sizes[0]) / capacity[0]
         fits = (left > 0) & (slack >= 0)
-        for size, space, whole in zip(sizes[1:], room_left[1:], room[1:]):
+        for size, space, whole in zip(sizes[1:], free[1:], capacity[1:]):
             other = (space - size) / whole
             fits &= other >= 0
             np.maximum(slack, other, out=slack)
@@ -195,15 +208,15 @@ def _best_row(sizes, left, room):
         chosen = int(np.argmin(np.where(fits, slack, np.inf)))
 
 
-def _room(sizes, row_length):
+def _row_capacity(sizes, row_length):
     """Returns the positions of a row in each feature, int `[F]`, in the proportion of all their tokens."""
     longest, total = sizes.max(axis=0), sizes.sum(axis=0)
     if row_length is None:
-        row_length = ROOM * int(longest.max())
+        row_length = ROW_EXAMPLES * int(longest.max())
     row_length = _checks.positive_int("PackedPlan", "row_length", row_length)
     if row_length < longest.max():
         raise ValueError(
             f"PackedPlan: `row_length` must hold the longest example; got row_length={row_length}, longest "
-            f"{int(longest.max())}. Try row_length={ROOM * int(longest.max())}."
+            f"{int(longest.max())}. Try row_length={ROW_EXAMPLES * int(longest.max())}."
         )
     return np.maximum(np.ceil(row_length * total / total.max()).astype(np.int64), longest)

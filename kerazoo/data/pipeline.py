@@ -1,27 +1,40 @@
 """The batches of a plan as NumPy arrays or as a `tf.data.Dataset`, the same ones in the same order."""
 
 import collections
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
+from typing import Any
 
 import numpy as np
 
-from kerazoo.data.packing import pack
+from kerazoo.data.corpus import Corpus
+from kerazoo.data.packing import PackedPlan, pack
+from kerazoo.data.plan import Plan, Shape
 
 
-def batches(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2, augment=None):
+def batches(
+    corpus: Corpus,
+    plan: Plan | PackedPlan,
+    batch_fn: Callable | None = None,
+    *,
+    epoch: int = 0,
+    start: int = 0,
+    prefetch: int = 2,
+    augment: Callable | None = None,
+) -> "Prefetched":
     """Returns the batches of one epoch as NumPy arrays, made ahead in a thread; needs no TensorFlow.
 
     Args:
-        corpus: A `Corpus`.
-        plan: Its `Plan` or `PackedPlan`.
-        batch_fn: Function of `(features, valid)` to `(inputs, targets, weights)`, such as `task.batch`. Without it the
-            batches are `(features, valid)`: a dictionary of arrays `[B, ...]`, in which `NAME_segments` counts the
-            examples that share a row, and a bool array `[B]`, False for fillers.
-        epoch: Number of the epoch.
-        start: Batches to leave out at the beginning, for a run that goes on.
-        prefetch: Batches that are made ahead, at least 1.
-        augment: Function of the features and the number of the batch among those of all epochs that returns the
-            features, such as `Augment`; it runs before `batch_fn`.
+        corpus: a `Corpus`.
+        plan: its `Plan` or `PackedPlan`.
+        batch_fn: function of `(features, valid)` that returns `(inputs, targets, weights)`, such as `task.batch`.
+            Without it the batches are `(features, valid)`: a dictionary of arrays `[B, ...]`, in which `NAME_segments`
+            counts the examples that share a row, and a bool array `[B]`, False for padding rows. Defaults to `None`.
+        epoch: integer of at least 0. Defaults to `0`.
+        start: integer of at least 0. Batches to leave out at the beginning, for a resumed run. Defaults to `0`.
+        prefetch: integer above 0. Batches that are made ahead. Defaults to `2`.
+        augment: function of the features and the number of the batch among those of all epochs that returns the
+            features, such as `Augment`. It is called before `batch_fn`. Defaults to `None`.
 
     Returns:
         An iterable that has a length and can be read again.
@@ -39,24 +52,33 @@ def batches(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2, augment=N
     ```
     """
     planned = plan.epoch(epoch)
-    made = maker(batch_fn, augment)
+    finish = batch_maker(batch_fn, augment)
     numbered = list(enumerate(planned, epoch * len(planned)))[start:]
 
     def make(step, batch):
-        return made(*gather(corpus, batch.rows, plan.shapes[batch.shape_index]), np.int32(step))
+        return finish(*gather(corpus, batch.rows, plan.shapes[batch.shape_index]), np.int32(step))
 
-    return Ahead(make, numbered, prefetch)
+    return Prefetched(make, numbered, prefetch)
 
 
-def dataset(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2, augment=None):
+def dataset(
+    corpus: Corpus,
+    plan: Plan | PackedPlan,
+    batch_fn: Callable | None = None,
+    *,
+    epoch: int = 0,
+    start: int = 0,
+    prefetch: int = 2,
+    augment: Callable | None = None,
+) -> Any:
     """Returns the batches of one epoch as a `tf.data.Dataset`, made ahead of the training step in other threads.
 
-    Only row numbers lie in the graph; the arrays are read where they are, so a mapped corpus that is larger than memory
-    is fed as well. The arguments are those of `batches`; `batch_fn` and `augment` run in the pipeline, so they need the
-    TensorFlow backend.
+    The graph contains only the numbers of the rows; the arrays are read where they are, so a mapped corpus may be
+    larger than memory. The arguments are those of `batches`; `batch_fn` and `augment` are called inside the pipeline,
+    so they need the TensorFlow backend.
 
     Returns:
-        A `tf.data.Dataset` of known cardinality whose order never changes.
+        A `tf.data.Dataset` of known cardinality and fixed order.
 
     Example:
 
@@ -77,7 +99,7 @@ def dataset(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2, augment=N
     example, _ = gather(corpus, first.rows, plan.shapes[first.shape_index])
     steps = np.arange(len(planned), dtype=np.int32) + epoch * len(planned)
     indices = np.array([batch.shape_index for batch in planned], np.int32)
-    # One matrix of rows for all batches; -2 stands where a batch has fewer rows than the widest.
+    # One matrix of rows for all batches; -2 fills up those with fewer rows than the largest.
     rows = np.full((len(planned), max(shape.rows for shape in plan.shapes), *first.rows.shape[1:]), -2, np.int32)
     for row, batch in zip(rows, planned):
         row[: len(batch.rows)] = batch.rows
@@ -90,7 +112,7 @@ def dataset(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2, augment=N
     widths = {name: _only(shape.lengths[name] for shape in plan.shapes) for name in corpus.length_names}
     same_rows = _only(shape.rows for shape in plan.shapes)
     types = [*(tf.as_dtype(array.dtype) for array in example.values()), tf.bool]
-    made = maker(batch_fn, augment)
+    finish = batch_maker(batch_fn, augment)
 
     def make(step, shape_index, row):
         *arrays, valid = tf.numpy_function(read, [shape_index, row], types, stateful=False)
@@ -98,33 +120,39 @@ def dataset(corpus, plan, batch_fn=None, epoch=0, start=0, prefetch=2, augment=N
             ragged = name.removesuffix("_segments")
             array.set_shape([same_rows, *([widths[ragged]] if ragged in widths else example[name].shape[1:])])
         valid.set_shape([same_rows])
-        return made(dict(zip(example, arrays)), valid, step)
+        return finish(dict(zip(example, arrays)), valid, step)
 
     numbered = tf.data.Dataset.from_tensor_slices(tuple(array[start:] for array in (steps, indices, rows)))
     return numbered.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(prefetch)
 
 
-def gather(corpus, rows, shape):
-    """Returns `(features, valid)` of the examples `rows`, `[B]` or several a row `[B, P]`, padded to a `Shape`."""
+def gather(corpus: Corpus, rows: np.ndarray, shape: Shape) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Returns `(features, valid)` of the examples `rows`, `[B]` or several in a row `[B, P]`, padded to a `Shape`."""
     if not shape.segments:
         return corpus.batch(rows, shape.lengths)
     features = {}
     for name in corpus.length_names:
-        features[name], features[f"{name}_segments"] = pack(corpus.features[name], rows, shape.lengths[name])
+        features[name], features[f"{name}_segments"] = pack(corpus.ragged(name), rows, shape.lengths[name])
     return features, rows[:, 0] >= 0
 
 
-class Ahead:
-    """What `make` returns for each pair of arguments, some of them made ahead in a thread."""
+class Prefetched:
+    """The results of a function for each tuple of arguments, some of them made ahead in a thread.
 
-    def __init__(self, make, arguments, prefetch):
+    Args:
+        make: function of the arguments.
+        arguments: iterable of tuples; the length of the result is its length.
+        prefetch: integer above 0. Results that are made ahead.
+    """
+
+    def __init__(self, make: Callable, arguments: Iterable[tuple], prefetch: int):
         self.make, self.arguments, self.prefetch = make, arguments, prefetch
 
-    def __len__(self):
-        return len(self.arguments)
+    def __len__(self) -> int:
+        return len(self.arguments)  # type: ignore[arg-type]
 
-    def __iter__(self):
-        # NumPy lets go of the interpreter while it copies, so a thread works beside the training step.
+    def __iter__(self) -> Iterator:
+        # NumPy releases the interpreter's lock while it copies, so a thread runs during the training step.
         with futures.ThreadPoolExecutor(1) as thread:
             ahead = collections.deque()
             for arguments in self.arguments:
@@ -135,16 +163,17 @@ class Ahead:
                 yield ahead.popleft().result()
 
 
-def maker(batch_fn, augment):
-    """Returns a function of features, valid and the number of a step to a finished batch."""
-    def make(features, valid, step):
+def batch_maker(batch_fn: Callable | None, augment: Callable | None) -> Callable:
+    """Returns a function of features, valid and the number of a step that returns the finished batch."""
+
+    def finish(features, valid, step):
         features = features if augment is None else augment(features, step)
         return (features, valid) if batch_fn is None else batch_fn(features, valid)
 
-    return make
+    return finish
 
 
 def _only(values):
-    """Returns the value that all are equal to, else None: the sizes that are known before the program runs."""
+    """Returns the value that all are equal to, else None: a size that is known before the program runs."""
     values = set(values)
     return values.pop() if len(values) == 1 else None

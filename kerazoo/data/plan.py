@@ -1,18 +1,45 @@
-"""Which examples share a batch, in which order: a pure function of the seed and the epoch."""
+"""Batches of a few static shapes: which examples share a batch, as a pure function of the seed and the epoch."""
 
+import dataclasses
 import functools
-import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data import shapes as shape_choice
+
+MAX_CANDIDATES = 2000  # candidate shapes; the search is quadratic in their number
+MIN_GAIN = 0.01  # a further shape must save this fraction of the positions, for each one is compiled on its own
 
 
-class Batch(typing.NamedTuple):
-    """One batch: the index of its shape and the examples in it, int32 `[rows]`, -1 for a filler of weight zero.
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """One static batch shape.
 
-    Where examples share rows, those of each row, int32 `[rows, segments]`.
+    Args:
+        rows: integer. Number of rows of a batch, padding rows included.
+        lengths: dictionary of ragged feature to the length that its rows are padded to; empty for dense data.
+        segments: integer. Largest number of examples that share a row, `0` if each has its own. Defaults to `0`.
+    """
+
+    rows: int
+    lengths: dict[str, int]
+    segments: int = 0
+
+    @property
+    def cells(self) -> int:
+        """Token positions of one row over all ragged features; 1 for dense data."""
+        return sum(self.lengths.values()) or 1
+
+
+class Batch(NamedTuple):
+    """The examples of one batch.
+
+    Args:
+        shape_index: integer. Index of the batch's shape in `plan.shapes`.
+        rows: int32 `[rows]`, the examples, -1 for a padding row, which has weight zero. If examples share rows: int32
+            `[rows, segments]`.
     """
 
     shape_index: int
@@ -22,29 +49,32 @@ class Batch(typing.NamedTuple):
 class Plan:
     """Batches of a few static shapes that waste little padding.
 
-    Every example goes to the first of the chosen shapes that holds it. Where a shape's examples do not fill its last
-    batch, some of the next shorter shape join them, so only the shortest shape has filler rows, in at most one batch.
-    All batches of a shape have the same number of rows. `epoch(e)` is a pure function of `(seed, e)`: a run that
-    stopped computes where it was.
+    Each example belongs to the first of the chosen shapes that holds it. If the examples of a shape do not fill its
+    last batch, some of the next shorter shape join them, so only the shortest shape has padding rows, in at most one
+    batch. All batches of a shape have the same number of rows. `epoch(e)` is a pure function of `(seed, e)`, so a
+    resumed run computes where it was.
 
     Args:
-        lengths: Dictionary of ragged feature to the int array `[N]` of its row lengths (`corpus.lengths()`); an empty
-            dictionary for dense data, which then needs `examples`.
-        batch_size: Examples of a batch. Give either this or `tokens`.
-        tokens: Padded tokens of a batch in its longest feature, so short batches have more rows.
-        max_shapes: Most static shapes, each of which is compiled; fewer are chosen where a further one saves under 1 %
-            of the cells. 4 suits short trainings, 8 long ones.
-        seed: Non-negative integer from which every epoch's order follows.
-        examples: Number of examples; needed only when `lengths` is empty.
-        shuffle: False keeps the examples in their order, one shape after the other, in every epoch: for evaluation.
-        max_length: Most tokens of a row, an integer or a dictionary of feature to integer; no bound by default.
-        longer: What happens to longer rows: `"clip"` cuts them off, `"drop"` leaves the example out. `clipped` and
-            `dropped` count the examples.
-        consecutive: How many batches of the same shape follow each other, as far as there are so many: several steps
-            in one compiled program need batches of one shape.
+        lengths: dictionary of ragged feature to an int array `[N]` of its row lengths, as `corpus.lengths()` returns
+            it; an empty dictionary for dense data, which needs `examples`.
+        batch_size: integer above 0 or `None`. Examples of a batch. Give either this or `tokens`. Defaults to `None`.
+        tokens: integer above 0 or `None`. Padded tokens of a batch in its longest feature, so batches of short examples
+            have more rows. Defaults to `None`.
+        max_shapes: integer above 0. Largest number of static shapes, each of which is compiled; fewer are chosen if a
+            further one saves less than 1 % of the positions. 4 suits short trainings, 8 long ones. Defaults to `4`.
+        seed: integer of at least 0. Every epoch's order depends on it. Defaults to `0`.
+        examples: integer or `None`. Number of examples; required if `lengths` is empty. Defaults to `None`.
+        shuffle: bool. `False` keeps the examples in their order, one shape after the other, in every epoch, for
+            evaluation. Defaults to `True`.
+        max_length: integer, dictionary of feature to integer, or `None` for no bound. Largest number of tokens of a
+            row. Defaults to `None`.
+        longer: string. `"clip"` truncates longer rows, `"drop"` leaves the example out. `clipped` and `dropped` count
+            the examples. Defaults to `"clip"`.
+        consecutive: integer above 0. How many batches of the same shape follow each other, as far as there are so many,
+            for several steps in one compiled program. Defaults to `8`.
 
     Raises:
-        ValueError: No example is left, or an argument is out of its range.
+        ValueError: if no example is left, or an argument is out of its range.
 
     Example:
 
@@ -61,16 +91,17 @@ class Plan:
 
     def __init__(
         self,
-        lengths,
-        batch_size=None,
-        tokens=None,
-        max_shapes=4,
-        seed=0,
-        examples=None,
-        shuffle=True,
-        max_length=None,
-        longer="clip",
-        consecutive=8,
+        lengths: Mapping[str, np.ndarray],
+        batch_size: int | None = None,
+        *,
+        tokens: int | None = None,
+        max_shapes: int = 4,
+        seed: int = 0,
+        examples: int | None = None,
+        shuffle: bool = True,
+        max_length: int | Mapping[str, int] | None = None,
+        longer: str = "clip",
+        consecutive: int = 8,
     ):
         if (batch_size is None) == (tokens is None):
             raise ValueError(f"Plan: give `batch_size` or `tokens`; got batch_size={batch_size}, tokens={tokens}.")
@@ -84,8 +115,9 @@ class Plan:
         self.examples = _count(lengths, examples)
         # A row of no tokens still takes one position: a tensor without any breaks more than it saves.
         lengths = {name: np.maximum(np.asarray(value, np.int64), 1) for name, value in lengths.items()}
-        long = {name: lengths[name] > bound for name, bound in _bounds(lengths, max_length).items()}
-        over = np.any(list(long.values()), axis=0) if long else np.zeros(self.examples, bool)
+        bounds = _bounds(lengths, max_length)
+        long = [lengths[name] > bound for name, bound in bounds.items()]
+        over = np.any(long, axis=0) if long else np.zeros(self.examples, bool)
         self.clipped = int(over.sum()) if longer == "clip" else 0
         self.dropped = int(over.sum()) if longer == "drop" else 0
         self._rows = np.flatnonzero(~over) if longer == "drop" else np.arange(self.examples)
@@ -94,38 +126,37 @@ class Plan:
                 f"Plan: no example is left to plan; got {self.examples}, of which {self.dropped} are longer than "
                 f"max_length={max_length}."
             )
-        bounds = _bounds(lengths, max_length)
         self._lengths = {
             name: np.minimum(value[self._rows], bounds.get(name, np.inf)).astype(np.int64)
             for name, value in lengths.items()
         }
-        self.shapes = shape_choice.choose(self._lengths, self._rows_for, self.max_shapes)
+        self.shapes = choose_shapes(self._lengths, self._rows_for, self.max_shapes)
         dense = np.zeros(len(self._rows), np.int64)
-        self._shape_of = shape_choice.assign(self._lengths, self.shapes) if self._lengths else dense
+        self._shape_of = assign_shapes(self._lengths, self.shapes) if self._lengths else dense
 
     @classmethod
-    def of(cls, corpus, **options):
-        """Returns the plan of a `Corpus`; `options` are the arguments above but `lengths` and `examples`."""
+    def of(cls, corpus: Any, **options: Any) -> "Plan":
+        """Returns the plan of a `Corpus`; `options` are the arguments above except `lengths` and `examples`."""
         return cls(corpus.lengths(), examples=len(corpus), **options)
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """Number of batches of an epoch, the same in every epoch."""
         return len(self._first)
 
     @property
-    def batches_per_shape(self):
+    def batches_per_shape(self) -> list[int]:
         """Number of batches of each shape in an epoch."""
         return np.bincount([batch.shape_index for batch in self._first], minlength=len(self.shapes)).tolist()
 
     @property
-    def share_real(self):
-        """Share of the positions of an epoch's batches that hold a real token (or, in dense data, a real example)."""
+    def valid_fraction(self) -> float:
+        """Fraction of the positions of an epoch's batches that are not padding."""
         cells = sum(self.shapes[batch.shape_index].rows * self.shapes[batch.shape_index].cells for batch in self._first)
         return int(sum(value.sum() for value in self._lengths.values()) or len(self._rows)) / cells
 
-    def epoch(self, epoch):
-        """Returns the list of `Batch` of epoch number `epoch`."""
+    def epoch(self, epoch: int) -> list[Batch]:
+        """Returns the batches of epoch number `epoch`, an integer of at least 0."""
         _checks.non_negative_int("Plan.epoch", "epoch", epoch)
         groups = self._groups(self._order(epoch, 0, len(self._rows)))
         batches = [
@@ -140,7 +171,7 @@ class Plan:
         return [batch for run in self._order(epoch, 1, len(runs)) for batch in runs[run]]
 
     def _groups(self, order):
-        """Returns the rows of each shape in whole batches, int32: each shape is filled up from the shorter ones."""
+        """Returns the rows of each shape in whole batches, int32; each shape is filled up from the shorter ones."""
         groups = [order[self._shape_of[order] == index] for index in range(len(self.shapes))]
         for index in reversed(range(len(groups))):
             missing, shorter = -len(groups[index]) % self.shapes[index].rows, index
@@ -151,8 +182,8 @@ class Plan:
                 missing -= len(joining)
             if not self.shuffle:
                 groups[index].sort()
-            fillers = np.full(missing, -1, np.int32)
-            groups[index] = np.concatenate([self._rows[groups[index]].astype(np.int32), fillers])
+            padding = np.full(missing, -1, np.int32)
+            groups[index] = np.concatenate([self._rows[groups[index]].astype(np.int32), padding])
         return groups
 
     @functools.cached_property
@@ -175,8 +206,8 @@ class Plan:
         return min(rows, len(self._rows))
 
 
-def permutation(seed, epoch, purpose, count):
-    """Returns the numbers below `count` in an order that follows from the other arguments alone, int64 `[count]`."""
+def permutation(seed: int, epoch: int, purpose: int, count: int) -> np.ndarray:
+    """Returns a permutation of the numbers below `count`, int64 `[count]`, a pure function of the arguments."""
     # Raw bits: NumPy promises that they never change, which it does not of its `permutation`.
     bits = np.random.Philox(np.random.SeedSequence([seed, epoch, purpose])).random_raw(count)
     return np.argsort(bits, kind="stable")
@@ -188,7 +219,7 @@ def _count(lengths, examples):
         counts["examples"] = _checks.non_negative_int("Plan", "examples", examples)
     if len(set(counts.values())) != 1:
         raise ValueError(
-            "Plan: `lengths` and `examples` must agree, and one of them must say how many examples there are; "
+            "Plan: `lengths` and `examples` must agree, and one of them must give the number of examples; "
             f"got {counts}."
         )
     return next(iter(counts.values()))
@@ -203,3 +234,87 @@ def _bounds(lengths, max_length):
         _checks.one_of("Plan", "max_length", name, tuple(lengths))
         _checks.positive_int("Plan", f"max_length[{name!r}]", bound)
     return max_length
+
+
+def choose_shapes(
+    lengths: Mapping[str, np.ndarray], rows_for: Callable[[dict[str, int]], int], max_shapes: int
+) -> list[Shape]:
+    """Returns the shapes that hold every example with the fewest padded positions.
+
+    The shapes form a chain: each is at least as long as the one before in every feature, so examples of one can always
+    fill up a batch of the next. An example belongs to the first shape that holds it. Among all chains over a grid
+    of quantiles of the lengths, dynamic programming finds the one with the fewest positions; a chain with fewer shapes
+    is preferred if it costs hardly more.
+
+    Args:
+        lengths: dictionary of feature to an int array `[N]` of values of at least 1.
+        rows_for: function of a dictionary of lengths that returns the rows of a batch of that shape.
+        max_shapes: integer. Largest number of shapes.
+
+    Returns:
+        A list of `Shape`, shortest first.
+    """
+    names = list(lengths)
+    if not names:
+        return [Shape(rows_for({}), {})]
+    grids = [_candidates(lengths[name], max(2, int(MAX_CANDIDATES ** (1 / len(names))))) for name in names]
+    fitting = _count_fitting(lengths, names, grids)
+    points = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, len(names))  # [P, F]
+    rows = np.array([rows_for(dict(zip(names, point))) for point in points.tolist()])
+    chain = _cheapest_chain(points, fitting.reshape(-1), rows, max_shapes)
+    return [Shape(int(rows[p]), dict(zip(names, points[p].tolist()))) for p in chain]
+
+
+def assign_shapes(lengths: Mapping[str, np.ndarray], shapes: Sequence[Shape]) -> np.ndarray:
+    """Returns the index of the first shape that holds each example, int64 `[N]`, for one or more features."""
+    holds = [
+        np.all([lengths[name] <= length for name, length in shape.lengths.items()], axis=0) for shape in shapes
+    ]  # [shapes, N]
+    return np.argmax(holds, axis=0)
+
+
+def _candidates(lengths, count):
+    """Returns at most `count` of the lengths that occur, the longest among them."""
+    occurring = np.unique(lengths)
+    if len(occurring) <= count:
+        return occurring
+    half = count // 2
+    crowded = np.quantile(lengths, np.linspace(0, 1, half), method="higher")
+    spread = occurring[np.linspace(0, len(occurring) - 1, half).astype(int)]  # the long tail has few examples
+    return np.unique(np.concatenate([crowded, spread]))
+
+
+def _count_fitting(lengths, names, grids):
+    """Returns how many examples fit into each point of the grid, `[G1, G2, ...]`."""
+    sizes = [len(grid) for grid in grids]
+    cells = np.ravel_multi_index([np.searchsorted(grid, lengths[name]) for name, grid in zip(names, grids)], sizes)
+    counts = np.bincount(cells, minlength=int(np.prod(sizes))).reshape(sizes)
+    for axis in range(len(sizes)):
+        counts = np.cumsum(counts, axis=axis)
+    return counts
+
+
+def _cheapest_chain(points, fitting, rows, max_shapes):
+    """Returns the indices of the points of the cheapest chain that ends in the last point."""
+    cells = points.sum(axis=1)
+    follows = np.all(points[:, None] >= points[None], axis=-1)  # [P, Q]: whether P can follow Q
+    # The examples that are new in P, and the half batch on average that joins it from Q and is padded to P's length.
+    step = (fitting[:, None] - fitting[None]) * cells[:, None] + (rows[:, None] // 2) * (cells[:, None] - cells[None])
+    step = np.where(follows, step, np.inf)
+    np.fill_diagonal(step, np.inf)
+    cost = fitting * cells.astype(float)  # [P]: everything so far in one shape
+    chains = [(cost[-1], [len(points) - 1])]
+    origins = []
+    for _ in range(max_shapes - 1):
+        total = step + cost[None]
+        origins.append(np.argmin(total, axis=1))
+        cost = total.min(axis=1)
+        chain = [len(points) - 1]
+        for origin in reversed(origins):
+            chain.append(int(origin[chain[-1]]))
+        chains.append((cost[-1], chain[::-1]))
+    best = chains[0]
+    for candidate in chains[1:]:
+        if candidate[0] < best[0] * (1 - MIN_GAIN):
+            best = candidate
+    return best[1]

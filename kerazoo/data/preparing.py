@@ -1,32 +1,41 @@
-"""From raw examples to a corpus: chunk by chunk, several at once, with a line of progress, kept for later runs."""
+"""From raw examples to a corpus: several chunks at once, with a line of progress, kept in the cache."""
 
 import collections
 import concurrent.futures
 import os
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from kerazoo import _checks
 from kerazoo.data import cache
-from kerazoo.data.builder import Builder
-from kerazoo.data.corpus import Corpus
+from kerazoo.data.corpus import Corpus, CorpusBuilder, Features
+from kerazoo.data.data_source import Chunk
 
-QUIET = 2.0  # seconds before anything is said: most data is ready by then
-EVERY = 10.0  # seconds between two lines where there is no terminal
+QUIET_SECONDS = 2.0  # before the first line of progress: most data is ready by then
+SECONDS_BETWEEN_LINES = 10.0  # without a terminal
+
+Convert = Callable[[Chunk], tuple[Features, Mapping[str, int]]]
 
 
-def prepare(label, chunks, convert, key=None):
+def prepare(
+    label: str, chunks: Callable[[], Iterable[Chunk]], convert: Convert, key: str | None = None
+) -> Corpus:
     """Returns the `Corpus` of the chunks, from the cache if it was made before.
 
     Args:
-        label: What is prepared, for people.
-        chunks: Function that returns an iterable of `Chunk`; called only if the corpus must be made.
-        convert: Function of a `Chunk` to `(features, notes)`: a dictionary of name to `Ragged` or array, and a
-            dictionary of name to count. Several chunks are converted at the same time, in threads.
-        key: Name of the entry in the cache; None keeps the corpus in memory alone.
+        label: string. What is prepared, for messages.
+        chunks: function without arguments that returns an iterable of `Chunk`; called only if the corpus is made.
+        convert: function of a `Chunk` that returns `(features, notes)`: a dictionary of name to `Ragged` or array, and
+            a dictionary of name to count. Several chunks are converted at the same time, in threads.
+        key: string or `None`. Name of the entry in the cache; `None` keeps the corpus in memory. Defaults to `None`.
+
+    Returns:
+        A `Corpus` with the sums of all notes.
 
     Raises:
-        DataError: There is no example.
+        NoExamplesError: if there is no example.
 
     Example:
 
@@ -42,7 +51,7 @@ def prepare(label, chunks, convert, key=None):
     """
 
     def fill(folder=None):
-        builder, notes = Builder(folder), collections.Counter()
+        builder, notes = CorpusBuilder(folder), collections.Counter()
         with Progress(label) as progress:
             try:
                 for chunk, (features, counts) in in_order(convert, chunks()):
@@ -61,8 +70,14 @@ def prepare(label, chunks, convert, key=None):
     return cache.entry(key, fill, Corpus.open)
 
 
-def in_order(function, items, workers=None):
-    """Yields each item with what `function` returns for it, in order; some items ahead are worked on in threads."""
+def in_order(function: Callable, items: Iterable, workers: int | None = None) -> Iterator[tuple[Any, Any]]:
+    """Yields each item with the result of `function` for it, in order; computes some of them ahead in threads.
+
+    Args:
+        function: function of an item.
+        items: iterable.
+        workers: integer or `None`. Number of threads; `None` means one per processor, at most 8. Defaults to `None`.
+    """
     workers = workers or min(os.cpu_count() or 1, 8)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         ahead = collections.deque()
@@ -76,39 +91,43 @@ def in_order(function, items, workers=None):
 
 
 class Progress:
-    """A line on standard error that says how far the preparation is; none where it is quick."""
+    """A line about the progress of a preparation on standard error; none if it is quick.
 
-    def __init__(self, label):
+    Args:
+        label: string. What is prepared.
+    """
+
+    def __init__(self, label: str):
         self.label = label
         self.terminal = sys.stderr.isatty()
         self.started = self.shown = time.monotonic()
         self.line = ""
 
-    def __enter__(self):
+    def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception) -> None:
         if self.line:
             self._write()
 
-    def over(self, chunks):
-        """Yields the chunks that come by."""
+    def over(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """Yields the chunks and shows how many examples came by."""
         examples = 0
         for chunk in chunks:
             yield chunk
-            examples += len(next(iter(chunk.columns.values())))
+            examples += chunk.num_rows
             self.show(chunk.progress, examples, 0)
 
-    def show(self, share, examples, values):
-        """Notes how much is done, and says so now and then."""
+    def show(self, progress: float, examples: int, values: int) -> None:
+        """Notes the progress in [0, 1] and the numbers of examples and tokens, and shows them now and then."""
         now = time.monotonic()
-        if now - self.started < QUIET:
+        if now - self.started < QUIET_SECONDS:
             return
-        parts = [f"preparing {self.label}:", f"{share:.0%} read" * bool(share), f"{examples:,} examples"]
+        parts = [f"preparing {self.label}:", f"{progress:.0%} read" * bool(progress), f"{examples:,} examples"]
         if values:
             parts += [f"{values:,} tokens", f"{values / (now - self.started):,.0f} tokens/s"]
         self.line = "  ".join(filter(None, parts))
-        if now - self.shown >= (0.5 if self.terminal else EVERY):
+        if now - self.shown >= (0.5 if self.terminal else SECONDS_BETWEEN_LINES):
             self.shown = now
             self._write(end="" if self.terminal else "\n")
 

@@ -2,32 +2,33 @@
 
 import itertools
 import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data.builder import Builder
-from kerazoo.data.corpus import Corpus
-from kerazoo.data.pipeline import Ahead, maker
-from kerazoo.data.plan import Plan
-from kerazoo.data.preparing import in_order
-from kerazoo.data.shapes import assign
+from kerazoo.data.corpus import Corpus, concatenate
+from kerazoo.data.data_source import Chunk
+from kerazoo.data.pipeline import Prefetched, batch_maker
+from kerazoo.data.plan import Plan, assign_shapes
+from kerazoo.data.preparing import Convert, in_order
 
 
 class Stream:
     """Training examples that are read as they come; nothing is kept.
 
     Args:
-        chunks: Function that returns an iterable of `Chunk`; called once for each pass.
-        convert: Function of a `Chunk` to `(features, notes)`, as for `prepare`.
+        chunks: function without arguments that returns an iterable of `Chunk`; called once for each pass.
+        convert: function of a `Chunk` that returns `(features, notes)`, as for `prepare`.
     """
 
-    def __init__(self, chunks, convert):
+    def __init__(self, chunks: Callable[[], Iterable[Chunk]], convert: Convert):
         self.chunks = chunks
         self.convert = convert
 
-    def corpora(self):
-        """Yields pairs of a `Corpus` of some examples and the share of the source that is read, 0 for unknown."""
+    def corpora(self) -> Iterator[tuple[Corpus, float]]:
+        """Yields pairs of a `Corpus` of some examples and the progress of the source in [0, 1], 0 if unknown."""
         for chunk, (features, _) in in_order(self.convert, self.chunks()):
             corpus = Corpus(features)
             if len(corpus):
@@ -35,21 +36,21 @@ class Stream:
 
 
 class StreamPlan:
-    """Batches of a few static shapes of examples that come one after the other, shuffled within a buffer.
+    """Batches of a few static shapes from a stream of examples that is shuffled within a buffer.
 
-    The first examples, as many as the buffer holds, tell which shapes suit; what is longer than the longest of them is
-    cut off. The order is a pure function of the seed, the epoch and the source, so a run that goes on reads the source
-    again up to its place, which is exact as far as the source gives the same examples again.
+    The first examples, as many as the buffer holds, determine the shapes; examples that are longer than the longest of
+    them are truncated. The order is a pure function of the seed, the epoch and the source, so a resumed run reads the
+    source again up to its position, which is exact if the source yields the same examples again.
 
     Args:
-        stream: A `Stream`.
-        buffer: Examples that are shuffled among each other, above 0.
-        limit: Most examples of an epoch, 0 for all there are.
-        seed: Non-negative integer.
-        **options: Further arguments of `Plan`: `batch_size` or `tokens`, and `max_shapes`.
+        stream: a `Stream`.
+        buffer: integer above 0. Number of examples that are shuffled together.
+        limit: integer of at least 0. Largest number of examples of an epoch, `0` for all. Defaults to `0`.
+        seed: integer of at least 0. Defaults to `0`.
+        **options: further arguments of `Plan`: `batch_size` or `tokens`, and `max_shapes`.
 
     Raises:
-        DataError: There is no example.
+        DataError: if there is no example.
 
     Example:
 
@@ -67,78 +68,92 @@ class StreamPlan:
     ```
     """
 
-    def __init__(self, stream, buffer, limit=0, seed=0, **options):
+    def __init__(self, stream: Stream, buffer: int, *, limit: int = 0, seed: int = 0, **options: Any):
         self.stream = stream
         self.buffer = _checks.positive_int("StreamPlan", "buffer", buffer)
         self.limit = _checks.non_negative_int("StreamPlan", "limit", limit)
         self.seed = _checks.non_negative_int("StreamPlan", "seed", seed)
-        begun, seen, share = [], 0, 0.0
+        first, count, progress = [], 0, 0.0
         rest = stream.corpora()
-        while seen < buffer and (following := next(rest, None)):
-            begun.append(following)
-            seen, share = seen + len(following[0]), following[1]
-        if not begun:
+        while count < buffer and (following := next(rest, None)):
+            first.append(following)
+            count, progress = count + len(following[0]), following[1]
+        if not first:
             raise _checks.DataError("StreamPlan: the stream holds no example.")
-        self._begun, self._open = itertools.chain(begun, rest), None
-        self.head = joined([corpus for corpus, _ in begun])
+        self._unread: Iterable | None = itertools.chain(first, rest)
+        self._current: tuple[int, _Batches] | None = None
+        self.head = concatenate([corpus for corpus, _ in first])
         plan = Plan.of(self.head, seed=seed, **options)
-        self.shapes, self.share_real = plan.shapes, plan.share_real
-        self.examples = limit or (round(len(self.head) / share) if share else len(self.head))
+        self.shapes, self.valid_fraction = plan.shapes, plan.valid_fraction
+        self.examples = limit or (round(len(self.head) / progress) if progress else len(self.head))
         self.steps = math.ceil(plan.steps * self.examples / len(self.head))
 
-    def batches(self, epoch, batch_fn=None, augment=None, prefetch=2):
+    def batches(
+        self,
+        epoch: int,
+        batch_fn: Callable | None = None,
+        augment: Callable | None = None,
+        prefetch: int = 2,
+    ) -> Iterable:
         """Returns an iterable of the batches of an epoch, as `kerazoo.data.batches` does, but of unknown length.
 
-        Whoever asks for the same epoch again before its second batch was read gets the same batches: the first one can
-        be looked at.
+        A second call for the same epoch returns the same batches if only the first batch was read before, so that the
+        first batch can be inspected.
+
+        Args:
+            epoch: integer of at least 0.
+            batch_fn: see `kerazoo.data.batches`. Defaults to `None`.
+            augment: see `kerazoo.data.batches`. Defaults to `None`.
+            prefetch: integer above 0. Batches that are made ahead. Defaults to `2`.
         """
-        if self._open and self._open[0] == epoch and not self._open[1].spent:
-            return self._open[1]
-        made = maker(batch_fn, augment)
+        if self._current and self._current[0] == epoch and not self._current[1].consumed:
+            return self._current[1]
+        finish = batch_maker(batch_fn, augment)
 
         def make(step, corpus, rows, shape):
-            return made(*corpus.batch(rows, shape.lengths), np.int32(step))
+            return finish(*corpus.batch(rows, shape.lengths), np.int32(step))
 
         numbered = ((epoch * self.steps + step, *cut) for step, cut in enumerate(self._cut(epoch)))
-        self._open = epoch, _Batches(Ahead(make, numbered, prefetch))
-        return self._open[1]
+        batches = _Batches(Prefetched(make, numbered, prefetch))
+        self._current = epoch, batches
+        return batches
 
     def _pieces(self, epoch):
-        """Yields the examples of an epoch as shuffled `Corpus`es, the last one after all others were seen."""
-        begun, self._begun = self._begun, None  # what was read to choose the shapes cannot always be read again
+        """Yields the examples of an epoch as shuffled `Corpus`es."""
+        unread, self._unread = self._unread, None  # what was read to choose the shapes cannot always be read again
         random = np.random.Philox(np.random.SeedSequence([self.seed, epoch]))
-        pool, seen = None, 0
-        for corpus, _ in begun or self.stream.corpora():
-            if self.limit and seen + len(corpus) > self.limit:
-                corpus = corpus.take(range(self.limit - seen))
-            seen += len(corpus)
-            pool = joined([pool, corpus]) if pool else corpus
+        pool, count = None, 0
+        for corpus, _ in unread or self.stream.corpora():
+            if self.limit and count + len(corpus) > self.limit:
+                corpus = corpus.take(range(self.limit - count))
+            count += len(corpus)
+            pool = concatenate([pool, corpus]) if pool else corpus
             order = np.argsort(random.random_raw(len(pool)), kind="stable")
             if len(pool) > self.buffer:
                 yield pool.take(order[self.buffer :])
                 pool = pool.take(order[: self.buffer])
-            if seen == self.limit:
+            if count == self.limit:
                 break
         if pool:
             yield pool.take(np.argsort(random.random_raw(len(pool)), kind="stable"))
 
     def _cut(self, epoch):
-        """Yields corpus, rows and shape of each batch; what is left over of a shape goes on to the next longer one."""
-        left = [None] * len(self.shapes)
+        """Yields corpus, rows and shape of each batch; the rest of a shape joins the next longer one."""
+        left: list[Corpus | None] = [None] * len(self.shapes)
         for piece in self._pieces(epoch):
             index_of = self._shapes_of(piece)
             for index, shape in enumerate(self.shapes):
                 rows = np.flatnonzero(index_of == index)
                 if len(rows):
-                    own = piece.take(rows)
-                    own = joined([left[index], own]) if left[index] else own
-                    whole = len(own) - len(own) % shape.rows
+                    fitting = piece.take(rows)
+                    fitting = concatenate([left[index], fitting]) if left[index] else fitting
+                    whole = len(fitting) - len(fitting) % shape.rows
                     for start in range(0, whole, shape.rows):
-                        yield own, np.arange(start, start + shape.rows), shape
-                    left[index] = own.take(range(whole, len(own))) if whole < len(own) else None
+                        yield fitting, np.arange(start, start + shape.rows), shape
+                    left[index] = fitting.take(range(whole, len(fitting))) if whole < len(fitting) else None
         over = None
         for index, shape in enumerate(self.shapes):
-            over = joined([over, left[index]]) if over and left[index] else over or left[index]
+            over = concatenate([over, left[index]]) if over and left[index] else over or left[index]
             while over and (len(over) >= shape.rows or index == len(self.shapes) - 1):
                 rows = np.arange(shape.rows)
                 yield over, np.where(rows < len(over), rows, -1), shape
@@ -147,15 +162,16 @@ class StreamPlan:
     def _shapes_of(self, corpus):
         if not corpus.length_names:
             return np.zeros(len(corpus), np.int64)
-        most = self.shapes[-1].lengths
-        return assign({name: np.minimum(corpus.lengths(name), most[name]) for name in corpus.length_names}, self.shapes)
+        longest = self.shapes[-1].lengths
+        lengths = {name: np.minimum(corpus.lengths(name), longest[name]) for name in corpus.length_names}
+        return assign_shapes(lengths, self.shapes)
 
 
 class _Batches:
-    """Batches that come once, the first of them as often as it is asked for."""
+    """Batches that can be read once, the first of them any number of times."""
 
     def __init__(self, batches):
-        self.spent = False
+        self.consumed = False
         self._batches = iter(batches)
         self._first = []
 
@@ -163,13 +179,5 @@ class _Batches:
         if not self._first:
             self._first = list(itertools.islice(self._batches, 1))
         yield from self._first
-        self.spent = True
+        self.consumed = True
         yield from self._batches
-
-
-def joined(corpora):
-    """Returns all examples of several corpora with the same features."""
-    builder = Builder()
-    for corpus in corpora:
-        builder.add(corpus.features)
-    return Corpus(builder.finish({}))

@@ -32,7 +32,7 @@ def _stream_plan(options, stream, size):
         "data again up to its place: approximate, unless the same examples come in the same order."
     )
     return data.StreamPlan(
-        stream, options.shuffle_buffer, options.limit, seed=options.seed, max_shapes=options.max_shapes, **size
+        stream, options.shuffle_buffer, limit=options.limit, seed=options.seed, max_shapes=options.max_shapes, **size
     )
 
 

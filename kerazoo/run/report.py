@@ -15,7 +15,7 @@ def headline(record, model, corpus, dev_corpus, plan, seconds):
     return (
         f"{record['model']}: {model.count_params():,} parameters; {record['task']}: {examples} training and "
         f"{len(dev_corpus):,} dev examples, read in {seconds:.1f} s; {plan.steps:,} steps an epoch in "
-        f"{len(plan.shapes)} batch shape{several}, {plan.share_real:.0%} of the positions real{_notes(corpus)}"
+        f"{len(plan.shapes)} batch shape{several}, {plan.valid_fraction:.0%} of the positions valid{_notes(corpus)}"
     )
 
 

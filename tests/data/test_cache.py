@@ -13,7 +13,7 @@ import pytest
 
 from kerazoo._checks import DataError, SetupError
 from kerazoo.data import Chunk, Corpus, Ragged, cache, cache_dir, prepare, preparing, set_cache_dir
-from kerazoo.data.builder import Builder
+from kerazoo.data.corpus import CorpusBuilder
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ def test_what_nobody_reads_makes_room(folder):
     unread, read, new = (cache.key(name) for name in ("unread", "read", "new"))
     for name in (unread, read):
         prepare("x", chunks, convert, name)
-    cut_off, foreign = folder / f"{unread}.x_1.tmp", folder / "photographs"
+    cut_off, foreign = folder / f".{unread}.{32 * 'a'}.tmp", folder / "photographs"
     cut_off.mkdir()
     foreign.mkdir()
     for old in (folder / unread, folder / read, cut_off, foreign):
-        os.utime(old, (0, time.time() - cache.UNUSED - 100))
+        os.utime(old, (0, time.time() - cache.UNUSED_SECONDS - 100))
     prepare("x", lambda: pytest.fail("must not be made again"), convert, read)
     assert (folder / unread).is_dir()  # only what is new makes room
     prepare("x", chunks, convert, new)
@@ -70,20 +70,20 @@ def test_what_nobody_reads_makes_room(folder):
 
 def test_a_row_may_go_on_in_the_next_chunk(tmp_path):
     for place in (None, tmp_path):
-        builder = Builder(place)
-        for rows, more in (([[1], [2, 3]], True), ([[4]], True), ([[5, 6], [7]], False)):
-            builder.add({"ids": Ragged.from_rows(rows)}, more)
+        builder = CorpusBuilder(place)
+        for rows, continues in (([[1], [2, 3]], True), ([[4]], True), ([[5, 6], [7]], False)):
+            builder.add({"ids": Ragged.from_rows(rows)}, continues)
         features = builder.finish({})
         ids = (Corpus.open(tmp_path).features if place else features)["ids"]
         assert [row.tolist() for row in ids] == [[1], [2, 3, 4, 5, 6], [7]]
-    cut = Builder()
-    cut.add({"ids": Ragged.from_rows([[1]])}, more=True)
+    cut = CorpusBuilder()
+    cut.add({"ids": Ragged.from_rows([[1]])}, continues=True)
     with pytest.raises(ValueError, match="the last row of 'ids' was to go on after 1 values"):
         cut.finish({})
 
 
 def test_chunks_must_be_alike(tmp_path):
-    builder = Builder(tmp_path)
+    builder = CorpusBuilder(tmp_path)
     builder.add({"n": np.zeros((2, 3), np.int32)})
     with pytest.raises(ValueError, match=r"chunks must be alike; got int32\(2, 5\) after"):
         builder.add({"n": np.zeros((2, 5), np.int32)})
@@ -145,8 +145,8 @@ def test_a_full_disk_leaves_no_half_entry(folder, monkeypatch):
     def full(self, notes):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Builder, "finish", full)
-    with pytest.raises(SetupError, match=r"kept there: the disk is full\. Name another folder with --cache_dir="):
+    monkeypatch.setattr(CorpusBuilder, "finish", full)
+    with pytest.raises(SetupError, match=r"kept there: the disk is full\. Name another folder with cache_dir="):
         prepare("x", chunks, convert, "key")
     assert [path.name for path in folder.iterdir()] == ["key.lock"]
     monkeypatch.undo()
@@ -172,9 +172,9 @@ def test_a_killed_process_leaves_nothing_that_is_read(folder):
     assert process.stdout.readline() == b"making\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (folder / "key").exists() and len(list(folder.glob("key.*.tmp"))) == 1
+    assert not (folder / "key").exists() and len(list(folder.glob(".key.*.tmp"))) == 1
     assert equal(prepare("x", chunks, convert, "key"), prepare("x", chunks, convert))
-    assert not list(folder.glob("key.*.tmp"))
+    assert not list(folder.glob(".key.*.tmp"))
 
 
 def test_two_runs_make_one_entry(folder):
@@ -197,8 +197,8 @@ def test_two_runs_make_one_entry(folder):
 
 
 def test_progress_is_said_when_it_takes_long(capsys, monkeypatch):
-    monkeypatch.setattr(preparing, "QUIET", 0)
-    monkeypatch.setattr(preparing, "EVERY", 0)
+    monkeypatch.setattr(preparing, "QUIET_SECONDS", 0)
+    monkeypatch.setattr(preparing, "SECONDS_BETWEEN_LINES", 0)
     prepare("task x, train", chunks, convert)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("preparing task x, train:  50% read  2 examples  4 tokens  ")

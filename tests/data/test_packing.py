@@ -54,7 +54,7 @@ def test_every_example_comes_once_and_fits(pairs, size, epoch, by_tokens):
     plan = PackedPlan(held, seed=size, **options)
     check(held, plan, epoch)
     assert plan.steps == len(plan.epoch(epoch)) == len(plan.epoch(epoch + 1))
-    assert 0 < plan.share_real <= 1
+    assert 0 < plan.valid_fraction <= 1
 
 
 def test_order_is_a_pure_function_of_seed_and_epoch():
@@ -74,7 +74,7 @@ def test_order_never_changes_between_releases():
 def test_rows_are_nearly_full_and_hold_about_the_batch_size():
     held = lengths(3000)
     plan = PackedPlan(held, batch_size=64)
-    assert plan.share_real > 0.97
+    assert plan.valid_fraction > 0.97
     assert abs(3000 / plan.steps - 64) < 4
     assert plan.shapes[0].lengths["source"] >= 2 * held["source"].max() - 2
     by_tokens = PackedPlan(held, tokens=500, row_length=50)
@@ -84,7 +84,7 @@ def test_rows_are_nearly_full_and_hold_about_the_batch_size():
 def test_equal_lengths_fill_whole_rows():
     plan = PackedPlan({"targets": np.full(8, 5)}, batch_size=4)
     assert plan.shapes == [Shape(2, {"targets": 10}, 2)]
-    assert plan.share_real == 1 and plan.batches_per_shape == [2]
+    assert plan.valid_fraction == 1 and plan.batches_per_shape == [2]
 
 
 def test_packed_rows_hold_their_examples_one_behind_the_other():
@@ -148,5 +148,5 @@ def test_packed_rows_of_a_real_corpus_are_full(shared_data):
     words = np.array([[len(text.split()) for text in pair] for pair in pairs])
     held = {"source": words[:, 0], "targets": words[:, 1] + 1}
     plan = PackedPlan(held, batch_size=64)
-    assert plan.share_real >= 0.97
+    assert plan.valid_fraction >= 0.97
     check(held, plan, 0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kerazoo.data import Corpus, Plan, Ragged, Shape
-from kerazoo.data import shapes as shape_choice
+from kerazoo.data import plan as plan_module
 
 
 def lengths(count=211, seed=3):
@@ -35,9 +35,9 @@ def test_every_example_comes_once_in_a_shape_that_holds_it(options):
             assert batch.rows.shape == (shape.rows,) and batch.rows.dtype == np.int32
             for name, length in shape.lengths.items():
                 assert held[name][batch.rows[batch.rows >= 0]].max() <= length
-        with_fillers = [batch for batch in batches if (batch.rows < 0).any()]
-        assert len(with_fillers) <= 1
-        assert all(batch.shape_index == 0 for batch in with_fillers)  # where they waste least
+        padded = [batch for batch in batches if (batch.rows < 0).any()]
+        assert len(padded) <= 1
+        assert all(batch.shape_index == 0 for batch in padded)  # where they waste least
         assert len(batches) == plan.steps == sum(plan.batches_per_shape)
     assert len(plan.shapes) <= 4
 
@@ -71,30 +71,30 @@ def test_dense_data_has_one_shape():
     plan = Plan({}, examples=23, batch_size=5)
     assert plan.shapes == [Shape(5, {})]
     assert plan.steps == 5
-    assert plan.share_real == 23 / 25
+    assert plan.valid_fraction == 23 / 25
 
 
-def test_a_small_set_makes_no_fillers():
+def test_a_small_set_needs_no_padding_rows():
     plan = Plan({"source": np.array([3, 3, 3])}, batch_size=128)
     assert plan.shapes == [Shape(3, {"source": 3})]
-    assert plan.share_real == 1
+    assert plan.valid_fraction == 1
 
 
 def test_shapes_waste_little_and_more_shapes_waste_less():
-    shares = [Plan(lengths(5000), batch_size=17, max_shapes=n).share_real for n in (1, 2, 4, 8)]
-    assert shares == sorted(shares)
-    assert shares[2] > 0.75
+    fractions = [Plan(lengths(5000), batch_size=17, max_shapes=n).valid_fraction for n in (1, 2, 4, 8)]
+    assert fractions == sorted(fractions)
+    assert fractions[2] > 0.75
     assert len(Plan({"a": np.array([7] * 50)}, batch_size=5, max_shapes=8).shapes) == 1
 
 
 def test_chain_is_the_best_of_all_chains():
     held = {"source": np.repeat([2, 3, 5, 7, 11], [7, 30, 40, 20, 3])}
-    found = shape_choice.choose(held, lambda lengths: 1, 3)
+    found = plan_module.choose_shapes(held, lambda lengths: 1, 3)
     best = min(
         sum(min(length for length in (*chain, 11) if length >= one) for one in held["source"])
         for chain in itertools.combinations([2, 3, 5, 7], 2)
     )
-    belongs = shape_choice.assign(held, found)
+    belongs = plan_module.assign_shapes(held, found)
     assert len(found) == 3
     assert sum(found[i].lengths["source"] for i in belongs) == best
 
@@ -156,9 +156,9 @@ def test_eight_shapes_waste_little_of_a_real_corpus(shared_data):
         pairs = [line.split("\t")[:2] for line in file]
     words = np.array([[len(text.split()) for text in pair] for pair in pairs])
     held = {"source": words[:, 0], "targets": words[:, 1] + 1}
-    shares = [Plan(held, batch_size=64, max_shapes=most).share_real for most in (1, 4, 8)]
-    assert shares[1] > 0.79
-    assert shares[2] > 0.88  # the best that any eight shapes reach is 0.889
+    fractions = [Plan(held, batch_size=64, max_shapes=most).valid_fraction for most in (1, 4, 8)]
+    assert fractions[1] > 0.79
+    assert fractions[2] > 0.88  # the best that any eight shapes reach is 0.889
 
 
 def test_plan_of_a_corpus():

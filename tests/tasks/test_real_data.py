@@ -27,7 +27,7 @@ def test_tables(shared_data, name, kind, folder, options, dev, least):
     small = tasks.create(name, kind, data_dir=shared_data / folder / "dev.tsv.gz", **options)
     corpora = {split: small.load(split) for split in ("train", "dev", "test")}
     assert sum(map(len, corpora.values())) == dev
-    assert data.Plan.of(corpora["train"], batch_size=16).share_real > least
+    assert data.Plan.of(corpora["train"], batch_size=16).valid_fraction > least
 
 
 def test_columns_of_a_table_become_other_formats(shared_data, tmp_path):
@@ -69,4 +69,4 @@ def test_series(shared_data, file, columns, rows):
 
 def test_prepared_text(shared_data):
     task = tasks.create("tfds:tiny_shakespeare", data_dir=shared_data / "tfds", kind="language_model", **TEXT)
-    assert data.Plan.of(task.load("dev"), batch_size=16).share_real > 0.97
+    assert data.Plan.of(task.load("dev"), batch_size=16).valid_fraction > 0.97

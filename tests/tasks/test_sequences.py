@@ -128,7 +128,7 @@ def test_pronunciation():
     assert sorted(found["TOMATO"]) == ["T AH M AA T OW", "T AH M EY T OW"]
     assert np.array_equal(task.encode(["kerazoo"])["source"], task.encode(["KERAZOO"])["source"])
     assert 3 not in task.encode(["kerazoo"])["source"]
-    assert Plan.of(corpora["train"], batch_size=128).share_real > 0.8
+    assert Plan.of(corpora["train"], batch_size=128).valid_fraction > 0.8
 
 
 @pytest.mark.parametrize("name, answer", [("copy", "ab"), ("reverse", "ba")])
