@@ -84,10 +84,10 @@ class TrainingOptions:
         _checks.one_of(owner, "feed", self.feed, FEEDS)
         object.__setattr__(self, "augment", (self.augment,) if isinstance(self.augment, str) else tuple(self.augment))
         if self.augment:
-            from kerazoo.data import augment
+            from kerazoo.data.augment import AUGMENTATIONS
 
             for item in self.augment:
-                augment.parse(item)
+                AUGMENTATIONS.parse(item)
 
     def replace(self, **changes):
         """Returns a copy with `changes`; a name that does not exist is refused with the nearest one."""

@@ -7,7 +7,7 @@ from keras import ops
 
 import kerazoo as kz
 from kerazoo import _backend
-from kerazoo.data import Augment, Corpus, Ragged, augment, augmentations
+from kerazoo.data import Augment, Corpus, Ragged, augment
 
 B, T = 7, 5
 
@@ -40,15 +40,40 @@ def numpy(features):
     return {name: ops.convert_to_numpy(value) for name, value in features.items()}
 
 
-def test_the_table_of_names_is_that_of_the_makers():
-    assert {kind: tuple(makers) for kind, makers in augmentations.MAKERS.items()} == augment.NAMES
+def test_names_of_each_kind_of_data():
+    assert augment.names("images") == ["brightness", "contrast", "crop", "cutout", "flip", "mixup", "shift"]
+    assert augment.names("tokens") == ["permutation", "replacement", "rotation", "word_dropout"]
+    assert augment.names("series") == ["amplitude", "shift"]
+
+
+def test_targets_are_of_a_kind_only_beside_a_source_of_it():
+    tokens, images = Ragged.from_rows([[4], [5, 6]]), np.zeros((2, 3, 5, 1), np.uint8)
+    series, numbers = np.zeros((2, 7, 3), np.float32), np.zeros((2, 3), np.float32)
+    for features, kinds in [
+        ({"targets": tokens}, {"tokens": ("targets",)}),
+        (
+            {"source": images, "source_2": tokens, "targets": tokens},
+            {"images": ("source",), "tokens": ("source_2", "targets")},
+        ),
+        ({"targets": series, "source": series}, {"series": ("source", "targets")}),
+        ({"source": series, "targets": numbers}, {"series": ("source",)}),
+        ({"source": tokens, "targets": numbers}, {"tokens": ("source",)}),
+        ({"source": series, "targets": np.zeros(2, np.int32)}, {"series": ("source",)}),
+    ]:
+        assert augment.features_by_kind(Corpus(features)) == kinds
+
+
+def test_mixup_mixes_all_images_of_an_example(images):
+    corpus = Corpus({"source": images.features["image"], "source_2": images.features["image"][:, ::-1]})
+    made = numpy(Augment(["mixup:alpha=1"], corpus)(batch(corpus), 0))
+    assert np.allclose(made["source"], made["source_2"][:, ::-1], atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["images", "tokens", "series"])
 def test_each_follows_from_seed_and_step_alone_and_compiles(kind, request):
     corpus = request.getfixturevalue({"images": "images", "tokens": "texts", "series": "series"}[kind])
     features = batch(corpus)
-    items = [f"{name}:on=targets" if name == "replacement" else name for name in augment.NAMES[kind]]
+    items = [f"{name}:on=targets" if name == "replacement" else name for name in augment.names(kind)]
     items += ["replacement:by=random,rate=0.5"] if kind == "tokens" else []
     program, other = (_backend.compile(Augment(items, corpus, seed=5), jit=True) for _ in range(2))
     once, later = (numpy(program(features, np.int32(step))) for step in (3, 4))
@@ -65,7 +90,7 @@ def test_each_follows_from_seed_and_step_alone_and_compiles(kind, request):
         assert once[name].shape == value.shape
 
 
-@pytest.mark.parametrize("name", augment.NAMES["images"])
+@pytest.mark.parametrize("name", augment.names("images"))
 def test_each_image_stays_one(name, images):
     features = batch(images)
     made = numpy(Augment([name], images)(features, 1))
@@ -80,7 +105,7 @@ def test_a_crop_is_a_part_of_its_own_image(images):
     planes = [np.broadcast_to(np.reshape(np.arange(n), shape), size) for n, shape in ((11, (-1, 1, 1)), (13, (-1, 1)))]
     features = {"image": np.concatenate(planes, axis=-1).astype("float32")}  # each pixel holds its row and column
     corpus = Corpus({"image": features["image"]})
-    made = numpy(Augment(["crop:share=0.5"], corpus)(features, 0))["image"]
+    made = numpy(Augment(["crop:fraction=0.5"], corpus)(features, 0))["image"]
     assert made.shape == features["image"].shape
     for axis, size in ((0, round(0.5 * 11)), (1, round(0.5 * 13))):
         plane = np.moveaxis(made[..., axis], 1 + axis, 1)
@@ -88,7 +113,7 @@ def test_a_crop_is_a_part_of_its_own_image(images):
         first, last = plane[:, 0, 0], plane[:, -1, 0]
         assert np.allclose(last - first, size - 1, atol=1e-3) and len(set(first.tolist())) > 2
         assert first.min() >= 0 and last.max() <= features["image"].shape[1 + axis] - 1
-    whole = numpy(Augment(["crop:share=1"], corpus)(features, 0))["image"]
+    whole = numpy(Augment(["crop:fraction=1"], corpus)(features, 0))["image"]
     assert np.allclose(whole, features["image"], atol=1e-5)
 
 
@@ -118,7 +143,7 @@ def test_mix_up_mixes_two_and_takes_the_class_of_one(images):
 
 def test_shares_of_mix_up_have_the_moments_of_beta():
     for alpha in (0.2, 1.0, 3.0):
-        table = augmentations._beta_quantiles(alpha)
+        table = augment._beta_quantiles(alpha)
         drawn = np.interp(np.linspace(0, 1, 100_001), np.linspace(0, 1, len(table)), table)
         assert np.isclose(drawn.mean(), 0.5, atol=1e-3)
         assert np.isclose(drawn.var(), 1 / (4 * (2 * alpha + 1)), rtol=0.02)
@@ -150,11 +175,11 @@ def test_what_a_decoder_reads_changes_and_what_it_learns_does_not():
     "items, message",
     [
         (["fliip"], "Unknown augmentation 'fliip'. Close names: flip"),
-        (["flip"], "'flip' is not for this data, which holds tokens. Fitting: word_dropout"),
-        (["word_dropout:rat=0.1"], "option of augment word_dropout: 'rat'. Close names: rate"),
-        (["word_dropout:0.1"], "must be NAME:OPTION=VALUE,.* got 'word_dropout:0.1'"),
+        (["flip"], "'flip' is not for this data, which holds tokens. Fitting: permutation, replacement"),
+        (["word_dropout:rat=0.1"], "option of augmentation word_dropout: 'rat'. Close names: rate"),
+        (["word_dropout:0.1"], "must be NAME or NAME:OPTION=VALUE,.* got 'word_dropout:0.1'"),
         (["word_dropout:rate=2"], r"WordDropout: `rate` must be a number in \[0, 1\); got rate=2"),
-        (["word_dropout:on=targets"], "what is read must stay.*on='targets'. Take replacement:on=targets"),
+        (["word_dropout:on=targets"], "must stay aligned with its targets.*on='targets'. Take replacement:on=targets"),
         (["permutation:distance=0"], "`distance` must be an integer above 0; got distance=0"),
         (["replacement:by=chance"], "`by` must be one of 'unknown', 'random'; got by='chance'"),
         (["replacement:on=sorce"], "`on` must be one of.*got on='sorce'. Did you mean 'source'"),
@@ -170,8 +195,8 @@ def test_more_refusals(texts, images):
         Augment(["rotation"], texts, packed=True)
     with pytest.raises(ValueError, match="'rotation' is not for this data, which holds images"):
         Augment(["rotation"], images)
-    with pytest.raises(ValueError, match=r"`share` must be a number in \(0, 1\]; got share=3"):
-        Augment(["crop:share=3"], images)
+    with pytest.raises(ValueError, match=r"`fraction` must be a number in \(0, 1\]; got fraction=3"):
+        Augment(["crop:fraction=3"], images)
     with pytest.raises(ValueError, match="neither images, tokens nor series. Fitting: none"):
         Augment(["flip"], Corpus({"label": np.arange(3)}))
 

@@ -23,7 +23,7 @@ def test_batches_are_counted_in_examples_or_in_tokens():
 
 def test_training_examples_share_rows_and_dev_examples_never_do():
     plan, dev = feeding.plans(TrainingOptions(batch_size=7, packing=True), corpus(), corpus(5))
-    assert plan.shapes[0].segments > 1 and plan.share_real > 0.9
+    assert plan.shapes[0].segments > 1 and plan.valid_fraction > 0.9
     assert dev.shapes[0].segments == 0
 
 
@@ -41,7 +41,7 @@ def test_changes_follow_from_the_options():
     "options, message",
     [
         ({"augment": ["word_dropot"]}, "Unknown augmentation 'word_dropot'. Close names: word_dropout"),
-        ({"augment": "flip:horizontal"}, "must be NAME:OPTION=VALUE.* got 'flip:horizontal'"),
+        ({"augment": "flip:horizontal"}, "must be NAME or NAME:OPTION=VALUE.* got 'flip:horizontal'"),
         ({"batch_tokens": -1}, "`batch_tokens` must be an integer of at least 0; got batch_tokens=-1"),
     ],
 )
