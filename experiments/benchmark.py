@@ -39,7 +39,7 @@ def main(arguments):
         given = " ".join(arguments) or "nothing"
         raise command.UsageError(f"name one benchmark: {', '.join(BENCHMARKS)}; got {given}.")
     benchmark = BENCHMARKS[arguments[0]]
-    rows = benchmark.measure()
+    rows = benchmark.results()
     print(json.dumps(rows, indent=2) if FLAGS.json else benchmark.table(rows))
 
 

@@ -169,10 +169,10 @@ def help_text(description: str) -> str:
 
 def _flag_help(flag) -> str:
     default = _defaults.get(flag.name) if flag.default is None else flag.default
-    shown = "" if default is None or default in ([], ()) else f" (default: {default})"
+    suffix = "" if default is None or default in ([], ()) else f" (default: {default})"
     text = re.split(r";\s+repeat this option", flag.help)[0]  # what absl adds to flags of several values
     return textwrap.fill(
-        f"--{flag.name}: {text}{shown}",
+        f"--{flag.name}: {text}{suffix}",
         110,
         initial_indent="  ",
         subsequent_indent="      ",

@@ -76,7 +76,7 @@ def print_tasks(kz):
     rows = kz.tasks.names()
     width = max(map(len, rows))
     for name in rows:
-        print(f"{name:{width}}  {kz.tasks.describe(name)}")
+        print(f"{name:{width}}  {command.in_terms_of_flags(kz.tasks.describe(name))}")
     return 0
 
 

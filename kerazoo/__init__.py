@@ -8,7 +8,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-_ROOMS = ("catalog", "data", "decoding", "export", "inspect", "layers", "models", "run", "tasks", "text", "training")
+_PACKAGES = ("catalog", "data", "decoding", "export", "inspect", "layers", "models", "run", "tasks", "text", "training")
 
 _NAMES = {
     "count_parameters": "catalog",
@@ -20,13 +20,13 @@ _NAMES = {
     "register": "catalog",
 }
 
-__all__ = sorted([*_ROOMS, *_NAMES])
+__all__ = sorted([*_PACKAGES, *_NAMES])
 
 
 def __getattr__(name):
     if name in _NAMES:
         value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    elif name in _ROOMS:
+    elif name in _PACKAGES:
         value = importlib.import_module(f"{__name__}.{name}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -138,35 +138,36 @@ def rank(owner: str, name: str, shape: Sequence, ranks: Collection[int]) -> None
         raise ValueError(f"{owner}: `{name}` must have {allowed} axes; got shape {tuple(shape)}.")
 
 
-def close_names(name: Any, known: Iterable, limit: int = 3) -> list[str]:
-    """Returns up to `limit` of the `known` names that resemble `name`, the nearest first."""
-    return difflib.get_close_matches(str(name), [str(k) for k in known], n=limit, cutoff=0.5)
+def close_names(name: Any, choices: Iterable, limit: int = 3) -> list[str]:
+    """Returns up to `limit` of the names in `choices` that resemble `name`, the nearest first."""
+    return difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=limit, cutoff=0.5)
 
 
-def hint(name: Any, known: Iterable) -> str:
-    """Returns ' Did you mean ...?' if a known name is near, else the empty string."""
-    close = close_names(name, known, limit=1)
+def hint(name: Any, choices: Iterable) -> str:
+    """Returns ' Did you mean ...?' if one of `choices` is near, else the empty string."""
+    close = close_names(name, choices, limit=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def vocabulary_difference(own: Mapping[str, Any], saved: Mapping[str, Any]) -> str:
+def vocabulary_difference(fingerprint: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """Returns the difference between two vocabularies in words, the empty string if there is none.
 
     Args:
-        own: dictionary. The `fingerprint` of the tokenizer that is there.
-        saved: dictionary. The expected `fingerprint`; `"size"` and `"lines"` may be missing.
+        fingerprint: mapping. The `fingerprint` of the tokenizer.
+        expected: mapping. The `fingerprint` that it should have; `"size"` and `"lines"` may be missing.
     """
-    if own["hash"] == saved["hash"]:
+    if fingerprint["hash"] == expected["hash"]:
         return ""
-    size = f" ({saved['size']:,} ids)" if "size" in saved else ""
-    difference = f"hash {own['hash'][:16]} ({own['size']:,} ids), expected {saved['hash'][:16]}{size}"
-    if "lines" not in saved:
-        return difference
-    here, there = (zlib.decompress(base64.b64decode(each["lines"])).decode().split("\n") for each in (own, saved))
-    for number, (line, expected) in enumerate(itertools.zip_longest(here, there), 1):
-        if line != expected:
-            return f"{difference}; line {number} is {_shortened(line)}, expected {_shortened(expected)}"
-    return difference
+    size = f" ({expected['size']:,} ids)" if "size" in expected else ""
+    hashes = f"hash {fingerprint['hash'][:16]} ({fingerprint['size']:,} ids), expected {expected['hash'][:16]}{size}"
+    if "lines" not in expected:
+        return hashes
+    texts = (zlib.decompress(base64.b64decode(each["lines"])).decode() for each in (fingerprint, expected))
+    pairs = itertools.zip_longest(*(text.split("\n") for text in texts))
+    for number, (line, expected_line) in enumerate(pairs, 1):
+        if line != expected_line:
+            return f"{hashes}; line {number} is {_shortened(line)}, expected {_shortened(expected_line)}"
+    return hashes
 
 
 def _shortened(line: str | None) -> str:
@@ -175,8 +176,8 @@ def _shortened(line: str | None) -> str:
     return line if len(line) <= 40 else line[:37] + "..."
 
 
-def unknown(what: str, name: Any, known: Iterable, all_names: str) -> ValueError:
+def unknown(what: str, name: Any, choices: Iterable, all_names: str) -> ValueError:
     """Returns the error for a name that is not in a table; `all_names` is the table, or the call that lists it."""
-    close = close_names(name, known)
+    close = close_names(name, choices)
     near = f" Close names: {', '.join(close)}." if close else ""
     return ValueError(f"Unknown {what} {str(name)!r}.{near} All: {all_names}.")

@@ -122,21 +122,23 @@ class Registry:
             self.get(name)
         return name, options
 
-    def check_options(self, name: str, options: Iterable[str], known: Iterable[str] | None = None) -> None:
+    def check_options(self, name: str, options: Iterable[str], accepted: Iterable[str] | None = None) -> None:
         """Refuses options that the class or function of `name` does not accept.
 
         Args:
             name: string. A name of the table.
             options: iterable of strings. Names of options.
-            known: iterable of strings. The accepted options. Defaults to the arguments of the value of `name`.
+            accepted: iterable of strings. The accepted options. Defaults to the arguments of the value of `name`.
 
         Raises:
             ValueError: for the first unknown option; the message offers the nearest ones.
         """
-        known = tuple(argument_names(self.get(name)) if known is None else known)
+        accepted = tuple(argument_names(self.get(name)) if accepted is None else accepted)
         for option in options:
-            if option not in known:
-                raise _checks.unknown(f"option of {self.what} {name}:", option, known, ", ".join(known) or "none")
+            if option not in accepted:
+                raise _checks.unknown(
+                    f"option of {self.what} {name}:", option, accepted, ", ".join(accepted) or "none"
+                )
 
 
 def argument_names(function: Callable) -> tuple[str, ...]:

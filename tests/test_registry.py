@@ -82,7 +82,7 @@ def test_decorator_adds_what_it_decorates(colours):
     with pytest.raises(ValueError, match="Unknown option of colour green: 'shape'. Close names: shade.* All: shade, l"):
         colours.check_options("green", ["shape"])
     with pytest.raises(ValueError, match="Unknown option of colour red: 'x'. All: none"):
-        colours.check_options("red", ["x"], known=())
+        colours.check_options("red", ["x"], accepted=())
 
 
 def test_names_are_listed_where_no_call_lists_them():

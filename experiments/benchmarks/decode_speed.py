@@ -27,7 +27,7 @@ def cases() -> list[str]:
     return [name for name in names if all(part in name for part in FLAGS.only)]
 
 
-def measure() -> list[dict[str, Any]]:
+def results() -> list[dict[str, Any]]:
     """Returns a row for each case and system: tokens per second of the median, the slowest and the fastest call."""
     workers = {system: _start(system) for system in SYSTEMS}
     for system, (_, state) in workers.items():

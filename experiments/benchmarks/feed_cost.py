@@ -23,7 +23,7 @@ MAX_WORDS = 8000  # ids of each vocabulary
 WARMUP_EPOCHS = 4  # until the program has its final number of steps in one call
 
 
-def measure() -> list[dict[str, Any]]:
+def results() -> list[dict[str, Any]]:
     """Returns a row for each tokenizer and for each feed."""
     import kerazoo as kz
 
@@ -33,7 +33,7 @@ def measure() -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Returns the rows as a table."""
-    width = max(len(row["measured"]) for row in rows)
+    width = max(len(row["name"]) for row in rows)
     lines = [
         f"{rows[0]['backend']}, medians of {FLAGS.repeats}",
         f"{'measured':{width}}  {'tokens/s':>12}  {'ms a step':>10}  {'share of the step':>17}",
@@ -41,7 +41,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         step = "" if row["ms_per_step"] is None else f"{row['ms_per_step']:.2f}"
         share = "" if row["share"] is None else f"{row['share']:.1%}"
-        lines.append(f"{row['measured']:{width}}  {row['tokens_per_second']:12,}  {step:>10}  {share:>17}")
+        lines.append(f"{row['name']:{width}}  {row['tokens_per_second']:12,}  {step:>10}  {share:>17}")
     return "\n".join(lines)
 
 
@@ -160,9 +160,9 @@ def _model(kz, task):
     return model
 
 
-def _row(measured, tokens, seconds=None, share=None):
+def _row(name, tokens, seconds=None, share=None):
     return {
-        "measured": measured,
+        "name": name,
         "backend": _backend(),
         "tokens_per_second": round(tokens),
         "ms_per_step": None if seconds is None else round(1000 * seconds, 3),

@@ -10,7 +10,7 @@ from experiments.benchmarks.timing import epoch_timer
 FLAGS = flags.FLAGS
 
 
-def measure() -> list[dict[str, Any]]:
+def results() -> list[dict[str, Any]]:
     """Returns a row for each training loop."""
     import keras
     import numpy as np
