@@ -104,13 +104,13 @@ class ComposedSpec(ModelSpec):
 
     def arguments(self) -> tuple[str, ...]:
         """Returns the names of the arguments of the model, then those of its parts, such as `"encoder.units"`."""
-        own = [
+        plain = [
             name for name in argument_names(_imported(self.function)) if name not in ("owner", "encoders", "decoder")
         ]
         dotted = [
             f"{prefix}.{name}" for prefix, part in self.parts.items() for name in argument_names(_imported(part.cls))
         ]
-        return (*own, *_KERAS_ARGUMENTS, *dotted)
+        return (*plain, *_KERAS_ARGUMENTS, *dotted)
 
     def build(self, overrides: Mapping[str, Any]) -> Any:
         """Returns a new model with the default sizes of the parts and `overrides`."""
@@ -120,8 +120,8 @@ class ComposedSpec(ModelSpec):
             sizes = {name.split(".")[1]: value for name, value in chosen.items() if name.startswith(f"{prefix}.")}
             layers[prefix] = (_imported(part.cls), sizes)
         decoder = {"decoder": layers.pop("decoder")} if "decoder" in layers else {}
-        own = {name: value for name, value in chosen.items() if "." not in name}
-        return _imported(self.function)(self.name, list(layers.values()), **decoder, **own)
+        options = {name: value for name, value in chosen.items() if "." not in name}
+        return _imported(self.function)(self.name, list(layers.values()), **decoder, **options)
 
 
 def _imported(value: Any) -> Any:
