@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from kerazoo.training.build import build
+
 
 class BlockProgram:
     """The compiled programs of one model, one for each batch shape.
 
-    The variables of the model are up to date between two blocks, so callbacks read and change them as usual.
+    The variables of the model are up to date between two blocks, so callbacks read and change them as usual. Under a
+    `keras.distribution` each batch is divided among its devices.
 
     Args:
         model: A compiled `keras.Model`. Variables that do not exist yet are created before the first step.
@@ -26,6 +29,7 @@ class BlockProgram:
         self.kind = kind
         self.step = model.train_step if kind == "train" else model.test_step
         self.feed = feed
+        self.distribution = keras.distribution.distribution()
         self.built = False
         self.compiled_step = jax.jit(self._step, static_argnums=0, inline=True)
         self.compiled_loop = jax.jit(self._loop, static_argnums=0, donate_argnums=1)
@@ -55,9 +59,16 @@ class BlockProgram:
         return parts
 
     def _step(self, key, state, arrays, data, number):
-        logs, state = self.step(state, self.feed.batch(arrays, key, data, number))
+        batch = self.feed.batch(arrays, key, data, number)
+        if self.distribution is not None:
+            batch = jax.tree.map(self._distribute, batch)
+        logs, state = self.step(state, batch)
         logs = jax.tree.map(lambda value: jnp.asarray(value, jnp.result_type(value)), logs)
         return logs, tuple(list(part) for part in state)
+
+    def _distribute(self, array):
+        """Divides an array of a batch among the devices."""
+        return keras.distribution.distribute_tensor(array, self.distribution.get_data_layout(array.shape))
 
     def _loop(self, key, state, arrays, data, steps, number):
         step = functools.partial(self.compiled_step, key)  # traced once, for the shapes of the logs and for the loop
@@ -76,48 +87,11 @@ class BlockProgram:
         return logs, state
 
 
-class _CreateVariables(keras.Operation):
-    """Runs the model, its loss and its metrics on symbolic tensors, which creates their variables."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def call(self, x, y, sample_weight):
-        y_pred = self.model(x, training=False)
-        self.model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
-        self.model.compute_metrics(x, y, y_pred, sample_weight)
-        return y_pred
-
-
-def build(model, batch):
-    """Creates all variables of a model, its loss, metrics and optimizer.
-
-    Args:
-        model: A compiled `keras.Model`.
-        batch: What a train step takes, as arrays or their shapes and dtypes.
-    """
-
-    def symbolic(array):
-        dtype = None if array is None else keras.backend.standardize_dtype(array.dtype)
-        return None if array is None else keras.KerasTensor(array.shape, dtype)
-
-    parts = keras.utils.unpack_x_y_sample_weight(keras.tree.map_structure(symbolic, batch))
-    try:
-        _CreateVariables(model)(*parts)
-    except NotImplementedError:
-        if not model.built:  # a built model whose `train_step` calls several networks needs no `call`
-            raise
-    if model.optimizer is not None and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-
-
 def check_devices(model):
-    """Raises a ValueError if several devices share the model."""
+    """Raises a ValueError if several processes share the model."""
     del model
-    distribution = keras.distribution.distribution()
-    if distribution is not None:
+    if jax.process_count() > 1:
         raise ValueError(
-            f"fit: `model` must be on one device; got a {type(distribution).__name__} distribution. "
-            "Use model.fit(...), which divides each batch among its devices."
+            f"fit: `model` must be in one process; got {jax.process_count()}. Use model.fit(...), which divides the "
+            "data among them."
         )

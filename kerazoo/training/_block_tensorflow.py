@@ -6,6 +6,8 @@ import weakref
 import keras
 import tensorflow as tf
 
+from kerazoo.training.build import build
+
 # What TensorFlow raises when XLA refuses a graph. It is raised before the first operation runs.
 REFUSALS = (
     tf.errors.InvalidArgumentError,
@@ -19,19 +21,24 @@ _refused = weakref.WeakSet()  # the models that XLA could not compile
 class BlockProgram:
     """The compiled programs of one model, one for each batch shape.
 
+    Under `tf.distribute.MirroredStrategy` each replica takes an equal share of each batch, and the logs are means over
+    the replicas, as in `Model.fit`.
+
     Args:
         model: A compiled `keras.Model`. Variables that do not exist yet are created by the first step.
         kind: `"train"` or `"test"`.
         feed: A `DeviceFeed` or a `StreamFeed`.
         jit_compile: bool. Whether XLA compiles the programs. A model that XLA cannot compile runs without it, and one
-            line on standard error reports it.
+            line on standard error reports it. Several replicas always run without it.
     """
 
     def __init__(self, model, kind, feed, jit_compile=True):
         self.model = model
         self.step = model.train_step if kind == "train" else model.test_step
         self.feed = feed
-        self.jit_compile = jit_compile
+        self.strategy = model.distribute_strategy
+        self.replicas = self.strategy.num_replicas_in_sync
+        self.jit_compile = jit_compile and self.replicas == 1
         self.programs = {}
 
     def __call__(self, block):
@@ -40,7 +47,7 @@ class BlockProgram:
         steps, number = tf.constant(block.steps), tf.constant(block.number, tf.int32)
         if self.model.run_eagerly:
             for index in range(block.steps):
-                logs = self._step(block.key, [array[index] for array in data], number + index)
+                logs = self._distributed_step(block.key, [array[index] for array in data], number + index)
             return logs
         if block.key in self.programs:
             return self.programs[block.key](data, steps, number)
@@ -63,10 +70,25 @@ class BlockProgram:
     def _step(self, key, data, number):
         return self.step(self.feed.batch(self.feed.arrays, key, data, number))
 
+    def _distributed_step(self, key, data, number):
+        """Runs one step on each replica."""
+
+        def on_replica(data, number):
+            index = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return self._step(key, [_share(array, index, self.replicas) for array in data], number)
+
+        if self.replicas == 1:
+            return self.strategy.run(self._step, (key, data, number))
+        logs = self.strategy.run(on_replica, (data, number))
+        return keras.tree.map_structure(lambda value: self.strategy.reduce("MEAN", value, axis=None), logs)
+
     def _loop(self, key, data):
         """Returns the function of a block; tracing one step creates the variables and gives the shapes of the logs."""
         specs = [tf.TensorSpec(array.shape[1:], array.dtype) for array in data]
-        one_step = tf.function(lambda data, number: self._step(key, data, number), autograph=False)
+        if self.replicas > 1:  # variables cannot be created on a replica
+            with self.strategy.scope():
+                build(self.model, self.feed.batch(self.feed.arrays, key, [array[0] for array in data], 0))
+        one_step = tf.function(lambda data, number: self._distributed_step(key, data, number), autograph=False)
         one_step = one_step.get_concrete_function(specs, tf.TensorSpec([], tf.int32))
 
         def loop(data, steps, number):
@@ -85,11 +107,22 @@ class BlockProgram:
         return function.get_concrete_function(specs, tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32))
 
 
-def check_devices(model):
-    """Raises a ValueError if several devices share the model."""
-    replicas = model.distribute_strategy.num_replicas_in_sync
-    if replicas > 1:
+def _share(array, index, replicas):
+    """Returns the rows of a batch that belong to the replica with number `index`."""
+    rows, rest = divmod(array.shape[0], replicas)
+    if rest:
         raise ValueError(
-            f"fit: `model` must be on one device; got a {type(model.distribute_strategy).__name__} with {replicas} "
-            "replicas. Use model.fit(kerazoo.data.dataset(...)), which divides each batch among them."
+            f"fit: the rows of a batch must be divisible by the number of replicas; got {array.shape[0]} rows, "
+            f"{replicas} replicas. Try batch_size={max(1, rows) * replicas}."
+        )
+    return tf.slice(array, [index * rows, *[0] * (len(array.shape) - 1)], [rows, *array.shape[1:]])
+
+
+def check_devices(model):
+    """Raises a ValueError if the model is distributed by a strategy that is not supported."""
+    strategy = model.distribute_strategy
+    if strategy.num_replicas_in_sync > 1 and not isinstance(strategy, tf.distribute.MirroredStrategy):
+        raise ValueError(
+            f"fit: `model` must be on one device or under tf.distribute.MirroredStrategy; got a "
+            f"{type(strategy).__name__} with {strategy.num_replicas_in_sync} replicas."
         )

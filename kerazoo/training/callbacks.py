@@ -231,7 +231,7 @@ class Checkpoints(keras.callbacks.Callback):
         return len(values) - 1 - values.index(min(values) if self.mode == "min" else max(values))
 
     def _values(self):
-        values = [epoch.get(self.monitor) for epoch in self.history]
+        values = [epoch.get(self.monitor or "") for epoch in self.history]
         return [value for value in values if value is not None and math.isfinite(value)]
 
     def _on_signal(self, number, frame):

@@ -43,6 +43,9 @@ def fit(
     A corpus is copied to the device once, and the program gathers each batch from it by row number. Batches from a
     `tf.data.Dataset` or another iterable are stacked to blocks and copied.
 
+    Under `tf.distribute.MirroredStrategy` and, on JAX, under `keras.distribution` each batch is divided among the
+    devices of the process.
+
     Args:
         model: A compiled `keras.Model`. If XLA cannot compile it, TensorFlow runs the blocks without XLA, and one
             line on standard error reports it.
@@ -82,7 +85,7 @@ def fit(
         A `keras.callbacks.History`.
 
     Raises:
-        ValueError: if an argument is missing or out of its range, or several devices share the model.
+        ValueError: if an argument is missing or out of its range, or the model is distributed by another strategy.
         TypeError: if a feature does not hold numbers, or `data` cannot be iterated.
         DataError: if an epoch holds no batch.
 
@@ -207,7 +210,7 @@ def evaluate(
         Dictionary of metric name to float, or to an array where the metric is a vector.
 
     Raises:
-        ValueError: if an argument is missing or out of its range, or several devices share the model.
+        ValueError: if an argument is missing or out of its range.
 
     Example:
 
@@ -279,8 +282,8 @@ def _validation(model, data, batch_fn, options):
     if data is None:
         return None
     if isinstance(data, tuple | list) and len(data) in (2, 3) and hasattr(data[0], "features"):
-        corpus, plan, *own = data
-        source = DeviceFeed(corpus, *(own or [batch_fn]), plan)
+        corpus, plan, batch_fn = data if len(data) == 3 else (*data, batch_fn)
+        source = DeviceFeed(corpus, batch_fn, plan)
     elif hasattr(data, "element_spec"):
         source = StreamFeed(data)
     else:

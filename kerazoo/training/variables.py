@@ -4,6 +4,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -45,8 +46,9 @@ def pack(variables: list) -> bytes:
     arrays = [np.asarray(ops.convert_to_numpy(variable.value)) for variable in variables]
     # NumPy writes only its own dtypes: others, such as bfloat16, are saved as integers of the same width.
     arrays = [a if a.dtype.isbuiltin == 1 else a.view(f"u{a.dtype.itemsize}") for a in arrays]
+    named: dict[str, Any] = {f"{index:05d}": array for index, array in enumerate(arrays)}
     content = io.BytesIO()
-    np.savez(content, **{f"{index:05d}": array for index, array in enumerate(arrays)})
+    np.savez(content, **named)
     return content.getvalue()
 
 
