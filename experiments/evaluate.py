@@ -2,7 +2,7 @@
 
   python -m experiments.evaluate --run_dir=RUN
   python -m experiments.evaluate --run_dir=RUN --split=dev --limit=500
-  python -m experiments.evaluate --run_dir=RUN --search=beam --width=8 --option=length_penalty=power
+  python -m experiments.evaluate --run_dir=RUN --search=beam --num_beams=8 --option=length_penalty=power
 """
 
 from absl import flags

@@ -14,7 +14,7 @@ TRAINING = tuple(field.name for field in dataclasses.fields(kz.run.TrainingOptio
 TASK = ("data_dir", "source_tokens", "target_tokens", "source_column", "target_column", "bad_lines", "length",
         "vocabulary_size", "share_vocabulary", "case", "normalization", "subword_dropout", "source_vectors",
         "target_vectors")  # fmt: skip
-SEARCH = ("search", "width", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
+SEARCH = ("search", "num_beams", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
 
 
 def define_run_dir(required: bool = True) -> None:
@@ -75,9 +75,9 @@ def define_text() -> None:
 
 def define_search() -> None:
     """Defines the search of models that generate."""
-    with flag_group("Search", {"search": "greedy, or beam with --n_best", "width": 4, "n_best": 1}):
+    with flag_group("Search", {"search": "greedy, or beam with --n_best", "num_beams": 4, "n_best": 1}):
         flags.DEFINE_string("search", None, "greedy, sample, beam, contrastive or speculative.")
-        flags.DEFINE_integer("width", None, "Hypotheses of a beam search.", lower_bound=1)
+        flags.DEFINE_integer("num_beams", None, "Hypotheses of a beam search.", lower_bound=1)
         flags.DEFINE_integer("n_best", None, "Predictions for each input, of a beam search or samples.", lower_bound=1)
         flags.DEFINE_float("temperature", None, "Of samples: values below 1 sharpen the distribution.")
         flags.DEFINE_integer("top_k", None, "Of samples and contrastive search: candidates at each step.")
@@ -171,7 +171,7 @@ def search_options() -> dict[str, Any]:
     if options.get("n_best", 1) > 1:
         options.setdefault("search", "beam")
         if options["search"] == "beam":
-            options.setdefault("width", max(4, options["n_best"]))
+            options.setdefault("num_beams", max(4, options["n_best"]))
     if FLAGS.stop:
         options["stop_strings"] = list(FLAGS.stop)
     if FLAGS.draft_run is not None:

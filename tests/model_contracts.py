@@ -95,7 +95,7 @@ def check_greedy(model, inputs, length=5):
     """Greedy answers are those of the full pass, and sources share a batch without a trace."""
     prompt = [[3], [], [4, 5]]
     source = {name: value[:3] for name, value in inputs.items() if name.startswith("source")}
-    found = model.generate(*([source] if source else []), prompt=prompt, max_length=length, jit=False)
+    found = model.generate(*([source] if source else []), prompt=prompt, max_length=length, jit_compile=False)
     logits = ops.convert_to_numpy(model({**source, "targets": found.tokens[:, 0]}))
     logits[:, :, [model.pad_id, model.start_id]] = -np.inf
     for row, tokens in enumerate(found.tokens[:, 0]):

@@ -76,7 +76,7 @@ def small(name, task, **overrides):
 # Row of the catalog -> search and its options, constructor arguments; the others are exported as they are.
 SPECIAL = {
     "LSTMSeq2Seq": (
-        {"search": "beam", "width": 3, "no_repeat_ngram": 2},
+        {"search": "beam", "num_beams": 3, "no_repeat_ngram": 2},
         {"bidirectional": True, "attention": "multiplicative", "num_layers": 2},
     ),
     "TransformerSeq2Seq": ({}, {"positions": "learned"}),

@@ -63,7 +63,7 @@ class SourceToy(Toy):
     """A toy that reads a source of token ids: their masked mean moves every state."""
 
     has_encoder = True
-    source_pad_id = PAD
+    source_pad_ids = {"source": PAD}
 
     def encode(self, source, training=False):
         mask = ops.not_equal(source, PAD)

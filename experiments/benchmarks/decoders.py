@@ -68,10 +68,10 @@ def _kerazoo(new_tokens):
 
     def make(model, search, batch):
         made, sources = models.setdefault(model, _kerazoo_model(model)), _sources(batch)
-        options = {"width": NUM_BEAMS} if search == "beam" else {}
+        options = {"num_beams": NUM_BEAMS} if search == "beam" else {}
         # The end is forbidden, so that all systems generate the same number of tokens.
         options["forbidden"] = made.end_id
-        return lambda: made.generate(sources, search=search, max_length=new_tokens, jit=True, **options)
+        return lambda: made.generate(sources, search=search, max_length=new_tokens, jit_compile=True, **options)
 
     return make
 

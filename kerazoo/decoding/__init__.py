@@ -1,9 +1,8 @@
-"""Search over `start` and `step`: greedy, by chance, with a beam. Nothing here knows what kind of model it serves."""
+"""Search over `start` and `step` of a model: greedy, sampling, beams. Nothing here depends on the kind of model."""
 
 from kerazoo.decoding.beam import Beam
 from kerazoo.decoding.constraints import (
     Allowed,
-    Context,
     Forbidden,
     ForcedPrefix,
     MaxLength,
@@ -11,42 +10,43 @@ from kerazoo.decoding.constraints import (
     NoRepeatNgram,
     RepetitionPenalty,
 )
+from kerazoo.decoding.context import ConstraintContext, DecodingContext, StepContext
 from kerazoo.decoding.contrastive import Contrastive
+from kerazoo.decoding.decode import decode
 from kerazoo.decoding.ensemble import Ensemble
 from kerazoo.decoding.generate import generate
-from kerazoo.decoding.loop import decode
-from kerazoo.decoding.names import make_search
 from kerazoo.decoding.protocol import Decodable
-from kerazoo.decoding.replay import align
 from kerazoo.decoding.result import Generated
-from kerazoo.decoding.score import Scored, score
-from kerazoo.decoding.search import Now, Search
-from kerazoo.decoding.select import Greedy, Sample
+from kerazoo.decoding.sampling import Greedy, Sample
+from kerazoo.decoding.score import Scored, align, score
+from kerazoo.decoding.search import Search
+from kerazoo.decoding.searches import make_search
 from kerazoo.decoding.speculative import Speculative
-from kerazoo.decoding.stop import StopStrings
-from kerazoo.decoding.stream import Joined, stream
+from kerazoo.decoding.stop_strings import StopStrings
+from kerazoo.decoding.stream import IncrementalDetokenizer, stream
 
 __all__ = [
     "Allowed",
     "Beam",
-    "Context",
+    "ConstraintContext",
     "Contrastive",
     "Decodable",
+    "DecodingContext",
     "Ensemble",
     "Forbidden",
     "ForcedPrefix",
     "Generated",
     "Greedy",
-    "Joined",
+    "IncrementalDetokenizer",
     "MaxLength",
     "MinLength",
     "NoRepeatNgram",
-    "Now",
     "RepetitionPenalty",
     "Sample",
     "Scored",
     "Search",
     "Speculative",
+    "StepContext",
     "StopStrings",
     "align",
     "decode",

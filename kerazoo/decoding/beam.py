@@ -1,90 +1,103 @@
-"""Beam search: several hypotheses of each source grow side by side, and finished ones wait apart."""
+"""Beam search with length and coverage penalties, stop rules and diverse groups."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.decoding import groups
 from kerazoo.decoding.constraints import LOWEST
-from kerazoo.decoding.penalties import LENGTH_PENALTIES, coverage_score, length_divisor
 from kerazoo.decoding.search import Search, pick, write
 
-STOPS = ("first", "all", "cannot_improve")
+LENGTH_PENALTIES = ("gnmt", "power", "none")
+STOP_RULES = ("first", "all", "cannot_improve")
 
 
 @dataclasses.dataclass(frozen=True)
 class Beam(Search):
-    """Keeps the `width` best unfinished hypotheses and the `width` best finished ones.
+    """Keeps the `num_beams` best unfinished hypotheses and the `num_beams` best finished ones.
 
-    A hypothesis is finished by an end token or by the last position, and then grows no more and takes no place of an
-    unfinished one; an end counts if it is likelier than one of the `width` that go on. Finished ones are ranked by
-    log-probability over a divisor that grows with their length (prompt not counted, end token counted), so that long
-    answers are not at a disadvantage. With a width that holds every sequence the best answer is the best of all
-    sequences, whatever the penalty.
+    A hypothesis is finished by an end token or by the last position. It is then never extended, and takes no beam of an
+    unfinished one. An end counts if it is more probable than one of the `num_beams` hypotheses that continue. Finished
+    hypotheses are ranked by log-probability over a divisor that grows with their length (prompt not counted, end token
+    counted). With as many beams as there are sequences the result is the best of all sequences, whatever the penalty.
 
     Args:
-        width: Hypotheses of each kind for each source.
-        length_penalty: `"gnmt"` divides by ((5 + n) / 6) ** alpha, `"power"` by n ** alpha, `"none"` by 1.
-        alpha: Strength of the length penalty, at least 0; 0 is none.
-        stop: `"cannot_improve"` goes on until no unfinished hypothesis could still enter the best `n_best`, even with
-            certainty from here on; `"all"` stops when `width` are finished; `"first"` stops when a finished hypothesis
-            ranks above every unfinished one as they stand.
-        n_best: Answers for each source, at most `width`.
-        coverage_penalty: Strength of the penalty on finished hypotheses that leave positions of the source without
-            attention (Wu et al., 2016, arXiv 1609.08144), at least 0; the model must show its attention. Default 0.
-        groups: Into how many groups of equal size the hypotheses are divided; each does what a beam of its size does,
-            but avoids the tokens that groups before it take at the same position (Vijayakumar et al., 2016,
-            arXiv 1610.02424). The answers are the best of every group, without those found twice. Default 1.
-        diversity: What a token costs for each time that it is taken by a group before. Default 0.5.
-        constraints: Callables of `kerazoo.decoding.constraints`, applied in order.
-        stop_strings: A `StopStrings`: an answer also ends where its text has one of them.
+        num_beams: int, above 0. Number of hypotheses of each kind for each source. Defaults to `4`.
+        length_penalty: `"gnmt"`, `"power"` or `"none"`. The divisor for n tokens is ((5 + n) / 6) ** alpha,
+            n ** alpha or 1. Defaults to `"gnmt"`.
+        alpha: float, at least 0. Strength of the length penalty. Defaults to `0.6`.
+        stop: `"cannot_improve"` continues until no unfinished hypothesis could still enter the best `n_best`, even if
+            all its further tokens had probability 1; `"all"` stops when `num_beams` hypotheses are finished; `"first"`
+            stops when a finished hypothesis ranks above every unfinished one at its present length. Defaults to
+            `"cannot_improve"`.
+        n_best: int, at most `num_beams`. Number of sequences that are returned for each source. Defaults to `1`.
+        coverage_penalty: float, at least 0. Strength of the penalty on finished hypotheses that leave positions of the
+            source without attention; the model must return its attention. Defaults to `0.0`.
+        num_groups: int, a divisor of `num_beams`. Number of groups of equal size, each of which is a beam search that
+            avoids the tokens which the groups before it chose at the same position. The result holds the best
+            hypotheses of every group, without duplicates. Defaults to `1`.
+        diversity_penalty: float, at least 0. Subtracted from the log-probability of a token for each time that a group
+            before chose it. Defaults to `0.5`.
+        constraints: callable or sequence of callables of `kerazoo.decoding.constraints`. Applied in order. Defaults to
+            none.
+        stop_strings: `StopStrings`. A sequence also ends where its text contains one of them. Defaults to `None`.
+
+    Reference:
+        Wu et al. (2016), Google's Neural Machine Translation System: Bridging the Gap between Human and Machine
+        Translation, arXiv:1609.08144 (`"gnmt"` and the coverage penalty).
+        Vijayakumar et al. (2016), Diverse Beam Search: Decoding Diverse Solutions from Neural Sequence Models,
+        arXiv:1610.02424 (groups).
     """
 
-    width: int = 4
+    num_beams: int = 4
     length_penalty: str = "gnmt"
+    _: dataclasses.KW_ONLY
     alpha: float = 0.6
     stop: str = "cannot_improve"
     n_best: int = 1
     coverage_penalty: float = 0.0
-    groups: int = 1
-    diversity: float = 0.5
+    num_groups: int = 1
+    diversity_penalty: float = 0.5
 
     def __post_init__(self):
         super().__post_init__()
-        _checks.positive_int("Beam", "width", self.width)
+        _checks.positive_int("Beam", "num_beams", self.num_beams)
         _checks.one_of("Beam", "length_penalty", self.length_penalty, LENGTH_PENALTIES)
         _checks.number("Beam", "alpha", self.alpha, low=0)
-        _checks.one_of("Beam", "stop", self.stop, STOPS)
+        _checks.one_of("Beam", "stop", self.stop, STOP_RULES)
         _checks.positive_int("Beam", "n_best", self.n_best)
         _checks.number("Beam", "coverage_penalty", self.coverage_penalty, low=0)
-        _checks.positive_int("Beam", "groups", self.groups)
-        _checks.number("Beam", "diversity", self.diversity, low=0)
-        _checks.divisible("Beam", "width", self.width, "groups", self.groups)
-        if self.n_best > self.width:
+        _checks.positive_int("Beam", "num_groups", self.num_groups)
+        _checks.number("Beam", "diversity_penalty", self.diversity_penalty, low=0)
+        _checks.divisible("Beam", "num_beams", self.num_beams, "num_groups", self.num_groups)
+        if self.n_best > self.num_beams:
             raise ValueError(
-                f"Beam: `n_best` must be at most `width`; got n_best={self.n_best}, width={self.width}. "
-                f"Try width={self.n_best}."
+                f"Beam: `n_best` must be at most `num_beams`; got n_best={self.n_best}, num_beams={self.num_beams}. "
+                f"Try num_beams={self.n_best}."
             )
 
     @property
-    def lines(self):
-        """How many hypotheses grow side by side."""
-        return self.width
+    def beams_per_source(self) -> int:
+        return self.num_beams
 
     @property
-    def needs(self):
-        """Attention, where a penalty on coverage is asked for."""
+    def num_results(self) -> int:
+        return self.n_best
+
+    @property
+    def required_outputs(self) -> Mapping[str, str]:
         return {"attention": f"coverage_penalty={self.coverage_penalty}"} if self.coverage_penalty else {}
 
-    def begin(self, batch_size, max_length, attention=None):
-        """Returns the carry: `tokens` and `sums` of what grows, `done_*` of what is finished, `done` of the groups."""
-        shape = (batch_size, self.width)
+    def initial_state(self, batch_size, max_length, **observed):
+        """Returns `tokens` and `sums` of unfinished hypotheses, `done_*` of finished ones, and `done` of each group."""
+        shape = (batch_size, self.num_beams)
         tokens = ops.zeros((*shape, max_length), "int32")
         token_scores = ops.zeros((*shape, max_length), "float32")
         # All hypotheses of a group are equal before the first token, so only one of them counts.
-        only_first = ops.where(ops.arange(self.width) % (self.width // self.groups) == 0, 0.0, LOWEST)
+        only_first = ops.where(ops.arange(self.num_beams) % (self.num_beams // self.num_groups) == 0, 0.0, LOWEST)
         return {
             "tokens": tokens,
             "token_scores": token_scores,
@@ -93,136 +106,213 @@ class Beam(Search):
             "done_token_scores": token_scores,
             "done_lengths": ops.zeros(shape, "int32"),
             "done_scores": ops.full(shape, LOWEST, "float32"),
-            "done": ops.zeros((batch_size, self.groups), "bool"),
-            **self.matching(shape),
-            **({} if attention is None else {"coverage": attention}),
+            "done": ops.zeros((batch_size, self.num_groups), "bool"),
+            **self.initial_stop_state(shape),
+            **({"coverage": observed["attention"]} if self.coverage_penalty else {}),
         }
 
-    def advance(self, carry, log_probs, ranked, now):
-        """Takes the best continuations of all hypotheses; finished ones go to the waiting ones."""
+    def update(self, state, log_probs, constrained, context):
+        """Takes the best continuations of all hypotheses, and adds those that end to the finished ones."""
         if self.coverage_penalty:
-            carry = {**carry, "coverage": carry["coverage"] + now.attention}
-        if self.groups == 1:
-            new, parents, _ = self._advance_group({**carry, "done": carry["done"][:, 0]}, log_probs, ranked, now, None)
+            state = {**state, "coverage": state["coverage"] + context.attention}
+        if self.num_groups == 1:
+            state = {**state, "done": state["done"][:, 0]}
+            new, parents, _ = self._update_group(state, log_probs, constrained, context, None)
             return {**new, "done": new["done"][:, None]}, parents
-        return groups.advance(self._advance_group, self.groups, carry, log_probs, ranked, now)
+        size = self.num_beams // self.num_groups
+        groups, all_parents, all_counts = [], [], None
+        for group in range(self.num_groups):
+            beams = slice(group * size, (group + 1) * size)
+            own = {name: x[:, group] if name == "done" else x[:, beams] for name, x in state.items()}
+            new, parents, counts = self._update_group(
+                own, log_probs[:, beams], constrained[:, beams], context, all_counts
+            )
+            groups.append({**new, "done": new["done"][:, None]})
+            all_parents.append(parents + group * size)
+            all_counts = counts if all_counts is None else all_counts + counts
+        joined = {name: ops.concatenate([group[name] for group in groups], axis=1) for name in state}
+        return joined, ops.concatenate(all_parents, axis=1)
 
-    def _advance_group(self, carry, log_probs, ranked, now, taken):
-        """Returns the carry of one group, the parents, and which tokens it took, counts [B, V]."""
-        size, vocabulary_size = carry["tokens"].shape[1], ranked.shape[-1]
-        held = ops.logical_or(carry["done"], now.forced)  # [B]
-        best, ending = self._continuations(carry, ranked, now, taken)  # [B, K] each
-        gained = pick(ops.reshape(log_probs, (-1, size * vocabulary_size)), best.pop("places"))
+    def _update_group(self, state, log_probs, constrained, context, counts):
+        """Updates one group.
+
+        `counts` [B, V] is how often the groups before chose each token, or `None`. Returns the new state, the parents,
+        and the counts of this group.
+        """
+        size, vocabulary_size = state["tokens"].shape[1], constrained.shape[-1]
+        held = ops.logical_or(state["done"], context.forced)  # [B]
+        best, is_end = self._continuations(state, constrained, context, counts)  # [B, K] each
+        token_scores = pick(ops.reshape(log_probs, (-1, size * vocabulary_size)), best.pop("indices"))
         best.update(
-            tokens=write(pick(carry["tokens"], best["parents"]), now.index, best["last"]),
-            token_scores=write(pick(carry["token_scores"], best["parents"]), now.index, gained),
-            **self.after(carry, best["parents"], best["last"], vocabulary_size),
+            tokens=write(pick(state["tokens"], best["parents"]), context.index, best["last"]),
+            token_scores=write(pick(state["token_scores"], best["parents"]), context.index, token_scores),
+            **self.next_stop_state(state, best["parents"], best["last"], vocabulary_size),
         )
         if self.coverage_penalty:
-            best["coverage"] = pick(carry["coverage"], best["parents"])
-        closed = ops.logical_or(ending, now.last[:, None])
-        finished = self._merge(carry, best, ops.logical_and(closed, ops.logical_not(held)[:, None]), now)
-        growing = {name: value[:, :size] for name, value in best.items()}
-        parents, last = growing.pop("parents"), growing.pop("last")
-        # Where the prompt rules or all is done, every hypothesis continues itself.
-        wide, itself = held[:, None], ops.arange(size, dtype="int32")[None, :]
-        prompt = write(carry["tokens"], now.index, ops.broadcast_to(now.prompt[:, None], ops.shape(last)))
-        stays = {**carry, "tokens": prompt}
+            best["coverage"] = pick(state["coverage"], best["parents"])
+        ended = ops.logical_or(is_end, context.is_last[:, None])
+        finished = self._merge(state, best, ops.logical_and(ended, ops.logical_not(held)[:, None]), context)
+        unfinished = {name: value[:, :size] for name, value in best.items()}
+        parents, last = unfinished.pop("parents"), unfinished.pop("last")
+        # Inside a prompt, and where the group is done, every hypothesis continues itself.
+        held_beams, itself = held[:, None], ops.arange(size, dtype="int32")[None, :]
+        prompt_tokens = ops.broadcast_to(context.prompt_token[:, None], ops.shape(last))
+        unchanged = {**state, "tokens": write(state["tokens"], context.index, prompt_tokens)}
         new = {
-            name: ops.where(ops.reshape(held, (-1, *[1] * (len(value.shape) - 1))), stays[name], value)
-            for name, value in growing.items()
+            name: ops.where(ops.reshape(held, (-1, *[1] * (len(value.shape) - 1))), unchanged[name], value)
+            for name, value in unfinished.items()
         }
-        real = ops.logical_and(growing["sums"] > LOWEST / 2, ops.logical_not(wide))
-        # Hypotheses that are dead or finished have nothing to lose; their sums must not fall without end.
-        new["sums"] = ops.maximum(ops.where(now.last[:, None], LOWEST, new["sums"]), LOWEST)
+        valid = ops.logical_and(unfinished["sums"] > LOWEST / 2, ops.logical_not(held_beams))
+        # The sums of hypotheses that do not exist must not fall without end.
+        new["sums"] = ops.maximum(ops.where(context.is_last[:, None], LOWEST, new["sums"]), LOWEST)
         new.update(finished)
-        enough = ops.logical_and(self._enough(new, now), ops.logical_not(now.forced))
-        new["done"] = ops.logical_or(carry["done"], enough)
-        return new, ops.where(wide, itself, parents), groups.taken(last, real, vocabulary_size, self.groups)
+        stopped = ops.logical_and(self._is_stopped(new, context), ops.logical_not(context.forced))
+        new["done"] = ops.logical_or(state["done"], stopped)
+        if self.num_groups > 1:
+            counts = ops.sum(ops.one_hot(ops.where(valid, last, -1), vocabulary_size, dtype="float32"), axis=1)
+        return new, ops.where(held_beams, itself, parents), counts
 
-    def _continuations(self, carry, ranked, now, taken):
-        """The best continuations that go on, then the best that end, and which of them do end.
+    def _continuations(self, state, constrained, context, counts):
+        """Returns the best continuations that do not end, then the best that do, and which of them end.
 
-        They are looked for apart, so that what goes on is never crowded out, however many tokens may end an answer.
+        They are found separately, so that ends never displace continuations, however many tokens may end a sequence.
         """
-        size, vocabulary_size = ranked.shape[1:]
-        sums = carry["sums"][:, :, None] + ranked  # [B, W, V]
-        ends = np.isin(np.arange(vocabulary_size), now.end_ids)
+        size, vocabulary_size = constrained.shape[1:]
+        sums = state["sums"][:, :, None] + constrained  # [B, W, V]
+        is_end = np.isin(np.arange(vocabulary_size), context.end_ids)
         if self.stop_strings is not None:
-            ends = ops.logical_or(ends, self.stop_strings.completing(carry["matched"], vocabulary_size))
-        going, flat = ops.where(ends, LOWEST, sums), (-1, size * vocabulary_size)
-        chosen = going if taken is None else going - self.diversity * taken[:, None, :]
-        _, places = ops.top_k(ops.reshape(chosen, flat), size)
-        places = ops.cast(places, "int32")  # [B, W]
-        going = pick(ops.reshape(going, flat), places)
+            is_end = ops.logical_or(is_end, self.stop_strings.completing(state["stop_state"], vocabulary_size))
+        continued, flat = ops.where(is_end, LOWEST, sums), (-1, size * vocabulary_size)
+        diverse = continued if counts is None else continued - self.diversity_penalty * counts[:, None, :]
+        _, indices = ops.top_k(ops.reshape(diverse, flat), size)
+        indices = ops.cast(indices, "int32")  # [B, W]
+        continued = pick(ops.reshape(continued, flat), indices)
         if self.stop_strings is None:  # a few columns of the table
-            ids = ops.convert_to_tensor(np.array(now.end_ids, "int32"))
-            ending = ops.reshape(ops.take(sums, ids, axis=2), (-1, size * len(now.end_ids)))
-            ending, columns = ops.top_k(ending, size)
+            ids = ops.convert_to_tensor(np.array(context.end_ids, "int32"))
+            ends = ops.reshape(ops.take(sums, ids, axis=2), (-1, size * len(context.end_ids)))
+            ends, columns = ops.top_k(ends, size)
             columns = ops.cast(columns, "int32")
-            columns = columns // len(now.end_ids) * vocabulary_size + ops.take(ids, columns % len(now.end_ids))
+            columns = columns // len(context.end_ids) * vocabulary_size + ops.take(ids, columns % len(context.end_ids))
         else:
-            ending, columns = ops.top_k(ops.reshape(ops.where(ends, sums, LOWEST), flat), size)
+            ends, columns = ops.top_k(ops.reshape(ops.where(is_end, sums, LOWEST), flat), size)
             columns = ops.cast(columns, "int32")
-        # An end counts if it is likelier than something that goes on: else a narrow beam fills up with early ends.
-        ending = ops.where(ending >= ops.min(going, axis=1, keepdims=True), ending, LOWEST)
-        places = ops.concatenate([places, columns], axis=1)  # [B, K]
+        # An end counts if it is more probable than one continuation: else few beams fill up with early ends.
+        ends = ops.where(ends >= ops.min(continued, axis=1, keepdims=True), ends, LOWEST)
+        indices = ops.concatenate([indices, columns], axis=1)  # [B, K]
         best = {
-            "sums": ops.concatenate([going, ending], axis=1),
-            "parents": places // vocabulary_size,
-            "last": places % vocabulary_size,
-            "places": places,
+            "sums": ops.concatenate([continued, ends], axis=1),
+            "parents": indices // vocabulary_size,
+            "last": indices % vocabulary_size,
+            "indices": indices,
         }
         return best, ops.convert_to_tensor(np.arange(2 * size)[None] >= size)
 
-    def _merge(self, carry, best, closed, now):
-        """The best of the hypotheses that are finished already and those that are now."""
-        size = carry["tokens"].shape[1]
-        lengths = ops.broadcast_to(now.index + 1, ops.shape(closed))
-        divisor = length_divisor(self.length_penalty, self.alpha, now.written + 1)[:, None]
-        real = ops.logical_and(closed, best["sums"] > LOWEST / 2)
-        scores = best["sums"] / divisor + self._covered(best, now)
-        scores = ops.where(real, scores, LOWEST)
-        scores, places = ops.top_k(ops.concatenate([carry["done_scores"], scores], axis=1), size)
-        places = ops.cast(places, "int32")
-        both = {"tokens": best["tokens"], "token_scores": best["token_scores"], "lengths": lengths}
-        joined = {n: ops.concatenate([carry[f"done_{n}"], value], axis=1) for n, value in both.items()}
-        return {"done_scores": scores, **{f"done_{n}": pick(value, places) for n, value in joined.items()}}
+    def _merge(self, state, best, ended, context):
+        """Returns the best of the hypotheses that were finished before and those that end now."""
+        size = state["tokens"].shape[1]
+        lengths = ops.broadcast_to(context.index + 1, ops.shape(ended))
+        divisor = length_divisor(self.length_penalty, self.alpha, context.num_generated + 1)[:, None]
+        valid = ops.logical_and(ended, best["sums"] > LOWEST / 2)
+        scores = best["sums"] / divisor + self._coverage_score(best, context)
+        scores = ops.where(valid, scores, LOWEST)
+        scores, indices = ops.top_k(ops.concatenate([state["done_scores"], scores], axis=1), size)
+        indices = ops.cast(indices, "int32")
+        new = {"tokens": best["tokens"], "token_scores": best["token_scores"], "lengths": lengths}
+        joined = {n: ops.concatenate([state[f"done_{n}"], value], axis=1) for n, value in new.items()}
+        return {"done_scores": scores, **{f"done_{n}": pick(value, indices) for n, value in joined.items()}}
 
-    def _covered(self, hypotheses, now):
-        """The coverage part of scores [B, K], at most 0."""
+    def _coverage_score(self, hypotheses, context):
+        """Returns the coverage term of scores [B, K], at most 0."""
         if not self.coverage_penalty:
             return 0.0
-        return self.coverage_penalty * coverage_score(hypotheses["coverage"], now.source_mask)
+        return self.coverage_penalty * coverage_score(hypotheses["coverage"], context.source_mask)
 
-    def _enough(self, carry, now):
-        """Whether the stop rule is content, booleans [B]."""
-        waiting, growing = carry["done_scores"], ops.max(carry["sums"], axis=1)
+    def _is_stopped(self, state, context):
+        """Returns whether the stop rule holds, bool [B]."""
+        finished, best_sum = state["done_scores"], ops.max(state["sums"], axis=1)
         if self.stop == "all":
-            enough = waiting[:, -1] > LOWEST / 2
+            stopped = finished[:, -1] > LOWEST / 2
         elif self.stop == "first":
-            divisor = length_divisor(self.length_penalty, self.alpha, now.written + 1)[:, None]
-            standing = carry["sums"] / divisor + self._covered(carry, now)
-            enough = waiting[:, 0] >= ops.max(standing, axis=1)
+            divisor = length_divisor(self.length_penalty, self.alpha, context.num_generated + 1)[:, None]
+            unfinished = state["sums"] / divisor + self._coverage_score(state, context)
+            stopped = finished[:, 0] >= ops.max(unfinished, axis=1)
         else:
-            # Log-probabilities only fall, the divisor only grows, and coverage adds 0 at best: nothing that grows can
-            # end above this.
-            most = length_divisor(self.length_penalty, self.alpha, now.most)
-            enough = waiting[:, -(-self.n_best // self.groups) - 1] >= growing / most
-        return ops.logical_or(ops.logical_or(enough, growing < LOWEST / 2), now.last)
+            # Log-probabilities only fall, the divisor only grows, and coverage adds at most 0: no unfinished hypothesis
+            # can end with a score above this bound.
+            bound = best_sum / length_divisor(self.length_penalty, self.alpha, context.max_new_tokens)
+            stopped = finished[:, -(-self.n_best // self.num_groups) - 1] >= bound
+        return ops.logical_or(ops.logical_or(stopped, best_sum < LOWEST / 2), context.is_last)
 
-    def finished(self, carry):
-        """Returns which sources are done."""
-        return ops.all(carry["done"], axis=1)
+    def is_finished(self, state):
+        return ops.all(state["done"], axis=1)
 
-    def finish(self, carry, pad_id):
-        """Returns the best finished hypotheses."""
-        scores, places = groups.best(carry, self.groups, self.n_best)
-        lengths = ops.where(scores > LOWEST / 2, pick(carry["done_lengths"], places), 0)
-        real = ops.arange(carry["tokens"].shape[-1], dtype="int32") < lengths[:, :, None]
-        return {
-            "tokens": ops.where(real, pick(carry["done_tokens"], places), pad_id),
-            "lengths": lengths,
-            "scores": scores,
-            "token_scores": ops.where(real, pick(carry["done_token_scores"], places), 0.0),
-        }
+    def result(self, state):
+        scores, indices = self._best(state)
+        found = {name: pick(state[f"done_{name}"], indices) for name in ("tokens", "lengths", "token_scores")}
+        return {**found, "scores": scores}
+
+    def _best(self, state):
+        """Returns scores [B, N] and indices [B, N] of the best finished hypotheses, equally many of each group."""
+        scores = state["done_scores"]  # [B, W], sorted within each group
+        if self.num_groups == 1:
+            indices = ops.zeros_like(scores[:, : self.n_best], dtype="int32") + ops.arange(self.n_best, dtype="int32")
+            return scores[:, : self.n_best], indices
+        size = self.num_beams // self.num_groups
+        scores = ops.where(_is_duplicate(state["done_tokens"], state["done_lengths"]), LOWEST, scores)
+        grouped = ops.reshape(scores, (-1, self.num_groups, size))
+        grouped, indices = ops.top_k(grouped, -(-self.n_best // self.num_groups))
+        indices = ops.cast(indices, "int32") + ops.arange(self.num_groups, dtype="int32")[:, None] * size
+        flat = (-1, grouped.shape[1] * grouped.shape[2])
+        scores, order = ops.top_k(ops.reshape(grouped, flat), self.n_best)
+        return scores, pick(ops.reshape(indices, flat), ops.cast(order, "int32"))
+
+
+def _is_duplicate(tokens, lengths):
+    """Returns which finished hypotheses occur before themselves in the list, bool [B, W]."""
+    same = ops.all(tokens[:, :, None] == tokens[:, None, :], axis=-1)  # [B, W, W]
+    same = ops.logical_and(same, lengths[:, :, None] == lengths[:, None, :])
+    index = ops.arange(tokens.shape[1], dtype="int32")
+    return ops.any(ops.logical_and(same, index[None, :] < index[:, None]), axis=2)
+
+
+def length_divisor(kind: str, alpha: float, lengths: Any) -> Any:
+    """Returns the divisor of the log-probability of a hypothesis.
+
+    Args:
+        kind: `"gnmt"` for ((5 + n) / 6) ** alpha, `"power"` for n ** alpha, `"none"` for 1.
+        alpha: float, at least 0.
+        lengths: int tensor of any shape. Number of tokens n, the end token included, at least 1.
+
+    Returns:
+        float32 of the shape of `lengths`.
+
+    Reference:
+        Wu et al. (2016), Google's Neural Machine Translation System: Bridging the Gap between Human and Machine
+        Translation, arXiv:1609.08144.
+    """
+    lengths = ops.cast(lengths, "float32")
+    if kind == "gnmt":
+        return ops.power((5.0 + lengths) / 6.0, alpha)
+    if kind == "power":
+        return ops.power(lengths, alpha)
+    return ops.ones_like(lengths)
+
+
+def coverage_score(coverage: Any, source_mask: Any = None) -> Any:
+    """Returns the sum of log(min(coverage, 1)) over the positions of a source.
+
+    Args:
+        coverage: float32 [B, K, S]. Attention that each position received from all tokens of a hypothesis.
+        source_mask: bool [B, S]. Valid positions. Defaults to `None`, for all.
+
+    Returns:
+        float32 [B, K], at most 0. A position without attention counts as log(1e-9).
+
+    Reference:
+        Wu et al. (2016), Google's Neural Machine Translation System: Bridging the Gap between Human and Machine
+        Translation, arXiv:1609.08144.
+    """
+    terms = ops.log(ops.clip(coverage, 1e-9, 1.0))
+    if source_mask is not None:
+        terms = ops.where(source_mask[:, None, :], terms, 0.0)
+    return ops.sum(terms, axis=-1)

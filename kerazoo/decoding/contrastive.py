@@ -1,6 +1,8 @@
-"""Contrastive search: a likely token whose vector does not repeat what the vectors before it said."""
+"""Contrastive search: a probable token whose vector differs from those of the tokens before it."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from keras import ops
 
@@ -11,27 +13,27 @@ from kerazoo.decoding.search import Search, pick, write
 
 @dataclasses.dataclass(frozen=True)
 class Contrastive(Search):
-    """Takes among the `top_k` likeliest tokens the one with the best balance of likelihood and novelty.
+    """Chooses among the `top_k` most probable tokens by probability and by difference from the text so far.
 
-    A token v is worth (1 - alpha) p(v) - alpha max_j cos(h_v, h_j), where h_v is the vector of the model after v and
-    h_j are those of all positions before it, the start token and the prompt included. Every candidate is fed to the
-    model by a line of its own, so a step costs as much as one of a beam of this width. The last token of an answer that
-    runs into its greatest length is the likeliest one, for nothing is fed after it.
+    A token v scores (1 - alpha) p(v) - alpha max_j cos(h_v, h_j), where h_v is the vector of the model after v and h_j
+    are those of all positions before it, the start token and the prompt included. The model decodes every candidate in
+    a beam of its own, so a step costs as much as one of a beam search with `top_k` beams. The last token of a sequence
+    that reaches its maximum length is the most probable one, as no step follows it.
 
     Args:
-        top_k: Number of candidates at every position. Default 4.
-        alpha: Weight of novelty in [0, 1]; 0 is greedy search. Default 0.6.
-        constraints: Callables of `kerazoo.decoding.constraints`, applied in order.
-        stop_strings: A `StopStrings`: an answer also ends where its text has one of them.
+        top_k: int, above 0. Number of candidates at every position. Defaults to `4`.
+        alpha: float in [0, 1]. Weight of the difference; `0` is greedy search. Defaults to `0.6`.
+        constraints: callable or sequence of callables of `kerazoo.decoding.constraints`. Applied in order. Defaults to
+            none.
+        stop_strings: `StopStrings`. A sequence also ends where its text contains one of them. Defaults to `None`.
 
     Reference:
-        Su et al. (2022), A Contrastive Framework for Neural Text Generation, arXiv 2202.06417.
+        Su, Lan, Wang, Yogatama, Kong and Collier (2022), A Contrastive Framework for Neural Text Generation,
+        arXiv:2202.06417.
     """
 
     top_k: int = 4
     alpha: float = 0.6
-
-    needs = {"hidden": "contrastive search"}
 
     def __post_init__(self):
         super().__post_init__()
@@ -39,95 +41,96 @@ class Contrastive(Search):
         _checks.number("Contrastive", "alpha", self.alpha, low=0, high=1)
 
     @property
-    def lines(self):
-        """How many candidates stand side by side."""
+    def beams_per_source(self) -> int:
         return self.top_k
 
-    def begin(self, batch_size, max_length, hidden=None):
-        """Returns the carry: `tokens` that differ in the last one alone, and the `vectors` before it."""
+    @property
+    def required_outputs(self) -> Mapping[str, str]:
+        return {"hidden": "contrastive search"}
+
+    def initial_state(self, batch_size, max_length, **observed):
+        """Returns `tokens`, which differ only in the last position, and the normalised `vectors` before it."""
         shape = (batch_size, self.top_k)
         return {
             "tokens": ops.zeros((*shape, max_length), "int32"),
             "token_scores": ops.zeros((*shape, max_length), "float32"),
-            "chances": ops.zeros(shape, "float32"),  # log-probability of the candidates after the constraints
-            # The vector of the token before position t stands at t, of length one, and zeros where none is yet.
-            "vectors": ops.zeros((batch_size, max_length, hidden.shape[-1]), "float32"),
+            "candidate_scores": ops.zeros(shape, "float32"),  # log-probabilities after the constraints
+            # Position t holds the vector of the token before it; zeros where there is none yet.
+            "vectors": ops.zeros((batch_size, max_length, observed["hidden"].shape[-1]), "float32"),
             "lengths": ops.zeros((batch_size,), "int32"),
             "done": ops.zeros((batch_size,), "bool"),
-            **self.matching(shape),
+            **self.initial_stop_state(shape),
         }
 
-    def advance(self, carry, log_probs, ranked, now):
+    def update(self, state, log_probs, constrained, context):
         """Chooses among the candidates of the position before, and finds those of this position."""
-        vocabulary_size = ranked.shape[-1]
-        first = ops.logical_or(now.forced, now.written == 0)  # the token before is no candidate but the prompt's
-        vectors = ops.cast(now.hidden, "float32")  # [B, K, D]
+        vocabulary_size = constrained.shape[-1]
+        is_first = ops.logical_or(context.forced, context.num_generated == 0)  # after the prompt, without candidates
+        vectors = ops.cast(context.hidden, "float32")  # [B, K, D]
         vectors = vectors / ops.maximum(ops.norm(vectors, axis=-1, keepdims=True), 1e-9)
-        chosen = ops.where(first, 0, self._choose(carry, vectors, now))[:, None]  # [B, 1]
-        held = ops.logical_or(carry["done"], self._has_ended(carry, chosen, first, now))
+        chosen = ops.where(is_first, 0, self._choose(state, vectors, context))[:, None]  # [B, 1]
+        held = ops.logical_or(state["done"], self._is_ended(state, chosen, is_first, context))
         parents = ops.broadcast_to(chosen, (ops.shape(chosen)[0], self.top_k))  # [B, K]
-        ranked, log_probs = pick(ranked, chosen)[:, 0], pick(log_probs, chosen)[:, 0]  # [B, V]
-        chances, tokens = ops.top_k(ranked, min(self.top_k, vocabulary_size))
-        chances, tokens = _fill(chances, self.top_k, LOWEST), _fill(ops.cast(tokens, "int32"), self.top_k, 0)
-        tokens = ops.where(now.forced[:, None], now.prompt[:, None], tokens)
-        gained = ops.where(now.forced[:, None], 0.0, pick(log_probs, tokens))
-        matching = self.after(carry, parents, tokens, vocabulary_size)
+        constrained, log_probs = pick(constrained, chosen)[:, 0], pick(log_probs, chosen)[:, 0]  # [B, V]
+        candidates, tokens = ops.top_k(constrained, min(self.top_k, vocabulary_size))
+        candidates, tokens = _pad(candidates, self.top_k, LOWEST), _pad(ops.cast(tokens, "int32"), self.top_k, 0)
+        forced = context.forced[:, None]
+        tokens = ops.where(forced, context.prompt_token[:, None], tokens)
+        token_scores = ops.where(forced, 0.0, pick(log_probs, tokens))
+        stop_state = self.next_stop_state(state, parents, tokens, vocabulary_size)
         new = {
-            "tokens": write(pick(carry["tokens"], parents), now.index, tokens),
-            "token_scores": write(pick(carry["token_scores"], parents), now.index, gained),
-            "chances": chances,
-            "vectors": _put(carry["vectors"], now.index, pick(vectors, chosen)[:, 0]),
-            "lengths": ops.where(held, carry["lengths"], now.index + 1),
-            "done": ops.logical_or(held, now.last),
-            **{name: ops.where(now.forced[:, None], carry[name], states) for name, states in matching.items()},
+            "tokens": write(pick(state["tokens"], parents), context.index, tokens),
+            "token_scores": write(pick(state["token_scores"], parents), context.index, token_scores),
+            "candidate_scores": candidates,
+            "vectors": _write_vectors(state["vectors"], context.index, pick(vectors, chosen)[:, 0]),
+            "lengths": ops.where(held, state["lengths"], context.index + 1),
+            "done": ops.logical_or(held, context.is_last),
+            **{name: ops.where(forced, state[name], value) for name, value in stop_state.items()},
         }
-        # What is done takes the chosen line to all places and keeps it.
-        kept = {n: pick(carry[n], parents) for n in ("tokens", "token_scores", *matching)}
-        wide = held[:, None]
-        for name, value in kept.items():
-            new[name] = ops.where(wide[:, :, None] if name not in matching else wide, value, new[name])
+        # Where a source is done all candidates are replaced by the chosen one, which then stays.
+        unchanged = {name: pick(state[name], parents) for name in ("tokens", "token_scores", *stop_state)}
+        for name, value in unchanged.items():
+            mask = held[:, None] if name in stop_state else held[:, None, None]
+            new[name] = ops.where(mask, value, new[name])
         return new, parents
 
-    def _choose(self, carry, vectors, now):
-        """The line of the best candidate, int32 [B]."""
-        alike = ops.matmul(vectors, ops.transpose(carry["vectors"], (0, 2, 1)))  # [B, K, T]
-        there = ops.arange(alike.shape[-1], dtype="int32") < now.index
-        worst = ops.max(ops.where(there, alike, -1.0), axis=-1)  # [B, K]
-        worth = (1.0 - self.alpha) * ops.exp(carry["chances"]) - self.alpha * worst
-        # A candidate that is ruled out must not win by its novelty; what is done stays with its first line.
-        worth = ops.where(carry["chances"] > LOWEST / 2, worth, LOWEST)
-        return ops.where(carry["done"], 0, ops.cast(ops.argmax(worth, axis=-1), "int32"))
+    def _choose(self, state, vectors, context):
+        """Returns the index of the best candidate, int32 [B]."""
+        similarity = ops.matmul(vectors, ops.transpose(state["vectors"], (0, 2, 1)))  # [B, K, T]
+        past = ops.arange(similarity.shape[-1], dtype="int32") < context.index
+        largest = ops.max(ops.where(past, similarity, -1.0), axis=-1)  # [B, K]
+        scores = (1.0 - self.alpha) * ops.exp(state["candidate_scores"]) - self.alpha * largest
+        # A candidate that is excluded must not win by its difference; a source that is done keeps its first one.
+        scores = ops.where(state["candidate_scores"] > LOWEST / 2, scores, LOWEST)
+        return ops.where(state["done"], 0, ops.cast(ops.argmax(scores, axis=-1), "int32"))
 
-    def _has_ended(self, carry, chosen, first, now):
-        before = ops.take(carry["tokens"], ops.maximum(now.index - 1, 0), axis=2)  # [B, K]
-        matching = {"matched": pick(carry["matched"], chosen)} if "matched" in carry else {}
-        ended = self.ended(matching, pick(before, chosen), now)[:, 0]
-        return ops.logical_and(ended, ops.logical_not(first))
+    def _is_ended(self, state, chosen, is_first, context):
+        last = ops.take(state["tokens"], ops.maximum(context.index - 1, 0), axis=2)  # [B, K]
+        stop_state = {"stop_state": pick(state["stop_state"], chosen)} if "stop_state" in state else {}
+        ended = self.is_end(stop_state, pick(last, chosen), context.end_ids)[:, 0]
+        return ops.logical_and(ended, ops.logical_not(is_first))
 
-    def finished(self, carry):
-        """Returns which sources are done."""
-        return carry["done"]
+    def is_finished(self, state):
+        return state["done"]
 
-    def finish(self, carry, pad_id):
-        """Returns the first line, which all others equal or which is the likeliest."""
-        lengths = carry["lengths"][:, None]
-        real = ops.arange(carry["tokens"].shape[-1], dtype="int32") < lengths[:, :, None]
-        token_scores = ops.where(real, carry["token_scores"][:, :1], 0.0)
+    def result(self, state):
+        """Returns the first candidate, which is the most probable one and, before the last position, the only one."""
+        token_scores = state["token_scores"][:, :1]
         return {
-            "tokens": ops.where(real, carry["tokens"][:, :1], pad_id),
-            "lengths": lengths,
+            "tokens": state["tokens"][:, :1],
+            "lengths": state["lengths"][:, None],
             "scores": ops.sum(token_scores, axis=-1),
             "token_scores": token_scores,
         }
 
 
-def _put(buffer, index, vectors):
-    """Puts `vectors` [B, D] at position `index` of `buffer` [B, T, D]."""
+def _write_vectors(buffer: Any, index: Any, vectors: Any) -> Any:
+    """Returns `buffer` [B, T, D] with `vectors` [B, D] at position `index`."""
     here = ops.arange(buffer.shape[1], dtype="int32") == index
     return ops.where(here[:, None], vectors[:, None, :], buffer)
 
 
-def _fill(values, width, value):
-    """Fills [B, K] up to `width` columns."""
+def _pad(values, width, value):
+    """Pads [B, K] to `width` columns."""
     missing = width - values.shape[1]
     return ops.pad(values, [(0, 0), (0, missing)], constant_values=value) if missing else values

@@ -1,4 +1,4 @@
-"""The cache of a model during a search over several hypotheses: its parts, and how they follow the hypotheses."""
+"""The cache and the outputs of a model during a search over several hypotheses of each source."""
 
 from typing import Any
 
@@ -6,6 +6,10 @@ import keras
 from keras import ops
 
 from kerazoo.decoding.protocol import Decodable
+from kerazoo.decoding.search import Search
+
+# What a step may return beside logits, and its name in messages.
+OBSERVED = {"attention": "attention to a source", "hidden": "the vectors that its logits are computed from"}
 
 # The parts of a cache that are passed from step to step; all others belong to one position.
 PARTS = ("state", "kv_cache", "memory", "beam_ancestry")
@@ -76,6 +80,46 @@ def same_shapes(new: Any, old: Any) -> Any:
         return x if tuple(x.shape) == tuple(before.shape) else ops.reshape(x, ops.shape(before))
 
     return keras.tree.map_structure(same, new, old)
+
+
+def observed_outputs(cache: dict, num_beams: int) -> dict[str, Any]:
+    """Returns `attention` [B, W, S] and `hidden` [B, W, D] of one step, `None` for those that it did not return.
+
+    Args:
+        cache: The cache that `model.step` returned for B * W hypotheses.
+        num_beams: int. Number of hypotheses of each source, W.
+    """
+    found = {name: cache.get(name) for name in OBSERVED}
+    return {
+        name: None if x is None else ops.reshape(x, (-1, num_beams, *ops.shape(x)[1:])) for name, x in found.items()
+    }
+
+
+def zeros_like_observed(model: Decodable, search: Search, cache: dict, batch_size: Any) -> dict[str, Any]:
+    """Returns zeros of the shape of each output that a search requires.
+
+    Args:
+        model: `Decodable`.
+        search: `Search`.
+        cache: What `start_cache` returned.
+        batch_size: int or scalar tensor. Number of sources B.
+
+    Raises:
+        ValueError: if the model does not return a required output.
+    """
+    if not search.required_outputs:
+        return {}
+    # Only the shapes of this step are used, so that a compiled program never runs it.
+    tokens = ops.full((batch_size * search.beams_per_source,), model.start_id, dtype="int32")
+    _, new = model.step(tokens, cache, ops.convert_to_tensor(0, "int32"))
+    found = observed_outputs(new, search.beams_per_source)
+    for name, option in search.required_outputs.items():
+        if found[name] is None:
+            raise ValueError(
+                f"{type(search).__name__}: {option} needs a model whose `step` returns {OBSERVED[name]}; "
+                f"got {type(model).__name__}, which does not."
+            )
+    return {name: ops.zeros_like(found[name]) for name in search.required_outputs}
 
 
 def _own_beam(num_beams):

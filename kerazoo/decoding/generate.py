@@ -1,63 +1,69 @@
-"""From plain arrays to answers: ragged batches, few shapes, one compiled program for each."""
+"""Generation from plain arrays: ragged batches, few static shapes, one compiled program for each."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.decoding import buckets, programs
-from kerazoo.decoding.constraints import LOWEST
-from kerazoo.decoding.loop import decode
-from kerazoo.decoding.names import make_search
-from kerazoo.decoding.protocol import check_decodable
-from kerazoo.decoding.ragged import check_length, read_prompt, read_source
-from kerazoo.decoding.replay import align
+from kerazoo.decoding import programs, prompts
+from kerazoo.decoding.context import DecodingContext
+from kerazoo.decoding.decode import decode
+from kerazoo.decoding.protocol import Decodable, check_decodable
 from kerazoo.decoding.result import Generated
+from kerazoo.decoding.score import align
 from kerazoo.decoding.search import Search
+from kerazoo.decoding.searches import make_search
 
 
 def generate(
-    model,
-    source=None,
-    prompt=None,
+    model: Decodable,
+    source: Any = None,
+    prompt: Any = None,
     search: Search | str = "greedy",
     max_length: int | None = None,
+    *,
     batch_size: int | None = None,
     first_row: int = 0,
-    end_ids: tuple | None = None,
-    jit: bool | None = None,
+    end_ids: tuple[int, ...] | None = None,
+    jit_compile: bool | None = None,
     alignment: bool = False,
-    **options,
+    **options: Any,
 ) -> Generated:
-    """Returns what `model` writes.
+    """Generates sequences with `model`.
 
-    The whole search is one compiled program. Batches are filled up to a power of two and sequences to one of a few
-    lengths, so that calls of like size share a program; filler changes no answer. When a program is compiled the logger
-    `kerazoo` says so.
+    The whole search is one compiled program. Batches are padded to a power of two of rows and sequences to one of a few
+    lengths, so that calls of similar size share a program; padding changes no result. The logger `kerazoo` reports when
+    a program is compiled.
 
     Args:
-        model: A `Decodable`, such as the generative models of `kerazoo.models`.
-        source: What `model.encode` takes, an array or a dictionary of arrays with the batch as first axis; lists of
-            lists of token ids may be ragged. None for a language model.
-        prompt: First tokens of each answer without the start token, ragged lists or an array padded with `pad_id`.
-        search: A search object or its name, see `make_search`.
-        max_length: Most tokens of an answer, the prompt included; 64 after the longest prompt by default.
-        batch_size: Most sources at once; all by default.
-        first_row: Number of the first source, for searches that draw: 5 where five sources went before in another call.
-        end_ids: The tokens that end an answer; `(model.end_id,)` by default.
-        jit: Whether TensorFlow compiles the search with XLA, which takes a few seconds more for each new size. By
-            default where it helps: a Transformer writes two to three times as fast, an LSTM no faster. JAX always does.
-        alignment: Whether to return the attention of each token to the source.
+        model: `Decodable`, such as the generative models of `kerazoo.models`.
+        source: The source of each sequence, with the batch as first axis: an array, a tensor or a list of rows of token
+            ids, which may be ragged; or a dictionary of them, by the names of the inputs of `model.encode`, such as
+            `"source"`, `"source_2"` and `"source_mask"`. Defaults to `None`, for a language model.
+        prompt: list of rows, or array padded with `pad_id`. First tokens of each sequence, without the start token.
+            Defaults to `None`.
+        search: `Search` or its name, see `make_search`. Defaults to `"greedy"`.
+        max_length: int. Maximum number of tokens of a sequence, the prompt included. Defaults to 64 more than the
+            longest prompt.
+        batch_size: int. Maximum number of sources that are decoded at once. Defaults to all.
+        first_row: int. Number of the first source, for searches that sample: 5 if another call decoded the five sources
+            before it. Defaults to `0`.
+        end_ids: tuple of int. Tokens that end a sequence. Defaults to `(model.end_id,)`.
+        jit_compile: bool. Whether TensorFlow compiles the search with XLA, which takes a few seconds for each new size.
+            Defaults to `model.prefers_jit`. JAX always compiles with XLA.
+        alignment: bool. Whether to return the attention of each token to the source. Defaults to `False`.
         **options: Arguments of a search that is given by name, see `make_search`.
 
     Returns:
-        A `Generated`.
+        `Generated`.
 
     Raises:
-        ValueError: unknown search or option, more tokens than the model has positions, sizes that do not fit, or no
-            attention to return.
+        TypeError: if `model` is not `Decodable`, or a source or prompt of token ids is not of integers.
+        ValueError: if a search or option is unknown, sizes do not fit, the model has fewer positions than `max_length`,
+            or has no attention to return.
 
     Example:
 
@@ -65,141 +71,159 @@ def generate(
     import kerazoo as kz
 
     model = kz.create("lstm_seq2seq", units=8, embedding_dim=8)
-    answers = kz.decoding.generate(model, [[5, 6, 7], [8]], search="beam", width=3, n_best=2, max_length=6)
-    assert answers.tokens.shape == (2, 2, 6)
-    assert answers.best().shape == (2, 6)
+    found = kz.decoding.generate(model, [[5, 6, 7], [8]], search="beam", num_beams=3, n_best=2, max_length=6)
+    assert found.tokens.shape == (2, 2, 6)
+    assert found.best().shape == (2, 6)
     ```
     """
-    call = read_call(model, source, prompt, search, max_length, first_row, end_ids, options)
-    jit = model.prefers_jit if jit is None else jit
-    chunk = call.rows if batch_size is None else _checks.positive_int("generate", "batch_size", batch_size)
-    parts = [_nothing(call, alignment)]
-    for start in range(0, call.rows, max(chunk, 1)):
-        parts.append(_run(model, call.take(start, start + chunk), jit, alignment))
-    return Generated.join(parts)
+    batch = read_batch(model, source, prompt, search, max_length, first_row, end_ids, options)
+    jit_compile = model.prefers_jit if jit_compile is None else jit_compile
+    size = batch.rows if batch_size is None else _checks.positive_int("generate", "batch_size", batch_size)
+    parts = [_empty(batch, alignment)]
+    for start in range(0, batch.rows, max(size, 1)):
+        parts.append(_run(model, batch.slice(start, start + size), jit_compile, alignment))
+    return Generated.concatenate(parts)
 
 
 @dataclasses.dataclass(frozen=True)
-class Call:
-    """What one call asks for, as arrays.
+class Batch:
+    """The arguments of `generate` as arrays, for B sources.
 
     Args:
-        search: The search.
-        source: A nest of arrays, `()` without a source.
+        search: `Search`.
+        source: nest of arrays, `()` without a source.
         prompt: int32 [B, P], P one of a few widths.
         prompt_lengths: int32 [B].
-        numbers: A number for each row that no other row has, int32 [B].
-        max_length: Most tokens of an answer.
-        places: The same, one of a few lengths.
-        end_ids: The tokens that end an answer.
-        seed: int32.
+        row_ids: int32 [B]. A number for each source that no other source has.
+        max_length: int. Maximum number of tokens of a sequence.
+        padded_length: int. The same, padded to one of a few lengths.
+        end_ids: tuple of int. Tokens that end a sequence.
+        seed: int32 scalar.
     """
 
     search: Search
-    source: object
+    source: Any
     prompt: np.ndarray
     prompt_lengths: np.ndarray
-    numbers: np.ndarray
+    row_ids: np.ndarray
     max_length: int
-    places: int
-    end_ids: tuple
+    padded_length: int
+    end_ids: tuple[int, ...]
     seed: np.ndarray
 
     @property
-    def rows(self):
-        """The number B."""
+    def rows(self) -> int:
+        """Number of sources B."""
         return len(self.prompt_lengths)
 
-    def take(self, start, stop):
-        """Returns the call for some rows alone."""
-        names = ("source", "prompt", "prompt_lengths", "numbers")
-        some = keras.tree.map_structure(lambda x: x[start:stop], [getattr(self, name) for name in names])
-        return dataclasses.replace(self, **dict(zip(names, some)))
+    @property
+    def program_key(self) -> tuple:
+        """Everything besides shapes that a program of this batch depends on."""
+        return (self.search.without_seed(), self.padded_length, self.end_ids)
 
-    def inputs(self):
-        """Returns the source, and the other arrays of a program, filled up to a power of two of rows."""
-        filled = buckets.batch_bucket(self.rows)
-        each = (self.source, self.prompt, self.prompt_lengths, self.numbers, np.ones(self.rows, "bool"))
-        source, *each = keras.tree.map_structure(lambda x: buckets.fill_rows(x, filled), each)
-        each[-1][self.rows :] = False
-        return source, (*each, np.array(self.max_length, "int32"), self.seed)
+    def slice(self, start: int, stop: int) -> "Batch":
+        """Returns the batch of some rows."""
+        names = ("source", "prompt", "prompt_lengths", "row_ids")
+        rows = keras.tree.map_structure(lambda x: x[start:stop], [getattr(self, name) for name in names])
+        return dataclasses.replace(self, **dict(zip(names, rows)))
+
+    def arrays(self) -> dict[str, Any]:
+        """Returns the fields of a `DecodingContext` as arrays, padded to a power of two of rows."""
+        arrays = {
+            "source": self.source,
+            "prompt": self.prompt,
+            "prompt_lengths": self.prompt_lengths,
+            "row_ids": self.row_ids,
+            "row_mask": np.ones(self.rows, "bool"),
+        }
+        size = prompts.batch_bucket(self.rows)
+        arrays = keras.tree.map_structure(lambda x: prompts.pad_rows(x, size), arrays)
+        arrays["row_mask"][self.rows :] = False
+        return {**arrays, "max_lengths": np.array(self.max_length, "int32"), "seed": self.seed}
 
 
-def read_call(model, source, prompt, search, max_length, first_row, end_ids, options) -> Call:
-    """Returns the call that the arguments of `generate` ask for, and builds the models."""
+def build_context(encoded: Any, arrays: dict[str, Any], end_ids: tuple[int, ...]) -> DecodingContext:
+    """Returns the context of a program, from what `programs.run_encoder` and `Batch.arrays` return."""
+    fields = {**arrays, "source": programs.none_if_empty(arrays["source"])}
+    return DecodingContext(encoded=programs.none_if_empty(encoded), end_ids=end_ids, **fields)
+
+
+def read_batch(
+    model: Decodable,
+    source: Any,
+    prompt: Any,
+    search: Search | str,
+    max_length: int | None,
+    first_row: int,
+    end_ids: tuple[int, ...] | None,
+    options: dict[str, Any],
+) -> Batch:
+    """Builds the models and returns the arguments of `generate` as a `Batch`."""
     search = make_search(search, **options)
     for each in (model, *search.models):
         check_decodable("generate", each)
         each.build_from_inputs()
-    source = () if source is None else read_source(model, source)
-    prompt, prompt_lengths = read_prompt(model, prompt, source)
-    max_length = check_length(model, max_length, prompt_lengths)
-    most, width = model.max_length, prompt.shape[1]
-    places = buckets.length_bucket(max_length, most)
+    source = prompts.read_source(model, source)
+    prompt, prompt_lengths = prompts.read_prompt(model, prompt, source)
+    max_length = prompts.check_max_length(model, max_length, prompt_lengths)
+    padded_length, width = prompts.length_bucket(max_length, model.max_length), prompt.shape[1]
     if width:
-        prompt = buckets.fill_length(prompt, min(buckets.length_bucket(width, most), places), 0)
-    return Call(
+        prompt_width = min(prompts.length_bucket(width, model.max_length), padded_length)
+        prompt = prompts.pad_length(prompt, prompt_width, 0)
+    return Batch(
         search=search,
         source=source,
-        prompt=prompt[:, :places],
+        prompt=prompt[:, :padded_length],
         prompt_lengths=prompt_lengths,
-        numbers=np.arange(first_row, first_row + len(prompt_lengths), dtype="int32"),
+        row_ids=np.arange(first_row, first_row + len(prompt_lengths), dtype="int32"),
         max_length=max_length,
-        places=places,
+        padded_length=padded_length,
         end_ids=(model.end_id,) if end_ids is None else tuple(end_ids),
-        seed=np.array(search.call_seed() & 0xFFFFFFFF, "uint32").astype("int32"),
+        seed=np.array(search.new_seed() & 0xFFFFFFFF, "uint32").astype("int32"),
     )
 
 
-def _nothing(call, alignment):
-    """The result for no source at all."""
-    none = np.zeros((0, getattr(call.search, "n_best", 1), call.max_length))
-    tokens, scores = none.astype("int32"), none.astype("float32")
-    looked = np.zeros((*none.shape, 0), "float32") if alignment else None
-    return Generated(tokens, tokens[:, :, 0], scores[:, :, 0], scores, call.end_ids, tokens[:, 0, 0], looked)
-
-
-def _run(model, call, jit, alignment):
-    """Fills a batch up, runs it, and throws the filler away."""
-    source, inputs = call.inputs()
-    encoded = programs.encode(model, source, jit)
-    drafted = source if call.search.models else ()
-    found = _program(model, call, jit)(encoded, drafted, *inputs)
-    looked = None
-    if alignment:
-        looked = ops.convert_to_numpy(_aligning(model, jit)(encoded, found["tokens"]))
-        looked = looked[: call.rows, :, : call.max_length]
-    found = {name: ops.convert_to_numpy(value)[: call.rows] for name, value in found.items()}
-    there = found["scores"] > LOWEST / 2
-    if looked is not None:
-        real = np.arange(call.max_length) < (found["lengths"] * there)[:, :, None]
-        looked = np.where(real[..., None], looked, 0).astype("float32")
+def _empty(batch, alignment):
+    """Returns the result for no source at all."""
+    shape = (0, batch.search.num_results, batch.max_length)
     return Generated(
-        tokens=found["tokens"][:, :, : call.max_length],
-        lengths=found["lengths"] * there,
-        scores=np.where(there, found["scores"], -np.inf).astype("float32"),
-        token_scores=found["token_scores"][:, :, : call.max_length],
-        end_ids=call.end_ids,
-        prompt_lengths=call.prompt_lengths,
-        alignment=looked,
-        accepted=found.get("accepted"),
+        tokens=np.zeros(shape, "int32"),
+        lengths=np.zeros(shape[:2], "int32"),
+        scores=np.zeros(shape[:2], "float32"),
+        token_scores=np.zeros(shape, "float32"),
+        end_ids=batch.end_ids,
+        prompt_lengths=np.zeros(0, "int32"),
+        alignment=np.zeros((*shape, 0), "float32") if alignment else None,
     )
 
 
-def _program(model, call, jit):
-    """The compiled search."""
-    search, places, ends = call.search.without_seed(), call.places, call.end_ids
+def _run(model, batch, jit_compile, alignment):
+    """Pads a batch, runs its program, and removes the padding from the result."""
+    arrays = batch.arrays()
+    encoded = programs.run_encoder(model, arrays["source"], jit_compile)
+    if not batch.search.models:
+        arrays["source"] = ()  # only a draft model encodes it again
+    found = _search_program(model, batch, jit_compile)(encoded, arrays)
+    if alignment:
+        found["alignment"] = _alignment_program(model, jit_compile)(encoded, found["tokens"], found["lengths"])
+    found = {name: ops.convert_to_numpy(value)[: batch.rows] for name, value in found.items()}
+    for name in {"tokens", "token_scores", "alignment"} & set(found):
+        found[name] = found[name][:, :, : batch.max_length]
+    return Generated(end_ids=batch.end_ids, prompt_lengths=batch.prompt_lengths, **found)
 
-    def run(encoded, source, prompt, prompt_lengths, rows, valid, limit, seed):
-        encoded, source = programs.something(encoded), programs.something(source)
-        return decode(model, search, places, encoded, prompt, prompt_lengths, limit, valid, rows, seed, ends, source)
 
-    what = f"{type(search).__name__} for answers of up to {places} tokens"
-    return programs.kept((model, *search.models), (search, places, ends), run, jit, what)
+def _search_program(model, batch, jit_compile):
+    search, padded_length, end_ids = batch.program_key
+
+    def run(encoded, arrays):
+        return decode(model, search, padded_length, build_context(encoded, arrays, end_ids))
+
+    description = f"{type(search).__name__} for sequences of up to {padded_length} tokens"
+    return programs.cached_program((model, *search.models), batch.program_key, run, jit_compile, description)
 
 
-def _aligning(model, jit):
-    def run(encoded, tokens):
-        return align(model, programs.something(encoded), tokens)
+def _alignment_program(model, jit_compile):
+    def run(encoded, tokens, lengths):
+        return align(model, programs.none_if_empty(encoded), tokens, lengths)
 
-    return programs.kept((model,), "align", run, jit, "the alignment")
+    return programs.cached_program((model,), "align", run, jit_compile, "the alignment")

@@ -1,68 +1,79 @@
-"""Compiled programs, kept with the model they belong to, and a word when a new one is made."""
+"""Compiled programs, which are kept with the model whose variables they read."""
 
 import logging
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from kerazoo import _backend
+from kerazoo.decoding.protocol import Decodable
 
 log = logging.getLogger("kerazoo")
 
 
 class Program:
-    """A function of nests of arrays, the batch as first axis, that is compiled once for each set of shapes.
+    """A function of nests of arrays with the batch as first axis, compiled once for each set of shapes.
 
     Args:
-        function: Takes nests of tensors and returns a nest of tensors.
-        variables: The Keras variables that it reads.
-        jit: Whether TensorFlow compiles with XLA.
-        what: What it does, for the word that it compiles.
+        function: callable. Takes nests of tensors and returns a nest of tensors.
+        variables: list of the Keras variables that the function reads.
+        jit_compile: bool. Whether TensorFlow compiles with XLA.
+        description: str. What the function does, for the log.
     """
 
-    def __init__(self, function, variables, jit, what):
-        self.function = _backend.compile(function, variables, jit)
-        self.what = what
-        self.shapes = set()
+    def __init__(self, function: Callable, variables: list, jit_compile: bool, description: str):
+        self.function = _backend.compile(function, variables, jit_compile)
+        self.description = description
+        self.shapes: set[tuple] = set()
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: Any) -> Any:
         shapes = tuple(tuple(x.shape) for x in keras.tree.flatten(inputs))
         if shapes not in self.shapes:
             self.shapes.add(shapes)
-            log.info("compiling %s for batches of %d; calls of like size reuse it", self.what, shapes[0][0])
+            batch_size = min(shape[0] for shape in shapes if shape)
+            log.info("compiling %s for batches of %d; calls of similar size reuse it", self.description, batch_size)
         return self.function(*keras.tree.map_structure(ops.convert_to_tensor, inputs))
 
 
-def kept(models, key, function, jit, what):
+def cached_program(
+    models: Sequence[Decodable], key: Hashable, function: Callable, jit_compile: bool, description: str
+) -> Program:
     """Returns the program of `function`, which is made once and kept with the first of `models`.
 
     Args:
-        models: The models whose variables the function reads. With other variables, as a model has that was built
-            anew, another program is made.
-        key: Whatever else the function depends on, hashable.
-        function, jit, what: As in `Program`.
+        models: sequence of `Decodable`. The models whose variables the function reads. With other variables, as of a
+            model that was built again, another program is made.
+        key: hashable. Everything else that the function depends on.
+        function: callable. See `Program`.
+        jit_compile: bool. See `Program`.
+        description: str. See `Program`.
     """
     variables = [variable for model in models for variable in model.variables]
-    # Straight into the dictionary: Keras would take an attribute for a part of the model.
-    programs = vars(models[0]).setdefault("_kept_programs", {})
-    key = (key, jit, tuple(map(id, variables)))
+    # Straight into the dictionary: Keras would track an attribute as a part of the model.
+    programs = vars(models[0]).setdefault("_compiled_programs", {})
+    key = (key, jit_compile, tuple(map(id, variables)))
     if key not in programs:
-        programs[key] = Program(function, variables, jit, what)
+        programs[key] = Program(function, variables, jit_compile, description)
     return programs[key]
 
 
-def encode(model, source, jit):
-    """Returns what `model` makes of the arrays `source`; `()`, a nest of nothing, where there is none.
+def run_encoder(model: Decodable, source: Any, jit_compile: bool) -> Any:
+    """Returns what `model` encodes the arrays `source` to; `()`, an empty nest, without a source.
 
-    This is a program of its own: on a GPU TensorFlow leaves LSTMs to cuDNN, whose kernels XLA refuses.
+    This is a program of its own: on a GPU TensorFlow runs LSTMs with cuDNN, whose kernels XLA does not support.
     """
     if not keras.tree.flatten(source):
         return ()
-    jit = jit and not any(device.startswith("gpu") for device in keras.distribution.list_devices())
-    program = kept((model,), "encode", lambda source: model.encode(source, training=False), jit, "the encoder")
-    return program(source)
+    jit_compile = jit_compile and not any(device.startswith("gpu") for device in keras.distribution.list_devices())
+
+    def encode(source):
+        return model.encode(source, training=False)
+
+    return cached_program((model,), "encode", encode, jit_compile, "the encoder")(source)
 
 
-def something(nest):
-    """Returns a nest of tensors, None if there are none in it: what a program is given where there is no source."""
+def none_if_empty(nest: Any) -> Any:
+    """Returns a nest of tensors, or `None` if it holds none: programs take an empty nest where there is no source."""
     return nest if keras.tree.flatten(nest) else None

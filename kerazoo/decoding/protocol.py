@@ -27,13 +27,13 @@ class Decodable:
         start_id: int. The token before the first one.
         end_id: int. The token that ends a sequence.
         vocabulary_size: int or `None`. Number of logits V. An `Ensemble` compares it. Defaults to `None`.
-        source_vocabulary_size: int or `None`. Likewise for the source. Defaults to `None`.
-        source_pad_id: int or `None`. The padding token of sources of token ids; `None` where sources are not token
-            ids. Defaults to `None`.
-        source_pad_ids: dict. The padding token of each further source of token ids by the name of the input, such as
-            `{"source_2": 0}`. Defaults to none.
         max_length: int or `None`. Maximum number of target positions; `None` for no limit. Defaults to `None`.
-        max_source_length: int or `None`. Maximum number of source positions; `None` for no limit. Defaults to `None`.
+        source_vocabulary_sizes: dict from the name of an input of `encode`, such as `"source"`, to the size of its
+            vocabulary, for inputs of token ids. An `Ensemble` compares it. Defaults to none.
+        source_pad_ids: dict from the name of an input of `encode` to its padding token; `None` or no entry for an input
+            that is not token ids. Defaults to none.
+        max_source_lengths: dict from the name of an input of `encode` to its maximum number of positions; `None` or no
+            entry for no limit. Defaults to none.
         has_encoder: bool. Whether the model has `encode`. Defaults to `False`.
         supports_parallel_decoding: bool. Whether the model has `step_many`, which is used to read prompts and to check
             drafts. Only for models without `"state"`: positions after `index` may be written again. Defaults to
@@ -48,11 +48,10 @@ class Decodable:
     start_id: int
     end_id: int
     vocabulary_size: int | None = None
-    source_vocabulary_size: int | None = None
-    source_pad_id: int | None = None
-    source_pad_ids: Mapping[str, int | None] = MappingProxyType({})
     max_length: int | None = None
-    max_source_length: int | None = None
+    source_vocabulary_sizes: Mapping[str, int | None] = MappingProxyType({})
+    source_pad_ids: Mapping[str, int | None] = MappingProxyType({})
+    max_source_lengths: Mapping[str, int | None] = MappingProxyType({})
     has_encoder: bool = False
     supports_parallel_decoding: bool = False
     supports_teacher_forcing: bool = False

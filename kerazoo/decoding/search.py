@@ -1,67 +1,32 @@
-"""What all searches share: the hypotheses that one is about to make longer, and what is known at this position."""
+"""Search, the base class of all decoding strategies, and the tensor operations that they share."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from keras import ops
 
-from kerazoo.decoding.stop import StopStrings
-
-
-@dataclasses.dataclass(frozen=True)
-class Now:
-    """What a search knows at one position; B sources, a scalar is the same for all of them.
-
-    Args:
-        index: The position that is written, an int32 scalar.
-        forced: Whether the prompt says what stands here, booleans [B].
-        prompt: What it says, int32 [B].
-        written: Tokens after the prompt so far, int32 [B].
-        most: Tokens after the prompt that there can be at most, int32 [B].
-        last: Whether nothing may follow this position, booleans [B].
-        end_ids: The tokens that end a sequence.
-        rows: A number for each source that no other source has, int32 [B].
-        seed: An int32 scalar.
-        source_mask: Which positions of the source are real, booleans [B, S]; None where nobody says.
-        attention: How much each hypothesis looks at each position of the source, float32 [B, W, S]; None where the
-            model does not say.
-        hidden: The vectors that the logits of each hypothesis are made of [B, W, D]; None where the model keeps them.
-    """
-
-    index: object
-    forced: object
-    prompt: object
-    written: object
-    most: object
-    last: object
-    end_ids: tuple
-    rows: object
-    seed: object
-    source_mask: object = None
-    attention: object = None
-    hidden: object = None
+from kerazoo.decoding.context import DecodingContext, StepContext
+from kerazoo.decoding.protocol import Decodable
+from kerazoo.decoding.stop_strings import StopStrings
 
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """A way to choose tokens: `begin` a carry, `advance` it position by position, `finish` it.
+    """Base class of the decoding strategies.
 
-    A carry is a dictionary of tensors with the batch as first axis. It has `"tokens"`, the W hypotheses of each source
-    that are made longer, int32 [B, W, T].
+    A search holds its hypotheses in a dictionary of tensors with the batch as first axis, which `initial_state` makes
+    and `update` replaces at each position. It has `"tokens"`, the W unfinished hypotheses of each source, int32
+    [B, W, T].
 
     Args:
-        constraints: Callables of `kerazoo.decoding.constraints`, applied in order.
-        stop_strings: A `StopStrings`: an answer also ends where its text has one of them.
+        constraints: callable or sequence of callables of `kerazoo.decoding.constraints`. Applied in order. Defaults to
+            none.
+        stop_strings: `StopStrings`. A sequence also ends where its text contains one of them. Defaults to `None`.
     """
 
-    constraints: tuple = dataclasses.field(default=(), kw_only=True)
+    constraints: Any = dataclasses.field(default=(), kw_only=True)
     stop_strings: StopStrings | None = dataclasses.field(default=None, kw_only=True)
-
-    # How many hypotheses of each source are made longer side by side.
-    lines = 1
-    # Which of `Now.attention` and `Now.hidden` it cannot do without, with the option that asks for it.
-    needs = {}
-    # Further models that it runs. It then has a loop of its own, `run`.
-    models = ()
 
     def __post_init__(self):
         given = self.constraints
@@ -73,70 +38,106 @@ class Search:
                 )
         if not isinstance(self.stop_strings, StopStrings | None):
             raise TypeError(
-                f"{type(self).__name__}: `stop_strings` must be a kerazoo.decoding.StopStrings, which knows how each "
-                f"token is written; got {self.stop_strings!r}."
+                f"{type(self).__name__}: `stop_strings` must be a kerazoo.decoding.StopStrings, which holds the bytes "
+                f"of each token; got {self.stop_strings!r}."
             )
 
-    def call_seed(self):
-        """Returns the seed of one call, an integer."""
+    @property
+    def beams_per_source(self) -> int:
+        """Number of hypotheses W of each source that the model decodes in parallel."""
+        return 1
+
+    @property
+    def num_results(self) -> int:
+        """Number of sequences N that are returned for each source."""
+        return 1
+
+    @property
+    def required_outputs(self) -> Mapping[str, str]:
+        """Those of `StepContext.attention` and `.hidden` that are required, each with the option that requires it."""
+        return {}
+
+    @property
+    def models(self) -> tuple[Decodable, ...]:
+        """Further models that the search runs. Such a search has a loop of its own, `run`."""
+        return ()
+
+    def new_seed(self) -> int:
+        """Returns the seed of one call."""
         return 0
 
-    def without_seed(self):
-        """Returns the search that one compiled program serves, whatever the seed."""
+    def without_seed(self) -> "Search":
+        """Returns the search that is compiled, which must not depend on the seed."""
         return self
 
-    def begin(self, batch_size, max_length, **seen):
-        """Returns the carry before the first position; `seen` are zeros like what it `needs` of `Now`."""
-        raise NotImplementedError
-
-    def matching(self, shape):
-        """Returns what a carry holds to find stop strings, for hypotheses of `shape`."""
-        return {} if self.stop_strings is None else {"matched": ops.zeros(shape, "int32")}
-
-    def after(self, carry, parents, tokens, vocabulary_size):
-        """Returns `matching` after hypotheses `parents` [B, K] (None: each its own) are made longer by `tokens`."""
-        if self.stop_strings is None:
-            return {}
-        before = carry["matched"] if parents is None else pick(carry["matched"], parents)
-        return {"matched": self.stop_strings.after(before, tokens, vocabulary_size)}
-
-    def ended(self, matching, tokens, now):
-        """Returns which hypotheses end with `tokens`, after which they have `matching`."""
-        ended = is_any(tokens, now.end_ids)
-        if self.stop_strings is None:
-            return ended
-        return ops.logical_or(ended, self.stop_strings.found(matching["matched"]))
-
-    def advance(self, carry, log_probs, ranked, now):
-        """Writes one position.
+    def initial_state(self, batch_size: Any, max_length: int, **observed: Any) -> dict[str, Any]:
+        """Returns the state before the first position.
 
         Args:
-            carry: What `begin` or `advance` returned.
-            log_probs: Log-probabilities of the model, float32 [B, W, V].
-            ranked: The same after the constraints.
-            now: A `Now`.
-
-        Returns:
-            The new carry, and which hypothesis each one continues, int32 [B, W], or None if each continues itself.
+            batch_size: int or scalar tensor. Number of sources B.
+            max_length: int. Maximum number of tokens of a sequence.
+            **observed: Zeros of the shape of each of `required_outputs`.
         """
         raise NotImplementedError
 
-    def finished(self, carry):
-        """Returns which sources need no more tokens, booleans [B]."""
+    def update(
+        self, state: dict[str, Any], log_probs: Any, constrained: Any, context: StepContext
+    ) -> tuple[dict[str, Any], Any]:
+        """Decodes one position.
+
+        Args:
+            state: What `initial_state` or `update` returned.
+            log_probs: float32 [B, W, V]. Log-probabilities of the model.
+            constrained: float32 [B, W, V]. The same after the constraints.
+            context: `StepContext`.
+
+        Returns:
+            The new state, and which hypothesis each new one continues, int32 [B, W], or `None` if each continues
+            itself.
+        """
         raise NotImplementedError
 
-    def finish(self, carry, pad_id):
-        """Returns `tokens` [B, N, T], `lengths`, `scores` [B, N] and `token_scores` [B, N, T], best first."""
+    def is_finished(self, state: dict[str, Any]) -> Any:
+        """Returns which sources need no more tokens, bool [B]."""
         raise NotImplementedError
 
+    def result(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Returns `tokens` [B, N, T], `lengths`, `scores` [B, N] and `token_scores` [B, N, T], best first.
 
-def write(buffer, index, values):
-    """Puts `values` [...] at position `index` of `buffer` [..., T]."""
+        Values after each length are undefined, and a hypothesis that does not exist has the score `LOWEST`.
+        """
+        raise NotImplementedError
+
+    def run(self, model: Decodable, max_length: int, context: DecodingContext) -> dict[str, Any]:
+        """Returns what `result` returns, for a search with `models`."""
+        raise NotImplementedError
+
+    def initial_stop_state(self, shape: tuple) -> dict[str, Any]:
+        """Returns the part of a state that finds stop strings, for hypotheses of `shape`."""
+        return {} if self.stop_strings is None else {"stop_state": ops.zeros(shape, "int32")}
+
+    def next_stop_state(self, state: dict[str, Any], parents: Any, tokens: Any, vocabulary_size: int) -> dict[str, Any]:
+        """Returns that part after `tokens` [B, K], which continue `parents` [B, K], or each its own for `None`."""
+        if self.stop_strings is None:
+            return {}
+        before = state["stop_state"] if parents is None else pick(state["stop_state"], parents)
+        return {"stop_state": self.stop_strings.next_state(before, tokens, vocabulary_size)}
+
+    def is_end(self, stop_state: dict[str, Any], tokens: Any, end_ids: tuple[int, ...]) -> Any:
+        """Returns which hypotheses end with `tokens`, after which their stop state is `stop_state`."""
+        ended = is_any(tokens, end_ids)
+        if self.stop_strings is None:
+            return ended
+        return ops.logical_or(ended, self.stop_strings.is_complete(stop_state["stop_state"]))
+
+
+def write(buffer: Any, index: Any, values: Any) -> Any:
+    """Returns `buffer` [..., T] with `values` [...] at position `index`."""
     here = ops.arange(buffer.shape[-1], dtype="int32") == index
     return ops.where(here, ops.expand_dims(values, -1), buffer)
 
 
-def is_any(tokens, ids):
+def is_any(tokens: Any, ids: tuple[int, ...]) -> Any:
     """Returns where `tokens` is one of `ids`."""
     found = tokens == ids[0]
     for other in ids[1:]:
@@ -144,10 +145,20 @@ def is_any(tokens, ids):
     return found
 
 
-def pick(values, places):
-    """Takes along axis 1: `values` [B, M, ...] at `places` [B, K] gives [B, K, ...]."""
+def pick(values: Any, indices: Any) -> Any:
+    """Takes along axis 1: `values` [B, M, ...] at `indices` [B, K] gives [B, K, ...]."""
     # One gather over the rows of all sources: `take_along_axis` is dozens of operations on TensorFlow.
-    many = ops.shape(values)[1]
-    first = ops.arange(ops.shape(places)[0], dtype="int32")[:, None] * many
+    size = ops.shape(values)[1]
+    first = ops.arange(ops.shape(indices)[0], dtype="int32")[:, None] * size
     flat = ops.reshape(values, (-1, *ops.shape(values)[2:]))  # [B * M, ...]
-    return ops.take(flat, first + places, axis=0)
+    return ops.take(flat, first + indices, axis=0)
+
+
+def argmax(scores: Any) -> Any:
+    """Returns the index of the largest of `scores` [..., V], the first of equals, int32 [...].
+
+    XLA compiles `ops.argmax` to a loop over single numbers on a CPU; two reductions are four times as fast.
+    """
+    indices = ops.arange(scores.shape[-1], dtype="int32")
+    largest = scores >= ops.max(scores, axis=-1, keepdims=True)
+    return ops.min(ops.where(largest, indices, scores.shape[-1] - 1), axis=-1)

@@ -1,42 +1,56 @@
-"""Answers as they come: a compiled block of positions at a time, its state carried from block to block."""
+"""Streaming: sequences in blocks of tokens, each from one call of a compiled program."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from kerazoo import _checks
 from kerazoo.decoding import programs
-from kerazoo.decoding.generate import read_call
-from kerazoo.decoding.loop import advance, begin, make_facts
+from kerazoo.decoding.decode import run_loop, start_loop
+from kerazoo.decoding.generate import build_context, read_batch
+from kerazoo.decoding.protocol import Decodable
+from kerazoo.decoding.result import without_end
 from kerazoo.decoding.search import Search
+
+_OUTPUTS = ("tokens", "lengths", "done")
 
 
 def stream(
-    model,
-    source=None,
-    prompt=None,
+    model: Decodable,
+    source: Any = None,
+    prompt: Any = None,
     search: Search | str = "greedy",
     max_length: int | None = None,
+    *,
     block: int = 8,
-    end_ids: tuple | None = None,
-    jit: bool | None = None,
-    **options,
-):
-    """Yields what `model` writes, while it writes.
+    end_ids: tuple[int, ...] | None = None,
+    jit_compile: bool | None = None,
+    **options: Any,
+) -> Iterator[list[list[int]]]:
+    """Yields the tokens that `model` generates, block by block.
 
     Args:
-        model: A `Decodable`.
-        source, prompt, search, max_length, end_ids, jit, **options: As in `kerazoo.decoding.generate`. The search must
-            never take back what it has written: greedy search, or one sample for each source.
-        block: Positions that one compiled call writes. Small ones show the first token sooner, large ones write more
-            tokens a second; the tokens are the same.
+        model: `Decodable`.
+        source: See `kerazoo.decoding.generate`.
+        prompt: See `kerazoo.decoding.generate`.
+        search: `Search` or its name. It must never revise a token: greedy search, or one sample for each source.
+            Defaults to `"greedy"`.
+        max_length: int. See `kerazoo.decoding.generate`.
+        block: int, above 0. Number of positions of one compiled call. Small blocks return the first token sooner, large
+            ones return more tokens per second; the tokens are the same. Defaults to `8`.
+        end_ids: tuple of int. See `kerazoo.decoding.generate`.
+        jit_compile: bool. See `kerazoo.decoding.generate`.
+        **options: Arguments of a search that is given by name, see `make_search`.
 
     Yields:
-        Lists with the new token ids of each source, `[source][token]`: prompts and end tokens are left out, and a
-        source that is finished has no more. Joined they are what `generate` returns.
+        The new token ids of each source, `[source][token]`, without prompts and end tokens; none for a source that is
+        finished. All blocks together are what `generate` returns.
 
     Raises:
-        ValueError: the search may take back what it has written; and what `generate` raises. Both at once, before the
-            first token is asked for.
+        ValueError: if the search may revise its tokens, and what `generate` raises; both at the call, before the first
+            block is requested.
 
     Example:
 
@@ -44,95 +58,90 @@ def stream(
     import kerazoo as kz
 
     model = kz.create("lstm_seq2seq", units=8, embedding_dim=8)
-    for news in kz.decoding.stream(model, [[5, 6, 7], [8]], max_length=12, block=4):
-        print(news)
+    for tokens in kz.decoding.stream(model, [[5, 6, 7], [8]], max_length=12, block=4):
+        print(tokens)
     ```
     """
     _checks.positive_int("stream", "block", block)
-    call = read_call(model, source, prompt, search, max_length, 0, end_ids, options)
-    jit = model.prefers_jit if jit is None else jit
-    if call.search.lines > 1 or call.search.models:
+    batch = read_batch(model, source, prompt, search, max_length, 0, end_ids, options)
+    jit_compile = model.prefers_jit if jit_compile is None else jit_compile
+    if batch.search.beams_per_source > 1 or batch.search.models:
         raise ValueError(
-            f"stream: `search` must never take back what it has written; got {type(call.search).__name__}, which "
-            "chooses among several answers. Try search='greedy' or search='sample', or generate instead."
+            f"stream: `search` must never revise its tokens; got {type(batch.search).__name__}, which chooses among "
+            "several sequences. Try search='greedy' or search='sample', or use generate."
         )
-    return _blocks(model, call, block, jit)
+    return _blocks(model, batch, block, jit_compile)
 
 
-def _blocks(model, call, block, jit):
-    source, inputs = call.inputs()
-    opening, going_on = _programs(model, call, jit)
-    progress, facts = opening(programs.encode(model, source, jit), *inputs)
-    shown = call.prompt_lengths.copy()
+def _blocks(model, batch, block, jit_compile):
+    start, continue_ = _programs(model, batch, jit_compile)
+    arrays = batch.arrays()
+    encoded = programs.run_encoder(model, arrays.pop("source"), jit_compile)
+    variables = start(encoded, arrays)
+    returned = batch.prompt_lengths.copy()
     while True:
-        progress, carry = going_on(progress, facts, np.array(block, "int32"))
-        tokens, lengths, done = (ops.convert_to_numpy(carry[name])[: call.rows, 0] for name in _SHOWN)
-        yield [row[start:end] for row, start, end in zip(_plain(tokens, lengths, call), shown, lengths)]
-        shown = np.maximum(shown, lengths)
+        variables, outputs = continue_(variables, encoded, arrays, np.array(block, "int32"))
+        tokens, lengths, done = (ops.convert_to_numpy(outputs[name])[: batch.rows, 0] for name in _OUTPUTS)
+        rows = [row[:length].tolist() for row, length in zip(tokens, lengths)]
+        rows = [without_end(row, length, batch.end_ids) for row, length in zip(rows, batch.prompt_lengths)]
+        yield [row[first:] for row, first in zip(rows, returned)]
+        returned = np.maximum(returned, lengths)
         if done.all():
             return
 
 
-_SHOWN = ("tokens", "lengths", "done")
+def _programs(model, batch, jit_compile):
+    """Returns the program of the first call, and that of each block."""
+    search, padded_length, end_ids = batch.program_key
 
+    def context(encoded, arrays):
+        return build_context(encoded, {**arrays, "source": ()}, end_ids).complete(model, padded_length)
 
-def _plain(tokens, lengths, call):
-    """The tokens of each source as lists, without an end token."""
-    rows = []
-    for row, length, prompt in zip(tokens.tolist(), lengths, call.prompt_lengths):
-        ended = length > prompt and row[length - 1] in call.end_ids
-        rows.append(row[: length - 1] if ended else row[:length])
-    return rows
+    def start(encoded, arrays):
+        return start_loop(model, search, padded_length, context(encoded, arrays))
 
+    def continue_(variables, encoded, arrays, num_positions):
+        variables = run_loop(model, search, variables, context(encoded, arrays), num_positions)
+        return variables, {name: variables["search"][name] for name in _OUTPUTS}
 
-def _programs(model, call, jit):
-    search, places, ends = call.search.without_seed(), call.places, call.end_ids
-
-    def opening(encoded, prompt, prompt_lengths, rows, valid, limit, seed):
-        encoded = programs.something(encoded)
-        facts = make_facts(encoded, places, prompt, prompt_lengths, limits=limit, valid=valid, rows=rows, seed=seed)
-        facts = {name: () if value is None else value for name, value in facts.items()}
-        return begin(model, search, places, encoded, facts), facts
-
-    def going_on(progress, facts, most):
-        facts = {name: programs.something(value) for name, value in facts.items()}
-        progress = advance(model, search, ends, progress, facts, most)
-        return progress, {name: progress["carry"][name] for name in _SHOWN}
-
-    what = f"{type(search).__name__} for up to {places} tokens"
-    key = (search, places, ends)
+    description = f"{type(search).__name__} for up to {padded_length} tokens"
     return (
-        programs.kept((model,), ("open", *key), opening, jit, f"the beginning of {what}"),
-        programs.kept((model,), ("go on", *key), going_on, jit, what),
+        programs.cached_program(
+            (model,), ("start", batch.program_key), start, jit_compile, f"the start of {description}"
+        ),
+        programs.cached_program((model,), ("continue", batch.program_key), continue_, jit_compile, description),
     )
 
 
-class Joined:
-    """Text from tokens that come in blocks, without half a character.
+class IncrementalDetokenizer:
+    """Turns blocks of tokens into text, without incomplete characters.
 
     Args:
-        show: Function from a list of lists of token ids to their texts.
-        rows: Number of sources.
+        decode: callable. Takes a list of lists of token ids and returns their texts.
+        num_rows: int. Number of sources.
 
     Call arguments:
-        news: What `stream` yields.
+        tokens: list of lists of int. What `stream` yields.
+        last: bool. Whether no block follows. Defaults to `False`.
 
     Returns:
-        The new text of each source: what the tokens so far are written as, less what was returned before. While the
-        last characters may still change, because their bytes are not all there, they are held back.
+        The new text of each source. Its last characters are kept back while they may still change because some of
+        their bytes are missing.
     """
 
-    def __init__(self, show, rows):
-        self.show, self.tokens, self.given = show, [[] for _ in range(rows)], [""] * rows
+    def __init__(self, decode: Callable[[list[list[int]]], list[str]], num_rows: int):
+        self.decode = decode
+        self.tokens: list[list[int]] = [[] for _ in range(num_rows)]
+        self.returned = [""] * num_rows
 
-    def __call__(self, news, last=False):
-        self.tokens = [[*old, *new] for old, new in zip(self.tokens, news)]
-        fresh = []
-        for row, text in enumerate(self.show(self.tokens)):
-            whole = text if last else text.rstrip("\ufffd")
-            # A text may only grow: what was given cannot be taken back.
-            if not whole.startswith(self.given[row]):
-                whole = self.given[row]
-            fresh.append(whole[len(self.given[row]) :])
-            self.given[row] = whole
-        return fresh
+    def __call__(self, tokens: list[list[int]], last: bool = False) -> list[str]:
+        self.tokens = [[*old, *new] for old, new in zip(self.tokens, tokens)]
+        new_texts = []
+        for row, text in enumerate(self.decode(self.tokens)):
+            complete = text if last else text.rstrip("\ufffd")
+            # A text may only grow: what was returned cannot be revised.
+            if not complete.startswith(self.returned[row]):
+                complete = self.returned[row]
+            new_texts.append(complete[len(self.returned[row]) :])
+            self.returned[row] = complete
+        return new_texts

@@ -87,12 +87,12 @@ def _input(task):
 def _generator(model, task, search, max_length):
     """Returns the function from strings to what the search writes."""
     _checks.positive_int("export", "max_length", max_length)
-    most = getattr(model, "max_length", None)
-    if most is not None and max_length > most:
+    if model.max_length is not None and max_length > model.max_length:
         raise ValueError(
-            f"export: `max_length` must be at most {most}, the positions of the model; got max_length={max_length}."
+            f"export: `max_length` must be at most {model.max_length}, the positions of the model; "
+            f"got max_length={max_length}."
         )
-    seed = np.array(search.call_seed() & 0xFFFFFFFF, "uint32").astype("int32")
+    seed = np.array(search.new_seed() & 0xFFFFFFFF, "uint32").astype("int32")
     name = "text" if task.kind == "language_model" else "answer"
 
     def answer(strings):
@@ -101,9 +101,10 @@ def _generator(model, task, search, max_length):
         if "prompt" in inputs:
             prompt, prompt_lengths = _prompt(inputs.pop("prompt"), model.pad_id, max_length)
         if inputs:
-            _refuse_longer(inputs["source"], getattr(model, "max_source_length", None))
+            _refuse_longer(inputs["source"], model.max_source_lengths.get("source"))
             encoded = model.encode(inputs["source"], training=False)
-        found = decoding.decode(model, search, max_length, encoded, prompt, prompt_lengths, seed=seed)
+        context = decoding.DecodingContext(encoded=encoded, prompt=prompt, prompt_lengths=prompt_lengths, seed=seed)
+        found = decoding.decode(model, search, max_length, context)
         return {name: task.graph_decode(found["tokens"][:, 0]), "score": found["scores"][:, 0]}
 
     return answer

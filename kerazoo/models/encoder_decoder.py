@@ -60,7 +60,7 @@ class EncoderDecoder(Writer, EncoderModel, Decodable):
     )
     images, words = np.ones((2, 8, 8, 1), "float32"), np.array([[5, 6, 2], [7, 2, 0]])
     assert model({"source": images, "targets": words}).shape == (2, 3, 11)
-    assert model.generate(images, search="beam", width=3, max_length=7).best().shape == (2, 7)
+    assert model.generate(images, search="beam", num_beams=3, max_length=7).best().shape == (2, 7)
     ```
 
     Reference:

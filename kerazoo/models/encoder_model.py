@@ -59,26 +59,24 @@ class EncoderModel(BaseModel):
         return dict(zip(self.source_names, embeddings))[name]
 
     @property
-    def source_pad_id(self) -> int | None:
-        """The padding token of the first source, None where it is not token ids."""
-        return self.source_pad_ids["source"]
-
-    @property
     def source_pad_ids(self) -> dict[str, int | None]:
         """The padding token of each source by the name of the input, None where it is not token ids."""
         embeddings = {name: self.embedding_of(name) for name in self.source_names}
         return {name: each.pad_id if isinstance(each, TokenEmbedding) else None for name, each in embeddings.items()}
 
     @property
-    def source_vocabulary_size(self) -> int | None:
-        """Size of the vocabulary of the first source, None where it is not token ids."""
-        embedding = self.embedding_of("source")
-        return embedding.vocabulary_size if isinstance(embedding, TokenEmbedding) else None
+    def source_vocabulary_sizes(self) -> dict[str, int | None]:
+        """Size of the vocabulary of each source by the name of the input, None where it is not token ids."""
+        embeddings = {name: self.embedding_of(name) for name in self.source_names}
+        return {
+            name: each.vocabulary_size if isinstance(each, TokenEmbedding) else None
+            for name, each in embeddings.items()
+        }
 
     @property
-    def max_source_length(self) -> int | None:
-        """The maximum number of tokens of the first source, None if there is no limit."""
-        return max_positions(self.embedding_of("source"))
+    def max_source_lengths(self) -> dict[str, int | None]:
+        """Maximum number of tokens of each source by the name of the input, None if there is no limit."""
+        return {name: max_positions(self.embedding_of(name)) for name in self.source_names}
 
     def encode(self, inputs: Any, training: bool | None = False) -> dict[str, Any]:
         """Returns the encoded source, `{"sequence": [B, S, D], "mask": [B, S], ...}`.

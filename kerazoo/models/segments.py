@@ -44,7 +44,7 @@ def check_packing(model: keras.Model) -> None:
                 f"{part}={type(layer).__name__}, which reads a row from end to end. Train without packing "
                 "(max_shapes=8 needs little padding), or use a Transformer."
             )
-    if encoder is not None and model.source_pad_id is None:
+    if encoder is not None and model.source_pad_ids["source"] is None:
         raise ValueError(f"{owner}: packing needs sources of token ids; got packing=True. Train without packing.")
 
 

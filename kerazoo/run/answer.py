@@ -42,7 +42,7 @@ class Answerer:
         raw: A list of what the task takes: strings, images as arrays `[H, W, C]`, vectors.
         search: A name or object of `kerazoo.decoding`, `"greedy"` by default; only for models that generate.
         max_length: Most tokens of an answer; the task's own bound by default.
-        **options: Further arguments of the search, such as `width=4`. Text does where token ids are meant:
+        **options: Further arguments of the search, such as `num_beams=4`. Text does where token ids are meant:
             `stop_strings=["."]`, `prefix="The"`, `forbidden="x"`.
 
     Returns:
@@ -90,16 +90,17 @@ class Answerer:
         from kerazoo import decoding
 
         inputs, options = self.task.encode([raw]), self._in_tokens(options)
-        joined, stop, text, sent = decoding.Joined(self.task.show, 1), options.get("stop_strings"), "", 0
+        detokenizer = decoding.IncrementalDetokenizer(self.task.show, 1)
+        stop, text, sent = options.get("stop_strings"), "", 0
         # As much of the end as may be the beginning of a stop string is held back.
         held = max(map(len, stop.strings)) - 1 if stop else 0
         for news in decoding.stream(self.model, block=block, **inputs, **options):
-            text += joined(news)[0]
+            text += detokenizer(news)[0]
             ready = self._cut([text], None, options)[0]
             ready = ready if len(ready) < len(text) else text[: max(sent, len(text) - held)]
             yield ready[sent:]
             sent = max(sent, len(ready))
-        yield self._cut([text + joined([[]], last=True)[0]], None, options)[0][sent:]
+        yield self._cut([text + detokenizer([[]], last=True)[0]], None, options)[0][sent:]
 
     def score(self, raw, targets, **options):
         """Returns what the model makes of given answers, a `kerazoo.decoding.Scored`.
@@ -215,7 +216,9 @@ def _together(answerers):
         return answerers[0]
     from kerazoo import decoding
 
-    ensemble = decoding.Ensemble([each.model for each in answerers], digests=[each.task.digest for each in answerers])
+    ensemble = decoding.Ensemble(
+        [each.model for each in answerers], vocabulary_hashes=[each.task.digest for each in answerers]
+    )
     return Answerer(ensemble, answerers[0].task)
 
 

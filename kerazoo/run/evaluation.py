@@ -23,7 +23,7 @@ def evaluate(run_dir, split="test", limit=0, samples=8, data_dir=None, checkpoin
         samples: Answers that are printed beside the truth.
         data_dir: Where the data lies now, if it moved.
         checkpoint: `"best"` or `"last"`.
-        **options: The search and its options, `search="beam", width=4`; greedy by default.
+        **options: The search and its options, `search="beam", num_beams=4`; greedy by default.
 
     Returns:
         The dictionary that was written: `{"metrics": {name: value}, "examples": n, "seconds": s, "search": options}`.

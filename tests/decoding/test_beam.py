@@ -46,7 +46,7 @@ def toys():
 @pytest.mark.parametrize("stop", STOPS)
 @pytest.mark.parametrize("kind, alpha", PENALTIES)
 def test_full_width_finds_the_best_of_all(toys, kind, alpha, stop):
-    search = decoding.Beam(width=121, length_penalty=kind, alpha=alpha, stop=stop, n_best=1 if stop == "first" else 7)
+    search = decoding.Beam(121, kind, alpha=alpha, stop=stop, n_best=1 if stop == "first" else 7)
     for model in toys[PENALTIES.index((kind, alpha)) :][:1]:
         found = decoding.generate(model, search=search, max_length=4)
         if stop == "first":
@@ -60,23 +60,23 @@ def test_full_width_finds_the_best_of_all(toys, kind, alpha, stop):
 def test_without_penalty_the_first_rule_finds_the_best_of_all(toys):
     """Log-probabilities only fall: a finished hypothesis above all others is the best there is."""
     for model in toys[2:4]:
-        search = decoding.Beam(width=121, length_penalty="none", stop="first")
+        search = decoding.Beam(num_beams=121, length_penalty="none", stop="first")
         found = decoding.generate(model, search=search, max_length=4)
         assert found.sequences(keep_end=True)[0][0] == ranked(model, 4, "none", 0)[0][1]
 
 
-@pytest.mark.parametrize("width", [1, 2, 5])
-def test_cannot_improve_never_stops_early(toys, width):
+@pytest.mark.parametrize("num_beams", [1, 2, 5])
+def test_cannot_improve_never_stops_early(toys, num_beams):
     """It finds what a beam finds that runs to the last position."""
-    for model, (kind, alpha) in list(zip(toys, PENALTIES))[width % 2 :: 2]:
-        limited = decoding.Beam(width, kind, alpha, "cannot_improve", n_best=width)
+    for model, (kind, alpha) in list(zip(toys, PENALTIES))[num_beams % 2 :: 2]:
+        limited = decoding.Beam(num_beams, kind, alpha=alpha, stop="cannot_improve", n_best=num_beams)
         found = decoding.generate(model, search=limited, max_length=6)
-        expected = narrow_beam(model, 6, width, kind, alpha)
+        expected = beam_search(model, 6, num_beams, kind, alpha)
         assert found.sequences(keep_end=True)[0] == [tokens for _, tokens in expected]
         np.testing.assert_allclose(found.scores[0], [score for score, _ in expected], rtol=1e-4)
 
 
-def narrow_beam(model, length, width, kind, alpha):
+def beam_search(model, length, num_beams, kind, alpha):
     """Beam search in plain Python, to the last position."""
     growing, waiting = [(0.0, [])], []
     for n in range(1, length + 1):
@@ -84,12 +84,12 @@ def narrow_beam(model, length, width, kind, alpha):
         for total, written in growing:
             log_probs = model.log_probs(written)
             candidates += [(total + log_probs[v], [*written, v]) for v in range(2, model.vocabulary_size)]
-        growing = sorted((c for c in candidates if c[1][-1] != END), reverse=True)[:width]
-        least = growing[-1] if len(growing) == width else (-np.inf, [])
+        growing = sorted((c for c in candidates if c[1][-1] != END), reverse=True)[:num_beams]
+        least = growing[-1] if len(growing) == num_beams else (-np.inf, [])
         closed = [c for c in candidates if c[1][-1] == END and c >= least]
         closed += growing if n == length else []
         waiting += [(total / divisor(kind, alpha, n), tokens) for total, tokens in closed]
-        waiting = sorted(waiting, reverse=True)[:width]
+        waiting = sorted(waiting, reverse=True)[:num_beams]
     return waiting
 
 
@@ -113,15 +113,15 @@ class KnownTrap(Toy):
 
 @pytest.mark.parametrize("stop", STOPS)
 def test_more_beams_are_never_worse_where_others_fail(stop):
-    for width in (1, 2, 3, 4):
-        search = decoding.Beam(width, "none", stop=stop)
+    for num_beams in (1, 2, 3, 4):
+        search = decoding.Beam(num_beams, "none", stop=stop)
         found = decoding.generate(KnownTrap(), search=search, max_length=8)
         assert found.sequences(keep_end=True) == [[[END]]]
         assert math.exp(found.scores[0, 0]) == pytest.approx(0.55, rel=1e-4)
 
 
 def test_n_best_are_different_and_sorted():
-    found = decoding.generate(Toy(seed=7, sharpness=1.0), search="beam", width=6, n_best=5, max_length=9)
+    found = decoding.generate(Toy(seed=7, sharpness=1.0), search="beam", num_beams=6, n_best=5, max_length=9)
     assert found.tokens.shape == (1, 5, 9)
     answers = found.sequences(keep_end=True)[0]
     assert len({tuple(answer) for answer in answers}) == 5
@@ -135,7 +135,7 @@ def test_n_best_are_different_and_sorted():
 
 def test_fewer_answers_than_asked_for():
     """One inner token and at most two tokens: three answers, however wide the beam."""
-    found = decoding.generate(Toy(vocabulary_size=4), search="beam", width=5, n_best=5, max_length=2)
+    found = decoding.generate(Toy(vocabulary_size=4), search="beam", num_beams=5, n_best=5, max_length=2)
     assert sorted(found.lengths[0].tolist()) == [0, 0, 1, 2, 2]
     assert np.isneginf(found.scores[0, 3:]).all() and np.isfinite(found.scores[0, :3]).all()
     assert not found.tokens[0, 3:].any()
@@ -156,7 +156,7 @@ def test_ragged_sources_and_prompts_are_each_alone():
 def test_full_width_with_prompt_and_source():
     model = SourceToy(vocabulary_size=6, seed=2, sharpness=1.0)
     source, prompt = [3, 5, 5], [4]
-    search = decoding.Beam(40, "power", 1.0, n_best=4)
+    search = decoding.Beam(40, "power", alpha=1.0, n_best=4)
     found = decoding.generate(model, [source], [prompt], search, max_length=4)
     expected = ranked(model, 4, "power", 1.0, prompt, model.bias(source))[:4]
     assert found.sequences(keep_end=True)[0] == [tokens for _, tokens in expected]
@@ -195,8 +195,11 @@ def test_two_end_tokens_leave_room_for_what_goes_on():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"width": 0}, "`width` must be an integer above 0; got width=0"),
-        ({"width": 2, "n_best": 3}, "`n_best` must be at most `width`; got n_best=3, width=2. Try width=3"),
+        ({"num_beams": 0}, "`num_beams` must be an integer above 0; got num_beams=0"),
+        (
+            {"num_beams": 2, "n_best": 3},
+            "`n_best` must be at most `num_beams`; got n_best=3, num_beams=2. Try num_beams=3",
+        ),
         ({"length_penalty": "gmnt"}, "`length_penalty` must be one of .*='gmnt'. Did you mean 'gnmt'"),
         ({"alpha": -1}, "`alpha` must be a number .* got alpha=-1"),
         ({"stop": "never"}, "`stop` must be one of 'first', 'all', 'cannot_improve'; got stop='never'"),

@@ -39,13 +39,13 @@ def test_full_width_is_the_best_with_coverage(stop):
     np.testing.assert_allclose(found.scores[0], [score for score, _ in expected[:4]], rtol=1e-4)
 
 
-def narrow(model, length, width, beta, groups=1, diversity=0.0, source=SOURCE):
+def grouped_beam_search(model, length, num_beams, beta, num_groups=1, diversity=0.0, source=SOURCE):
     """Beam search with groups in plain Python, to the last position; the finished ones of each group."""
-    bias, size = model.bias(source), width // groups
-    growing, waiting = [[(0.0, [])] for _ in range(groups)], [[] for _ in range(groups)]
+    bias, size = model.bias(source), num_beams // num_groups
+    growing, waiting = [[(0.0, [])] for _ in range(num_groups)], [[] for _ in range(num_groups)]
     for n in range(1, length + 1):
         taken = np.zeros(model.vocabulary_size)
-        for group in range(groups):
+        for group in range(num_groups):
             candidates = []
             for total, written in growing[group]:
                 log_probs = model.log_probs(written, bias)
@@ -67,16 +67,16 @@ def test_cannot_improve_never_stops_early_with_coverage():
         model = LookingToy(vocabulary_size=6, seed=seed, sharpness=2.0)
         search = decoding.Beam(3, coverage_penalty=0.4, n_best=3)
         found = decoding.generate(model, [SOURCE], search=search, max_length=6)
-        expected = narrow(model, 6, 3, 0.4)[0]
+        expected = grouped_beam_search(model, 6, 3, 0.4)[0]
         assert found.sequences(keep_end=True)[0] == [answer for _, answer in expected]
         np.testing.assert_allclose(found.scores[0], [score for score, _ in expected], rtol=1e-4)
 
 
 def test_groups_keep_out_of_each_others_way():
     model = LookingToy(vocabulary_size=8, seed=5, sharpness=0.7)
-    search = decoding.Beam(6, groups=3, diversity=0.8, n_best=6)
+    search = decoding.Beam(6, num_groups=3, diversity_penalty=0.8, n_best=6)
     found = decoding.generate(model, [SOURCE], search=search, max_length=5)
-    groups = narrow(model, 5, 6, 0.0, groups=3, diversity=0.8)
+    groups = grouped_beam_search(model, 5, 6, 0.0, num_groups=3, diversity=0.8)
     expected = []
     for waiting in groups:
         expected += [(score, answer) for score, answer in waiting if answer not in [known for _, known in expected]]
@@ -89,28 +89,32 @@ def test_groups_keep_out_of_each_others_way():
 
 def test_each_group_gives_an_answer_and_none_comes_twice():
     model = LookingToy(vocabulary_size=8, seed=5, sharpness=0.7)
-    search = decoding.Beam(4, groups=2, diversity=0.0, n_best=4)
+    search = decoding.Beam(4, num_groups=2, diversity_penalty=0.0, n_best=4)
     found = decoding.generate(model, [SOURCE, [3]], search=search, max_length=5)
-    alike = decoding.generate(model, [SOURCE, [3]], search="beam", width=2, n_best=2, max_length=5)
-    # Without diversity both groups find the same, which is told once.
+    alike = decoding.generate(model, [SOURCE, [3]], search="beam", num_beams=2, n_best=2, max_length=5)
+    # Without diversity both groups find the same sequences, which are returned once.
     for row in range(2):
         assert found.sequences()[row][:2] == alike.sequences()[row]
     assert (found.lengths[:, 2:] == 0).all() and np.isneginf(found.scores[:, 2:]).all()
-    apart = decoding.generate(model, [SOURCE], search="beam", width=4, groups=4, diversity=50.0, n_best=4, max_length=5)
+    diverse = decoding.Beam(4, num_groups=4, diversity_penalty=50.0, n_best=4)
+    apart = decoding.generate(model, [SOURCE], search=diverse, max_length=5)
     assert len({answer[0] for answer in apart.sequences(keep_end=True)[0]}) >= 3
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"search": "beam", "width": 4, "groups": 2, "coverage_penalty": 0.1, "n_best": 4}, {"search": "contrastive"}],
+    [
+        {"search": "beam", "num_beams": 4, "num_groups": 2, "coverage_penalty": 0.1, "n_best": 4},
+        {"search": "contrastive"},
+    ],
 )
 def test_a_transformer_reports_what_it_gives_to_the_answers(options):
-    """The hypotheses of all groups, and the candidates of contrastive search, read what their ancestors wrote."""
+    """The hypotheses of all groups, and the candidates of contrastive search, attend to their own ancestry."""
     keras.utils.set_random_seed(4)
     model = models.TransformerSeq2Seq(
         11, 7, num_encoder_layers=1, num_decoder_layers=2, hidden_dim=8, num_heads=2, intermediate_dim=16
     )
-    found = model.generate([SOURCE, [9]], [[4], []], max_length=7, jit=False, **options)
+    found = model.generate([SOURCE, [9]], [[4], []], max_length=7, jit_compile=False, **options)
     sources, answers = [], []
     for source, row in zip((SOURCE, [9]), found.sequences(keep_end=True)):
         sources += [source] * len(row)
@@ -124,10 +128,10 @@ def test_a_transformer_reports_what_it_gives_to_the_answers(options):
     "arguments, message",
     [
         (
-            {"width": 4, "groups": 3},
-            "`width` must be divisible by `groups`; got width=4, groups=3. Try",
+            {"num_beams": 4, "num_groups": 3},
+            "`num_beams` must be divisible by `num_groups`; got num_beams=4, num_groups=3. Try",
         ),
-        ({"diversity": -1}, "`diversity` must be a number .* got diversity=-1"),
+        ({"diversity_penalty": -1}, "`diversity_penalty` must be a number .* got diversity_penalty=-1"),
         ({"coverage_penalty": -0.5}, "`coverage_penalty` must be a number .* got coverage_penalty=-0.5"),
     ],
 )
@@ -137,5 +141,7 @@ def test_refuses(arguments, message):
 
 
 def test_refuses_coverage_without_attention():
-    with pytest.raises(ValueError, match="Beam: coverage_penalty=0.2 needs a model whose `step` shows attention.*Toy"):
+    with pytest.raises(
+        ValueError, match="Beam: coverage_penalty=0.2 needs a model whose `step` returns attention.*Toy"
+    ):
         decoding.generate(Toy(), search="beam", coverage_penalty=0.2, max_length=4)

@@ -6,7 +6,8 @@ from keras import ops
 from toys import END, SourceToy, Toy, all_answers
 
 from kerazoo import decoding
-from kerazoo.decoding.constraints import LOWEST, Context
+from kerazoo.decoding.constraints import LOWEST
+from kerazoo.decoding.context import ConstraintContext
 
 VOCABULARY = 7
 
@@ -16,7 +17,7 @@ def apply(constraint, rows, index=None, prompts=0, source_lengths=None):
     index = len(rows[0]) if index is None else index
     tokens = np.zeros((len(rows), 11), "int32")
     tokens[:, : len(rows[0])] = rows
-    context = Context(
+    context = ConstraintContext(
         ops.convert_to_tensor(tokens),
         ops.convert_to_tensor(index, "int32"),
         ops.convert_to_tensor(np.full(len(rows), index - prompts), "int32"),
@@ -99,7 +100,7 @@ def test_length_by_the_source_in_a_ragged_batch():
 def test_full_beam_finds_the_best_that_keeps_the_rules(kind):
     model = Toy(vocabulary_size=6, seed=4, sharpness=1.0)
     rules = (decoding.NoRepeatNgram(2), decoding.MinLength(2))
-    found = decoding.generate(model, search=decoding.Beam(121, kind, 0.6, n_best=3, constraints=rules), max_length=4)
+    found = decoding.generate(model, search=decoding.Beam(121, kind, n_best=3, constraints=rules), max_length=4)
     expected = []
     for answer, total in all_answers(model, 4):
         pairs = list(zip(answer, answer[1:]))

@@ -59,7 +59,7 @@ class Blind(Toy):
 
 
 def test_refuses():
-    with pytest.raises(ValueError, match="Contrastive: .* needs a model whose `step` shows the vectors"):
+    with pytest.raises(ValueError, match="Contrastive: .* needs a model whose `step` returns the vectors"):
         decoding.generate(Blind(), search="contrastive", max_length=4)
     with pytest.raises(ValueError, match="`alpha` must be a number .* got alpha=1.5"):
         decoding.Contrastive(alpha=1.5)

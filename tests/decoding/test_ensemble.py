@@ -19,7 +19,7 @@ def mean_log_probs(written, source, parts, weights):
 def test_equals_the_mean_by_hand(weights):
     parts = [SourceToy(seed=1, size=5, sharpness=1.0), LookingToy(seed=2, size=3, sharpness=1.0)]
     both = decoding.Ensemble(parts, weights)
-    found = both.generate(SOURCES, search="beam", width=1, length_penalty="none", max_length=7)
+    found = both.generate(SOURCES, search="beam", num_beams=1, length_penalty="none", max_length=7)
     greedy = both.generate(SOURCES, max_length=7)
     scale = [0.5, 0.5] if weights is None else [0.25, 0.75]
     for row, source in enumerate(SOURCES):
@@ -45,7 +45,7 @@ def test_an_lstm_with_a_transformer():
         11, 7, num_encoder_layers=1, num_decoder_layers=1, hidden_dim=8, num_heads=2, intermediate_dim=16
     )
     both = decoding.Ensemble([lstm, transformer])
-    found = both.generate(SOURCES, search="beam", width=2, n_best=2, max_length=5)
+    found = both.generate(SOURCES, search="beam", num_beams=2, n_best=2, max_length=5)
     for row, answers in enumerate(found.sequences(keep_end=True)):
         for rank, answer in enumerate(answers):
             each = [m.score([SOURCES[row]], [answer]).token_scores[0] for m in (lstm, transformer)]
@@ -87,10 +87,13 @@ class Limited(Toy):
     [
         (lambda: decoding.Ensemble([Toy()]), "`models` must be two or more; got 1"),
         (lambda: decoding.Ensemble([Toy(), Toy(vocabulary_size=9)]), "agree in `vocabulary_size`; got 7, 9"),
-        (lambda: decoding.Ensemble([Toy(), SourceToy()]), "agree in `source_pad_id`; got None, 0"),
+        (lambda: decoding.Ensemble([Toy(), SourceToy()]), "agree in `source_pad_ids`; got .*'source': 0"),
         (lambda: decoding.Ensemble([Toy(), Toy()], [1]), "`weights` must be one for each model; got 1 for 2 models"),
         (lambda: decoding.Ensemble([Toy(), Toy()], [1, 0]), "`weights` must be a number .* got weights=0"),
-        (lambda: decoding.Ensemble([Toy(), Toy()], digests=["a1", "b2"]), "agree in `digests`; got 'a1', 'b2'"),
+        (
+            lambda: decoding.Ensemble([Toy(), Toy()], vocabulary_hashes=["a1", "b2"]),
+            "agree in `vocabulary_hashes`; got 'a1', 'b2'",
+        ),
         (lambda: decoding.Ensemble([Toy(), Limited()]).generate(max_length=6), "`max_length` must be at most 5"),
     ],
 )

@@ -105,7 +105,7 @@ def test_stops_as_soon_as_all_are_finished():
     if keras.backend.backend() == "jax":  # traces a loop even where nothing is compiled
         pytest.skip("no eager loop to count")
     model = EndsAtOnce()
-    decoding.decode(model, decoding.Greedy(), 17, prompt=ops.zeros((3, 0), "int32"))
+    decoding.decode(model, decoding.Greedy(), 17, decoding.DecodingContext(prompt=ops.zeros((3, 0), "int32")))
     assert model.traces == 1
 
 
@@ -126,7 +126,7 @@ def test_nothing_compiles_twice_for_a_bucket():
 def test_compiled_with_xla_gives_the_same():
     model = SourceToy(seed=3)
     plain = decoding.generate(model, [[3, 4, 5], [6]], max_length=7)
-    fast = decoding.generate(model, [[3, 4, 5], [6]], max_length=7, jit=True)
+    fast = decoding.generate(model, [[3, 4, 5], [6]], max_length=7, jit_compile=True)
     np.testing.assert_array_equal(plain.tokens, fast.tokens)
 
 
@@ -140,7 +140,7 @@ class Short(Toy):
 
 
 class ShortSource(SourceToy):
-    max_source_length = 4
+    max_source_lengths = {"source": 4}
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ class ShortSource(SourceToy):
         (Toy(), {"max_length": 0}, r"`max_length` must be an integer above 0; got max_length=0"),
         (Toy(), {"batch_size": 0}, r"`batch_size` must be an integer above 0; got batch_size=0"),
         (Toy(), {"search": "greed"}, r"Unknown search 'greed'. Close names: greedy"),
-        (Toy(), {"search": "beam", "widht": 3}, r"Unknown option of search 'beam': 'widht'. Close names: width"),
-        (Toy(), {"search": decoding.Greedy(), "width": 3}, r"takes its options itself; got width"),
+        (Toy(), {"search": "beam", "num_beam": 3}, r"option of search beam: 'num_beam'. Close names: num_beams"),
+        (Toy(), {"search": decoding.Greedy(), "num_beams": 3}, r"takes its options itself; got num_beams"),
         (Toy(), {"prompt": [3, 4]}, r"`prompt` must have 2 axes; got shape \(2,\)"),
         (SourceToy(), {"source": [[3]], "prompt": [[3], [4]]}, r"a row for each source; got 2 for 1 sources"),
         (ShortSource(), {"source": [[3] * 5]}, r"`source` must have at most max_length=4 tokens.*got 5"),

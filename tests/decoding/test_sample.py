@@ -8,7 +8,7 @@ from keras import ops
 from toys import END, PAD, START, SourceToy, Toy, tokens
 
 from kerazoo import decoding
-from kerazoo.decoding.select import gumbel, keep_likely
+from kerazoo.decoding.sampling import filter_probable, gumbel_noise
 
 
 def test_frequencies_agree_with_the_softmax():
@@ -25,14 +25,18 @@ def test_frequencies_agree_with_the_softmax():
 
 def test_noise_is_independent_of_its_neighbours():
     """Gumbel noise has the mean 0.5772 and the variance pi ** 2 / 6, and no correlation along any key."""
-    noise = ops.convert_to_numpy(gumbel(3, ops.arange(101, dtype="int32")[:, None], ops.arange(53)[None, :], size=29))
+    noise = ops.convert_to_numpy(
+        gumbel_noise(3, ops.arange(101, dtype="int32")[:, None], ops.arange(53)[None, :], size=29)
+    )
     assert noise.shape == (101, 53, 29) and np.isfinite(noise).all()
     assert noise.mean() == pytest.approx(0.5772, abs=0.02)
     assert noise.var() == pytest.approx(math.pi**2 / 6, rel=0.02)
     for axis in range(3):
         moved = np.roll(noise, 1, axis)
         assert abs(np.corrcoef(noise.ravel(), moved.ravel())[0, 1]) < 0.012
-    other = ops.convert_to_numpy(gumbel(4, ops.arange(101, dtype="int32")[:, None], ops.arange(53)[None, :], size=29))
+    other = ops.convert_to_numpy(
+        gumbel_noise(4, ops.arange(101, dtype="int32")[:, None], ops.arange(53)[None, :], size=29)
+    )
     assert abs(np.corrcoef(noise.ravel(), other.ravel())[0, 1]) < 0.012
 
 
@@ -99,7 +103,7 @@ LIKELY = np.log(np.array([[0.5, 0.05, 0.25, 0.2], [0.1, 0.6, 0.2, 0.1]], "float3
     ],
 )
 def test_filters_keep_the_likely(options, kept):
-    found = ops.convert_to_numpy(keep_likely(ops.convert_to_tensor(LIKELY), **options))
+    found = ops.convert_to_numpy(filter_probable(ops.convert_to_tensor(LIKELY), **options))
     assert [np.flatnonzero(row > -1e9).tolist() for row in found] == kept
     np.testing.assert_array_equal(found[found > -1e9], LIKELY[found > -1e9])
 

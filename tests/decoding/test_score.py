@@ -84,7 +84,7 @@ class Short(Toy):
     [
         (lambda: decoding.score(Short(), None, [[3] * 5]), "`targets` must have at most 4 tokens.*got 5 tokens"),
         (lambda: decoding.score(SourceToy(), [[3]], [[3], [4]]), "a row for each source; got 2 for 1 sources"),
-        (lambda: decoding.score(SourceToy(), [[3]], [[3]], alignment=True), "needs a model whose `step` shows"),
+        (lambda: decoding.score(SourceToy(), [[3]], [[3]], alignment=True), "needs a model whose `step` returns"),
         (lambda: decoding.score(Toy(), None, [[3]], batch_size=0), "`batch_size` must be .* got batch_size=0"),
     ],
 )

@@ -62,7 +62,7 @@ def test_equals_greedy(large, small, tokens, length):
     greedy = decoding.generate(stepwise, SOURCES, PROMPTS, max_length=length)
     draft = close_draft(small, model)
     found = decoding.generate(
-        model, SOURCES, PROMPTS, search="speculative", draft=draft, tokens=tokens, max_length=length
+        model, SOURCES, PROMPTS, search="speculative", draft=draft, num_draft_tokens=tokens, max_length=length
     )
     np.testing.assert_array_equal(found.tokens, greedy.tokens)
     np.testing.assert_array_equal(found.lengths, greedy.lengths)
@@ -84,12 +84,13 @@ def test_rules_end_ids_and_stop_strings_apply():
 def test_a_draft_that_is_right_is_kept():
     model = CachedToy(seed=3, sharpness=1.0)
     source = ops.convert_to_tensor(np.array([[3, 4, 5]], "int32"))
-    found = decoding.decode(model, decoding.Speculative(model, 3), 12, model.encode(source), source=source)
-    assert ops.convert_to_numpy(found["accepted"]).tolist() == [1.0]
+    context = decoding.DecodingContext(encoded=model.encode(source), source=source)
+    found = decoding.decode(model, decoding.Speculative(model, 3), 12, context)
+    assert ops.convert_to_numpy(found["acceptance_rate"]).tolist() == [1.0]
     wrong = CachedToy(seed=3, sharpness=1.0)
     wrong.b = -wrong.b
-    found = decoding.decode(model, decoding.Speculative(wrong), 12, model.encode(source), source=source)
-    assert ops.convert_to_numpy(found["accepted"])[0] < 0.5
+    found = decoding.decode(model, decoding.Speculative(wrong), 12, context)
+    assert ops.convert_to_numpy(found["acceptance_rate"])[0] < 0.5
 
 
 @pytest.mark.parametrize("kinds", ["lstm-transformer", "transformer-lstm"])
@@ -104,15 +105,15 @@ def test_real_models(kinds):
     large, small = (made[kind] for kind in kinds.split("-"))
     sources = [[3, 4, 5, 6, 7, 8], [5], [8, 3, 9]]
     greedy = large.generate(sources, max_length=9)
-    found = large.generate(sources, search="speculative", draft=small, tokens=3, max_length=9)
+    found = large.generate(sources, search="speculative", draft=small, num_draft_tokens=3, max_length=9)
     np.testing.assert_array_equal(found.tokens, greedy.tokens)
-    assert found.accepted.shape == (3,) and greedy.accepted is None
-    before = len(vars(large)["_kept_programs"])
+    assert found.acceptance_rate.shape == (3,) and greedy.acceptance_rate is None
+    before = len(vars(large)["_compiled_programs"])
     for weight in small.weights:  # new weights of the draft take effect without a new program, and change nothing
         weight.assign(weight * 0.5)
-    again = large.generate(sources, search="speculative", draft=small, tokens=3, max_length=9)
+    again = large.generate(sources, search="speculative", draft=small, num_draft_tokens=3, max_length=9)
     np.testing.assert_array_equal(again.tokens, greedy.tokens)
-    assert len(vars(large)["_kept_programs"]) == before
+    assert len(vars(large)["_compiled_programs"]) == before
 
 
 def test_refuses():
@@ -120,5 +121,5 @@ def test_refuses():
         decoding.generate(Toy(), search="speculative", draft=Toy(vocabulary_size=9), max_length=4)
     with pytest.raises(TypeError, match="`draft` must be a model with `start` and `step`; got 'small'"):
         decoding.Speculative("small")
-    with pytest.raises(ValueError, match="`tokens` must be an integer above 0; got tokens=0"):
-        decoding.Speculative(Toy(), tokens=0)
+    with pytest.raises(ValueError, match="`num_draft_tokens` must be an integer above 0; got num_draft_tokens=0"):
+        decoding.Speculative(Toy(), num_draft_tokens=0)

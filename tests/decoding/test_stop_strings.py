@@ -22,14 +22,14 @@ def has_ended(answer):
 
 def test_automaton_finds_what_a_search_in_the_text_finds():
     stop = decoding.StopStrings(STRINGS, PIECES)
-    table = stop._steps
+    table = stop.transitions
     for length in (1, 2, 3, 4):
         for answer in itertools.product(range(3, 9), repeat=length):
             state = 0
             for token in answer:
                 state = table[state, token]
             assert (state == len(table) - 1) == has_ended(list(answer)), answer
-    # A token without a piece is written as something else.
+    # A token without a piece has another text.
     assert table[table[0, 3], 9] == 0
 
 
@@ -37,7 +37,7 @@ def test_overlaps_fall_back_to_what_still_fits():
     """Every text of up to seven bytes of "ab", in tokens of one byte and of two."""
     pieces = [b"a", b"b", b"ab", b"ba", b"aa"]
     strings = ["aabab", "abb", "babaa"]
-    table = decoding.StopStrings(strings, pieces)._steps
+    table = decoding.StopStrings(strings, pieces).transitions
     for answer in itertools.product(range(5), repeat=4):
         state = 0
         for token in answer:
@@ -61,7 +61,7 @@ def test_greedy_and_contrastive_end_where_the_text_has_one():
     stopped = 0
     for seed in range(2):
         model = Toy(vocabulary_size=11, seed=seed, sharpness=2.0)
-        found = decoding.generate(model, prompt=prompts, max_length=12, stop_strings=STRINGS, pieces=PIECES)
+        found = decoding.generate(model, prompt=prompts, max_length=12, stop_strings=STRINGS, token_bytes=PIECES)
         likely = decoding.Contrastive(3, alpha=0.0, stop_strings=stop)
         alike = decoding.generate(model, prompt=prompts, search=likely, max_length=12)
         np.testing.assert_array_equal(found.tokens, alike.tokens)
@@ -103,7 +103,7 @@ def test_text_is_cut_before_the_first_string():
 def test_refuses():
     with pytest.raises(ValueError, match="`strings` must be strings of at least one letter; got \\['a', ''\\]"):
         decoding.StopStrings(["a", ""], PIECES)
-    with pytest.raises(ValueError, match="`stop_strings` needs `pieces`.*got stop_strings=\\['a'\\] alone"):
+    with pytest.raises(ValueError, match="`stop_strings` needs `token_bytes`.*got stop_strings=\\['a'\\] alone"):
         decoding.generate(Toy(), stop_strings=["a"], max_length=4)
     with pytest.raises(TypeError, match="Greedy: `stop_strings` must be a kerazoo.decoding.StopStrings.*got 'a'"):
         decoding.Greedy(stop_strings="a")

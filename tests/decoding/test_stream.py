@@ -35,29 +35,29 @@ def test_prompts_are_left_out_and_draws_repeat(model):
 
 
 def test_a_search_that_takes_back_is_refused_at_once(model):
-    with pytest.raises(ValueError, match="stream: `search` must never take back.*got Beam.*search='greedy'"):
-        decoding.stream(model, SOURCES, search="beam", width=3)
+    with pytest.raises(ValueError, match="stream: `search` must never revise.*got Beam.*search='greedy'"):
+        decoding.stream(model, SOURCES, search="beam", num_beams=3)
     with pytest.raises(ValueError, match="stream: `block` must be an integer above 0; got block=0"):
         decoding.stream(model, SOURCES, block=0)
 
 
 def test_text_comes_without_half_a_character():
     show = lambda rows: [bytes(row).decode("utf-8", errors="replace") for row in rows]  # noqa: E731
-    joined, data = decoding.Joined(show, 1), "aé語😀b".encode()
+    joined, data = decoding.IncrementalDetokenizer(show, 1), "aé語😀b".encode()
     pieces = [joined([[byte]])[0] for byte in data]
     assert "".join(pieces) == "aé語😀b" and "\ufffd" not in "".join(pieces)
     assert pieces[:3] == ["a", "", "é"]
-    cut = decoding.Joined(show, 1)
+    cut = decoding.IncrementalDetokenizer(show, 1)
     assert [cut([[0x61, 0xC3]])[0], cut([[]], last=True)[0]] == ["a", "\ufffd"]
 
 
 def test_alignment_comes_with_the_answers(model):
-    found = model.generate(SOURCES, search="beam", width=3, n_best=2, max_length=7, alignment=True)
+    found = model.generate(SOURCES, search="beam", num_beams=3, n_best=2, max_length=7, alignment=True)
     assert found.alignment.shape[:3] == (3, 2, 7)
     real = np.arange(7) < found.lengths[:, :, None]
     np.testing.assert_allclose(found.alignment.sum(-1)[real], 1, atol=1e-5)
     assert not found.alignment[~real].any()
     for row, source in enumerate(SOURCES):
         assert not found.alignment[row, :, :, len(source) :].any()
-    parts = model.generate(SOURCES, search="beam", width=3, n_best=2, max_length=7, alignment=True, batch_size=2)
+    parts = model.generate(SOURCES, search="beam", num_beams=3, n_best=2, max_length=7, alignment=True, batch_size=2)
     np.testing.assert_allclose(parts.alignment, found.alignment, atol=1e-5)

@@ -147,10 +147,10 @@ def test_predict_shows_several_answers_scores_and_alignments(finished):
 
 def test_evaluate_searches_as_it_is_told(finished):
     run, *_ = finished
-    command("evaluate", f"--run_dir={run}", "--split=dev", "--limit=5", "--search=beam", "--width=3",
+    command("evaluate", f"--run_dir={run}", "--split=dev", "--limit=5", "--search=beam", "--num_beams=3",
             "--option=length_penalty=power", "--stop= I")
     written = json.loads((run / "evaluation-dev.json").read_text())
-    expected = {"search": "beam", "width": 3, "length_penalty": "power", "stop_strings": [" I"]}
+    expected = {"search": "beam", "num_beams": 3, "length_penalty": "power", "stop_strings": [" I"]}
     assert written["search"] == expected
 
 
@@ -158,10 +158,10 @@ def test_evaluate_searches_as_it_is_told(finished):
     ("flags", "said"),
     [
         (["--search=bean"], "Unknown search 'bean'. Close names: beam"),
-        (["--width=3"], "'width'"),
+        (["--num_beams=3"], "'num_beams'"),
         (["--given"], "--given: a line must be a source, a tab and a target; got 'aei'"),
         (["--given", "--scores"], "--given generates nothing"),
-        (["--alignment"], "alignment needs a model whose `step` shows attention"),
+        (["--alignment"], "alignment needs a model whose `step` returns attention"),
     ],
 )
 def test_predict_refuses_what_it_cannot_do(finished, flags, said):

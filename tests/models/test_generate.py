@@ -49,7 +49,7 @@ def test_searches_equal_recomputation(make):
     model = sharp(make)
     width, length = 3, 4
     greedy = model.generate(SOURCES[:2], max_length=length)
-    search = decoding.Beam(width, "power", 0.5, n_best=width)
+    search = decoding.Beam(width, "power", alpha=0.5, n_best=width)
     beam = model.generate(SOURCES[:2], search=search, max_length=length)
     for row, source in enumerate(SOURCES[:2]):
         written = []
@@ -87,11 +87,11 @@ def test_language_model_goes_on_from_ragged_prompts():
 def test_new_weights_take_effect_without_a_new_program():
     model = sharp(lstm)
     before = model.generate(SOURCES, max_length=5)
-    programs = len(vars(model)["_kept_programs"])
+    programs = len(vars(model)["_compiled_programs"])
     model.head.bias.assign([0, 0, 0, 0, 0, 1e3, 0])
     after = model.generate(SOURCES, max_length=5)
     assert (after.tokens == 5).all() and (before.tokens != 5).any()
-    assert len(vars(model)["_kept_programs"]) == programs
+    assert len(vars(model)["_compiled_programs"]) == programs
 
 
 def test_vectors_with_a_mask_are_each_alone():
@@ -101,8 +101,8 @@ def test_vectors_with_a_mask_are_each_alone():
     model = models.EncoderDecoder(layers.LSTMEncoder(units=5), decoder, vocabulary_size=11)
     series = np.random.default_rng(0).normal(size=(2, 6, 3)).astype("float32")
     mask = np.array([[True] * 6, [True] * 2 + [False] * 4])
-    together = model.generate(series, source_mask=mask, search="beam", width=2, max_length=5)
-    alone = model.generate(series[1:, :2], search="beam", width=2, max_length=5)
+    together = model.generate(series, source_mask=mask, search="beam", num_beams=2, max_length=5)
+    alone = model.generate(series[1:, :2], search="beam", num_beams=2, max_length=5)
     assert together.sequences()[1] == alone.sequences()[0]
 
 
@@ -128,8 +128,8 @@ def test_mixed_precision_steps_are_the_full_pass(make, policy):
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX always compiles with XLA")
 def test_xla_gives_the_same():
     model = sharp(transformer)
-    plain = model.generate(SOURCES, search="beam", width=2, max_length=5)
-    fast = model.generate(SOURCES, search="beam", width=2, max_length=5, jit=True)
+    plain = model.generate(SOURCES, search="beam", num_beams=2, max_length=5)
+    fast = model.generate(SOURCES, search="beam", num_beams=2, max_length=5, jit_compile=True)
     np.testing.assert_array_equal(plain.tokens, fast.tokens)
 
 

@@ -27,7 +27,7 @@ def writer():
 
 
 def test_the_best_of_several_answers_is_the_answer(copier):
-    options = {"search": "beam", "width": 3}
+    options = {"search": "beam", "num_beams": 3}
     several = copier.answers(WORDS, n_best=2, alignment=True, **options)
     assert [answers[0].text for answers in several] == copier(WORDS, **options)
     for word, answers in zip(WORDS, several):
@@ -61,7 +61,7 @@ def test_a_prompt_does_not_count_for_stop_strings(writer):
 def test_given_answers_are_scored(copier):
     scored = copier.score(WORDS, ["abc", "j", "ggba", "a"])
     assert scored.scores.shape == (4,) and (scored.lengths == [4, 2, 5, 2]).all()
-    found = copier.answers(["abc"], search="beam", width=2, length_penalty="none")[0][0]
+    found = copier.answers(["abc"], search="beam", num_beams=2, length_penalty="none")[0][0]
     # The answer may be cut off at the last place; given answers always end.
     again = copier.score(["abc"], [found.text]).token_scores[0, : len(found.tokens)]
     np.testing.assert_allclose(found.token_scores, again, atol=1e-4)
