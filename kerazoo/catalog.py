@@ -93,9 +93,9 @@ class ComposedSpec(ModelSpec):
     """A model composed of encoders and a decoder or head; its arguments include those of the parts, with a dot.
 
     Args:
-        name: string. The name, such as `"conv+lstm"`.
+        name: string. The name, such as `"conv+lstm"`. Defaults to `""`.
         parts: dictionary. The parts by their prefix: `"encoder"`, `"encoder_2"`, ..., `"decoder"`.
-        function: callable, or `"module:name"` of it. Composes the model of the parts.
+        function: callable, or `"module:name"` of it. Composes the model of the parts. Defaults to `""`.
     """
 
     name: str = ""

@@ -1,4 +1,7 @@
-"""Looks inside a model: does any logit see the token that it has to predict?"""
+"""Checks of a model: whether a logit depends on the token that it predicts."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -6,28 +9,37 @@ from keras import ops
 from kerazoo import _checks
 
 
-def check_shift(model, inputs=None, length=7, batch_size=2, seed=0, tolerance=1e-4):
-    """Proves that no logit of a model sees its own target or a later one.
+def check_shift(
+    model: Any,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    length: int = 7,
+    batch_size: int = 2,
+    seed: int = 0,
+    tolerance: float = 1e-4,
+) -> dict[str, float]:
+    """Checks that no logit of a model depends on its own target or a later one.
 
-    Each target is changed in turn; the logits up to and including its position must stay what they were, because a
-    model shifts its targets by one before it reads them. That the next logit does change is checked too: a model that
-    reads no targets at all would pass the first test for the wrong reason.
+    Each target is changed, one after another. The logits up to and including its position must not change, because a
+    model shifts its targets by one. The next logit must change: a model that ignores its targets has no leak, but
+    predicts nothing from them either.
 
     Args:
-        model: A model whose inputs are a dictionary with `"targets"`, int `[B, T]`.
-        inputs: Inputs to try, with their own targets; the model's `build_inputs()` with random targets by default.
-        length: Targets that are tried, at least 2.
-        batch_size: Rows that are tried.
-        seed: Seed of the random targets.
-        tolerance: Largest difference of two logits that counts as equal.
+        model: a model whose inputs are a dictionary with `"targets"`, an integer tensor `[B, T]`.
+        inputs: dictionary. The inputs of the check, `None` for `model.build_inputs()` with random targets. Defaults to
+            `None`.
+        length: integer, at least 2. Number of targets without `inputs`. Defaults to `7`.
+        batch_size: positive integer. Number of rows without `inputs`. Defaults to `2`.
+        seed: non-negative integer. Seed of the random targets. Defaults to `0`.
+        tolerance: non-negative float. Maximum difference of two equal logits. Defaults to `1e-4`.
 
     Returns:
-        A dictionary with `"leak"`, the largest change where none may be, and `"reach"`, the smallest change of the
-        following logit.
+        A dictionary with `"leak"`, the largest change of a logit that must not change, and `"reach"`, the smallest
+        change of the next logit.
 
     Raises:
-        ValueError: a logit sees its own target or a later one, or no target reaches the next logit; the message names
-            the position.
+        ValueError: if a logit depends on its own target or a later one, or if no target changes the next logit; the
+            message names the position.
 
     Example:
 
