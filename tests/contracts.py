@@ -1,7 +1,10 @@
-"""What every layer of kerazoo promises, as one check: `check_layer(cls, config, inputs)`.
+"""The contract of every layer of kerazoo as one check: `check_layer(cls, config, inputs)`.
 
 The sizes below are primes, and an axis with one of them is taken for batch, target or source; it is then unknown where
 shapes are symbolic. So give every other axis of the inputs another size (11, 13, 17, ...).
+
+One program is compiled for each layer, and its outputs are compared with those of the eager call. Everything else runs
+eagerly, which takes a fraction of the time.
 """
 
 import inspect
@@ -17,16 +20,19 @@ BATCH, TARGET, SOURCE = 3, 7, 5
 
 
 def check_layer(cls, config, inputs, unknown=(BATCH, TARGET, SOURCE), dead=(), float32=False, tolerance=1e-5):
-    """Proves the contract of a layer; an AssertionError says what is broken.
+    """Checks the contract of a layer.
 
     Args:
         cls: The class.
         config: Its constructor arguments.
         inputs: Call argument -> NumPy array or nest of arrays; the first one is passed by position.
         unknown: The sizes of axes that are unknown in symbolic shapes. The batch comes first and is always axis 0.
-        dead: Parts of the paths of weights that rightly get no gradient.
+        dead: Parts of the paths of weights that get no gradient.
         float32: True where float outputs stay float32 under mixed precision, None where some do.
         tolerance: Largest allowed difference between two ways to compute the same.
+
+    Raises:
+        AssertionError: if a part of the contract is broken; the message says which.
     """
     inputs = {name: tree.map_structure(np.asarray, value) for name, value in inputs.items()}
     keras.utils.set_random_seed(7)
@@ -39,8 +45,9 @@ def check_layer(cls, config, inputs, unknown=(BATCH, TARGET, SOURCE), dead=(), f
     check_other_rows(model, inputs, eager, unknown, tolerance)
     check_other_sizes(model, inputs, eager, unknown)
     check_saving(model, inputs, eager, tolerance)
+    check_implicit_masks(layer, inputs, tolerance)
     check_gradients(layer, inputs, dead)
-    check_mixed_precision(cls, config, inputs, unknown, float32)
+    check_mixed_precision(cls, config, inputs, float32)
 
 
 def check_config(layer):
@@ -59,15 +66,15 @@ def check_config(layer):
 def check_shapes(model, eager, unknown):
     symbolic = tree.flatten(model.output)
     assert len(symbolic) == len(tree.flatten(eager)), "symbolic and eager outputs have another structure"
-    for symbol, value in zip(symbolic, tree.flatten(eager)):
-        assert len(symbol.shape) == value.ndim, f"symbolic {symbol.shape}, eager {value.shape}"
-        for expected, size in zip(symbol.shape, value.shape):
-            assert expected in (None, size), f"symbolic {symbol.shape}, eager {value.shape}"
-        assert symbol.dtype == keras.backend.standardize_dtype(value.dtype), f"{symbol.dtype}, eager {value.dtype}"
+    for output, value in zip(symbolic, tree.flatten(eager)):
+        assert len(output.shape) == value.ndim, f"symbolic {output.shape}, eager {value.shape}"
+        for expected, size in zip(output.shape, value.shape):
+            assert expected in (None, size), f"symbolic {output.shape}, eager {value.shape}"
+        assert output.dtype == keras.backend.standardize_dtype(value.dtype), f"{output.dtype}, eager {value.dtype}"
 
 
 def check_other_rows(model, inputs, eager, unknown, tolerance):
-    """The last row takes the values of the first; the others must not notice."""
+    """The last row gets the values of the first; the outputs of the others must not change."""
 
     def swap(x):
         return np.concatenate([x[:-1], x[:1]]) if batched(x, unknown) else x
@@ -85,14 +92,14 @@ def check_other_rows(model, inputs, eager, unknown, tolerance):
 
 
 def check_other_sizes(model, inputs, eager, unknown):
-    """The same model takes one row less, each sequence one shorter, and gives outputs that are smaller by as much."""
+    """The same model accepts one row less, each sequence one shorter; its outputs are smaller by as much."""
     smaller = tree.map_structure(lambda x: x[tuple(slice(s - (s in unknown)) for s in x.shape)], inputs)
-    for symbol, before, after in zip(
-        tree.flatten(model.output), tree.flatten(eager), tree.flatten(model.predict_on_batch(smaller)), strict=True
+    for output, before, after in zip(
+        tree.flatten(model.output), tree.flatten(eager), tree.flatten(arrays(model(smaller))), strict=True
     ):
-        for known, big, small in zip(symbol.shape, before.shape, after.shape, strict=True):
+        for size, big, small in zip(output.shape, before.shape, after.shape, strict=True):
             if big in unknown:
-                assert small == big - (known is None), f"smaller inputs: {before.shape} became {after.shape}"
+                assert small == big - (size is None), f"smaller inputs: {before.shape} became {after.shape}"
 
 
 def check_saving(model, inputs, eager, tolerance):
@@ -105,9 +112,34 @@ def check_saving(model, inputs, eager, tolerance):
     close(eager, arrays(call(loaded, {"inputs": inputs})), tolerance, "the saved model differs after loading")
 
 
+def check_implicit_masks(layer, inputs, tolerance):
+    """The mask that Keras passes along has the effect of the same `padding_mask`, which wins where both are given."""
+    if "padding_mask" not in inputs:
+        return
+    mask = inputs["padding_mask"]
+    name = "sequence" if "sequence" in inputs else next(iter(inputs))
+    zeroed = np.where(mask[..., None], inputs[name], 0).astype(inputs[name].dtype)
+    explicit = {**inputs, name: zeroed}
+    implicit = {key: value for key, value in explicit.items() if key != "padding_mask"}
+    masking = keras.layers.Masking()  # takes vectors of zeros for padding
+
+    expected = arrays(call(layer, explicit))
+    implicit[name] = masking(zeroed)
+    close(expected, arrays(call(layer, implicit)), tolerance, "the mask of Keras is not honoured")
+    symbols = {key: symbol(value, key) for key, value in {**implicit, name: zeroed}.items()}
+    model = keras.Model(symbols, call(layer, {**symbols, name: masking(symbols[name])}))
+    got = arrays(model({**implicit, name: zeroed}))
+    close(expected, got, tolerance, "the mask of Keras is not honoured in a functional model")
+
+    valid = np.ones_like(mask)
+    expected = arrays(call(layer, {**explicit, "padding_mask": valid}))
+    got = arrays(call(layer, {**explicit, "padding_mask": valid, name: masking(zeroed)}))
+    close(expected, got, tolerance, "an explicit padding_mask does not win over the mask of Keras")
+
+
 def check_gradients(layer, inputs, dead=()):
-    """Every trainable weight moves a random linear function of the outputs."""
-    if not layer.trainable_weights:  # and maybe no output that has a gradient
+    """Every trainable weight has a gradient of a random linear function of the outputs."""
+    if not layer.trainable_weights:  # and perhaps no output that has a gradient
         return
     for weight, gradient in zip(layer.trainable_weights, gradients(layer, inputs)):
         if not any(part in weight.path for part in dead):
@@ -115,15 +147,15 @@ def check_gradients(layer, inputs, dead=()):
             assert np.all(np.isfinite(gradient)) and np.any(gradient), f"a useless gradient reaches {weight.path}"
 
 
-def check_mixed_precision(cls, config, inputs, unknown=(BATCH, TARGET, SOURCE), float32=False):
+def check_mixed_precision(cls, config, inputs, float32=False):
     layer = cls(**{**config, "dtype": "mixed_bfloat16"})
-    model = functional(layer, inputs, unknown)
+    outputs = arrays(call(layer, inputs))
     for part in layer._flatten_layers():
         assert part.compute_dtype == "bfloat16", f"{part.path} computes in {part.compute_dtype}, not in bfloat16"
     for weight in layer.weights:
         kind = keras.backend.standardize_dtype(weight.dtype)
         assert not kind.startswith("bfloat"), f"{weight.path} is stored in {kind}, not in float32"
-    for x in tree.flatten(arrays(model.predict_on_batch(inputs))):
+    for x in tree.flatten(outputs):
         kind = keras.backend.standardize_dtype(x.dtype)
         if "float" in kind:
             allowed = {True: ("float32",), False: ("bfloat16",), None: ("float32", "bfloat16")}[float32]
@@ -154,16 +186,16 @@ def batched(x, unknown):
 
 def functional(layer, inputs, unknown=(BATCH, TARGET, SOURCE)):
     """A model of this one layer whose batch and lengths are unknown; it takes the dictionary of call arguments."""
-
-    def symbol(x, name=None):
-        shape = tuple(None if s in unknown else s for s in x.shape)
-        return keras.Input(batch_shape=shape, dtype=keras.backend.standardize_dtype(x.dtype), name=name)
-
-    symbols = {
-        name: tree.map_structure(symbol, value) if tree.is_nested(value) else symbol(value, name)
-        for name, value in inputs.items()
-    }
+    symbols = {name: symbol(value, name, unknown) for name, value in inputs.items()}
     return keras.Model(symbols, call(layer, symbols))
+
+
+def symbol(x, name=None, unknown=(BATCH, TARGET, SOURCE)):
+    """The `keras.Input` of an array, or the nest of them of a nest of arrays."""
+    if tree.is_nested(x):
+        return tree.map_structure(lambda each: symbol(each, None, unknown), x)
+    shape = tuple(None if size in unknown else size for size in x.shape)
+    return keras.Input(batch_shape=shape, dtype=keras.backend.standardize_dtype(x.dtype), name=name)
 
 
 def gradients(layer, inputs):

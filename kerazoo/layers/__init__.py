@@ -2,10 +2,9 @@
 
 from kerazoo.layers.activations import gelu
 from kerazoo.layers.alignment_attention import AlignmentAttention
-from kerazoo.layers.attention import Attention
+from kerazoo.layers.attention import Attention, CrossAttention
 from kerazoo.layers.conv_blocks import ConvBlock, SeparableConvBlock, ShuffleBlock, channel_shuffle
 from kerazoo.layers.conv_encoder import ConvEncoder
-from kerazoo.layers.cross_attention import CrossAttention
 from kerazoo.layers.dense import DenseDecoder, DenseEncoder
 from kerazoo.layers.embedding import TokenEmbedding
 from kerazoo.layers.feed_forward import FeedForward
@@ -25,8 +24,7 @@ from kerazoo.layers.noise import WordDropout, WordPermutation, WordReplacement
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
 from kerazoo.layers.random_shift import RandomShift
 from kerazoo.layers.shifting import roll, shift_right
-from kerazoo.layers.transformer_decoder import TransformerDecoder
-from kerazoo.layers.transformer_decoder_block import TransformerDecoderBlock
+from kerazoo.layers.transformer_decoder import TransformerDecoder, TransformerDecoderBlock
 from kerazoo.layers.transformer_encoder import TransformerEncoder, TransformerEncoderBlock
 
 __all__ = [

@@ -1,46 +1,61 @@
 """The Transformer encoder and its block."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from kerazoo.layers.transformer import Block, Stack
+from kerazoo.layers.masking import encoded_mask, first_mask
+from kerazoo.layers.transformer_block import TransformerBlock, TransformerStack
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class TransformerEncoderBlock(Block):
-    """Lets the positions of a sequence look at each other and then works on each: one block of an encoder.
+class TransformerEncoderBlock(TransformerBlock):
+    """Applies self-attention and a feed-forward layer with residual connections: one block of an encoder.
 
-    With norm="pre" it computes `x + attention(norm(x))` and then `x + feed_forward(norm(x))`, so that the sum of a
-    stack is normalised once at its end; with "post", as in the paper, `norm(x + attention(x))` and so on.
+    With norm="pre" it computes `x + attention(norm(x))` and then `x + feed_forward(norm(x))`, so that the output of a
+    stack is normalized once at its end; with "post", as in the paper, `norm(x + attention(x))` and so on.
 
     Args:
-        hidden_dim: Width D of inputs and outputs; divisible by `num_heads`.
-        num_heads: Heads of the attention, above 0.
-        intermediate_dim: Width inside the feed-forward layer, above 0.
-        dropout: Rate on the attention weights and on the output of each half, in [0, 1). Default 0.1.
-        activation: Of the feed-forward layer: "relu", "gelu", "silu", "swiglu", "geglu". Default "relu".
-        norm: Where the normalisation stands, "pre" or "post". Default "pre".
-        normalization: "layer" (mean and variance) or "rms" (root mean square). Default "layer".
-        num_key_value_heads: Heads of keys and values; divides `num_heads`. Default: as many as `num_heads`.
-        positions: None, or "rotary" to rotate queries and keys by their position. Default None.
-        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
+        hidden_dim: int, above 0. Width D of inputs and outputs; divisible by `num_heads`.
+        num_heads: int, above 0. Heads of the attention.
+        intermediate_dim: int, above 0. Width inside the feed-forward layer.
+        dropout: float in `[0, 1)`. Dropout rate of the attention weights and of the output of each sublayer. Defaults
+            to `0.1`.
+        activation: Name or callable of the feed-forward layer.
+            `"swiglu"` and `"geglu"` are gated. Defaults to `"relu"`.
+        norm: `"pre"` or `"post"`. Position of the normalizations. Defaults to `"pre"`.
+        normalization: `"layer"` (mean and variance) or `"rms"` (root mean square). Defaults to `"layer"`.
+        epsilon: float, above 0. Added to the variance or the mean square. Defaults to `1e-5`.
+        num_key_value_heads: int, above 0, a divisor of `num_heads`, or None for `num_heads`. Heads of the keys and
+            values. Defaults to `None`.
+        positions: None or `"rotary"`, which rotates queries and keys by their position. Defaults to
+            `None`.
+        kernel_initializer: Initializer of all kernels. Defaults to `"glorot_uniform"`.
+        bias_initializer: Initializer of all biases. Defaults to `"zeros"`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Floats [B, S, D].
-        padding_mask: Booleans [B, S], True = real. Default: all are real.
-        attention_mask: Booleans [S, S], [B, S, S] or [B, H, S, S], True where the row may attend to the column.
-        positions: Where each input stands, integers [B, S], for the rotation. Default: one behind the other.
-        return_attention_scores: Also return the attention weights. Default False.
-        training: Whether dropout acts.
+        inputs: float tensor `[B, S, D]`.
+        padding_mask: bool tensor `[B, S]`, True = valid position. Defaults to `None`.
+        attention_mask: bool tensor `[S, S]`, `[B, S, S]` or `[B, H, S, S]`, True where the row may attend to the
+            column. Defaults to `None`.
+        positions: int tensor `[B, S]`, the position of each input, for the rotation, instead of consecutive ones.
+            Defaults to `None`.
+        return_attention_scores: bool. Whether to return the attention weights too. Defaults to `False`.
+        training: bool. Whether to apply dropout.
+        mask: The Keras mask of `inputs`, used where `padding_mask` is None. Keras fills it in.
+        inputs_mask: The same, where Keras fills it in under this name.
 
     Returns:
-        Floats [B, S, D] in the compute dtype; with `return_attention_scores`, a pair with float32 [B, H, S, S].
+        A float tensor `[B, S, D]` in the compute dtype. With `return_attention_scores`, a pair with the weights,
+        float32 `[B, H, S, S]`.
 
     Masking:
-        Padding is never attended to; its own outputs are of no use.
+        Padding is never attended to. Its own outputs are meaningless.
 
     Raises:
-        ValueError: for an unknown option, sizes that do not divide, or inputs that are not `hidden_dim` wide.
+        ValueError: if an option is unknown, sizes do not divide, or inputs are not `hidden_dim` wide.
 
     Example:
 
@@ -53,27 +68,31 @@ class TransformerEncoderBlock(Block):
     ```
 
     Reference:
-        Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762;
-        Xiong et al. (2020), On Layer Normalization in the Transformer Architecture, arXiv:2002.04745;
-        Zhang and Sennrich (2019), Root Mean Square Layer Normalization, arXiv:1910.07467.
+        Vaswani et al., 2017, Attention Is All You Need, arXiv:1706.03762;
+        Xiong et al., 2020, On Layer Normalization in the Transformer Architecture, arXiv:2002.04745;
+        Zhang and Sennrich, 2019, Root Mean Square Layer Normalization, arXiv:1910.07467.
     """
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Any) -> None:
         self._build_sublayers(inputs_shape)
 
     def call(
         self,
-        inputs,
-        padding_mask=None,
-        attention_mask=None,
-        positions=None,
+        inputs: Any,
+        padding_mask: Any = None,
+        attention_mask: Any = None,
+        positions: Any = None,
         return_attention_scores: bool = False,
         training: bool | None = None,
-    ):
+        mask: Any = None,
+        inputs_mask: Any = None,
+    ) -> Any:
+        valid = first_mask(padding_mask, mask, inputs_mask)
+
         def attend(x):
             y = self.attention(
                 x,
-                padding_mask=padding_mask,
+                padding_mask=valid,
                 attention_mask=attention_mask,
                 positions=positions,
                 return_attention_scores=return_attention_scores,
@@ -87,42 +106,53 @@ class TransformerEncoderBlock(Block):
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class TransformerEncoder(Stack):
-    """Turns a sequence of vectors into one in which every position knows all the others.
+class TransformerEncoder(TransformerStack):
+    """Encodes a sequence of vectors by a stack of `TransformerEncoderBlock`s.
 
-    A stack of `TransformerEncoderBlock`s; with norm="pre" its sum is normalised at the end. It adds no positions of its
-    own unless positions="rotary": give it the output of a `TokenEmbedding` that has them.
+    With norm="pre" the output of the stack is normalized. The encoder adds no positions unless positions="rotary": its
+    inputs should have them, as the output of a `TokenEmbedding` with positions has.
 
     Args:
-        num_layers: Number of blocks, above 0.
-        hidden_dim: Width D of inputs and outputs; divisible by `num_heads`.
-        num_heads: Heads of the attention, above 0.
-        intermediate_dim: Width inside the feed-forward layers, above 0.
-        dropout: Rate on the attention weights and on the output of each half block, in [0, 1). Default 0.1.
-        activation: Of the feed-forward layers: "relu", "gelu", "silu", "swiglu", "geglu". Default "relu".
-        norm: Where the normalisation stands, "pre" or "post". Default "pre".
-        normalization: "layer" (mean and variance) or "rms" (root mean square). Default "layer".
-        num_key_value_heads: Heads of keys and values; divides `num_heads`. Default: as many as `num_heads`.
-        positions: None, or "rotary" to rotate queries and keys by their position. Default None.
-        **kwargs: `name`, `dtype` and whatever else every Keras layer takes.
+        num_layers: int, above 0. Number of blocks.
+        hidden_dim: int, above 0. Width D of inputs and outputs; divisible by `num_heads`.
+        num_heads: int, above 0. Heads of the attention.
+        intermediate_dim: int, above 0. Width inside the feed-forward layers.
+        dropout: float in `[0, 1)`. Dropout rate of the attention weights and of the output of each sublayer. Defaults
+            to `0.1`.
+        activation: Name or callable of the feed-forward layer, or a list with one for each block.
+            `"swiglu"` and `"geglu"` are gated. Defaults to `"relu"`.
+        norm: `"pre"` or `"post"`. Position of the normalizations. Defaults to `"pre"`.
+        normalization: `"layer"` (mean and variance) or `"rms"` (root mean square). Defaults to `"layer"`.
+        epsilon: float, above 0. Added to the variance or the mean square. Defaults to `1e-5`.
+        num_key_value_heads: int, above 0, a divisor of `num_heads`, or None for `num_heads`. Heads of the keys and
+            values. Defaults to `None`.
+        positions: None or `"rotary"`, which rotates queries and keys by their position. Defaults to
+            `None`.
+        kernel_initializer: Initializer of all kernels. Defaults to `"glorot_uniform"`.
+        bias_initializer: Initializer of all biases. Defaults to `"zeros"`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: Floats [B, S, D].
-        padding_mask: Booleans [B, S], True = real. Default: all are real.
-        attention_mask: Booleans [S, S] or [B, S, S], True where the row may attend to the column. Default: all may.
-        positions: Where each input stands, integers [B, S], for the rotation. Default: one behind the other.
-        return_attention_scores: Also return the attention weights. Default False.
-        training: Whether dropout acts.
+        inputs: float tensor `[B, S, D]`.
+        padding_mask: bool tensor `[B, S]`, True = valid position. Defaults to `None`.
+        attention_mask: bool tensor `[S, S]`, `[B, S, S]` or `[B, H, S, S]`, True where the row may attend to the
+            column. Defaults to `None`.
+        positions: int tensor `[B, S]`, the position of each input, for the rotation, instead of consecutive ones.
+            Defaults to `None`.
+        return_attention_scores: bool. Whether to return the attention weights too. Defaults to `False`.
+        training: bool. Whether to apply dropout.
+        mask: The Keras mask of `inputs`, used where `padding_mask` is None. Keras fills it in.
+        inputs_mask: The same, where Keras fills it in under this name.
 
     Returns:
-        {"sequence": floats [B, S, D] in the compute dtype, "mask": booleans [B, S]}; with `return_attention_scores`, a
-        pair with the weights of all blocks, float32 [B, num_layers, H, S, S].
+        A dict with "sequence", float `[B, S, D]` in the compute dtype, and "mask", bool `[B, S]`. With
+        `return_attention_scores`, a pair with the weights of all blocks, float32 `[B, num_layers, H, S, S]`.
 
     Masking:
-        Padding is never attended to, so it changes no real position; its own outputs are of no use.
+        Padding is never attended to, so it changes no valid position. Its own outputs are meaningless.
 
     Raises:
-        ValueError: for an unknown option, sizes that do not divide, or inputs that are not `hidden_dim` wide.
+        ValueError: if an option is unknown, sizes do not divide, or inputs are not `hidden_dim` wide.
 
     Example:
 
@@ -136,22 +166,26 @@ class TransformerEncoder(Stack):
     ```
 
     Reference:
-        Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762.
+        Vaswani et al., 2017, Attention Is All You Need, arXiv:1706.03762.
     """
 
     def __init__(
         self,
         num_layers: int,
         hidden_dim: int,
+        *,
         num_heads: int,
         intermediate_dim: int,
         dropout: float = 0.1,
-        activation: str = "relu",
+        activation: Any = "relu",
         norm: str = "pre",
         normalization: str = "layer",
+        epsilon: float = 1e-5,
         num_key_value_heads: int | None = None,
         positions: str | None = None,
-        **kwargs,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **kwargs: Any,
     ):
         options = {
             "hidden_dim": hidden_dim,
@@ -161,38 +195,48 @@ class TransformerEncoder(Stack):
             "activation": activation,
             "norm": norm,
             "normalization": normalization,
+            "epsilon": epsilon,
             "num_key_value_heads": num_key_value_heads,
             "positions": positions,
+            "kernel_initializer": kernel_initializer,
+            "bias_initializer": bias_initializer,
         }
         super().__init__(TransformerEncoderBlock, num_layers, options, **kwargs)
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Any) -> None:
         self._build_final_norm(inputs_shape)
         for block in self.blocks:
             block.build(inputs_shape)
 
     def call(
         self,
-        inputs,
-        padding_mask=None,
-        attention_mask=None,
-        positions=None,
+        inputs: Any,
+        padding_mask: Any = None,
+        attention_mask: Any = None,
+        positions: Any = None,
         return_attention_scores: bool = False,
         training: bool | None = None,
-    ):
-        if padding_mask is None:
-            padding_mask = ops.ones(ops.shape(inputs)[:2], dtype="bool")
+        mask: Any = None,
+        inputs_mask: Any = None,
+    ) -> Any:
+        valid = first_mask(padding_mask, mask, inputs_mask)
+        if valid is None:
+            valid = ops.ones(ops.shape(inputs)[:2], dtype="bool")  # [B, S]
         x, scores = inputs, []
         for block in self.blocks:
-            x, weights = block(
+            x = block(
                 x,
-                padding_mask=padding_mask,
+                padding_mask=valid,
                 attention_mask=attention_mask,
                 positions=positions,
-                return_attention_scores=True,
+                return_attention_scores=return_attention_scores,
                 training=training,
             )
             if return_attention_scores:
+                x, weights = x
                 scores.append(weights)
-        encoded = {"sequence": self._finish(x), "mask": ops.cast(padding_mask, "bool")}
+        encoded = {"sequence": self._normalize(x), "mask": ops.cast(valid, "bool")}
         return (encoded, ops.stack(scores, axis=1)) if return_attention_scores else encoded
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> dict[str, Any]:
+        return encoded_mask(previous_mask)

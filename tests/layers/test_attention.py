@@ -5,7 +5,8 @@ from keras import ops
 
 import oracles
 from kerazoo import layers
-from kerazoo.layers.heads import kv_cache_mask
+from kerazoo.layers import attention as attention_module
+from kerazoo.layers.attention import kv_cache_mask
 
 B, T, S = 3, 7, 5
 RNG = np.random.default_rng(17)
@@ -30,7 +31,7 @@ def randomised(layer):
 
 
 def attention(**options):
-    layer = layers.Attention(**{"num_heads": 4, "hidden_dim": 24, **options})
+    layer = layers.Attention(**{"hidden_dim": 24, "num_heads": 4, **options})
     layer.build((None, None, 13))
     return randomised(layer)
 
@@ -81,7 +82,7 @@ def test_cross_attention_agrees_with_the_oracle(groups):
 
 
 def cross(**options):
-    layer = layers.CrossAttention(**{"num_heads": 4, "hidden_dim": 24, **options})
+    layer = layers.CrossAttention(**{"hidden_dim": 24, "num_heads": 4, **options})
     layer.build((None, None, 13), (None, None, 11))
     return randomised(layer)
 
@@ -99,6 +100,63 @@ def test_attention_masks_of_two_three_and_four_axes():
     allowed = np.broadcast_to((mask & REAL[:, None])[:, None], (B, 4, T, T))
     some = allowed.any(-1)
     assert np.all(numpy(weights)[some][~allowed[some]] == 0)
+
+
+FUSED_CALLS = {
+    "no_mask": {},
+    "causal": {"use_causal_mask": True},
+    "padding": {"padding_mask": REAL},
+    "causal_padding": {"padding_mask": REAL, "use_causal_mask": True},
+    "empty_row": {"padding_mask": REAL & np.array([[True], [False], [True]])},
+    "two_axes": {"attention_mask": np.eye(T, dtype=bool)},
+    "three_axes": {"attention_mask": np.broadcast_to(np.tri(T, dtype=bool), (B, T, T)), "padding_mask": REAL},
+    "four_axes": {"attention_mask": RNG.random((B, 4, T, T)) < 0.5},
+}
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """Uses `ops.dot_product_attention` as on a GPU, and returns the number of its calls so far."""
+    calls, function = [], ops.dot_product_attention
+
+    def count(*args, **kwargs):
+        calls.append(kwargs)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr("kerazoo.layers.attention._keras_has_fused_kernel", lambda: True)
+    monkeypatch.setattr(ops, "dot_product_attention", count)
+    return lambda: len(calls)
+
+
+@pytest.mark.parametrize("groups", [4, 2])
+@pytest.mark.parametrize("name", FUSED_CALLS)
+def test_the_fused_kernel_gives_what_the_weights_give(groups, name, fused):
+    layer = attention(num_key_value_heads=groups, rotary=True)
+    expected, _ = layer(X, return_attention_scores=True, **FUSED_CALLS[name])
+    assert fused() == 0
+    got = layer(X, **FUSED_CALLS[name])
+    assert fused() == 1
+    np.testing.assert_allclose(numpy(got), numpy(expected), atol=1e-4)
+
+
+@pytest.mark.parametrize("mask", [None, SOURCE_REAL])
+def test_the_fused_kernel_serves_cross_attention(mask, fused):
+    layer = cross(num_key_value_heads=2)
+    expected, _ = layer(X, SOURCE, padding_mask=mask, return_attention_scores=True)
+    got = layer(X, SOURCE, padding_mask=mask)
+    assert fused() == 1
+    np.testing.assert_allclose(numpy(got), numpy(expected), atol=1e-4)
+
+
+def test_the_fused_kernel_is_not_used_with_dropout_or_on_this_machine(fused, monkeypatch):
+    layer = attention(dropout=0.5)
+    layer(X, training=True)
+    assert fused() == 0
+    layer(X, training=False)
+    assert fused() == 1
+    monkeypatch.undo()
+    if not any(device.startswith("gpu") for device in keras.distribution.list_devices()):
+        assert not attention_module._keras_has_fused_kernel()
 
 
 def test_nothing_leaks_from_the_future():
@@ -160,7 +218,7 @@ def test_steps_over_another_sequence_give_what_the_call_gives():
     whole, weights = layer(X, SOURCE, padding_mask=SOURCE_REAL, return_attention_scores=True)
     memory = layer.memory(SOURCE)
     for t in range(T):
-        got, looked = layer.step_many(X[:, t : t + 1], memory, SOURCE_REAL)
+        got, looked = layer.step_many(X[:, t : t + 1], memory, SOURCE_REAL, return_attention_scores=True)
         np.testing.assert_allclose(numpy(got)[:, 0], numpy(whole)[:, t], atol=1e-5, rtol=1e-5)
         np.testing.assert_allclose(numpy(looked)[:, 0], numpy(weights).mean(1)[:, t], atol=1e-5, rtol=1e-5)
 
@@ -169,14 +227,17 @@ def test_steps_over_another_sequence_give_what_the_call_gives():
 def test_beams_share_the_memory_of_their_source(groups):
     layer = cross(num_key_value_heads=groups)
     beams = RNG.normal(size=(B * 2, 3, 13)).astype("float32")
-    shared = layer.step_many(beams, layer.memory(SOURCE), SOURCE_REAL)
-    copied = layer.step_many(beams, layer.memory(np.repeat(SOURCE, 2, 0)), np.repeat(SOURCE_REAL, 2, 0))
+    shared = layer.step_many(beams, layer.memory(SOURCE), SOURCE_REAL, return_attention_scores=True)
+    mask, memory = np.repeat(SOURCE_REAL, 2, 0), layer.memory(np.repeat(SOURCE, 2, 0))
+    copied = layer.step_many(beams, memory, mask, return_attention_scores=True)
     for one, other in zip(shared, copied):
         np.testing.assert_allclose(numpy(one), numpy(other), atol=1e-5)
+    alone = layer.step_many(beams, layer.memory(SOURCE), SOURCE_REAL)
+    np.testing.assert_array_equal(numpy(alone), numpy(shared[0]))
 
 
 def test_the_softmax_runs_in_float32_under_mixed_precision():
-    layer = layers.Attention(2, 22, dtype="mixed_bfloat16")
+    layer = layers.Attention(22, 2, dtype="mixed_bfloat16")
     got, weights = layer(X, return_attention_scores=True)
     assert keras.backend.standardize_dtype(got.dtype) == "bfloat16"
     assert keras.backend.standardize_dtype(weights.dtype) == "float32"
@@ -213,10 +274,10 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="Attention: `num_heads` must be an integer above 0; got num_heads=0"):
         layers.Attention(num_heads=0, hidden_dim=10)
     with pytest.raises(ValueError, match="Attention: `dropout` must be a number.*got dropout=1.5"):
-        layers.Attention(2, 10, dropout=1.5)
+        layers.Attention(10, 2, dropout=1.5)
     with pytest.raises(ValueError, match=r"`padding_mask` must have 2 axes; got shape \(3, 1, 7\)"):
         attention()(X, padding_mask=REAL[:, None])
     with pytest.raises(ValueError, match=r"`attention_mask` must have 2 or 3 or 4 axes; got shape \(7,\)"):
         attention()(X, attention_mask=REAL[0])
     with pytest.raises(ValueError, match=r"Attention: `inputs` must have 3 axes; got shape \(3, 13\)"):
-        layers.Attention(2, 10)(X[:, 0])
+        layers.Attention(10, 2)(X[:, 0])

@@ -52,7 +52,11 @@ row(
 row(
     layers.Attention,
     {"num_heads": 4, "hidden_dim": 24, "num_key_value_heads": 2, "rotary": True, "use_bias": False, "dropout": 0.1},
-    {"inputs": floats(BATCH, TARGET, 13), "attention_mask": np.ones((TARGET, TARGET), bool)},
+    {
+        "inputs": floats(BATCH, TARGET, 13),
+        "padding_mask": mask(TARGET),
+        "attention_mask": np.ones((TARGET, TARGET), bool),
+    },
 )
 row(
     layers.CrossAttention,
@@ -93,10 +97,14 @@ row(layers.TransformerDecoder, {**SMALL, "num_layers": 2}, DECODED)
 row(
     layers.TransformerDecoder,
     {**FULL, "hidden_dim": 24, "num_heads": 4, "intermediate_dim": 17, "num_layers": 1, "cross_attention": False},
-    {"inputs": floats(BATCH, TARGET, 24)},
+    {"inputs": floats(BATCH, TARGET, 24), "padding_mask": mask(TARGET)},
 )
 
-row(layers.DenseEncoder, {"units": (17, 11), "dropout": 0.1}, {"inputs": floats(BATCH, 13)})
+row(
+    layers.DenseEncoder,
+    {"units": (17, 11), "activation": ("relu", None), "dropout": 0.1},
+    {"inputs": floats(BATCH, 13)},
+)
 row(layers.DenseEncoder, {"units": (17,)}, {"inputs": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)})
 row(layers.DenseDecoder, {"units": (17,)}, {"inputs": floats(BATCH, TARGET, 11), "encoded": encoded(13)})
 row(layers.LSTM, {"units": 11}, {"inputs": floats(BATCH, TARGET, 13), "padding_mask": mask(TARGET)})
@@ -108,7 +116,7 @@ row(
 row(
     layers.LSTMDecoder,
     {"units": 11, "attention": "additive"},
-    {"inputs": floats(BATCH, TARGET, 17), "encoded": encoded(13)},
+    {"inputs": floats(BATCH, TARGET, 17), "encoded": encoded(13), "padding_mask": mask(TARGET)},
 )
 row(
     layers.AlignmentAttention,

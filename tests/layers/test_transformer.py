@@ -229,7 +229,7 @@ def test_wrong_arguments_are_named():
         (
             layers.TransformerEncoder,
             {"activation": "rellu"},
-            "`activation` must be one of .*got activation='rellu'.*'relu'",
+            "`activation` must be the name of .*got activation='rellu'.*mean 'relu'",
         ),
         (
             layers.TransformerDecoder,
