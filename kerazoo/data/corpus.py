@@ -285,7 +285,7 @@ class _FileArray:
         self._file = open(path, "wb")  # noqa: SIM115 (closed by `finish` or `close`)
         self._file.write(bytes(HEADER_BYTES))
         self._rows = 0
-        self._kind = None
+        self._kind: Any = None
 
     def append(self, array):
         array = np.ascontiguousarray(array)

@@ -133,7 +133,7 @@ def _find_part(text, extensions):
     if text == STDIN:
         return DataFiles({"train": (STDIN,)}, weight)
     if WILDCARDS & set(text) and not pathlib.Path(text).expanduser().exists():
-        files = {"train": ()}
+        files: dict[str, tuple] = {"train": ()}
         for path in _files(text):
             files[split_of_name(path)] = (*files.get(split_of_name(path), ()), path)
         if not files["train"]:

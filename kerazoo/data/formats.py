@@ -157,11 +157,12 @@ class _Parser:
         """Returns the positions of the chosen columns, or None if a header line has to be read for them."""
         if header or (header is None and any(isinstance(column, str) for column in self.columns)):
             return None
-        if not all(isinstance(column, int) for column in self.columns):
+        numbers = [column for column in self.columns if isinstance(column, int)]
+        if len(numbers) < len(self.columns):
             raise _checks.DataError(
                 f"{self.path}: has no header line, so columns have numbers; got columns {list(self.columns)}."
             )
-        return list(self.columns)
+        return numbers
 
 
 class _PlainLines(_Parser):
@@ -211,7 +212,7 @@ class _Csv(_Parser):
                 begin += unfinished
             elif error:
                 reason = "a quote is never closed" if "end of data" in error else error
-                faults[self.numbers[begin]] = f"not CSV: {reason}: {shorten(self.lines[begin])}."
+                faults[self.numbers[begin]] = f"not CSV: {reason}: {shorten(self.lines[begin] or '')}."
                 begin += 1
         del self.lines[:begin], self.numbers[:begin]
         return numbers, rows, faults
@@ -233,11 +234,12 @@ class _Csv(_Parser):
         return start, ""
 
 
-class _JsonLines(_Parser):
+class _JsonLines(_PlainLines):
     """JSON lines: an object with the chosen fields in each line."""
 
     def __call__(self, block):
-        numbers, lines, faults = super().__call__(block)
+        numbers, split, faults = super().__call__(block)
+        lines = [line for (line,) in split]
         if lines and not all(isinstance(column, str) for column in self.columns):
             there = _load(lines[0])
             there = list_names(there) if isinstance(there, dict) else "no object"
@@ -257,9 +259,6 @@ class _JsonLines(_Parser):
                 reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
                 faults[number] = f"not a JSON record: {reason}: {shorten(line)}."
         return kept, rows, faults
-
-    def split(self, lines):
-        return lines
 
     def positions(self, header):
         return list(range(len(self.columns)))

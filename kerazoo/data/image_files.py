@@ -1,15 +1,27 @@
-"""Images from files, as arrays of one size."""
+"""Images from files, as arrays."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from kerazoo import _checks
 
 
-def read_image(path, shape):
-    """Returns the image in `path` as uint8 of `shape` (height, width, channels), scaled where its size differs.
+def read_image(path: str | os.PathLike, shape: Sequence[Any]) -> np.ndarray:
+    """Returns the image in a file.
 
-    A height or width of None leaves the size as it is.
+    Args:
+        path: string or path of a PNG, JPEG, GIF or BMP file.
+        shape: `(height, width, channels)`. The image is scaled if its size differs; `None` as height or width keeps
+            the size.
+
+    Returns:
+        uint8 array `[height, width, channels]`.
 
     Raises:
-        DataError: The file is missing or holds no PNG, JPEG, GIF or BMP image.
+        DataError: if the file is missing or is no such image.
     """
     import tensorflow as tf
 

@@ -146,7 +146,8 @@ class _Reader:
 
     def __init__(self, iterator):
         self.iterator = iterator
-        self.chunk, self.position = None, 0
+        self.chunk: Chunk | None = None
+        self.position = 0
         self.skipped, self.progress, self.names = 0, 0.0, ()
 
     @property
@@ -171,6 +172,8 @@ class _Reader:
     def take(self, rows):
         begin, self.position = self.position, self.position + rows
         part = slice(begin, self.position)
+        if self.chunk is None:
+            raise ValueError("nothing was read yet")
         columns = {name: column[part] for name, column in self.chunk.columns.items()}
         locations = None if self.chunk.locations is None else self.chunk.locations[part]
         return Chunk(columns, locations=locations)
@@ -190,5 +193,5 @@ def _in_turn(chunks, rows):
         return joined
 
     columns = {name: join([chunk.columns[name] for chunk in chunks]) for name in chunks[0].columns}
-    located = all(chunk.locations is not None for chunk in chunks)
-    return Chunk(columns, locations=join([chunk.locations for chunk in chunks]) if located else None)
+    locations = [chunk.locations for chunk in chunks if chunk.locations is not None]
+    return Chunk(columns, locations=list(join(locations)) if len(locations) == len(chunks) else None)

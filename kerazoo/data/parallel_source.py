@@ -77,7 +77,7 @@ class ParallelSource(FileSource):
 
     def read(self, path, bad, progress) -> Iterator[Chunk]:
         """Yields chunks of pairs of lines."""
-        for numbers, sources, targets in read_pairs(*self.companions(path), bad, progress.on_read):
+        for numbers, sources, targets in read_pairs(path, self.companions(path)[1], bad, progress.on_read):
             columns = {"source": sources, "target": targets}
             yield Chunk(columns, locations=[f"{path}:{number}" for number in numbers])
 

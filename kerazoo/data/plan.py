@@ -10,6 +10,7 @@ import numpy as np
 from kerazoo import _checks
 
 MAX_CANDIDATES = 2000  # candidate shapes; the search is quadratic in their number
+NO_BOUND = np.iinfo(np.int64).max
 MIN_GAIN = 0.01  # a further shape must save this fraction of the positions, for each one is compiled on its own
 
 
@@ -127,7 +128,7 @@ class Plan:
                 f"max_length={max_length}."
             )
         self._lengths = {
-            name: np.minimum(value[self._rows], bounds.get(name, np.inf)).astype(np.int64)
+            name: np.minimum(value[self._rows], bounds.get(name, NO_BOUND)).astype(np.int64)
             for name, value in lengths.items()
         }
         self.shapes = choose_shapes(self._lengths, self._rows_for, self.max_shapes)
@@ -196,7 +197,7 @@ class Plan:
     def _rows_for(self, lengths):
         if self.batch_size:
             return min(self.batch_size, len(self._rows))
-        rows = self.tokens // max(lengths.values(), default=1)
+        rows = (self.tokens or 0) // max(lengths.values(), default=1)
         if rows < 1:
             raise ValueError(
                 f"Plan: `tokens` must hold the longest row; got tokens={self.tokens}, lengths={lengths}. "
@@ -225,15 +226,15 @@ def _count(lengths, examples):
     return next(iter(counts.values()))
 
 
-def _bounds(lengths, max_length):
+def _bounds(lengths, max_length) -> dict[str, int]:
     if max_length is None:
         return {}
-    if not isinstance(max_length, dict):
+    if not isinstance(max_length, Mapping):
         max_length = {name: max_length for name in lengths}
     for name, bound in max_length.items():
         _checks.one_of("Plan", "max_length", name, tuple(lengths))
         _checks.positive_int("Plan", f"max_length[{name!r}]", bound)
-    return max_length
+    return dict(max_length)
 
 
 def choose_shapes(

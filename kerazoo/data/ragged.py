@@ -1,23 +1,26 @@
 """Rows of unequal length in one array."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+
+Rows = Sequence[int] | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ragged:
-    """Rows of unequal length that lie one behind the other in one array.
+    """Rows of unequal length, stored one after the other in one array.
 
-    Row `i` is `values[offsets[i]:offsets[i + 1]]`. Nothing is copied to read a row, so `values` may be mapped from a
-    file that is larger than memory.
+    Row `i` is `values[offsets[i]:offsets[i + 1]]`. Reading a row copies nothing, so `values` may be mapped from a file
+    that is larger than memory.
 
     Args:
-        values: One-dimensional array of any dtype, all rows one behind the other.
-        offsets: One-dimensional int64 array with one entry more than there are rows, from 0 to `len(values)`.
+        values: one-dimensional array of any dtype, the concatenated rows.
+        offsets: one-dimensional int64 array with one entry more than there are rows, from 0 to `len(values)`.
 
     Raises:
-        ValueError: The offsets do not rise from 0 to the number of values.
+        ValueError: if the offsets do not rise from 0 to the number of values.
 
     Example:
 
@@ -45,38 +48,38 @@ class Ragged:
             raise ValueError("Ragged: `offsets` must never fall; got a row of negative length.")
 
     @classmethod
-    def from_lengths(cls, values, lengths):
-        """Returns the rows of the given `lengths` that lie one behind the other in `values`."""
+    def from_lengths(cls, values: Sequence | np.ndarray, lengths: Rows) -> "Ragged":
+        """Returns the rows of the given `lengths` that are concatenated in `values`."""
         offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
         return cls(np.asarray(values), offsets)
 
     @classmethod
-    def from_rows(cls, rows, dtype=np.int32):
+    def from_rows(cls, rows: Sequence[Sequence | np.ndarray], dtype: type | np.dtype = np.int32) -> "Ragged":
         """Returns the rows of a list of sequences."""
-        rows = [np.asarray(row, dtype) for row in rows]
-        values = np.concatenate(rows) if rows else np.zeros(0, dtype)
-        return cls.from_lengths(values, [len(row) for row in rows])
+        arrays = [np.asarray(row, dtype) for row in rows]
+        values = np.concatenate(arrays) if arrays else np.zeros(0, dtype)
+        return cls.from_lengths(values, [len(row) for row in arrays])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, row):
-        row = range(len(self))[row]  # counts from the end and refuses what is outside, as a list does
+    def __getitem__(self, row: int) -> np.ndarray:
+        row = range(len(self))[row]  # counts from the end and refuses an index out of range, as a list does
         return self.values[self.offsets[row] : self.offsets[row + 1]]
 
     @property
-    def lengths(self):
+    def lengths(self) -> np.ndarray:
         """The length of every row, int64 `[rows]`."""
         return np.diff(self.offsets)
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of values and offsets."""
         return self.values.nbytes + self.offsets.nbytes
 
-    def take(self, rows):
-        """Returns the chosen rows, in the order of `rows`, as a new `Ragged`."""
+    def take(self, rows: Rows) -> "Ragged":
+        """Returns the chosen rows, in the order of `rows`."""
         rows = np.asarray(rows, np.int64)
         lengths = self.lengths[rows]
         result = Ragged.from_lengths(np.empty(int(lengths.sum()), self.values.dtype), lengths)
@@ -84,35 +87,36 @@ class Ragged:
         result.values[:] = self.values[np.repeat(self.offsets[rows], lengths) + within]
         return result
 
-    def append(self, value):
-        """Returns the rows with `value` behind the last entry of each."""
+    def append(self, value: int) -> "Ragged":
+        """Returns the rows with `value` after the last entry of each."""
         return Ragged(
             np.insert(self.values, self.offsets[1:], value), self.offsets + np.arange(len(self.offsets))
-        )  # the offset of row i moves by the i values put in before it
+        )  # the offset of row i moves by the i values that were inserted before it
 
-    def clip(self, length):
-        """Returns the rows cut off after `length` entries."""
+    def clip(self, length: int) -> "Ragged":
+        """Returns the first `length` entries of each row."""
         lengths = self.lengths
         within = np.arange(len(self.values)) - np.repeat(self.offsets[:-1], lengths)
         return Ragged.from_lengths(self.values[within < length], np.minimum(lengths, length))
 
-    def padded(self, rows=None, length=None, pad=0):
+    def padded(self, rows: Rows | None = None, length: int | None = None, pad: int = 0) -> np.ndarray:
         """Returns the chosen rows as one array.
 
         Args:
-            rows: Integers `[B]`; all rows by default.
-            length: Width of the result; the longest chosen row by default. Longer rows are cut off.
-            pad: The value behind the end of a row.
+            rows: integers `[B]`. `None` means all rows. Defaults to `None`.
+            length: integer. Length of the result; longer rows are truncated. `None` means that of the longest chosen
+                row. Defaults to `None`.
+            pad: integer. The value after the end of a row. Defaults to `0`.
 
         Returns:
-            `[B, length]` in the dtype of `values`.
+            Array `[B, length]` in the dtype of `values`.
         """
         rows = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         if length is None:
             length = int(lengths.max(initial=0))
         within = np.arange(length)
-        real = within < lengths[:, None]  # [B, L]
-        result = np.full(real.shape, pad, self.values.dtype)
-        result[real] = self.values[(self.offsets[rows][:, None] + within)[real]]
+        valid = within < lengths[:, None]  # [B, L]
+        result = np.full(valid.shape, pad, self.values.dtype)
+        result[valid] = self.values[(self.offsets[rows][:, None] + within)[valid]]
         return result

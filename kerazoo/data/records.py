@@ -87,8 +87,8 @@ def read_record_blocks(
     on_read: OnRead | None = None,
 ) -> Iterator[Records]:
     """Yields the records of a table as one `Records` for each block of the file; see `read_records`."""
-    groups = [tuple(column) if isinstance(column, list | tuple) else (column,) for column in columns]
-    flat = list(itertools.chain.from_iterable(groups))
+    groups = [(column,) if isinstance(column, int | str) else tuple(column) for column in columns]
+    flat: list[int | str] = list(itertools.chain.from_iterable(groups))
     bad, check = BadLines.of(bad_lines), _NotEmpty(flat)
     for records in parse_file(
         os.fspath(path), flat, bad, check, header=header, format=format, on_read=on_read

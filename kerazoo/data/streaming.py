@@ -127,7 +127,7 @@ class StreamPlan:
             if self.limit and count + len(corpus) > self.limit:
                 corpus = corpus.take(range(self.limit - count))
             count += len(corpus)
-            pool = concatenate([pool, corpus]) if pool else corpus
+            pool = _joined(pool, corpus)
             order = np.argsort(random.random_raw(len(pool)), kind="stable")
             if len(pool) > self.buffer:
                 yield pool.take(order[self.buffer :])
@@ -145,15 +145,14 @@ class StreamPlan:
             for index, shape in enumerate(self.shapes):
                 rows = np.flatnonzero(index_of == index)
                 if len(rows):
-                    fitting = piece.take(rows)
-                    fitting = concatenate([left[index], fitting]) if left[index] else fitting
+                    fitting = _joined(left[index], piece.take(rows))
                     whole = len(fitting) - len(fitting) % shape.rows
                     for start in range(0, whole, shape.rows):
                         yield fitting, np.arange(start, start + shape.rows), shape
                     left[index] = fitting.take(range(whole, len(fitting))) if whole < len(fitting) else None
         over = None
         for index, shape in enumerate(self.shapes):
-            over = concatenate([over, left[index]]) if over and left[index] else over or left[index]
+            over = _joined(over, left[index])
             while over and (len(over) >= shape.rows or index == len(self.shapes) - 1):
                 rows = np.arange(shape.rows)
                 yield over, np.where(rows < len(over), rows, -1), shape
@@ -165,6 +164,11 @@ class StreamPlan:
         longest = self.shapes[-1].lengths
         lengths = {name: np.minimum(corpus.lengths(name), longest[name]) for name in corpus.length_names}
         return assign_shapes(lengths, self.shapes)
+
+
+def _joined(first: Corpus | None, second: Corpus | None) -> Any:
+    """Returns the examples of two corpora, either of which may be missing."""
+    return concatenate([first, second]) if first and second else first or second
 
 
 class _Batches:

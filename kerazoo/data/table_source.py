@@ -130,8 +130,12 @@ def check_column(owner: str, name: str, value: Column) -> int | str | list[int |
         ValueError: if a number is negative or a name is empty.
         TypeError: if it is neither number nor name.
     """
-    several = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-    chosen = [int(each) if isinstance(each, str) and each.strip().isdecimal() else each for each in several]
+    several: Any = value if isinstance(value, list | tuple) else [value]
+    if isinstance(value, str):
+        several = value.split(",")
+    chosen: list[int | str] = [
+        int(each) if isinstance(each, str) and each.strip().isdecimal() else each for each in several
+    ]
     for each in chosen:
         if not isinstance(each, str):
             _checks.non_negative_int(owner, name, each)
