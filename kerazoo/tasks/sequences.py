@@ -145,12 +145,12 @@ class SequenceTask(Task):
 
     def measure(self, answers, references):
         """Returns `token_error_rate` and `sequence_error_rate` of strings against lists of accepted strings."""
-        from kerazoo.training import metrics
+        from kerazoo.training import error_rates
 
         split = self.tokenizers["target"].split
         return {
-            "token_error_rate": metrics.token_error_rate(answers, references, split=split),
-            "sequence_error_rate": metrics.sequence_error_rate(answers, references, split=split),
+            "token_error_rate": error_rates.token_error_rate(answers, references, split=split),
+            "sequence_error_rate": error_rates.sequence_error_rate(answers, references, split=split),
         }
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""Training for any Keras model: losses, metrics, schedules, checkpoints, and `fit` over data on the device."""
+"""Training of any Keras model: `fit`, losses, metrics, learning rate schedules, callbacks and checkpoints."""
 
 from kerazoo.training.callbacks import Checkpoints, MetricsLog, StopOnNonFinite
 from kerazoo.training.checkpoints import CheckpointStore
@@ -10,16 +10,16 @@ from kerazoo.training.progress import Progress
 from kerazoo.training.schedules import InverseSquareRoot, WarmupConstant, WarmupCosine, WarmupLinear
 
 __all__ = [
-    "Progress",
-    "StopOnNonFinite",
-    "MetricsLog",
-    "Checkpoints",
     "CheckpointStore",
+    "Checkpoints",
     "F1",
     "InverseSquareRoot",
+    "MetricsLog",
     "Perplexity",
+    "Progress",
     "SequenceAccuracy",
     "SparseCrossentropy",
+    "StopOnNonFinite",
     "TokenAccuracy",
     "WarmupConstant",
     "WarmupCosine",

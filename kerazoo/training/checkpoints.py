@@ -166,10 +166,10 @@ class CheckpointStore:
                     f"{_class(model.optimizer)}."
                 )
             parts.append(("optimizer", model.optimizer.variables, OPTIMIZER))
-        for part, own, _ in parts:  # all of them before the first assignment
-            variables.compare(path, part, layout[part], variables.layout(own))
-        for part, own, file in parts:
-            for variable, value in zip(own, variables.unpack(files[file], layout[part]), strict=True):
+        for part, existing, _ in parts:  # all of them before the first assignment
+            variables.compare(path, part, layout[part], variables.layout(existing))
+        for part, existing, file in parts:
+            for variable, value in zip(existing, variables.unpack(files[file], layout[part]), strict=True):
                 variable.assign(value)
         return layout["state"]
 

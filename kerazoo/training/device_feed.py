@@ -166,11 +166,11 @@ def _tensor(name, array):
 
 def _capacities(shapes, order):
     """Returns for each shape the longest run of its batches in `order`, rounded up to a power of two."""
-    longest = [1] * len(shapes)
+    max_runs = [1] * len(shapes)
     run, previous = 0, None
     for index in order:
         run = run + 1 if index == previous else 1
         previous = index
-        longest[index] = max(longest[index], run)
+        max_runs[index] = max(max_runs[index], run)
     sizes = [shape.rows * max(1, getattr(shape, "segments", 1)) for shape in shapes]
-    return [max(1, min(1 << (steps - 1).bit_length(), MAX_ROWS // size)) for steps, size in zip(longest, sizes)]
+    return [max(1, min(1 << (steps - 1).bit_length(), MAX_ROWS // size)) for steps, size in zip(max_runs, sizes)]

@@ -1,18 +1,20 @@
-"""How far answers are from what was accepted: edit distance, and the rates that are counted from it."""
+"""Edit distance between predictions and references, and the error rates that are computed from it."""
+
+from collections.abc import Callable, Hashable, Sequence
 
 
-def edit_distance(first, second):
-    """Returns how few insertions, deletions and substitutions turn one sequence into the other.
+def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
+    """Returns the smallest number of insertions, deletions and substitutions from one sequence to the other.
 
-    The columns of the distance table are kept as bits of Python's long integers, so a step along one sequence costs
-    a handful of operations whatever the length of the other.
+    A column of the distance table is stored in the bits of a Python integer, so each token of one sequence costs a few
+    operations on integers as long as the other.
 
     Args:
-        first: A sequence of hashable tokens (a string counts characters).
-        second: The same.
+        first: Sequence of hashable tokens; the tokens of a string are its characters.
+        second: As `first`.
 
     Returns:
-        An integer of at least 0.
+        int of at least 0.
 
     Example:
 
@@ -27,15 +29,15 @@ def edit_distance(first, second):
     first, second = _without_common_ends(list(first), list(second))
     if not first or not second:
         return len(first) + len(second)
-    places = {}
+    positions: dict[Hashable, int] = {}  # token -> bits of its positions in `first`
     for position, token in enumerate(first):
-        places[token] = places.get(token, 0) | 1 << position
+        positions[token] = positions.get(token, 0) | 1 << position
     everywhere = (1 << len(first)) - 1
     last = 1 << (len(first) - 1)
     distance = len(first)
     rises, falls = everywhere, 0  # where the distance goes up or down by one from a cell to the one below it
     for token in second:
-        equal = places.get(token, 0)
+        equal = positions.get(token, 0)
         diagonal = (((equal & rises) + rises) ^ rises) | equal | falls  # cells equal to their upper left neighbour
         right_rises = falls | ~(diagonal | rises) & everywhere
         right_falls = diagonal & rises
@@ -47,24 +49,24 @@ def edit_distance(first, second):
     return distance
 
 
-def token_error_rate(answers, references, split=None):
-    """Returns the edit distance to the closest accepted reference, summed and divided by the references' tokens.
+def token_error_rate(predictions: Sequence, references: Sequence[Sequence], split: Callable | None = None) -> float:
+    """Returns the edit distance to the closest reference, summed and divided by the number of tokens of the references.
 
-    With phones as tokens this is the phone error rate, with words the word error rate of speech recognition. It may
-    exceed 1 where answers are longer than the references.
+    With phones as tokens this is the phone error rate, with words the word error rate of speech recognition. It
+    exceeds 1 where predictions are much longer than the references.
 
     Args:
-        answers: List of answers, each a sequence of tokens, or a string if `split` is given.
-        references: For each answer, the list of references that are accepted; the closest one counts, of equally
-            close ones the first.
+        predictions: List of predictions, each a sequence of tokens, or a string if `split` is given.
+        references: For each prediction, the list of accepted references. The closest one counts, the first of equally
+            close ones.
         split: Function from a string to its tokens, such as `str.split` for words or `list` for characters.
 
     Returns:
-        A float, 0 where all answers are right.
+        float, 0 if all predictions are right.
 
     Raises:
-        ValueError: The lists differ in length, are empty, or an answer has no reference.
-        TypeError: Answers or references are strings and `split` is missing.
+        ValueError: if the lists differ in length, are empty, or a prediction has no reference.
+        TypeError: if predictions or references are strings and `split` is missing.
 
     Example:
 
@@ -75,17 +77,18 @@ def token_error_rate(answers, references, split=None):
     ```
     """
     edits = tokens = 0
-    for answer, accepted in _pairs("token_error_rate", answers, references, split):
-        distance, length = min(((edit_distance(answer, one), len(one)) for one in accepted), key=lambda pair: pair[0])
+    for prediction, accepted in _pairs("token_error_rate", predictions, references, split):
+        distances = [(edit_distance(prediction, one), len(one)) for one in accepted]
+        distance, length = min(distances, key=lambda pair: pair[0])
         edits += distance
         tokens += length
     return edits / tokens if tokens else float(edits > 0)
 
 
-def sequence_error_rate(answers, references, split=None):
-    """Returns the share of answers that equal none of their accepted references.
+def sequence_error_rate(predictions: Sequence, references: Sequence[Sequence], split: Callable | None = None) -> float:
+    """Returns the share of predictions that equal none of their accepted references.
 
-    Arguments and errors are those of `token_error_rate`.
+    The arguments and errors are those of `token_error_rate`.
 
     Example:
 
@@ -95,26 +98,26 @@ def sequence_error_rate(answers, references, split=None):
     print(kz.training.sequence_error_rate([[5, 6], [7]], [[[5, 6], [5]], [[8]]]))
     ```
     """
-    pairs = _pairs("sequence_error_rate", answers, references, split)
-    wrong = sum(all(answer != one for one in accepted) for answer, accepted in pairs)
+    pairs = _pairs("sequence_error_rate", predictions, references, split)
+    wrong = sum(all(prediction != one for one in accepted) for prediction, accepted in pairs)
     return wrong / len(pairs)
 
 
-def _pairs(owner, answers, references, split):
-    """Returns a list of (tokens of the answer, list of the tokens of each accepted reference)."""
-    if len(answers) != len(references) or not len(answers):
+def _pairs(owner, predictions, references, split):
+    """Returns a list of (tokens of the prediction, list of the tokens of each accepted reference)."""
+    if len(predictions) != len(references) or not len(predictions):
         raise ValueError(
-            f"{owner}: `answers` and `references` must be equally long and not empty; "
-            f"got {len(answers)} answers, {len(references)} references."
+            f"{owner}: `predictions` and `references` must be equally long and not empty; "
+            f"got {len(predictions)} predictions, {len(references)} references."
         )
     pairs = []
-    for index, (answer, accepted) in enumerate(zip(answers, references)):
+    for index, (prediction, accepted) in enumerate(zip(predictions, references)):
         if isinstance(accepted, str) or not len(accepted):
             raise ValueError(
-                f"{owner}: `references` must hold a list of accepted references for each answer; "
+                f"{owner}: `references` must hold a list of accepted references for each prediction; "
                 f"got references[{index}]={accepted!r}."
             )
-        pairs.append((_tokens(owner, answer, split), [_tokens(owner, one, split) for one in accepted]))
+        pairs.append((_tokens(owner, prediction, split), [_tokens(owner, one, split) for one in accepted]))
     return pairs
 
 
@@ -123,7 +126,7 @@ def _tokens(owner, sequence, split):
         return list(split(sequence))
     if isinstance(sequence, str) or not hasattr(sequence, "__len__"):
         raise TypeError(
-            f"{owner}: answers and references must be sequences of tokens; got {sequence!r}. "
+            f"{owner}: predictions and references must be sequences of tokens; got {sequence!r}. "
             "Pass split=str.split to count words or split=list to count characters of strings."
         )
     return list(sequence)

@@ -1,4 +1,6 @@
-"""Losses that count real tokens only."""
+"""Losses that leave out padding."""
+
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,26 +10,27 @@ from kerazoo import _checks
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class SparseCrossentropy(keras.losses.Loss):
-    """Cross-entropy of integer targets and logits, averaged over the real tokens of a batch.
+    """Cross-entropy of integer targets and logits, averaged over the tokens of a batch that are not padding.
 
-    The sum over all positions of weight times cross-entropy is divided by the sum of the weights, so padding, whose
-    weight is zero, changes nothing, and a batch without any weight has loss zero. With label smoothing, a share of
+    The sum of weight times cross-entropy over all positions is divided by the sum of the weights. Padding has weight
+    zero, so it changes nothing; a batch whose weights are all zero has loss zero. With label smoothing, a share of
     the target probability is spread evenly over all classes. Everything is computed in float32.
 
     Args:
-        label_smoothing: Share of the target probability that is spread over the classes, in [0, 1).
-        name: Name of the loss.
+        label_smoothing: float in `[0, 1)`. Share of the target probability that is spread over the classes. Defaults
+            to `0.0`.
+        name: string. Name of the loss.
 
     Call arguments:
-        y_true: Integers `[...]`, the classes: `[B]` for one answer an example, `[B, T]` for sequences.
-        y_pred: Logits `[..., V]` of any float dtype.
-        sample_weight: Numbers `[...]`, the weight of each target, or `[B]`, that of each example; 1 by default.
+        y_true: int tensor `[...]`, the classes: `[B]` for one class an example, `[B, T]` for sequences.
+        y_pred: float tensor `[..., V]`, the logits.
+        sample_weight: tensor `[...]`, the weight of each target, or `[B]`, the weight of each example. Defaults to 1.
 
     Returns:
-        A float32 scalar.
+        float32 scalar.
 
     Raises:
-        ValueError: `label_smoothing` lies outside [0, 1).
+        ValueError: if `label_smoothing` is out of its range.
 
     Example:
 
@@ -42,28 +45,29 @@ class SparseCrossentropy(keras.losses.Loss):
     ```
 
     Reference: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna 2015, Rethinking the Inception Architecture for Computer
-    Vision, arXiv 1512.00567 (label smoothing).
+    Vision, arXiv:1512.00567 (label smoothing).
     """
 
-    def __init__(self, label_smoothing=0.0, name="sparse_crossentropy"):
+    def __init__(self, label_smoothing: float = 0.0, name: str = "sparse_crossentropy"):
         super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
         self.label_smoothing = _checks.number(
             "SparseCrossentropy", "label_smoothing", label_smoothing, low=0, high=1, high_open=True
         )
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None):
         if sample_weight is not None:
-            sample_weight = spread(sample_weight, ops.shape(y_pred)[:-1])  # the sum of weights counts every position
+            # One weight for each position, so that their sum counts all of them.
+            sample_weight = broadcast_weight(sample_weight, ops.shape(y_pred)[:-1])
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any):
         return token_crossentropy(y_true, y_pred, self.label_smoothing)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"label_smoothing": self.label_smoothing, "name": self.name}
 
 
-def token_crossentropy(y_true, y_pred, label_smoothing=0.0):
+def token_crossentropy(y_true: Any, y_pred: Any, label_smoothing: float = 0.0) -> Any:
     """Returns the cross-entropy of every target, float32 `[...]`, from integers `[...]` and logits `[..., V]`."""
     logits = ops.cast(y_pred, "float32")
     targets = ops.cast(y_true, "int32")
@@ -75,8 +79,8 @@ def token_crossentropy(y_true, y_pred, label_smoothing=0.0):
     return losses
 
 
-def spread(weight, shape):
-    """Returns `weight` as float32 of `shape`: a weight of an example becomes the weight of each of its positions."""
+def broadcast_weight(weight: Any, shape: Any) -> Any:
+    """Returns `weight` as float32 of `shape`: the weight of an example becomes that of each of its positions."""
     weight = ops.cast(weight, "float32")
     for _ in range(len(shape) - len(weight.shape)):
         weight = ops.expand_dims(weight, -1)

@@ -1,25 +1,26 @@
-"""One line of progress: where training is, how well it does, how fast it goes and how long it will take."""
+"""A line of progress: epoch, step, metrics, speed and the time that is left."""
 
 import collections
 import shutil
 import sys
 import time
+from typing import TextIO
 
 import keras
 
-WINDOW = 15.0  # seconds over which the speed is measured
+WINDOW = 15.0  # seconds over which the speed is computed
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows epoch, step, loss, metrics, speed and time left, on standard error.
+    """Prints epoch, step, loss, metrics, speed and remaining time to standard error.
 
-    On a terminal one line is written over and over; elsewhere a line appears about every `seconds`. Each epoch ends
-    with a line that stays, with the results of the validation. Speed is counted in real tokens where there are any,
-    else in examples, else in steps; the calls that compile are left out of it.
+    A terminal shows one line that is overwritten; another stream gets a line about every `seconds`. Each epoch ends
+    with a line of its results, validation included. The speed counts tokens without padding if there are any, else
+    examples, else steps. Blocks that compile are left out of it.
 
     Args:
-        stream: Where to write, `sys.stderr` by default.
-        seconds: Seconds between two lines where the stream is no terminal, at least 0.
+        stream: File object to write to. Defaults to `sys.stderr`.
+        seconds: float of at least 0. Seconds between two lines on a stream that is not a terminal. Defaults to `10.0`.
 
     Example:
 
@@ -30,69 +31,69 @@ class Progress(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, stream=None, seconds=10.0):
+    def __init__(self, stream: TextIO | None = None, seconds: float = 10.0):
         super().__init__()
         self.stream = stream or sys.stderr
         self.seconds = seconds
         self.terminal = bool(getattr(self.stream, "isatty", lambda: False)())
-        self._marks = collections.deque()  # (time, counts) after each call
-        self._open = False  # whether the cursor stands behind a line that will be written over
-        self._shown = time.perf_counter()
-        self._validation = 0.0  # seconds that the last one took
+        self._marks: collections.deque[tuple[float, dict]] = collections.deque()  # time and counts after each block
+        self._open = False  # whether the last line is not finished
+        self._last_line = time.perf_counter()
+        self._validation = 0.0  # seconds of the last validation
         self._step_time = 0.0
 
-    def on_train_begin(self, logs=None):
-        """Says that the first program is being compiled, which takes a while."""
+    def on_train_begin(self, logs: dict | None = None):
+        """Prints that the first program is being compiled."""
         if self.terminal:
             self._write(f"{self._epoch(self.params.get('epoch', 0))}  compiling", stay=False)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None):
         """Starts the clock of the epoch."""
         self._started = time.perf_counter()
         self._index = epoch
         self._marks.clear()
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Shows how far the epoch is."""
+    def on_train_batch_end(self, batch: int, logs: dict | None = None):
+        """Prints the progress of the epoch."""
         now = self._clock()
         counts = {name: self.params.get(name) or 0 for name in ("tokens", "examples")} | {"steps": batch + 1}
         self._marks.append((now, counts))
         while len(self._marks) > 2 and now - self._marks[0][0] > WINDOW:
             self._marks.popleft()
-        if self.terminal or time.perf_counter() - self._shown >= self.seconds:
+        if self.terminal or time.perf_counter() - self._last_line >= self.seconds:
             total = self.params.get("steps")
             steps = f"step {batch + 1:,}" + (f"/{total:,}" if total else "")
             parts = [self._epoch(self._index), steps, *_figures(logs), *self._speed(), *self._left(batch + 1)]
             self._write("  ".join(parts), stay=not self.terminal)
-            self._shown = time.perf_counter()
+            self._last_line = time.perf_counter()
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict | None = None):
         """Starts the clock of the validation."""
         self._testing = self._clock()
 
-    def on_test_end(self, logs=None):
-        """Learns how long a validation takes."""
+    def on_test_end(self, logs: dict | None = None):
+        """Stores how long the validation took."""
         self._validation = self._clock() - self._testing
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Shows the results of the epoch."""
+    def on_epoch_end(self, epoch: int, logs: dict | None = None):
+        """Prints the results of the epoch."""
         took = duration(time.perf_counter() - self._started)
         self._write("  ".join([self._epoch(epoch), *_figures(logs), *self._speed(), took]), stay=True)
-        self._shown = time.perf_counter()
+        self._last_line = time.perf_counter()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None):
         """Ends the line."""
         self.on_train_interrupted()
 
     def on_train_interrupted(self):
-        """Ends the line, so that what is said next starts a new one."""
+        """Ends the line, so that the next message starts a new one."""
         if self._open:
             self.stream.write("\n")
             self.stream.flush()
             self._open = False
 
     def _clock(self):
-        # The calls that compile are left out: they say nothing of the steps to come.
+        # Without the blocks that compile, which tell nothing about the steps to come.
         return time.perf_counter() - self.params.get("compile_seconds", 0.0)
 
     def _epoch(self, epoch):
@@ -101,8 +102,8 @@ class Progress(keras.callbacks.Callback):
     def _speed(self):
         if len(self._marks) < 2:
             return []
-        (begin, before), (end, after) = self._marks[0], self._marks[-1]
-        elapsed = max(end - begin, 1e-9)
+        (started, before), (ended, after) = self._marks[0], self._marks[-1]
+        elapsed = max(ended - started, 1e-9)
         self._step_time = elapsed / max(after["steps"] - before["steps"], 1)
         for name in ("tokens", "examples", "steps"):
             count = after[name] - before[name]
@@ -130,8 +131,8 @@ class Progress(keras.callbacks.Callback):
         self._open = not stay
 
 
-def duration(seconds):
-    """Returns a number of seconds in words: `8.1 s`, `42 s`, `3 min 20 s`, `2 h 5 min`."""
+def duration(seconds: float) -> str:
+    """Returns a number of seconds as text: `8.1 s`, `42 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

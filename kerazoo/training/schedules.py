@@ -1,10 +1,11 @@
-"""Learning rates that rise over the first steps and then follow a curve.
+"""Learning rate schedules with a linear warm-up.
 
-Step numbers count from zero, and the first step already moves: in step `s` of a warm-up over `w` steps the rate is
-`peak * (s + 1) / w`.
+Steps are counted from zero, and the rate of the first step is above zero: step `s` of a warm-up over `w` steps has the
+rate `peak * (s + 1) / w`.
 """
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -15,14 +16,14 @@ _Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
 class _Warmup(_Schedule):
-    """A linear rise to `peak`, then whatever `_after` says; subclasses add their own arguments to the config."""
+    """A linear warm-up to `peak`, followed by the rates of `_after`, which subclasses define."""
 
-    def __init__(self, peak, warmup_steps):
+    def __init__(self, peak: float, warmup_steps: int):
         owner = type(self).__name__
         self.peak = _checks.number(owner, "peak", peak, low=0, low_open=True)
         self.warmup_steps = _checks.non_negative_int(owner, "warmup_steps", warmup_steps)
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         step = ops.cast(step, "float32")
         rising = self.peak * (step + 1.0) / max(self.warmup_steps, 1)
         return ops.where(step < self.warmup_steps, rising, self._after(step))
@@ -30,17 +31,17 @@ class _Warmup(_Schedule):
     def _after(self, step):
         return ops.full_like(step, self.peak)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"peak": self.peak, "warmup_steps": self.warmup_steps}
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class WarmupConstant(_Warmup):
-    """Rises to `peak` over `warmup_steps` steps and stays there.
+    """Increases the learning rate to `peak` over `warmup_steps` steps and keeps it there.
 
     Args:
-        peak: The highest learning rate, above 0.
-        warmup_steps: Steps of the rise, 0 for none.
+        peak: float, above 0. The highest learning rate.
+        warmup_steps: int. Steps of the warm-up, 0 for none.
 
     Example:
 
@@ -53,9 +54,9 @@ class WarmupConstant(_Warmup):
 
 
 class _WarmupDecay(_Warmup):
-    """A rise to `peak`, then a fall to `floor`, which is reached in step `total_steps`."""
+    """A warm-up to `peak`, then a decay to `floor`, which is reached in step `total_steps`."""
 
-    def __init__(self, peak, warmup_steps, total_steps, floor=0.0):
+    def __init__(self, peak: float, warmup_steps: int, total_steps: int, floor: float = 0.0):
         super().__init__(peak, warmup_steps)
         owner = type(self).__name__
         self.total_steps = _checks.positive_int(owner, "total_steps", total_steps)
@@ -70,22 +71,22 @@ class _WarmupDecay(_Warmup):
         done = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
         return self.floor + (self.peak - self.floor) * self._share(ops.clip(done, 0.0, 1.0))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "total_steps": self.total_steps, "floor": self.floor}
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class WarmupCosine(_WarmupDecay):
-    """Rises to `peak`, then falls to `floor` along half a cosine wave and stays there.
+    """Increases the learning rate to `peak`, then decays it to `floor` along half a cosine wave.
 
     Args:
-        peak: The highest learning rate, above 0.
-        warmup_steps: Steps of the rise, 0 for none.
-        total_steps: The step in which `floor` is reached, the warm-up included.
-        floor: The last learning rate, from 0 (the default) to `peak`.
+        peak: float, above 0. The highest learning rate.
+        warmup_steps: int. Steps of the warm-up, 0 for none.
+        total_steps: int, above `warmup_steps`. The step that reaches `floor`, counted with the warm-up.
+        floor: float in `[0, peak]`. The final learning rate. Defaults to `0.0`.
 
     Raises:
-        ValueError: `total_steps` is not above `warmup_steps`, or a rate is out of its range.
+        ValueError: if `total_steps` is not above `warmup_steps`, or a rate is out of its range.
 
     Example:
 
@@ -96,7 +97,7 @@ class WarmupCosine(_WarmupDecay):
     print([float(schedule(step)) for step in (0, 9, 55, 100)])
     ```
 
-    Reference: Loshchilov, Hutter 2016, SGDR: Stochastic Gradient Descent with Warm Restarts, arXiv 1608.03983.
+    Reference: Loshchilov, Hutter 2016, SGDR: Stochastic Gradient Descent with Warm Restarts, arXiv:1608.03983.
     """
 
     def _share(self, done):
@@ -105,16 +106,16 @@ class WarmupCosine(_WarmupDecay):
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class WarmupLinear(_WarmupDecay):
-    """Rises to `peak`, then falls to `floor` along a straight line and stays there.
+    """Increases the learning rate to `peak`, then decays it linearly to `floor`.
 
     Args:
-        peak: The highest learning rate, above 0.
-        warmup_steps: Steps of the rise, 0 for none.
-        total_steps: The step in which `floor` is reached, the warm-up included.
-        floor: The last learning rate, from 0 (the default) to `peak`.
+        peak: float, above 0. The highest learning rate.
+        warmup_steps: int. Steps of the warm-up, 0 for none.
+        total_steps: int, above `warmup_steps`. The step that reaches `floor`, counted with the warm-up.
+        floor: float in `[0, peak]`. The final learning rate. Defaults to `0.0`.
 
     Raises:
-        ValueError: `total_steps` is not above `warmup_steps`, or a rate is out of its range.
+        ValueError: if `total_steps` is not above `warmup_steps`, or a rate is out of its range.
 
     Example:
 
@@ -131,17 +132,17 @@ class WarmupLinear(_WarmupDecay):
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class InverseSquareRoot(_Warmup):
-    """Rises to `peak`, then falls with the inverse square root of the step number.
+    """Increases the learning rate to `peak`, then decays it with the inverse square root of the step.
 
-    After `w` steps of warm-up, step `s` has the rate `peak * sqrt(w / (s + 1))`. `for_width` gives the peak that the
-    Transformer's paper computes from the width of the model.
+    After `w` steps of warm-up, step `s` has the rate `peak * sqrt(w / (s + 1))`. `for_width` computes the peak from the
+    width of the model as in the paper.
 
     Args:
-        peak: The highest learning rate, above 0.
-        warmup_steps: Steps of the rise, above 0.
+        peak: float, above 0. The highest learning rate.
+        warmup_steps: int, above 0. Steps of the warm-up.
 
     Raises:
-        ValueError: `warmup_steps` is 0, or `peak` is not above 0.
+        ValueError: if `warmup_steps` or `peak` is not above 0.
 
     Example:
 
@@ -153,16 +154,16 @@ class InverseSquareRoot(_Warmup):
     ```
 
     Reference: Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser, Polosukhin 2017, Attention Is All You Need,
-    section 5.3, arXiv 1706.03762.
+    section 5.3, arXiv:1706.03762.
     """
 
-    def __init__(self, peak, warmup_steps):
+    def __init__(self, peak: float, warmup_steps: int):
         _checks.positive_int("InverseSquareRoot", "warmup_steps", warmup_steps)
         super().__init__(peak, warmup_steps)
 
     @classmethod
-    def for_width(cls, hidden_dim, warmup_steps=4000):
-        """Returns the paper's schedule of a model `hidden_dim` wide: peak (hidden_dim * warmup_steps) ** -0.5."""
+    def for_width(cls, hidden_dim: int, warmup_steps: int = 4000) -> "InverseSquareRoot":
+        """Returns the schedule of the paper, whose peak is `(hidden_dim * warmup_steps) ** -0.5`."""
         _checks.positive_int(cls.__name__, "hidden_dim", hidden_dim)
         _checks.positive_int(cls.__name__, "warmup_steps", warmup_steps)
         return cls((hidden_dim * warmup_steps) ** -0.5, warmup_steps)

@@ -19,15 +19,15 @@ def layout(variables: list) -> list[dict]:
     return [{"name": v.path, "shape": list(v.shape), "dtype": str(v.dtype)} for v in variables]
 
 
-def compare(path: os.PathLike, part: str, saved: list[dict], own: list[dict]) -> None:
+def compare(path: os.PathLike, part: str, saved: list[dict], existing: list[dict]) -> None:
     """Raises a CheckpointError that names the first variable which differs."""
-    for index in range(max(len(saved), len(own))):
-        one, two = (side[index] if index < len(side) else None for side in (saved, own))
+    for index in range(max(len(saved), len(existing))):
+        one, two = (side[index] if index < len(side) else None for side in (saved, existing))
         if one and two and one["shape"] == two["shape"] and one["dtype"] == two["dtype"] and _same_name(part, one, two):
             continue
         raise _checks.CheckpointError(
             f"{path}: does not fit the {part}: variable {index} of {len(saved)} is saved as {_words(one)}; "
-            f"the {part} has {_words(two)} ({len(own)} variables)."
+            f"the {part} has {_words(two)} ({len(existing)} variables)."
         )
 
 

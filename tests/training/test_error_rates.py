@@ -35,17 +35,17 @@ def test_edit_distance_takes_strings_and_empty_sequences():
 
 
 def test_the_closest_reference_counts_with_its_own_length():
-    answers = [["K", "AE", "T"], ["D", "AO", "G"]]
+    predictions = [["K", "AE", "T"], ["D", "AO", "G"]]
     references = [[["K", "AA", "T", "S"], ["K", "AE", "D"]], [["D", "AO", "G"], ["D"]]]
-    assert token_error_rate(answers, references) == pytest.approx(1 / 6)
-    assert sequence_error_rate(answers, references) == pytest.approx(1 / 2)
+    assert token_error_rate(predictions, references) == pytest.approx(1 / 6)
+    assert sequence_error_rate(predictions, references) == pytest.approx(1 / 2)
 
 
 def test_strings_are_split():
-    answers, references = ["a b", "c"], [["a b"], ["d d", "c e"]]
-    assert token_error_rate(answers, references, split=str.split) == pytest.approx(1 / 4)
-    assert token_error_rate(answers, references, split=list) == pytest.approx(2 / 6)
-    assert sequence_error_rate(answers, references, split=str.split) == 0.5
+    predictions, references = ["a b", "c"], [["a b"], ["d d", "c e"]]
+    assert token_error_rate(predictions, references, split=str.split) == pytest.approx(1 / 4)
+    assert token_error_rate(predictions, references, split=list) == pytest.approx(2 / 6)
+    assert sequence_error_rate(predictions, references, split=str.split) == 0.5
 
 
 def test_empty_references():
@@ -54,16 +54,16 @@ def test_empty_references():
 
 
 @pytest.mark.parametrize(
-    ("answers", "references", "error", "message"),
+    ("predictions", "references", "error", "message"),
     [
-        ([[1]], [], ValueError, r"token_error_rate: .*equally long and not empty; got 1 answers, 0 references"),
-        ([], [], ValueError, r"got 0 answers, 0 references"),
+        ([[1]], [], ValueError, r"token_error_rate: .*equally long and not empty; got 1 predictions, 0 references"),
+        ([], [], ValueError, r"got 0 predictions, 0 references"),
         ([[1]], [[]], ValueError, r"`references` must hold a list of accepted references .*got references\[0\]=\[\]"),
         (["a"], ["a"], ValueError, r"got references\[0\]='a'"),
         (["a"], [["a"]], TypeError, r"must be sequences of tokens; got 'a'. Pass split=str.split"),
         ([[1]], [[1]], TypeError, r"must be sequences of tokens; got 1"),
     ],
 )
-def test_bad_arguments_are_refused(answers, references, error, message):
+def test_bad_arguments_are_refused(predictions, references, error, message):
     with pytest.raises(error, match=message):
-        token_error_rate(answers, references)
+        token_error_rate(predictions, references)
