@@ -42,7 +42,7 @@ def get_activation(owner: str, activation: Any, more: tuple[str, ...] = ()) -> C
 
     Args:
         owner: string. The class that is named in the error message.
-        activation: The name, configuration or callable; None stands for the identity.
+        activation: The name, configuration or callable; None gives the identity.
         more: Further names that the owner accepts, for the error message.
     """
     if activation == "gelu":
@@ -78,7 +78,7 @@ def one_per_layer(owner: str, name: str, value: Any, count: int) -> list:
 
 
 def serialize_activation(activation: Any) -> Any:
-    """Returns an activation as it stands in a configuration; lists are serialized by their entries."""
+    """Returns an activation for a configuration; lists are serialized by their entries."""
     if isinstance(activation, list | tuple):
         return [serialize_activation(each) for each in activation]
     if activation is None or isinstance(activation, str | dict):

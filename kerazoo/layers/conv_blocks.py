@@ -103,7 +103,7 @@ class NormalizedConvolution(Block):
             name="convolution",
         )
         self.convolution.build(inputs_shape)
-        self.norm = None
+        self.norm: Any = None
         if kind is not None:
             options = {"dtype": self.dtype_policy, "name": "norm"}
             if kind == "batch":

@@ -24,7 +24,7 @@ class ConvEncoder(keras.layers.Layer):
     Args:
         filters: int or list of ints, each above 0. Channels of each block. Defaults to `(32, 64)`.
         kernel_size: int, above 0. Side of the square kernels, in positions. Defaults to `3`.
-        strides: int or list of ints, one for each block, each above 0; above 1 for images only. None stands for 2 for
+        strides: int or list of ints, one for each block, each above 0; above 1 for images only. None gives 2 for
             images, which halves both sides in each block, and 1 for sequences. Defaults to `None`.
         block: `"plain"`, `"separable"` or `"shuffle"`. Kind of the blocks after the first. Defaults to `"plain"`.
         normalization: `"batch"`, `"layer"`, None, or `"auto"`, that is `"batch"` for images and `"layer"` for

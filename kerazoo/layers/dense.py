@@ -227,6 +227,8 @@ class DenseDecoder(_DenseStack):
     supports_parallel_decoding = False
     prefers_jit = False
 
+    _shapes: dict[str, Any] | None = None  # of the arguments of `build`, once it has been called
+
     def build(self, inputs_shape: Any = None, encoded_shape: Any = None) -> None:
         if inputs_shape is not None:
             _checks.rank("DenseDecoder", "inputs", inputs_shape, (3,))
@@ -237,7 +239,7 @@ class DenseDecoder(_DenseStack):
             raise ValueError("DenseDecoder: `inputs` or `encoded` is needed; got inputs=None, encoded=None.")
         self._build_stack(width)
 
-    def get_build_config(self) -> dict[str, Any]:
+    def get_build_config(self) -> dict[str, Any] | None:
         # Keras saves a single shape without the name of its argument, which may be either here.
         return self._shapes
 

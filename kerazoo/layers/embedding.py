@@ -116,7 +116,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.add_positions = None
         if positions == "sinusoidal":
             self.add_positions = SinusoidalPositions(name="positions", dtype=self.dtype_policy)
-        elif positions == "learned":
+        elif self.max_length is not None and positions == "learned":
             self.add_positions = LearnedPositions(self.max_length, name="positions", dtype=self.dtype_policy)
         self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
 

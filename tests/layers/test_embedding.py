@@ -110,3 +110,20 @@ def test_wrong_arguments_are_named():
         layers.TokenEmbedding(11, 6, positions="learned", max_length=3)(TOKENS)
     with pytest.raises(ValueError, match=r"`inputs` must have 1 or 2 axes; got shape \(2, 5, 1\)"):
         layers.TokenEmbedding(11, 6)(TOKENS[:, :, None])
+
+
+def test_tokens_give_a_mask_and_single_tokens_none():
+    layer, loss = layers.TokenEmbedding(11, 6, pad_id=1), keras.losses.MeanSquaredError()
+    tokens = np.array([[1, 5, 1], [4, 0, 7]])
+    np.testing.assert_array_equal(layer.compute_mask(ops.convert_to_tensor(tokens), None), tokens != 1)
+    x = numpy(layer(tokens))
+    np.testing.assert_allclose(loss(np.zeros_like(x), layer(tokens)), np.mean(x[tokens != 1] ** 2), rtol=1e-5)
+    single = layer(tokens[:, 0])
+    np.testing.assert_allclose(loss(np.zeros((2, 6)), single), np.mean(numpy(single) ** 2), rtol=1e-5)
+
+
+def test_float_tokens_are_refused():
+    with pytest.raises(TypeError, match="TokenEmbedding: `inputs` must be token ids, integers; got dtype .*float32"):
+        layers.TokenEmbedding(11, 6)(TOKENS.astype("float32"))
+    with pytest.raises(TypeError, match="TokenEmbedding: `inputs` must be token ids"):
+        layers.TokenEmbedding(11, 6)(keras.Input((None,)))

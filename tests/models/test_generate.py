@@ -165,3 +165,13 @@ def test_xla_gives_the_same():
 def test_refuses(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("tie_output", [False, True])
+def test_logits_have_no_keras_mask(tie_output):
+    """Keras would weight the loss by it, although trainers weight the loss by the targets."""
+    sizes = {"num_layers": 1, "hidden_dim": 6, "num_heads": 2, "intermediate_dim": 5, "max_length": 7}
+    model = models.TransformerLM(11, tie_output=tie_output, **sizes)
+    logits = model({"targets": np.array([[5, 6, 2, 0, 0], [7, 2, 0, 0, 0]])})
+    loss = keras.losses.MeanSquaredError()(np.zeros(logits.shape), logits)
+    np.testing.assert_allclose(loss, np.mean(np.square(logits)), rtol=1e-5)
