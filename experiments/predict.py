@@ -62,7 +62,7 @@ def output_lines(predictor, batch, options):
         scored = predictor.score(*zip(*pairs))
         yield from (f"{score:.4f}\t{each:.4f}" for score, each in zip(scored.scores, scored.perplexities))
     elif FLAGS.scores or FLAGS.alignment or options.get("n_best", 1) > 1:
-        for predictions in predictor.answers(predictor.task.read(batch), alignment=FLAGS.alignment, **options):
+        for predictions in predictor.predictions(predictor.task.read(batch), alignment=FLAGS.alignment, **options):
             yield from map(_line, predictions)
     else:
         yield from predictor(predictor.task.read(batch), **options)
@@ -80,7 +80,7 @@ def converse(predictor, options):
         if not line:
             continue
         plain = options.get("search", "greedy") in ("greedy", "sample") and options.get("n_best", 1) == 1
-        if not plain or not hasattr(predictor.model, "generate") or FLAGS.scores or FLAGS.alignment or FLAGS.given:
+        if not plain or not predictor.generates or FLAGS.scores or FLAGS.alignment or FLAGS.given:
             print(*output_lines(predictor, [line], options), sep="\n")
             continue
         for text in predictor.stream(predictor.task.read([line])[0], block=FLAGS.block, **options):

@@ -13,8 +13,8 @@ import keras  # noqa: E402
 
 import kerazoo as kz  # noqa: E402
 from kerazoo import _checks  # noqa: E402
-from kerazoo.export import proof, saved_model  # noqa: E402
-from kerazoo.run.answer import Answerer, build  # noqa: E402
+from kerazoo.export import saved_model, verification  # noqa: E402
+from kerazoo.run.predictor import Predictor, build_model  # noqa: E402
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("a SavedModel is written with TensorFlow", allow_module_level=True)
@@ -70,7 +70,7 @@ def small(name, task, **overrides):
     sizes = {key: value for key, value in SMALL.items() if key in kz.catalog.arguments(name)}
     if kz.describe(name).class_name == "LSTMSeq2Seq":
         sizes["units"] = 7
-    return build(name, task, {**sizes, **overrides})
+    return build_model(name, task, {**sizes, **overrides})
 
 
 # Row of the catalog -> search and its options, constructor arguments; the others are exported as they are.
@@ -99,7 +99,7 @@ def exported(tasks, tmp_path_factory):
         model = small(row, task, **overrides)
         path = saved_model.export(model, task, folder / name, **options)
         cases[name] = (path, model, task, raw_inputs(task), options)
-    served = proof.fresh_answers([(case[0], case[3]) for case in cases.values()])
+    served = verification.fresh_outputs([(case[0], case[3]) for case in cases.values()])
     return {name: (*case, outputs) for (name, case), outputs in zip(cases.items(), served, strict=True)}
 
 
@@ -110,17 +110,17 @@ def test_fresh_process_with_only_tensorflow_gives_the_live_answers(exported, nam
     if task.kind in ("seq2seq", "language_model"):
         live = model.generate(**inputs, max_length=task.max_length, **options)
         key = "text" if task.kind == "language_model" else "answer"
-        assert served[key] == task.show(live.best())
+        assert served[key] == task.decode(live.best())
         np.testing.assert_allclose(served["score"], live.scores[:, 0], rtol=1e-4, atol=1e-4)
         assert set(served) == {key, "score"}
         return
     logits = np.asarray(model(inputs, training=False))
     if task.kind == "autoencoder":
-        np.testing.assert_allclose(served["reconstruction"], np.stack(task.show(logits)), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(served["reconstruction"], np.stack(task.decode(logits)), rtol=1e-4, atol=1e-5)
         assert np.shape(served["reconstruction"]) == (5, 8, 8, 1)
         return
-    assert served["label"] == task.show(logits)
-    assert set(served["label"]) <= set(task.facts["names"])
+    assert served["label"] == task.decode(logits)
+    assert set(served["label"]) <= set(task.targets.names)
     probabilities = np.array(served["probabilities"])
     if task.kind == "binary_classifier":
         np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits)), rtol=1e-4, atol=1e-5)
@@ -131,25 +131,25 @@ def test_fresh_process_with_only_tensorflow_gives_the_live_answers(exported, nam
 
 def test_verify_compares_with_the_live_answers(exported, monkeypatch):
     folder, model, task, raw, _, served = exported["mlp_classifier"]
-    answers = Answerer(model, task)(raw)
-    assert proof.verify(folder, raw, answers) == served
-    monkeypatch.setattr(proof, "fresh_answers", lambda jobs: [served])
+    predictions = Predictor(model, task)(raw)
+    assert verification.verify(folder, raw, predictions) == served
+    monkeypatch.setattr(verification, "fresh_outputs", lambda jobs: [served])
     with pytest.raises(_checks.CheckpointError, match="mlp_classifier: .* gives label=.* for .*, the live model 'q'"):
-        proof.verify(folder, raw, [*answers[:4], "q"])
+        verification.verify(folder, raw, [*predictions[:4], "q"])
 
 
 def test_numbers_are_compared_by_name_and_with_a_tolerance(exported, monkeypatch):
     folder, _, _, raw, _, served = exported["dense_autoencoder"]
-    monkeypatch.setattr(proof, "fresh_answers", lambda jobs: [served])
+    monkeypatch.setattr(verification, "fresh_outputs", lambda jobs: [served])
     images = np.array(served["reconstruction"])
-    assert proof.verify(folder, raw, {"reconstruction": images + 1e-6}) == served
+    assert verification.verify(folder, raw, {"reconstruction": images + 1e-6}) == served
     with pytest.raises(_checks.CheckpointError, match="reconstruction"):
-        proof.verify(folder, raw, {"reconstruction": images + 1e-3})
+        verification.verify(folder, raw, {"reconstruction": images + 1e-3})
 
 
 def test_verify_refuses_what_does_not_load(tmp_path):
     with pytest.raises(_checks.CheckpointError, match="empty: does not answer where there is only TensorFlow"):
-        proof.verify(tmp_path / "empty", ["a"], ["b"])
+        verification.verify(tmp_path / "empty", ["a"], ["b"])
 
 
 def test_signature_has_a_dynamic_batch_and_says_what_it_takes(exported):
@@ -228,7 +228,7 @@ def test_another_backend_is_told_what_to_do(monkeypatch):
 
 def test_fresh_process_may_not_have_our_modules():
     """The proof would prove nothing if the process that answers imported kerazoo along the way."""
-    program = proof.FRESH.replace("import tensorflow as tf", "import kerazoo")
+    program = verification.FRESH.replace("import tensorflow as tf", "import kerazoo")
     done = subprocess.run(
         [sys.executable, "-c", program, "/dev/null"], input=json.dumps([]), capture_output=True, text=True
     )

@@ -56,7 +56,8 @@ def prepare(
             try:
                 for chunk, (features, counts) in in_order(convert, chunks()):
                     builder.add(features, chunk.continues)
-                    notes.update({**counts, "skipped": chunk.skipped})
+                    notes.update(counts)
+                    notes["skipped"] += chunk.skipped
                     progress.show(chunk.progress, builder.examples, builder.values)
                 if not builder.examples:
                     raise _checks.NoExamplesError(f"{label}: there are no examples. Give it more data.")

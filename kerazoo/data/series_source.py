@@ -111,6 +111,20 @@ class SeriesSource(FileSource):
             raise _checks.DataError(f"{path}:2: no column but the labels {list(self.labels)} holds a number.")
         return names
 
+    def describe_series(self, column: str) -> dict | None:
+        """Returns names, shape, mean and deviation of the windows; reads the training rows."""
+        if column not in ("window", "future"):
+            return None
+        names = self.column_names()
+        rows = np.concatenate([numeric for _, _, numeric, _, _ in self._rows("train", names)])
+        deviation = rows.std(axis=0)
+        return {
+            "names": names,
+            "shape": [self.length if column == "window" else self.horizon, len(names)],
+            "mean": rows.mean(axis=0).tolist(),
+            "deviation": np.where(deviation > 0, deviation, 1.0).tolist(),
+        }
+
     def fingerprint(self, split: str):
         """Returns plain values that change whenever the windows of a split do."""
         parts, first = self.parts(split), self.parts("train")[0].paths[0]
@@ -123,36 +137,40 @@ class SeriesSource(FileSource):
     def chunks(self, split: str) -> Iterator[Chunk]:
         """Yields the windows of a split, file by file."""
         parts = self.parts(split)
-        for part in parts:
-            if part.weight != 1:
-                raise ValueError(f"SeriesSource: files of series take no weight; got {part.weight}.")
         self._standard_input.check(split, [path for part in parts for path in part.paths])
         return self._windows(split, parts)
 
     def _windows(self, split, parts):
         names = self.column_names()
         span = self.length + self.horizon
-        for part in parts:
+        for path, locations, numeric, labels, skipped in self._rows(split, names, parts):
+            if len(numeric) < span:
+                ahead = f" and horizon={self.horizon}" if self.horizon else ""
+                raise _checks.DataError(
+                    f"SeriesSource, {split}: {len(numeric)} rows hold no window of length={self.length}{ahead}. "
+                    f"Try a smaller length, or give more rows. File: {path}."
+                )
+            starts = np.arange(0, len(numeric) - span + 1, self.stride)
+            for first in range(0, len(starts), CHUNK_WINDOWS):
+                rows = starts[first : first + CHUNK_WINDOWS, None]
+                columns = {"window": numeric[rows + np.arange(self.length)]}  # [N, L, C]
+                if self.horizon:
+                    columns["future"] = numeric[rows + self.length + np.arange(self.horizon)]
+                last = (rows[:, 0] + self.length - 1).tolist()
+                columns.update({name: [values[row] for row in last] for name, values in zip(self.labels, labels)})
+                where = [f"{path}:{locations[row]}" for row in last]
+                yield Chunk(columns, 0 if first else skipped, locations=where)
+
+    def _rows(self, split, names, parts=None):
+        """Yields path, line numbers, numbers `[rows, C]`, labels and skipped lines of the rows of a split."""
+        for part in self.parts(split) if parts is None else parts:
+            if part.weight != 1:
+                raise ValueError(f"SeriesSource: files of series take no weight; got {part.weight}.")
             for path in part.paths:
                 bad = BadLines(self.bad_lines)
-                numbers, numeric, labels = _read(path, names, self.labels, bad)
+                lines, numeric, labels = _read(path, names, self.labels, bad)
                 begin, end = (round(bound * len(numeric)) for bound in split_range(split, part.fractions))
-                if end - begin < span:
-                    ahead = f" and horizon={self.horizon}" if self.horizon else ""
-                    raise _checks.DataError(
-                        f"SeriesSource, {split}: {end - begin} rows hold no window of length={self.length}{ahead}. "
-                        f"Try a smaller length, or give more rows. File: {path}."
-                    )
-                starts = np.arange(begin, end - span + 1, self.stride)
-                for first in range(0, len(starts), CHUNK_WINDOWS):
-                    rows = starts[first : first + CHUNK_WINDOWS, None]
-                    columns = {"window": numeric[rows + np.arange(self.length)]}  # [N, L, C]
-                    if self.horizon:
-                        columns["future"] = numeric[rows + self.length + np.arange(self.horizon)]
-                    last = (rows[:, 0] + self.length - 1).tolist()
-                    columns.update({name: [values[row] for row in last] for name, values in zip(self.labels, labels)})
-                    locations = [f"{path}:{numbers[row]}" for row in last]
-                    yield Chunk(columns, 0 if first else bad.count, locations=locations)
+                yield path, lines[begin:end], numeric[begin:end], [each[begin:end] for each in labels], bad.count
 
 
 def series_columns(path: Path) -> list[str]:

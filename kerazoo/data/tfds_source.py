@@ -76,9 +76,9 @@ class TFDSSource(DataSource):
         """Returns the languages of a `Translation`, the source first if the set says which it is."""
         return self.prepared.languages(name)
 
-    def class_names(self, name: str) -> list[str]:
-        """Returns the names of the classes of a `ClassLabel`."""
-        return self.prepared.classes(name)
+    def class_names(self, column: str) -> list[str]:
+        """Returns the names of the classes of a column that is a `ClassLabel`."""
+        return self.prepared.classes(self.features[column])
 
     def check(self) -> None:
         """Opens the set and checks the chosen features.

@@ -1,6 +1,6 @@
-"""A trained model in a form that others serve: raw input in, answers out."""
+"""A trained model in a form that others serve: raw inputs in, predictions out."""
 
-from kerazoo.export.proof import verify
 from kerazoo.export.saved_model import export
+from kerazoo.export.verification import verify
 
 __all__ = ["export", "verify"]

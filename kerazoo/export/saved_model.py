@@ -1,44 +1,43 @@
-"""A trained model as a SavedModel: raw input in, answers out, and nothing but stock TensorFlow operations between."""
+"""A trained model as a SavedModel: raw inputs in, predictions out, of stock TensorFlow operations only."""
 
 import os
 import pathlib
-import shutil
-import tempfile
 
 import keras
 import numpy as np
 
-from kerazoo import _checks, decoding
+from kerazoo import _checks, _files, decoding
 
 
-def export(model, task, directory, search="greedy", max_length=None, **options) -> pathlib.Path:
-    """Writes `model` as a SavedModel whose signature `serving_default` takes and returns what people read.
+def export(model, task, directory, search="greedy", max_length: int | None = None, **options) -> pathlib.Path:
+    """Writes `model` as a SavedModel whose signature `serving_default` takes raw inputs and returns predictions.
 
-    The tokenizer, the search and the scaling of pixels are inside, all of stock TensorFlow operations, so whoever
-    serves it needs `tensorflow` and nothing of kerazoo. The batch is dynamic. Inputs and outputs by kind of model:
+    The tokenizer, the search and the scaling of numbers are inside, all of stock TensorFlow operations, so serving
+    needs `tensorflow` and nothing of kerazoo. The batch is dynamic. The features of the task give the signature:
 
-    - `seq2seq`: `source` strings [B] -> `answer` strings [B], `score` float32 [B], by which the search ranks;
-    - `language_model`: `prompt` strings [B] -> `text` strings [B], the prompt and what follows, `score`;
-    - `classifier`, `binary_classifier`: `source`, strings [B] or uint8 pixels [B, H, W, C] -> `label` strings [B],
-      `probabilities` float32 [B, C], for yes or no [B, 1], the probability of the second class;
-    - `autoencoder`: `source` uint8 pixels [B, H, W, C] -> `reconstruction` float32 [B, H, W, C] in [0, 1].
+    - a single input is `source`, several have the names of their columns, a language model's is `prompt`: strings [B],
+      pixels uint8 [B, H, W, C], windows float64 [B, length, variables], numbers float64 [B];
+    - a text is `answer` (`text` of a language model, the prompt included), strings [B], with `score` float32 [B], by
+      which the search ranks;
+    - a label is `label`, strings [B], with `probabilities` float32 [B, C], or [B, 1] for the second of two classes;
+    - an image or a window is `reconstruction`, the rows after a window are `forecast`, a number is `value`.
 
-    A search that draws is exported with its seed, so it draws the same for the same batch.
+    A search that samples is exported with its seed, so it samples the same for the same batch.
 
     Args:
-        model: A built model.
-        task: The task that it was trained on.
-        directory: The folder to write; it must be new or empty, and appears when it is complete.
-        search: A search or its name, for models that generate.
-        max_length: Most tokens of an answer, the prompt included; the task's own bound by default.
-        **options: Arguments of a search that is given by name, see `kerazoo.decoding.make_search`.
+        model: a built model.
+        task: `kerazoo.tasks.Task`. The task that it was trained on.
+        directory: string or path. The folder to write; it must be new or empty, and appears when it is complete.
+        search: string or search object, for models that generate. Defaults to `"greedy"`.
+        max_length: int. The largest number of tokens of a prediction, the prompt included. Defaults to the task's.
+        **options: arguments of a search that is given by name, see `kerazoo.decoding.make_search`.
 
     Returns:
         The path of the folder.
 
     Raises:
-        ValueError: The search is unknown, or asks for more tokens than the model has positions.
-        SetupError: The backend is not TensorFlow, or the folder is not empty or cannot be written.
+        ValueError: if the search is unknown, or needs more tokens than the model has positions.
+        SetupError: if the backend is not TensorFlow, or the folder is not empty or cannot be written.
 
     Example:
 
@@ -63,92 +62,82 @@ def export(model, task, directory, search="greedy", max_length=None, **options) 
     directory = pathlib.Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise _checks.SetupError(f"export: {directory} exists and is not an empty folder. Name a new one.")
-    if task.kind in ("seq2seq", "language_model"):
+    if task.targets.generated:
         search = decoding.make_search(search, **options)
-        answer = _generator(model, task, search, task.max_length if max_length is None else max_length)
+        predict = _generator(model, task, search, task.max_length if max_length is None else max_length)
     else:
-        answer = _network(model, task)
-    serve = _traced(answer, _input(task))
+        predict = _network(model, task)
+    serve = _traced(predict, task.signature)
     _write(_served(model, task, serve), serve, directory)
     return directory
 
 
-def _input(task):
-    """The specification of the one input of the signature."""
-    import tensorflow as tf
-
-    if task.kind == "language_model":
-        return tf.TensorSpec([None], tf.string, name="prompt")
-    if task.tokenizers:
-        return tf.TensorSpec([None], tf.string, name="source")
-    return tf.TensorSpec([None, *task.facts["shape"]], task.raw_dtype, name="source")
-
-
 def _generator(model, task, search, max_length):
-    """Returns the function from strings to what the search writes."""
+    """Returns the function from named raw inputs to what the search generates."""
     _checks.positive_int("export", "max_length", max_length)
-    if model.max_length is not None and max_length > model.max_length:
+    limit = model.max_length
+    if limit is not None and max_length > limit:
         raise ValueError(
-            f"export: `max_length` must be at most {model.max_length}, the positions of the model; "
-            f"got max_length={max_length}."
+            f"export: `max_length` must be at most {limit}, the positions of the model; got max_length={max_length}."
         )
     seed = np.array(search.new_seed() & 0xFFFFFFFF, "uint32").astype("int32")
-    name = "text" if task.kind == "language_model" else "answer"
 
-    def answer(strings):
-        inputs = task.graph_encode(strings)
+    def predict(raw):
+        inputs = task.encode_packed(raw)
         prompt = prompt_lengths = encoded = None
-        if "prompt" in inputs:
-            prompt, prompt_lengths = _prompt(inputs.pop("prompt"), model.pad_id, max_length)
-        if inputs:
-            _refuse_longer(inputs["source"], model.max_source_lengths.get("source"))
-            encoded = model.encode(inputs["source"], training=False)
+        if task.is_language_model:
+            prompt, prompt_lengths = _prompt(inputs["prompt"], model.pad_id, max_length)
+        else:
+            for name, limit in model.max_source_lengths.items():
+                _refuse_longer(inputs[name], limit)
+            encoded = model.encode(inputs["source"] if len(inputs) == 1 else inputs, training=False)
         context = decoding.DecodingContext(encoded=encoded, prompt=prompt, prompt_lengths=prompt_lengths, seed=seed)
         found = decoding.decode(model, search, max_length, context)
-        return {name: task.graph_decode(found["tokens"][:, 0]), "score": found["scores"][:, 0]}
+        return {**task.decode_in_graph(found["tokens"][:, 0]), "score": found["scores"][:, 0]}
 
-    return answer
+    return predict
 
 
 def _prompt(tokens, pad_id, max_length):
-    """The prompt in as many places as the answer has, for the loop wants a static width, and its lengths."""
+    """The prompt padded to the static width of the prediction, and its lengths."""
     import tensorflow as tf
 
-    places = tf.range(1, tf.shape(tokens)[1] + 1)
-    lengths = tf.reduce_max(places * tf.cast(tokens != pad_id, tf.int32), axis=1)  # [B]
-    room = f"a prompt must have fewer than max_length={max_length} tokens"
-    tf.debugging.assert_less(lengths, max_length, message=room)
+    positions = tf.range(1, tf.shape(tokens)[1] + 1)
+    lengths = tf.reduce_max(positions * tf.cast(tokens != pad_id, tf.int32), axis=1)  # [B]
+    message = f"a prompt must have fewer than max_length={max_length} tokens"
+    tf.debugging.assert_less(lengths, max_length, message=message)
     tokens = tf.pad(tokens[:, :max_length], [[0, 0], [0, max_length]], constant_values=pad_id)[:, :max_length]
     return tf.ensure_shape(tokens, [None, max_length]), lengths
 
 
-def _refuse_longer(source, most):
+def _refuse_longer(source, limit):
     import tensorflow as tf
 
-    if most is not None:
-        room = f"a source must have at most max_length={most} tokens, the positions of the model"
-        tf.debugging.assert_less_equal(tf.shape(source)[1], most, message=room)
+    if limit is not None:
+        message = f"a source must have at most max_length={limit} tokens, the positions of the model"
+        tf.debugging.assert_less_equal(tf.shape(source)[1], limit, message=message)
 
 
 def _network(model, task):
-    """Returns the function from raw input to what one pass of the network says."""
+    """Returns the function from named raw inputs to the prediction of one pass of the network."""
     import tensorflow as tf
 
-    def answer(raw):
-        logits = tf.cast(model(task.graph_encode(raw), training=False), tf.float32)
-        if task.kind == "autoencoder":
-            return {"reconstruction": task.graph_decode(logits)}
-        probabilities = tf.sigmoid(logits) if task.kind == "binary_classifier" else tf.nn.softmax(logits)
-        return {"label": task.graph_decode(logits), "probabilities": probabilities}
+    def predict(raw):
+        return task.decode_in_graph(tf.cast(model(task.encode_packed(raw), training=False), tf.float32))
 
-    return answer
+    return predict
 
 
-def _traced(answer, spec):
+def _traced(predict, signature):
     import tensorflow as tf
 
     # The keyword of the signature is the name of the specification.
-    return tf.function(answer, input_signature=[spec], autograph=False).get_concrete_function()
+    specs = [tf.TensorSpec([None, *shape], dtype, name=name) for name, (shape, dtype) in signature.items()]
+
+    def serve(*raw):
+        return predict(dict(zip(signature, raw)))
+
+    return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
 
 
 def _served(model, task, serve):
@@ -164,22 +153,11 @@ def _served(model, task, serve):
 
 
 def _write(served, serve, directory):
-    """Saves beside `directory` and renames, so that what is there is whole."""
+    """Saves under a temporary name and renames, so that the folder is complete whenever it exists."""
     import tensorflow as tf
 
-    temporary = None
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = pathlib.Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
-        whole = temporary / "saved"
-        tf.saved_model.save(served, os.fspath(whole), signatures={"serving_default": serve})
-        for file in filter(pathlib.Path.is_file, whole.rglob("*")):
-            with open(file, "rb+") as handle:
-                os.fsync(handle.fileno())
-        os.replace(whole, directory)
-    except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or error
-        raise _checks.SetupError(f"{directory}: cannot be written: {reason}.") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with _files.new_folder(directory) as folder:
+        try:
+            tf.saved_model.save(served, os.fspath(folder), signatures={"serving_default": serve})
+        except tf.errors.OpError as error:
+            raise _checks.SetupError(f"{directory}: cannot be written: {error.message}.") from error

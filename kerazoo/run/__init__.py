@@ -1,18 +1,18 @@
-"""Run directories: train into one, measure it, load it as a callable, export it.
+"""Run directories: train into one, evaluate it, load it as a function, export it.
 
-The functions are loaded when they are first used: naming an option of a run costs no TensorFlow.
+The functions are loaded when they are first used, so that listing the options of a run imports no TensorFlow.
 """
 
 import importlib
 
 _NAMES = {
-    "Answer": "answer",
-    "Answerer": "answer",
+    "Prediction": "predictor",
+    "Predictor": "predictor",
     "RunDirectory": "directory",
     "TrainingOptions": "options",
     "evaluate": "evaluation",
-    "export": "exporting",
-    "load": "answer",
+    "export": "export_run",
+    "load": "predictor",
     "train": "trainer",
 }
 

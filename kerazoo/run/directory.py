@@ -6,28 +6,9 @@ import os
 import pathlib
 import tempfile
 
-from kerazoo import _checks
+from kerazoo import _checks, _files
 
 RECORD = "run.json"
-
-
-def write_atomically(path, text):
-    """Writes `text` to `path` through a temporary file in the same folder, fsync and rename."""
-    path = pathlib.Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise _checks.SetupError(f"{path}: cannot be written: {error.strerror or error}.") from error
 
 
 class RunDirectory:
@@ -89,7 +70,7 @@ class RunDirectory:
 
     def save_record(self, record):
         """Writes `run.json`."""
-        write_atomically(self.path / RECORD, json.dumps(record, indent=2, sort_keys=True) + "\n")
+        _files.write_file(self.path / RECORD, json.dumps(record, indent=2, sort_keys=True) + "\n")
 
     def record(self):
         """Returns what `run.json` says."""

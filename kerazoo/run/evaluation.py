@@ -1,62 +1,73 @@
-"""Measures a model on unseen examples, and shows it: a table of answers beside the truth, then the figures."""
+"""Evaluates a model on unseen examples: a table of predictions beside their references, and the measures."""
 
 import json
 import os
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
-from kerazoo.run import answer as answers
+from kerazoo import _files
 from kerazoo.run import directory as directories
+from kerazoo.run import predictor as predictors
 
 WIDTH = 44
 PLAIN = str | int | float | bool | list | None
 
 
-def evaluate(run_dir, split="test", limit=0, samples=8, data_dir=None, checkpoint="best", **options):
-    """Measures a run on `split`, prints the table and writes `evaluation-SPLIT.json` into its folder.
+def evaluate(
+    run_dir,
+    split: str = "test",
+    limit: int = 0,
+    samples: int = 8,
+    data_dir=None,
+    checkpoint: str = "best",
+    **options,
+) -> dict:
+    """Evaluates a run on `split`, prints a table and writes `evaluation-SPLIT.json` into its folder.
 
     Args:
-        run_dir: The run's folder, or a list of them to measure their ensemble; the first gets the file.
-        split: `"train"`, `"dev"` or `"test"`.
-        limit: Most examples, 0 for all.
-        samples: Answers that are printed beside the truth.
-        data_dir: Where the data lies now, if it moved.
-        checkpoint: `"best"` or `"last"`.
-        **options: The search and its options, `search="beam", num_beams=4`; greedy by default.
+        run_dir: string or path. The run's folder; or a list of them to evaluate their ensemble, of which the first gets
+            the file.
+        split: string. `"train"`, `"dev"` or `"test"`. Defaults to `"test"`.
+        limit: int. The largest number of examples, 0 for all. Defaults to `0`.
+        samples: int. The predictions that are printed beside their references. Defaults to `8`.
+        data_dir: string or path. Where the data is now, if it moved. Defaults to `None`.
+        checkpoint: string. `"best"` or `"last"`. Defaults to `"best"`.
+        **options: the search and its options, `search="beam", num_beams=4`. Defaults to greedy search.
 
     Returns:
-        The dictionary that was written: `{"metrics": {name: value}, "examples": n, "seconds": s, "search": options}`.
-        Rates and accuracies are fractions of 1.
+        The dict that was written: `{"metrics": {name: value}, "examples": n, "seconds": s, "search": options}`. Rates
+        and accuracies are fractions of 1.
     """
-    answerer = answers.load(run_dir, checkpoint=checkpoint, data_dir=data_dir)
-    result, shown = measure(answerer, split, limit, samples, **options)
+    predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir)
+    result, shown = evaluate_predictor(predictor, split, limit, samples, **options)
     first = run_dir[0] if isinstance(run_dir, list | tuple) else run_dir
     run = directories.RunDirectory(os.fspath(first))
-    directories.write_atomically(run.evaluation(split), json.dumps(result, indent=2) + "\n")
+    _files.write_file(run.evaluation(split), json.dumps(result, indent=2) + "\n")
     print(table(shown, split))
     print(summary(result, split))
     return result
 
 
-def measure(answerer, split, limit=0, samples=8, **options):
-    """Returns the result dictionary and up to `samples` triples of raw input, accepted answers and answer."""
+def evaluate_predictor(predictor, split: str, limit: int = 0, samples: int = 8, **options) -> tuple[dict, list]:
+    """Returns the result as `evaluate`, and up to `samples` triples of raw input, references and prediction."""
     started = time.perf_counter()
-    task = answerer.task
+    task = predictor.task
     raw, references = task.examples(split, limit=limit or None)
     shown = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
-    if task.measured_by_loss:
-        metrics, examples = _losses(answerer, split, limit)
-        given = answerer([raw[i] for i in shown], **options) if shown else []
-        # Both the truth and the answer repeat the prompt, whose end is what they go on from.
+    if task.is_language_model:
+        metrics, examples = _losses(predictor, split, limit)
+        predictions = predictor([raw[i] for i in shown], **options) if shown else []
+        # Both the reference and the prediction repeat the prompt.
         triples = [
             (raw[i][-WIDTH:], [reference[len(raw[i]) :] for reference in references[i]], text[len(raw[i]) :])
-            for i, text in zip(shown, given)
+            for i, text in zip(shown, predictions)
         ]
     else:
-        given, examples = answerer(raw, **{**task.measuring, **options}), len(raw)
-        metrics = task.measure(given, references)
-        triples = [(raw[i], references[i], given[i]) for i in shown]
+        predictions, examples = predictor(raw, **options), len(raw)
+        metrics = task.evaluate(predictions, references)
+        triples = [(raw[i], references[i], predictions[i]) for i in shown]
     return {
         "metrics": {name: float(value) for name, value in metrics.items()},
         "examples": examples,
@@ -65,11 +76,11 @@ def measure(answerer, split, limit=0, samples=8, **options):
     }, triples
 
 
-def _losses(answerer, split, limit):
-    """Returns the loss and the metrics of the model when it is told the truth before each token."""
+def _losses(predictor, split, limit):
+    """Returns the loss and the metrics of a language model under teacher forcing."""
     from kerazoo import data, training
 
-    task, model = answerer.task, answerer.model
+    task, model = predictor.task, predictor.model
     if not hasattr(model, "compile"):
         model = model.teacher_forced()
     corpus = task.load(split)
@@ -80,31 +91,33 @@ def _losses(answerer, split, limit):
     return training.evaluate(model, corpus, task.batch, plan), len(corpus)
 
 
-def table(shown, split):
-    """Returns the sample answers as lines of text: the input, the truth, and the answer where it differs."""
+def table(shown: Sequence[tuple], split: str) -> str:
+    """Returns sample predictions as lines of text: the input, the reference, and the prediction where it differs."""
     if not shown:
         return ""
-    rows = [("input", "truth", f"answer ({split})")]
-    for raw, references, given in shown:
-        right = any(isinstance(given, str) and given == reference for reference in references)
-        rows.append((_text(raw), _text(references[0]), "= truth" if right else _text(given)))
+    rows = [("input", "reference", f"prediction ({split})")]
+    for raw, references, prediction in shown:
+        right = any(isinstance(prediction, str) and prediction == reference for reference in references)
+        rows.append((_text(raw), _text(references[0]), "= reference" if right else _text(prediction)))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = [f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}" for row in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def summary(result, split):
-    """Returns the figures as one line."""
-    figures = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
-    return f"{split}: {figures}  ({result['examples']:,} examples in {result['seconds']:.1f} s)"
+def summary(result: dict, split: str) -> str:
+    """Returns the measures as one line."""
+    measures = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
+    return f"{split}: {measures}  ({result['examples']:,} examples in {result['seconds']:.1f} s)"
 
 
 def _text(value):
     if isinstance(value, str):
         text = " ".join(value.split())
+    elif isinstance(value, tuple):
+        text = " | ".join(map(_text, value))
     elif np.ndim(value):
         array = np.asarray(value)
         text = f"[{'x'.join(map(str, array.shape))}] mean {array.mean():.2f}"
     else:
-        text = str(value)
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."

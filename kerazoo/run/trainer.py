@@ -7,9 +7,9 @@ import os
 import time
 
 import kerazoo
-from kerazoo import catalog
+from kerazoo import _files, catalog
+from kerazoo.run import batching, report
 from kerazoo.run import directory as directories
-from kerazoo.run import feeding, report
 from kerazoo.run.options import TrainingOptions
 
 
@@ -40,7 +40,7 @@ def train(
         command: The flags to keep in `run.flags`.
 
     Returns:
-        The `Answerer` of the trained model.
+        The `Predictor` of the trained model.
 
     Raises:
         ValueError: An unknown model, task or option, or a task that the model cannot learn.
@@ -89,7 +89,7 @@ class _Training:
         """Prepares, fits and measures."""
         import keras
 
-        from kerazoo.run import answer, evaluation
+        from kerazoo.run import evaluation, predictor
         from kerazoo.training import checkpoints
 
         policy = keras.config.dtype_policy()
@@ -98,27 +98,27 @@ class _Training:
             if new:  # whatever was refused until here leaves no record behind
                 self.task.save(self.run.task)
                 self.run.save_record(self.record)
-                directories.write_atomically(self.run.path / "run.flags", report.flag_file(self.record, command))
+                _files.write_file(self.run.path / "run.flags", report.flag_file(self.record, command))
             store = checkpoints.CheckpointStore(self.run.checkpoints, vocabularies=self.task.vocabularies)
             self._fit(model, store)
         finally:
             keras.config.set_dtype_policy(policy)
         store.restore(model, which="best")
-        answerer = answer.Answerer(model, self.task)
+        trained = predictor.Predictor(model, self.task)
         if measure:
-            result, shown = evaluation.measure(answerer, "dev")
+            result, shown = evaluation.evaluate_predictor(trained, "dev")
             table = evaluation.table(shown, "dev")
-            directories.write_atomically(self.run.evaluation("dev"), json.dumps(result, indent=2) + "\n")
-            directories.write_atomically(
+            _files.write_file(self.run.evaluation("dev"), json.dumps(result, indent=2) + "\n")
+            _files.write_file(
                 self.run.report, report.markdown(self.record, result, "dev", table)
             )
             print(table, evaluation.summary(result, "dev"), sep="\n\n")
         print("\n" + report.next_commands(self.run, self.task), flush=True)
-        return answerer
+        return trained
 
     def _prepare(self, keras, new):
         from kerazoo import models
-        from kerazoo.run import answer, compiling, vectors
+        from kerazoo.run import compiling, predictor, pretrained_embeddings
 
         options, started = self.options, time.perf_counter()
         keras.config.set_dtype_policy(options.dtype)
@@ -136,15 +136,15 @@ class _Training:
         if not streamed and options.limit and options.limit < len(self.corpus):
             self.corpus = self.corpus.take(range(options.limit))
         # Where subwords are left to chance, every epoch has a corpus of its own, and the plan has room for all.
-        self.drawn = None if streamed else self.task.drawn(options.seed)
-        planned = self.drawn.room.take(range(len(self.corpus))) if self.drawn else self.corpus
-        self.plan, self.dev_plan = feeding.plans(options, planned, self.dev)
-        self.augment = feeding.augment(options, self.plan.head if streamed else self.corpus)
-        model = answer.build(self.record["model"], self.task, self.record["model_options"])
+        self.resampled = None if streamed else self.task.resampled(options.seed)
+        planned = self.resampled.bounds.take(range(len(self.corpus))) if self.resampled else self.corpus
+        self.plan, self.dev_plan = batching.plans(options, planned, self.dev)
+        self.augment = batching.augment(options, self.plan.head if streamed else self.corpus)
+        model = predictor.build_model(self.record["model"], self.task, self.record["model_options"])
         if options.packing:
             models.check_packing(model)
         if new:
-            vectors.load_vectors(model, self.task, options.seed)
+            pretrained_embeddings.load_vectors(model, self.task, options.seed)
         compiling.compile_model(model, self.task, options, self.plan.steps * options.epochs)
         seconds = time.perf_counter() - started
         report.say(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
@@ -176,7 +176,7 @@ class _Training:
         )
 
     def _feed(self):
-        if self.drawn:
+        if self.resampled:
             if self.options.feed == "device":
                 raise ValueError(
                     "TrainingOptions: feed='device' holds one corpus for all epochs; got feed='device' with "
@@ -185,11 +185,11 @@ class _Training:
             return "tf.data"
         if self.options.feed != "auto":
             return self.options.feed
-        return feeding.place(self.corpus)
+        return batching.choose_feed(self.corpus)
 
     def _stream(self, epoch):
-        corpus = self.drawn.epoch(epoch) if self.drawn else self.corpus
-        return feeding.stream(corpus, self.plan, self.task.batch, epoch, self.augment)
+        corpus = self.resampled.epoch(epoch) if self.resampled else self.corpus
+        return batching.stream(corpus, self.plan, self.task.batch, epoch, self.augment)
 
     def _callbacks(self, store):
         import keras

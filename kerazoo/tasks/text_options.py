@@ -1,10 +1,10 @@
-"""What a task of text may be told about its tokens: one table of options that all such tasks share."""
+"""The options of tokens and vocabularies that all tasks of text have."""
 
 import dataclasses
 import os
 
 from kerazoo import _checks
-from kerazoo.tasks import texts
+from kerazoo.tasks.text_feature import Vocabulary
 
 CASES = ("auto", "keep", "lower", "upper")
 NORMALIZATIONS = (None, "nfkc")
@@ -13,26 +13,28 @@ ROLES = ("source", "target")
 
 @dataclasses.dataclass(frozen=True)
 class TextOptions:
-    """The options of tokens. A function that builds a task takes them as `**text`.
+    """The options of tokens and vocabularies. A function that builds a task takes them as `**text`.
 
     Args:
-        source_tokens: Name of a tokenizer: `"bytes"`, `"characters"` (the default), `"words"` or `"subwords"`.
-        target_tokens: The same for targets, and for the text of a language model.
-        vocabulary_size: Most ids of each vocabulary that is learnt, the special ones included; 8,000 characters or
-            subwords or 32,000 words by default.
-        source_vocabulary: The same for sources alone.
-        target_vocabulary: The same for targets alone.
-        share_vocabulary: Whether source and target share one vocabulary; their tokens must then be the same.
-        case: `"lower"` or `"upper"` folds all text; `"keep"` folds none; `"auto"`, the default, folds sources whose
-            training text knows one case only, for who types to such a model means that case.
-        normalization: `"nfkc"` brings all text into Unicode's form NFKC first. Default None.
-        subword_dropout: Share of the merges of subwords left out at random in training, in [0, 1). Default 0.
-        source_vectors: File of word vectors in text format that the embedding of sources starts from.
-        target_vectors: The same for targets.
+        source_tokens: string. The tokenizer of input texts: `"bytes"`, `"characters"`, `"words"` or `"subwords"`.
+            Defaults to `"characters"`.
+        target_tokens: string. The tokenizer of target texts and of a language model. Defaults to `"characters"`.
+        vocabulary_size: int. The largest number of ids of each vocabulary, the special ones included. Defaults to 8,000
+            characters or subwords, or 32,000 words.
+        source_vocabulary: int. The same for input texts alone. Defaults to `None`.
+        target_vocabulary: int. The same for target texts alone. Defaults to `None`.
+        share_vocabulary: bool. Whether inputs and targets share one vocabulary. Defaults to `False`.
+        case: string. `"lower"` or `"upper"` folds all text, `"keep"` none; `"auto"` folds inputs whose training text
+            has one case only, so that an input in another case is read as well. Defaults to `"auto"`.
+        normalization: string. `"nfkc"` brings all text into Unicode's form NFKC first. Defaults to `None`.
+        subword_dropout: float in [0, 1). The share of subword merges that is left out at random in training. Defaults
+            to `0.0`.
+        source_vectors: string. A file of word vectors that the embedding of inputs starts from. Defaults to `None`.
+        target_vectors: string. The same for targets. Defaults to `None`.
 
     Raises:
-        ValueError: A value out of its range, or options that do not go together.
-        TypeError: A size is no integer.
+        ValueError: if a value is out of its range, or two options contradict each other.
+        TypeError: if a size is not an integer.
     """
 
     source_tokens: str = "characters"
@@ -48,13 +50,14 @@ class TextOptions:
     target_vectors: str | None = None
 
     @classmethod
-    def of(cls, owner, given, roles=ROLES):
+    def of(cls, owner: str, given: dict, roles: tuple[str, ...] = ROLES) -> "TextOptions":
         """Returns the checked options of a task.
 
         Args:
-            owner: The task, for errors.
-            given: Dictionary of the options that were given.
-            roles: Which of `"source"` and `"target"` the task has; options of the other one are refused.
+            owner: string. The task that error messages name.
+            given: dict. The options that were given.
+            roles: tuple of strings. Which of `"source"` and `"target"` the task has; options of the other one raise a
+                ValueError.
         """
         options = cls(**given)
         for field in dataclasses.fields(cls):
@@ -67,18 +70,35 @@ class TextOptions:
         options._check(owner, roles)
         return options
 
-    def learner(self, owner, role):
-        """Returns a function from a list of strings to the tokenizer of `role` for them."""
+    def vocabulary(self, owner: str, role: str) -> Vocabulary:
+        """Returns the `Vocabulary` of the texts of a role.
+
+        Args:
+            owner: string. The task that error messages name.
+            role: string. `"source"` or `"target"`.
+        """
+        from kerazoo import text
+
+        tokens = getattr(self, f"{role}_tokens")
+        _checks.one_of(owner, f"{role}_tokens", tokens, text.names())
         size = getattr(self, f"{role}_vocabulary") or self.vocabulary_size
         case = {"keep": None, "auto": "auto" if role == "source" else None}.get(self.case, self.case)
-        return texts.learner(owner, getattr(self, f"{role}_tokens"), role, size, case, self.normalization)
+        return Vocabulary(tokens, size, case, self.normalization)
 
-    def pair(self, owner):
-        """Returns a function from the lists of sources and targets to their two tokenizers."""
-        source, target = self.learner(owner, "source"), self.learner(owner, "target")
-        return texts.pair(owner, source, target, self.source_tokens, self.target_tokens, self.share_vocabulary)
+    def shared(self, owner: str) -> Vocabulary:
+        """Returns the one `Vocabulary` of both roles.
 
-    def to_dict(self):
+        Raises:
+            ValueError: if the two roles have different tokens.
+        """
+        if self.source_tokens != self.target_tokens:
+            raise ValueError(
+                f"{owner}: `share_vocabulary` needs the same tokens on both sides; got "
+                f"source_tokens={self.source_tokens!r}, target_tokens={self.target_tokens!r}."
+            )
+        return self.vocabulary(owner, "target")
+
+    def to_dict(self) -> dict:
         """Returns the options as a dictionary of plain values."""
         plain = dataclasses.asdict(self)
         return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in plain.items()}

@@ -5,45 +5,48 @@ import itertools
 import re
 
 from kerazoo import _checks
-from kerazoo.tasks.language import LanguageTask
-from kerazoo.tasks.splits import rows_of
+from kerazoo.data import MemorySource
+from kerazoo.data.splits import split_rows
+from kerazoo.tasks.feature_pairs import FeatureOptions, FeatureSpec, make_features, refuse_subword_dropout
+from kerazoo.tasks.task import Task
 from kerazoo.tasks.text_options import TextOptions
 
-SHARES = {"dev": 0.1, "test": 0.1}
+FRACTIONS = {"dev": 0.1, "test": 0.1}
 HEADING = re.compile(r"^(?=.+\n([=*~^\"'-])\1{2,}$)", re.MULTILINE)  # a line above a line of one repeated sign
 PARAGRAPH = re.compile(r"\n\s*\n")
-QUOTED = 60  # characters: a shorter paragraph may stand in two places by chance
+QUOTED = 60  # characters: a shorter paragraph may occur twice by chance
 
 
-def build(name, kind, length=128, stride=None, restored=None, **text):
+def build(name, kind, length=128, stride=None, **text):
     """Returns the task `topics`: the help texts of Python, section by section; whole sections are dev or test.
 
     Args:
-        name: The task's name.
-        kind: The kind of model.
-        length: Tokens of a window.
-        stride: Tokens from one training window to the next; `length` by default, so they do not overlap.
-        restored: What a saved task knew.
-        **text: Options of `TextOptions`, those of the target.
+        name: string. The task's name.
+        kind: string. The kind of model.
+        length: int. The tokens of a window. Defaults to `128`.
+        stride: int. The tokens from one training window to the next. Defaults to `length`: windows do not overlap.
+        **text: options of `TextOptions`, those of the target.
     """
     owner = f"task {name}"
     _checks.positive_int(owner, "length", length)
     stride = length if stride is None else _checks.positive_int(owner, "stride", stride)
     text = TextOptions.of(owner, text, roles=("target",))
     options = {"length": length, "stride": stride, **text.to_dict()}
-    learn = text.learner(owner, "target")
-    return LanguageTask(name, kind, options, read, restored, make_tokenizer=learn, length=length, stride=stride)
+    refuse_subword_dropout(owner, text, kind)
+    made = FeatureOptions(owner, text, window=length, stride=stride)
+    features = make_features([], FeatureSpec("text", ("text",)), kind, made)
+    return Task(MemorySource(read, columns=("text",)), *features, name, kind or "", options)
 
 
 def read(split):
     """Returns the column of a split."""
-    every = sections()
-    return {"text": [every[row] for row in rows_of(split, [_title(text) for text in every], SHARES)]}
+    texts = sections()
+    return {"text": [texts[row] for row in split_rows(split, [_title(text) for text in texts], FRACTIONS)]}
 
 
 @functools.cache
 def sections():
-    """Returns the sections of all topics, a paragraph that stands in several topics only once.
+    """Returns the sections of all topics, each paragraph of several topics only once.
 
     Topics quote each other at length; without this, dev text would have been seen in training.
     """

@@ -10,7 +10,9 @@ import pytest
 
 from kerazoo import tasks
 from kerazoo._checks import DataError
-from kerazoo.tasks import base, reading
+from kerazoo.data import TableSource, file_source, lines
+from kerazoo.tasks import task as task_module
+from kerazoo.tasks import text_feature
 
 ROWS = [(f"wort {i % 7} {i}", f"{i} mots") for i in range(97)]
 
@@ -109,12 +111,11 @@ def test_a_long_text_is_divided_by_place(tmp_path):
         assert "".join(parts) == text.replace("\r\n", "\n") and all(part.startswith("line") for part in parts)
         assert 0.88 < len(parts[0]) / len(text.replace("\r", "")) < 0.92
         ids = task.load("dev").features["targets"].values
-        assert bytes((np.array(ids[:-1]) - 4).tolist()).decode() == parts[1] and ids[-1] == task.tokenizer.end_id
+        assert bytes((np.array(ids[:-1]) - 4).tolist()).decode() == parts[1]
+        assert ids[-1] == task.targets.tokenizer.end_id
 
 
 def test_blocks_of_a_long_text_are_one_text(tmp_path, monkeypatch):
-    from kerazoo.data import lines
-
     write(tmp_path / "train.txt", "one two\nthree\nfour\n\nfive\n" * 5)
     write(tmp_path / "test.txt", "two\n\0\nthree")
     whole = tasks.create("text", data_dir=tmp_path, length=7, bad_lines="skip").load("train")
@@ -139,9 +140,9 @@ def test_what_is_prepared_is_kept_until_a_file_changes(tmp_path, monkeypatch):
     corpora = {split: first.load(split) for split in ("train", "dev", "test")}
     entries = len(list((tmp_path / "cache").glob("*.lock")))
     assert entries == 4  # three splits, and the vocabulary
-    monkeypatch.setattr(reading.Reading, "__call__", lambda self, split: pytest.fail("must not be read again"))
+    monkeypatch.setattr(TableSource, "chunks", lambda self, split: pytest.fail("must not be read again"))
     again = tasks.create("table", data_dir=path)
-    assert again.digest == first.digest
+    assert again.hash == first.hash
     for split, corpus in corpora.items():
         kept = again.load(split).features["targets"]
         assert isinstance(kept.values, np.memmap) and np.array_equal(kept.values, corpus.features["targets"].values)
@@ -149,27 +150,30 @@ def test_what_is_prepared_is_kept_until_a_file_changes(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAZOO_CACHE", str(tmp_path / "cache"))
     write(path, "".join(f"{a}\t{b.upper()}\n" for a, b in ROWS))
     os.utime(path, ns=(5, 5))
-    assert tasks.create("table", data_dir=path).digest != first.digest
+    assert tasks.create("table", data_dir=path).hash != first.hash
     other = tasks.create("table", data_dir=path, target_tokens="bytes")
     assert len(other.load("dev")) == len(corpora["dev"])
 
 
-def test_a_bounded_sample_lies_evenly(monkeypatch):
-    chunks = [base.Chunk({"a": [f"{i:04d}" for i in range(begin, begin + 100)]}) for begin in range(0, 3000, 100)]
-    kept = [int(text) for text in base.thinned(chunks, 400)["a"]]
+def test_a_bounded_sample_is_taken_at_even_distances():
+    sample = text_feature.Sample(400)
+    for first in range(0, 3000, 100):
+        sample.add([f"{i:04d}" for i in range(first, first + 100)])
+    kept = [int(text) for text in sample.strings]
     assert 50 <= len(kept) <= 100 and len({b - a for a, b in zip(kept, kept[1:])}) == 1 and kept[0] == 0
-    assert base.thinned(chunks[:1], 400) == chunks[0].columns
+    whole = text_feature.Sample(400)
+    whole.add(["ab", "c"])
+    assert whole.strings == ["ab", "c"]
 
 
-def test_chunks_end_by_rows_and_characters(tmp_path, monkeypatch):
+def test_chunks_of_any_size_are_the_same_examples(tmp_path, monkeypatch):
     path = write(tmp_path / "train.tsv", "".join(f"{a}\t{b}\n" for a, b in ROWS))
     whole = tasks.create("table", data_dir=path)
     expected = whole.columns("train")
-    monkeypatch.setattr(reading, "ROWS", 7)
-    monkeypatch.setattr(reading, "CHARACTERS", 99)
+    monkeypatch.setattr(lines, "BLOCK", 99)
     small = tasks.create("table", data_dir=path)
     assert len(list(small.chunks("train"))) > 10 and small.columns("train") == expected
-    assert small.digest == whole.digest
+    assert small.hash == whole.hash
     assert np.array_equal(small.load("train").features["source"].values, whole.load("train").features["source"].values)
 
 
@@ -178,10 +182,10 @@ def test_a_streamed_task_learns_from_the_first_examples_and_reads_the_rest_once(
     dev = write(tmp_path / "held.tsv", "wort 1 1\t1 mots\n")
     options = {"data_dir": path, "dev_data": dev, "test_data": dev, "max_length": 31}
     examples = len(tasks.create("table", **options).load("train"))
-    monkeypatch.setattr(reading, "ROWS", 7)
-    monkeypatch.setattr(base, "SAMPLE", 300)
+    monkeypatch.setattr(lines, "BLOCK", 99)
+    monkeypatch.setattr(task_module, "SAMPLE_SIZE", 300)
     passes = []
-    monkeypatch.setattr(reading.Once, "check", lambda self, split, paths: passes.append(split))
+    monkeypatch.setattr(file_source.SingleRead, "check", lambda self, split, paths: passes.append(split))
     task = dataclasses.replace(tasks.create("table", **options), streamed=True)
     assert task.sizes()["max_length"] == 31
     stream = task.load("train")
@@ -196,14 +200,6 @@ def test_a_streamed_task_learns_from_the_first_examples_and_reads_the_rest_once(
         assert task.sizes() and sum(len(corpus) for corpus, _ in task.load("train").corpora()) > 1
 
 
-def test_standard_input_is_for_training_alone_and_once(monkeypatch):
-    once = reading.Once()
-    once.check("train", ["a.tsv"])
-    once.check("train", ["-"])
-    with pytest.raises(DataError, match="-: standard input can be read only once: use --feed=stream with --epochs=1"):
-        once.check("train", ["-"])
-    with pytest.raises(DataError, match="training examples alone. Name a file: --task_option=dev_data=FILE"):
-        once.check("dev", ["-"])
-    task = tasks.create("table", data_dir="-")
-    assert task.fingerprint("train") is None
-    assert tasks.create("text", data_dir="-").fingerprint("train") is None
+def test_what_is_read_once_is_not_kept():
+    for name in ("table", "text"):
+        assert tasks.create(name, data_dir="-").source.fingerprint("train") is None

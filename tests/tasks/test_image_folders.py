@@ -22,14 +22,14 @@ def folder(tmp_path):
 def test_classes_are_folders(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAZOO_CACHE", str(tmp_path / "cache"))
     task = tasks.create("images", data_dir=folder)
-    assert task.sizes() == {"input_shape": (7, 5, 3), "num_classes": 2} and task.facts["names"] == ["cat", "dog"]
+    assert task.sizes() == {"input_shape": (7, 5, 3), "num_classes": 2} and task.targets.names == ["cat", "dog"]
     corpora = [task.load(split) for split in ("train", "dev", "test")]
     assert sum(map(len, corpora)) == 58 and all(map(len, corpora))
     features = corpora[0].features
-    assert features["image"].shape[1:] == (7, 5, 3) and set(features["label"].tolist()) == {0, 1}
-    assert (features["image"][:, 6, 4, 0] == np.where(features["label"], 200, 50)).all()
+    assert features["source"].shape[1:] == (7, 5, 3) and set(features["targets"].tolist()) == {0, 1}
+    assert (features["source"][:, 6, 4, 0] == np.where(features["targets"], 200, 50)).all()
     scaled = tasks.create("images", "autoencoder", data_dir=folder, height=3, width=4, channels=1)
-    assert scaled.load("dev").features["image"].shape[1:] == (3, 4, 1)
+    assert scaled.load("dev").features["source"].shape[1:] == (3, 4, 1)
     (folder / "dog" / "0.png").write_bytes((folder / "cat" / "0.png").read_bytes())
     assert len(tasks.create("images", data_dir=folder).load("train")) == len(corpora[0])
     assert len(list((tmp_path / "cache").glob("*.lock"))) > 5  # the changed image was noticed

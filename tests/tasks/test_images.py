@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from kerazoo import tasks
 from kerazoo._checks import DataError
-from kerazoo.tasks.images import BinaryTask
+from kerazoo.data import MemorySource
+from kerazoo.tasks import ImageFeature, LabelFeature, Task
 
 
 @pytest.fixture(scope="module", params=["classifier", "binary_classifier", "autoencoder"])
@@ -21,7 +22,7 @@ def test_digits_are_split_and_scaled(task):
     corpora = {split: task.load(split) for split in ("train", "dev", "test")}
     assert sum(map(len, corpora.values())) == 1797
     assert all(130 < len(corpora[split]) < 230 for split in ("dev", "test"))
-    images = corpora["train"].features["image"]
+    images = corpora["train"].features["source"]
     assert images.dtype == np.uint8 and images.shape[1:] == (8, 8, 1) and images.max() == 255
     inputs, _, weights = task.batch(*corpora["train"].batch([3, 1, -1]))
     assert np.allclose(inputs["source"], images[[3, 1, 0]] / 255, atol=1e-6)
@@ -33,16 +34,16 @@ def test_encode_takes_bytes_and_floats(task):
     encoded = task.encode(images)["source"]
     assert encoded.dtype == np.float32 and encoded.shape == (3, 8, 8, 1) and encoded.max() <= 1
     assert np.array_equal(encoded, task.encode([image / np.float32(255) for image in images])["source"])
-    assert np.allclose(encoded, task.graph_encode(tf.constant(np.stack(images)))["source"], atol=1e-6)
+    assert np.allclose(encoded, task.encode_packed({"source": tf.constant(np.stack(images))})["source"], atol=1e-6)
     assert task.encode([])["source"].shape == (0, 8, 8, 1)
     with pytest.raises(ValueError, match=r"an image must have shape \(8, 8, 1\); got \(8, 8\)"):
         task.encode([images[0][..., 0]])
 
 
-def test_a_saved_task_knows_its_classes(task, tmp_path):
+def test_a_saved_task_has_its_classes(task, tmp_path):
     task.save(tmp_path)
     again = tasks.restore(tmp_path)
-    assert again.sizes() == task.sizes() and again.facts == task.facts and again.digest == task.digest
+    assert again.sizes() == task.sizes() and again.state == task.state and again.hash == task.hash
 
 
 def test_classes():
@@ -51,15 +52,15 @@ def test_classes():
     _, labels, weights = task.batch(*task.load("dev").batch([0, 1, -1]))
     _, references = task.examples("dev", limit=2)
     logits = np.eye(10, dtype=np.float32)[np.asarray(labels)] * 50
-    assert task.show(list(logits[:2])) == [reference[0] for reference in references]
-    assert [name.decode() for name in task.graph_decode(logits).numpy()[:2]] == task.show(logits[:2])
+    assert task.decode(list(logits[:2])) == [reference[0] for reference in references]
+    assert [name.decode() for name in task.decode_in_graph(logits)["label"].numpy()[:2]] == task.decode(logits[:2])
     assert float(task.loss()(labels, logits, sample_weight=weights)) == pytest.approx(0, abs=1e-6)
     assert [metric.name for metric in task.metrics()] == ["accuracy", "f1"]
     assert task.monitor == ("val_accuracy", "max")
-    measured = task.measure(["1", "1", "2"], [["1"], ["2"], ["2"]])
-    assert measured == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx(2 / 3)}
-    with pytest.raises(ValueError, match="equally long and not empty; got 1 answers, 0 references"):
-        task.measure(["1"], [])
+    measures = task.evaluate(["1", "1", "2"], [["1"], ["2"], ["2"]])
+    assert measures == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx(2 / 3)}
+    with pytest.raises(ValueError, match="equally long and not empty; got 1 predictions, 0 references"):
+        task.evaluate(["1"], [])
 
 
 def test_odd_and_even():
@@ -67,12 +68,12 @@ def test_odd_and_even():
     assert task.sizes() == {"input_shape": (8, 8, 1), "num_classes": 1}
     corpus = task.load("dev")
     _, bits, weights = task.batch(*corpus.batch([0, 1, 2, -1]))
-    assert np.array_equal(np.asarray(bits)[:3, 0], corpus.features["label"][:3] % 2)
+    assert np.array_equal(np.asarray(bits)[:3, 0], corpus.features["targets"][:3])
     logits = (np.asarray(bits) * 2 - 1) * 50
     assert float(task.loss()(bits, logits, sample_weight=weights)) == pytest.approx(0, abs=1e-6)
-    names = task.show(logits[:3])
+    names = task.decode(logits[:3])
     assert names == [reference[0] for reference in task.examples("dev", limit=3)[1]] and set(names) <= {"odd", "even"}
-    assert [name.decode() for name in task.graph_decode(tf.constant(logits[:3])).numpy()] == names
+    assert [name.decode() for name in task.decode_in_graph(tf.constant(logits[:3]))["label"].numpy()] == names
     for metric in task.metrics():
         metric.update_state(bits, logits, sample_weight=weights)
         assert float(metric.result()) == 1
@@ -80,12 +81,13 @@ def test_odd_and_even():
 
 @pytest.mark.parametrize("names", [["cat", "dog"], ["cat", "dog", "cow"]])
 def test_yes_or_no_needs_two_classes_or_digits(names):
-    columns = {"image": np.zeros((3, 2, 2, 1), np.uint8), "label": np.array([1, 0, 1]), "names": names}
-    task = BinaryTask("animals", "binary_classifier", {}, lambda split: columns)
+    labels = [names[1], names[0], names[-1]]
+    source = MemorySource(lambda split: {"image": np.zeros((3, 2, 2, 1), np.uint8), "label": labels})
+    task = Task(source, (ImageFeature(channels=1),), LabelFeature("label", binary=True), "animals")
     if len(names) == 2:
         assert task.examples("dev")[1] == [["dog"], ["cat"], ["dog"]]
     else:
-        with pytest.raises(ValueError, match="needs 2 classes or digits; got 3 classes: cat, dog, cow"):
+        with pytest.raises(ValueError, match="needs 2 classes or digits; got 3 classes: cat, cow, dog"):
             task.sizes()
 
 
@@ -98,13 +100,13 @@ def test_reconstruction():
     assert float(task.loss()(targets, logits, sample_weight=weights)) == pytest.approx(np.log(2), rel=1e-5)
     assert task.metrics() == []
     images, references = task.examples("dev", limit=2)
-    answers = task.show(logits[:2])
-    assert answers[0].shape == (8, 8, 1) and np.allclose(answers[0], 0.5)
-    assert np.allclose(task.graph_decode(tf.constant(logits))[:2], np.stack(answers))
-    measured = task.measure(answers, references)
-    assert measured["binary_crossentropy"] == pytest.approx(np.log(2), rel=1e-5)
-    assert 0.05 < measured["mean_squared_error"] < 0.25
-    perfect = task.measure([image / 255 for image in images], references)
+    predictions = task.decode(logits[:2])
+    assert predictions[0].shape == (8, 8, 1) and np.allclose(predictions[0], 0.5)
+    assert np.allclose(task.decode_in_graph(tf.constant(logits))["reconstruction"][:2], np.stack(predictions))
+    measures = task.evaluate(predictions, references)
+    assert measures["binary_crossentropy"] == pytest.approx(np.log(2), rel=1e-5)
+    assert 0.05 < measures["mean_squared_error"] < 0.25
+    perfect = task.evaluate([image / 255 for image in images], references)
     assert perfect["mean_squared_error"] == pytest.approx(0, abs=1e-12)
     with pytest.raises(ValueError, match="pixels take no label_smoothing; got label_smoothing=0.1"):
         task.loss(label_smoothing=0.1)
@@ -132,7 +134,7 @@ def test_images_need_no_tensorflow():
         assert inputs["source"].shape == (13, 8, 8, 1) and float(weights.sum()) > 0
         logits = np.zeros((13, 10), "float32")
         assert abs(float(task.loss()(labels, logits, sample_weight=weights)) - np.log(10)) < 1e-5
-        assert task.show(logits[:1]) == ["0"] and task.encode(task.examples("dev", 2)[0])["source"].shape[0] == 2
+        assert task.decode(logits[:1]) == ["0"] and task.encode(task.examples("dev", 2)[0])["source"].shape[0] == 2
     """
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, env=environment)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from kerazoo import tasks
 from kerazoo.data import Ragged
 from kerazoo.tasks import topics
-from kerazoo.tasks.language import windows
+from kerazoo.tasks.text_feature import cut_windows
 
 
 @pytest.mark.parametrize("length, stride", [*itertools.product([1, 3, 5], [1, 2, 3, 5])])
@@ -21,7 +21,7 @@ def test_windows_reach_every_entry(length, stride):
             expected.append(row[start : start + length])
             if start + length >= len(row):
                 break
-    assert [window.tolist() for window in windows(Ragged.from_rows(rows), length, stride)] == expected
+    assert [window.tolist() for window in cut_windows(Ragged.from_rows(rows), length, stride)] == expected
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +44,10 @@ def test_windows_are_the_text(task):
     corpus = task.load("dev")
     assert corpus.lengths("targets").max() == 31
     rows = corpus.features["targets"]
-    ends = np.flatnonzero(rows.values == task.tokenizer.end_id)
+    ends = np.flatnonzero(rows.values == task.targets.tokenizer.end_id)
     texts = task.columns("dev")["text"]
     assert len(ends) == len(texts)
-    first = task.tokenizer.detokenize(rows.values[None, : ends[0] + 1]).numpy()[0].decode()
+    first = task.targets.tokenizer.detokenize(rows.values[None, : ends[0] + 1]).numpy()[0].decode()
     assert [a for a, b in zip(first, texts[0]) if a != b and a != "\ufffd"] == []
     assert len(first) == len(texts[0])
 
@@ -73,9 +73,10 @@ def test_prompts_are_the_first_halves(task):
         assert whole.startswith(prompt) and len(prompt) == 15 and len(whole) == 31
     inputs = task.encode(prompts)
     assert inputs["prompt"].shape == (3, 15)
-    assert task.show(inputs["prompt"]) == prompts
-    assert [t.decode() for t in task.graph_decode(task.graph_encode(tf.constant(prompts))["prompt"]).numpy()] == prompts
-    assert task.measure(prompts, references) == {}
+    assert task.decode(inputs["prompt"]) == prompts
+    ids = task.encode_packed({"prompt": tf.constant(prompts)})["prompt"]
+    assert [t.decode() for t in task.decode_in_graph(ids)["text"].numpy()] == prompts
+    assert task.evaluate(prompts, references) == {}
 
 
 def test_training_windows_may_overlap():

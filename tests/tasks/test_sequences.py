@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerazoo import tasks, text
-from kerazoo.data import Plan
-from kerazoo.tasks.sequences import SequenceTask
+from kerazoo import tasks
+from kerazoo.data import MemorySource, Plan
+from kerazoo.tasks import Task, TextFeature, Vocabulary
 
 LINES = {
     "train": [("read", "R EH D"), ("cat", "K AE T"), ("read", "R IY D"), ("tree", "T R IY"), ("read", "R EH D")],
@@ -13,21 +13,20 @@ LINES = {
 }
 
 
-def make(**options):
+def make(source_limit=512, target_limit=512):
     def read(split):
         return {"source": [line[0] for line in LINES[split]], "target": [line[1] for line in LINES[split]]}
 
-    def tokenizers(sources, targets):
-        return text.CharacterTokenizer.fit(sources), text.WordTokenizer.fit(targets)
-
-    return SequenceTask("words", "seq2seq", {}, read, make_tokenizers=tokenizers, **options)
+    source = TextFeature("source", vocabulary=Vocabulary("characters"), max_length=source_limit)
+    target = TextFeature("target", vocabulary=Vocabulary("words"), max_length=target_limit)
+    return Task(MemorySource(read), (source,), target, "words")
 
 
 def test_corpus_holds_unshifted_targets_with_their_end():
     task = make()
     corpus = task.load("train")
     target = task.tokenizers["target"]
-    assert len(corpus) == 5 and corpus.length_names == task.length_names == ("source", "targets")
+    assert len(corpus) == 5 and corpus.length_names == tuple(task.arrays) == ("source", "targets")
     for row, (source, phones) in enumerate(LINES["train"]):
         tokens = corpus[row]["targets"]
         assert tokens[-1] == target.end_id
@@ -48,7 +47,7 @@ def test_sizes_cover_all_splits():
         "end_id": 2,
     }
     assert task.max_length == 5  # T R EY S and the end
-    assert task.monitor == ("val_loss", "min") and task.measuring == {}
+    assert task.monitor == ("val_loss", "min") and task.kind == "seq2seq"
 
 
 def test_batch_counts_real_tokens_of_real_rows():
@@ -72,22 +71,22 @@ def test_examples_group_the_lines_of_a_source():
     assert make().examples("test") == (["a"], [["AH", "EY"]])
 
 
-def test_encode_show_and_their_graphs_agree():
+def test_encode_decode_and_their_graphs_agree():
     task = make()
     inputs = task.encode(["cat", "", "tree"])
     assert inputs["source"].dtype == np.int32 and inputs["source"].shape == (3, 4)
-    graph = tf.function(task.graph_encode, input_signature=[tf.TensorSpec([None], tf.string)])
-    assert np.array_equal(graph(tf.constant(["cat", "", "tree"]))["source"], inputs["source"])
+    graph = tf.function(task.encode_packed, input_signature=[{"source": tf.TensorSpec([None], tf.string)}])
+    assert np.array_equal(graph({"source": tf.constant(["cat", "", "tree"])})["source"], inputs["source"])
     rows = [task.load("train")[1]["targets"], np.array([2, 5, 5]), np.array([4])]
-    assert task.show(rows) == ["K AE T", "", task.tokenizers["target"].vocabulary[0]]
-    assert task.show([]) == []
-    decoded = task.graph_decode(tf.constant([rows[0]]))
+    assert task.decode(rows) == ["K AE T", "", task.tokenizers["target"].vocabulary[0]]
+    assert task.decode([]) == []
+    decoded = task.decode_in_graph(tf.constant([rows[0]]))["answer"]
     assert [value.decode() for value in decoded.numpy()] == ["K AE T"]
 
 
-def test_measure_takes_the_closest_reference():
-    measured = make().measure(["R EH D", "K AE"], [["R IY D", "R EH D"], ["K AE T"]])
-    assert measured == {"token_error_rate": 1 / 6, "sequence_error_rate": 1 / 2}
+def test_evaluate_takes_the_closest_reference():
+    measures = make().evaluate(["R EH D", "K AE"], [["R IY D", "R EH D"], ["K AE T"]])
+    assert measures == {"token_error_rate": 1 / 6, "sequence_error_rate": 1 / 2}
 
 
 def test_long_lines_are_cut_off_and_counted():

@@ -2,6 +2,7 @@ import gzip
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kerazoo import tasks
 from kerazoo._checks import DataError
@@ -22,29 +23,29 @@ def task(tmp_path):
 
 
 def test_windows_by_time_and_scaling_by_training_rows_alone(task):
-    train, dev, test = (task.load(split).features["window"] for split in ("train", "dev", "test"))
+    train, dev, test = (np.stack(task.examples(split)[0]) for split in ("train", "dev", "test"))
     assert train.shape == (71 - 4, 5, 2) and dev.shape == (11, 5, 2) and test.shape == (11, 5, 2)
     assert train[0].tolist() == [list(row) for row in ROWS[:5]] and train[-1, -1, 0] == 70
     assert dev[0, 0, 0] == 71 and dev[-1, -1, 0] == 85 and test[0, 0, 0] == 86
-    assert task.facts["names"] == ["a", "b"]
-    assert task.facts["mean"] == [35.0, 1000 - 7 * 35.0]
-    assert task.facts["deviation"] == pytest.approx([np.arange(71).std(), 7 * np.arange(71).std()])
+    assert task.state["source"]["names"] == ["a", "b"]
+    assert task.state["source"]["mean"] == [35.0, 1000 - 7 * 35.0]
+    assert task.state["source"]["deviation"] == pytest.approx([np.arange(71).std(), 7 * np.arange(71).std()])
     assert task.sizes() == {"input_shape": (5, 2), "output_size": 10}
 
 
-def test_batches_answers_and_measure(task, tmp_path):
+def test_batches_predictions_and_evaluate(task, tmp_path):
     windows, references = task.examples("dev", limit=2)
     inputs, targets, weights = task.batch(*task.load("dev").batch([0, 1, -1]))
     encoded = task.encode(windows)["source"]
     assert np.allclose(inputs["source"][:2], encoded, atol=1e-6)
-    assert np.allclose(task.graph_encode(np.stack(windows))["source"], encoded, atol=1e-6)
+    assert np.allclose(task.encode_packed({"source": tf.constant(np.stack(windows))})["source"], encoded, atol=1e-6)
     assert targets.shape == (3, 10) and np.asarray(weights).tolist() == [1, 1, 0]
-    shown = task.show(np.asarray(targets)[:2])
-    assert np.allclose(shown, windows, rtol=1e-5)
-    assert np.allclose(task.graph_decode(targets)[:2], windows, rtol=1e-5)
-    assert task.measure(shown, references)["mean_squared_error"] == pytest.approx(0, abs=1e-6)
-    off = [window + np.array(task.facts["deviation"], np.float32) for window in windows]
-    assert task.measure(off, references) == pytest.approx({"mean_squared_error": 1, "mean_absolute_error": 1})
+    decoded = task.decode(np.asarray(targets)[:2])
+    assert np.allclose(decoded, windows, rtol=1e-5)
+    assert np.allclose(task.decode_in_graph(targets)["reconstruction"][:2], windows, rtol=1e-5)
+    assert task.evaluate(decoded, references)["mean_squared_error"] == pytest.approx(0, abs=1e-6)
+    off = [window + np.array(task.state["source"]["deviation"]) for window in windows]
+    assert task.evaluate(off, references) == pytest.approx({"mean_squared_error": 1, "mean_absolute_error": 1})
     assert float(task.loss()(targets, targets * 0, sample_weight=weights)) == pytest.approx(
         float(np.mean(np.asarray(targets)[:2] ** 2)), rel=1e-5
     )
@@ -64,8 +65,8 @@ def test_files_of_splits_columns_and_constant_columns(tmp_path):
     write(tmp_path / "valid.csv", [(4, i) for i in range(13)])
     write(tmp_path / "test.csv", [(4, i) for i in range(5)])
     task = tasks.create("series", data_dir=tmp_path, columns="a", length=3, stride=4)
-    assert task.load("train").features["window"].shape == (5, 3, 1) and len(task.load("dev")) == 3
-    assert task.facts["deviation"] == [1.0]  # of a constant
+    assert task.load("train").features["source"].shape == (5, 3, 1) and len(task.load("dev")) == 3
+    assert task.state["source"]["deviation"] == [1.0]  # of a constant
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_files_of_splits_columns_and_constant_columns(tmp_path):
         ([("y", "x")] * 9, "date,a,b", {"columns": None}, "s.csv:2: no column holds a number; the header has: date, a"),
         ([], "date,a,b", {"columns": None}, "a series needs a header and rows below it; got 1 lines"),
         ([(1, 2)] * 9, "date,a,b", {"columns": "c"}, "s.csv:1: column 'c' is not in the header"),
-        ([(1, 2)] * 9, "date,a,b", {}, r"task series, dev: 2 rows hold no window of length=3\. Try a smaller length"),
+        ([(1, 2)] * 9, "date,a,b", {}, r"SeriesSource, dev: 2 rows hold no window of length=3\. Try a smaller length"),
     ],
 )
 def test_faults(tmp_path, rows, header, options, message):
@@ -89,8 +90,8 @@ def test_faults(tmp_path, rows, header, options, message):
 def test_bad_rows_are_skipped_and_counted(tmp_path):
     path = write(tmp_path / "s.csv", [*ROWS[:50], (1, ""), ("inf", 2), *ROWS[50:]])
     task = tasks.create("series", data_dir=path, length=5, bad_lines="skip")
-    assert task.load("train").notes == {"skipped": 2} and task.load("train").features["window"].shape[0] == 67
-    with pytest.raises(ValueError, match="task series: files of series take no weight; got 2.0"):
+    assert task.load("train").notes == {"skipped": 2} and task.load("train").features["source"].shape[0] == 67
+    with pytest.raises(ValueError, match="SeriesSource: files of series take no weight; got 2.0"):
         tasks.create("series", data_dir=f"{path}@2").sizes()
-    with pytest.raises(ValueError, match="numbers take no label_smoothing; got 0.1"):
+    with pytest.raises(ValueError, match="numbers take no label_smoothing; got label_smoothing=0.1"):
         task.loss(label_smoothing=0.1)

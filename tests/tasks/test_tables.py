@@ -55,27 +55,27 @@ def test_text_to_class(folder, tmp_path):
     (folder / "dev.tsv").write_text("other text\tgood\n")
     task = tasks.create("tsv", "classifier", data_dir=folder, source_tokens="words", max_length=2)
     assert task.sizes()["num_classes"] == 2 and task.sizes()["max_length"] == 2
-    assert task.load("dev").features["label"].tolist() == [1]
+    assert task.load("dev").features["targets"].tolist() == [1]
     assert task.load("train").notes["clipped"] == len(task.load("train"))
     inputs, labels, weights = task.batch(*task.load("dev").batch([0, -1]))
     assert inputs["source"].shape == (2, 2) and np.asarray(labels).tolist() == [1, 1]
     assert np.asarray(weights).tolist() == [1, 0]
     logits = np.array([[0.1, 3.0], [2.0, -1.0]], np.float32)
-    assert task.show(logits) == ["good", "bad"]
-    assert [name.decode() for name in task.graph_decode(logits).numpy()] == ["good", "bad"]
+    assert task.decode(logits) == ["good", "bad"]
+    assert [name.decode() for name in task.decode_in_graph(logits)["label"].numpy()] == ["good", "bad"]
     assert task.examples("dev") == (["other text"], [["good"]])
-    assert task.measure(["good"], [["good"]]) == {"accuracy": 1, "f1": 1}
+    assert task.evaluate(["good"], [["good"]]) == {"accuracy": 1, "f1": 1}
     assert float(task.loss()(labels, logits, sample_weight=weights)) == pytest.approx(0.0536, abs=1e-3)
     assert [metric.name for metric in task.metrics()] == ["accuracy", "f1"]
     task.save(tmp_path / "saved")
     again = tasks.restore(tmp_path / "saved")
-    assert again.sizes() == task.sizes() and again.show(logits) == ["good", "bad"]
+    assert again.sizes() == task.sizes() and again.decode(logits) == ["good", "bad"]
     assert np.array_equal(again.encode(["some text 5"])["source"], task.encode(["some text 5"])["source"])
 
 
 def test_lines_as_texts(folder):
     task = tasks.create("tsv", "language_model", data_dir=folder, source_column=1, length=5)
-    assert task.columns("dev") == {"text": ["neu mots"]}
+    assert task.columns("dev") == {"source": ["neu mots"]}
     assert task.load("dev").lengths("targets").tolist() == [5, 4]
 
 

@@ -27,9 +27,9 @@ def test_images_are_decoded_once(shared_data, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAZOO_CACHE", str(tmp_path))
     first = tasks.create("tfds:mnist", "classifier", data_dir=shared_data / "tfds").load("test")
     monkeypatch.setattr(Prepared, "images", lambda *arguments: pytest.fail("must not be decoded again"))
-    again = tasks.create("tfds:mnist", "autoencoder", data_dir=shared_data / "tfds").load("test")
-    assert np.array_equal(first.features["image"], again.features["image"])
-    assert isinstance(again.features["image"], np.memmap)
+    again = tasks.create("tfds:mnist", "classifier", data_dir=shared_data / "tfds").load("test")
+    assert np.array_equal(first.features["source"], again.features["source"])
+    assert isinstance(again.features["source"], np.memmap)
 
 
 def test_long_text_by_name(shared_data):

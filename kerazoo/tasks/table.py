@@ -10,31 +10,32 @@ class TaskSpec:
     """One row of the table of tasks.
 
     Args:
-        build: Function `(name, kind, *, restored=None, **options) -> Task`, or `"module:function"` of it. One that
-            ends in `**text` also takes the options of `TextOptions`.
-        kinds: The kinds of model that it trains, the most natural first.
-        about: What it is, in a line.
-        training: Fields of `TrainingOptions` that suit it.
+        build: function `(name, kind, **options) -> Task`, or `"module:function"` of it. One that ends in `**text` also
+            takes the options of `TextOptions`.
+        kinds: tuple of strings. The kinds of model that it trains, the most natural first.
+        about: string. What it is, in a line.
+        training: dict. Fields of `TrainingOptions` that suit it. Defaults to `{}`.
     """
 
     build: Callable | str
-    kinds: tuple
+    kinds: tuple[str, ...]
     about: str
     training: dict = dataclasses.field(default_factory=dict)
 
     def __str__(self):
         return f"{self.about} ({', '.join(self.kinds)})"
 
-    def load(self):
-        """Returns the function, importing its module where that is still to be done."""
+    def load(self) -> Callable:
+        """Returns the function, and imports its module where that has not happened yet."""
         if not isinstance(self.build, str):
             return self.build
         module, name = self.build.split(":")
         return getattr(importlib.import_module(module), name)
 
 
-PREFIX = "tfds:"  # what follows is the name of a TensorFlow data set
-IMAGES = ("classifier", "binary_classifier", "autoencoder")
+PREFIX = "tfds:"  # followed by the name of a TensorFlow data set
+IMAGE_KINDS = ("classifier", "binary_classifier", "autoencoder")
+TABLE_KINDS = ("seq2seq", "classifier", "language_model", "binary_classifier", "autoencoder")
 DEFAULT = {
     "seq2seq": "cmudict",
     "language_model": "topics",
@@ -52,7 +53,7 @@ SPECS = {
     ),
     "digits": TaskSpec(
         "kerazoo.tasks.digits:build",
-        IMAGES,
+        IMAGE_KINDS,
         "8x8 images of handwritten digits (scikit-learn)",
         {"batch_size": 32, "epochs": 30},
     ),
@@ -63,41 +64,41 @@ SPECS = {
         {"batch_size": 16, "epochs": 12},
     ),
     "table": TaskSpec(
-        "kerazoo.tasks.tables:build",
-        ("seq2seq", "classifier", "language_model"),
-        "your own tables, .tsv .csv .jsonl .txt: --data_dir=FOLDER with train.csv, one file, or a pattern",
+        "kerazoo.tasks.own_data:build_table",
+        TABLE_KINDS,
+        "your own tables, .tsv .csv .jsonl .txt: data_dir is a folder with train.csv, one file, or a pattern",
     ),
     "tsv": TaskSpec(
-        "kerazoo.tasks.tables:build",
-        ("seq2seq", "classifier", "language_model"),
+        "kerazoo.tasks.own_data:build_table",
+        TABLE_KINDS,
         "the same as table; a file of unknown ending is tab-separated",
     ),
     "parallel": TaskSpec(
-        "kerazoo.tasks.tables:build_parallel",
+        "kerazoo.tasks.own_data:build_parallel",
         ("seq2seq",),
-        "your own pairs of files: --data_dir=FOLDER with train.en and train.de",
+        "your own pairs of files: data_dir is a folder with train.en and train.de",
     ),
     "text": TaskSpec(
-        "kerazoo.tasks.long_texts:build",
+        "kerazoo.tasks.own_data:build_text",
         ("language_model",),
-        "your own long text: --data_dir=FILE, or a folder with train.txt",
+        "your own long text: data_dir is a file, or a folder with train.txt",
         {"batch_size": 16},
     ),
     "images": TaskSpec(
-        "kerazoo.tasks.image_folders:build",
-        IMAGES,
-        "your own images: --data_dir=FOLDER with train/CLASS/IMAGE.png, or CLASS/IMAGE.png",
+        "kerazoo.tasks.own_data:build_images",
+        IMAGE_KINDS,
+        "your own images: data_dir is a folder with train/CLASS/IMAGE.png, or CLASS/IMAGE.png",
     ),
     "series": TaskSpec(
-        "kerazoo.tasks.series:build",
-        ("autoencoder",),
-        "your own series of numbers: --data_dir=FILE.csv with a header",
+        "kerazoo.tasks.own_data:build_series",
+        ("autoencoder", "classifier", "binary_classifier"),
+        "your own series of numbers: data_dir is a CSV file with a header",
         {"batch_size": 32, "epochs": 30},
     ),
     PREFIX + "NAME": TaskSpec(
-        "kerazoo.tasks.tfds:build",
-        (*IMAGES, "language_model", "seq2seq"),
-        "a TensorFlow data set by name: --data_dir=FOLDER where it is prepared",
+        "kerazoo.tasks.tensorflow_datasets:build",
+        (*IMAGE_KINDS, "language_model", "seq2seq"),
+        "a TensorFlow data set by name: data_dir is the folder where it is prepared",
     ),
     "copy": TaskSpec("kerazoo.tasks.synthetic:build_copy", ("seq2seq",), "random letters to themselves"),
     "reverse": TaskSpec("kerazoo.tasks.synthetic:build_reverse", ("seq2seq",), "random letters from back to front"),

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 import kerazoo as kz
-from kerazoo.run.vectors import load_vectors
+from kerazoo.run.pretrained_embeddings import load_vectors
 
 
 class Given:

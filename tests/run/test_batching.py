@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import kerazoo as kz
-from kerazoo.run import TrainingOptions, feeding
+from kerazoo.run import TrainingOptions, batching
 
 
 def corpus(count=41):
@@ -14,27 +14,27 @@ def corpus(count=41):
 
 
 def test_batches_are_counted_in_examples_or_in_tokens():
-    plan, dev = feeding.plans(TrainingOptions(batch_size=7, max_shapes=2), corpus(), corpus(5))
+    plan, dev = batching.plans(TrainingOptions(batch_size=7, max_shapes=2), corpus(), corpus(5))
     assert {shape.rows for shape in plan.shapes} == {7} and len(plan.shapes) == 2
     assert len(dev.shapes) == 1 and not dev.shuffle
-    plan, _ = feeding.plans(TrainingOptions(batch_tokens=24, max_shapes=2), corpus(), corpus(5))
+    plan, _ = batching.plans(TrainingOptions(batch_tokens=24, max_shapes=2), corpus(), corpus(5))
     assert all(shape.rows * shape.lengths["source"] <= 24 for shape in plan.shapes)
 
 
 def test_training_examples_share_rows_and_dev_examples_never_do():
-    plan, dev = feeding.plans(TrainingOptions(batch_size=7, packing=True), corpus(), corpus(5))
+    plan, dev = batching.plans(TrainingOptions(batch_size=7, packing=True), corpus(), corpus(5))
     assert plan.shapes[0].segments > 1 and plan.valid_fraction > 0.9
     assert dev.shapes[0].segments == 0
 
 
 def test_changes_follow_from_the_options():
-    assert feeding.augment(TrainingOptions(), corpus()) is None
+    assert batching.augment(TrainingOptions(), corpus()) is None
     options = TrainingOptions(augment=["word_dropout:rate=0.2", "replacement"], seed=3)
-    change = feeding.augment(options, corpus())
+    change = batching.augment(options, corpus())
     assert change.seed == 3 and len(change.transforms) == 2
     assert TrainingOptions(augment="flip").augment == ("flip",)
     with pytest.raises(ValueError, match="cannot rotate; got packing=True"):
-        feeding.augment(TrainingOptions(augment=["rotation"], packing=True), corpus())
+        batching.augment(TrainingOptions(augment=["rotation"], packing=True), corpus())
 
 
 @pytest.mark.parametrize(

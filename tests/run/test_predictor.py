@@ -1,11 +1,11 @@
-"""A loaded run: searches by name, text where token ids are meant, several answers, streams, scores."""
+"""A loaded run: searches by name, text in place of token ids, several predictions, streams, scores."""
 
 import keras
 import numpy as np
 import pytest
 
 from kerazoo import decoding, run, tasks
-from kerazoo.run.answer import build
+from kerazoo.run.predictor import build_model
 
 WORDS = ["abc", "j", "ggba", "a"]
 
@@ -14,25 +14,25 @@ WORDS = ["abc", "j", "ggba", "a"]
 def copier():
     keras.utils.set_random_seed(5)
     task = tasks.create("copy", length=5)
-    model = build("lstm_seq2seq_attention", task, {"units": 11, "encoder_units": 7, "embedding_dim": 5})
-    return run.Answerer(model, task, batch_size=3)
+    model = build_model("lstm_seq2seq_attention", task, {"units": 11, "encoder_units": 7, "embedding_dim": 5})
+    return run.Predictor(model, task, batch_size=3)
 
 
 @pytest.fixture(scope="module")
-def writer():
+def continuer():
     keras.utils.set_random_seed(5)
     task = tasks.create("topics", "language_model", length=24)
-    model = build("transformer_lm_tiny", task, {"num_layers": 1, "hidden_dim": 8, "num_heads": 2})
-    return run.Answerer(model, task)
+    model = build_model("transformer_lm_tiny", task, {"num_layers": 1, "hidden_dim": 8, "num_heads": 2})
+    return run.Predictor(model, task)
 
 
-def test_the_best_of_several_answers_is_the_answer(copier):
+def test_the_best_of_several_predictions_is_the_prediction(copier):
     options = {"search": "beam", "num_beams": 3}
-    several = copier.answers(WORDS, n_best=2, alignment=True, **options)
-    assert [answers[0].text for answers in several] == copier(WORDS, **options)
-    for word, answers in zip(WORDS, several):
-        assert len(answers) == 2 and answers[0].score >= answers[1].score
-        for found in answers:
+    several = copier.predictions(WORDS, n_best=2, alignment=True, **options)
+    assert [predictions[0].text for predictions in several] == copier(WORDS, **options)
+    for word, predictions in zip(WORDS, several):
+        assert len(predictions) == 2 and predictions[0].score >= predictions[1].score
+        for found in predictions:
             assert len(found.tokens) == len(found.token_scores) == len(found.alignment)
             np.testing.assert_allclose(found.alignment[:, : len(word)].sum(-1), 1, atol=1e-5)
 
@@ -46,42 +46,42 @@ def test_text_stands_for_token_ids(copier):
 
 
 @pytest.mark.parametrize("block", [1, 3, 64])
-def test_a_stream_joined_is_the_answer(copier, block):
+def test_a_stream_joined_is_the_prediction(copier, block):
     for options in ({}, {"search": "sample", "seed": 3}, {"prefix": "abcab", "stop_strings": ["ca"]}):
         assert "".join(copier.stream("gab", block=block, **options)) == copier(["gab"], **options)[0]
 
 
-def test_a_prompt_does_not_count_for_stop_strings(writer):
+def test_a_prompt_does_not_count_for_stop_strings(continuer):
     prompt = "a stop b"
-    text = writer([prompt], stop_strings=["stop", "t"])[0]
+    text = continuer([prompt], stop_strings=["stop", "t"])[0]
     assert text.startswith(prompt) and "t" not in text[len(prompt) :]
-    assert prompt + "".join(writer.stream(prompt, stop_strings=["stop", "t"])) == text
+    assert prompt + "".join(continuer.stream(prompt, stop_strings=["stop", "t"])) == text
 
 
-def test_given_answers_are_scored(copier):
+def test_given_targets_are_scored(copier):
     scored = copier.score(WORDS, ["abc", "j", "ggba", "a"])
     assert scored.scores.shape == (4,) and (scored.lengths == [4, 2, 5, 2]).all()
-    found = copier.answers(["abc"], search="beam", num_beams=2, length_penalty="none")[0][0]
+    found = copier.predictions(["abc"], search="beam", num_beams=2, length_penalty="none")[0][0]
     # The answer may be cut off at the last place; given answers always end.
     again = copier.score(["abc"], [found.text]).token_scores[0, : len(found.tokens)]
     np.testing.assert_allclose(found.token_scores, again, atol=1e-4)
     assert found.score == pytest.approx(float(again.sum()), abs=1e-4)
 
 
-def test_several_runs_answer_together(copier):
-    both = run.Answerer(decoding.Ensemble([copier.model, copier.model]), copier.task)
+def test_several_runs_predict_together(copier):
+    both = run.Predictor(decoding.Ensemble([copier.model, copier.model]), copier.task)
     assert both(WORDS) == copier(WORDS)
 
 
-def test_what_does_not_generate_says_so():
+def test_a_model_that_does_not_generate_raises():
     task = tasks.create("digits", "classifier")
-    answerer = run.Answerer(build("mlp_classifier", task, {"units": (3,)}), task)
+    predictor = run.Predictor(build_model("mlp_classifier", task, {"units": (3,)}), task)
     with pytest.raises(ValueError, match="MLPClassifier: does not generate, so it takes no search"):
-        answerer([np.zeros((8, 8, 1))], search="beam")
-    with pytest.raises(ValueError, match="MLPClassifier: does not generate, so it has one answer"):
-        answerer.answers([np.zeros((8, 8, 1))])
+        predictor([np.zeros((8, 8, 1))], search="beam")
+    with pytest.raises(ValueError, match="MLPClassifier: does not generate, so it has one prediction"):
+        predictor.predictions([np.zeros((8, 8, 1))])
 
 
-def test_a_language_model_scores_no_given_answers(writer):
-    with pytest.raises(ValueError, match="score: needs a model that answers a source"):
-        writer.score(["a"], ["b"])
+def test_a_language_model_scores_no_given_targets(continuer):
+    with pytest.raises(ValueError, match="score: needs a model that generates a text for an input"):
+        continuer.score(["a"], ["b"])

@@ -45,7 +45,7 @@ def augment(options, corpus):
     return data.Augment(options.augment, corpus, seed=options.seed, packed=options.packing)
 
 
-def place(corpus):
+def choose_feed(corpus):
     """Returns where the batches of a corpus come from unless told otherwise: `"device"` or `"tf.data"`."""
     return "device" if corpus.nbytes <= RESIDENT_BYTES else "tf.data"
 

@@ -1,0 +1,113 @@
+"""Verifies that an exported model predicts as the live one does, in a process that has nothing but TensorFlow."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from kerazoo import _checks
+
+# The outputs of a signature that are the prediction of a task.
+PREDICTIONS = ("answer", "text", "label", "reconstruction", "forecast", "value")
+
+# What the fresh process runs. It reads and writes JSON, and fails if kerazoo was imported.
+FRESH = """
+import json, sys
+import tensorflow as tf
+
+def plain(value):
+    return [text.decode("utf-8", "replace") for text in value] if value.dtype == object else value.tolist()
+
+def outputs(directory, raw):
+    serve = tf.saved_model.load(directory).signatures["serving_default"]
+    specs = serve.structured_input_signature[1]
+    if not isinstance(raw, dict):
+        raw = {next(iter(specs)): raw}
+    tensors = {name: tf.constant(values, specs[name].dtype) for name, values in raw.items()}
+    return {key: plain(value.numpy()) for key, value in serve(**tensors).items()}
+
+found = [outputs(*job) for job in json.load(sys.stdin)]
+with open(sys.argv[1], "w") as file:
+    json.dump(found, file)
+if "kerazoo" in sys.modules:
+    sys.exit("kerazoo was imported")
+"""
+
+
+def verify(directory, raw: Sequence | Mapping, predictions, tolerance: float = 1e-4) -> dict:
+    """Loads a SavedModel in a fresh process that imports nothing but TensorFlow, and compares its predictions.
+
+    Args:
+        directory: string or path. What `export` wrote.
+        raw: list of raw inputs, strings or arrays; for several inputs a dict of such lists by the signature's names.
+        predictions: list. What the live model predicts; or a dict of outputs by name.
+        tolerance: float. The largest difference between two numbers, relative and absolute. Defaults to `1e-4`.
+
+    Returns:
+        The outputs of the SavedModel by name: lists of strings, of numbers, or of lists of numbers.
+
+    Raises:
+        CheckpointError: if the SavedModel does not load, or predicts something else.
+    """
+    (outputs,) = fresh_outputs([(directory, raw)])
+    if not isinstance(predictions, Mapping):
+        predictions = {next(name for name in PREDICTIONS if name in outputs): predictions}
+    rows = list(zip(*raw.values())) if isinstance(raw, Mapping) else raw
+    for name, expected in predictions.items():
+        for item, live, served in zip(rows, expected, outputs[name], strict=True):
+            if not _same(live, served, tolerance):
+                raise _checks.CheckpointError(
+                    f"{directory}: the SavedModel gives {name}={_short(served)} for {_short(item)}, "
+                    f"the live model {_short(live)}."
+                )
+    return outputs
+
+
+def fresh_outputs(jobs: Sequence[tuple]) -> list[dict]:
+    """Returns the outputs by name of each job, a SavedModel and its raw inputs, all from one fresh process.
+
+    Raises:
+        CheckpointError: if a SavedModel does not load or run where there is only TensorFlow.
+    """
+    jobs = [(os.fspath(directory), _plain(raw)) for directory, raw in jobs]
+    with tempfile.TemporaryDirectory() as folder:
+        written = os.path.join(folder, "outputs.json")
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", FRESH, written],
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            input=json.dumps(jobs),
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            names = ", ".join(directory for directory, _ in jobs)
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise _checks.CheckpointError(f"{names}: does not answer where there is only TensorFlow: {last}")
+        with open(written, encoding="utf-8") as file:
+            return json.load(file)
+
+
+def _plain(raw):
+    if isinstance(raw, Mapping):
+        return {name: _plain(values) for name, values in raw.items()}
+    return [item if isinstance(item, str) else np.asarray(item).tolist() for item in raw]
+
+
+def _same(live, served, tolerance):
+    if isinstance(live, str):
+        return live == served
+    live, served = np.asarray(live), np.asarray(served)
+    return live.shape == served.shape and bool(np.allclose(live, served, rtol=tolerance, atol=tolerance))
+
+
+def _short(value):
+    if isinstance(value, tuple):
+        return ", ".join(map(_short, value))
+    if np.ndim(value) > 1:
+        return f"an array of shape {np.shape(value)}"
+    text = repr(value) if isinstance(value, str) else np.array2string(np.asarray(value), threshold=8)
+    return text if len(text) <= 60 else text[:57] + "..."

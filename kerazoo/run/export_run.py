@@ -1,0 +1,31 @@
+"""Exports a run: the trained model with its tokenizers as a SavedModel, verified in a fresh process."""
+
+import pathlib
+
+from kerazoo.run import predictor as predictors
+
+EXAMPLES = 16  # raw inputs whose predictions the SavedModel must repeat
+
+
+def export(run_dir, directory, checkpoint: str = "best", verify: bool = True, data_dir=None) -> pathlib.Path:
+    """Writes a run as a SavedModel whose signature takes raw inputs and returns predictions.
+
+    Args:
+        run_dir: string or path. The run's folder.
+        directory: string or path. The new folder of the SavedModel.
+        checkpoint: string. `"best"` or `"last"`. Defaults to `"best"`.
+        verify: bool. Whether a fresh process that imports only TensorFlow must give the same predictions for some dev
+            examples. Defaults to `True`.
+        data_dir: string or path. Where the data is now, if it moved; only `verify` reads it. Defaults to `None`.
+
+    Returns:
+        The path of the SavedModel.
+    """
+    from kerazoo import export as exporter
+
+    predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir)
+    path = exporter.export(predictor.model, predictor.task, directory)
+    if verify:
+        raw, _ = predictor.task.examples("dev", limit=EXAMPLES)
+        exporter.verify(path, predictor.task.raw_columns(raw), predictor(raw))
+    return path

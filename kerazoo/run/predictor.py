@@ -1,0 +1,266 @@
+"""A trained run as a function from raw input to prediction: the best one, several with their scores, or a stream."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kerazoo import _checks, catalog
+from kerazoo.run import directory as directories
+
+BLOCK = 4  # tokens that a stream generates in one compiled call
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """One of several predictions for an input.
+
+    Args:
+        text: string. The prediction, as the task decodes it.
+        score: float. What the search ranks by: the log-probability, over a length divisor for a beam.
+        tokens: list of ints. The token ids without the prompt, `end_id` included.
+        token_scores: float32 array `[T]`. The log-probability of each token.
+        alignment: float32 array `[T, S]`. The attention of each token to the source. Defaults to `None`: not computed.
+    """
+
+    text: Any
+    score: float
+    tokens: list[int]
+    token_scores: np.ndarray
+    alignment: np.ndarray | None = None
+
+
+class Predictor:
+    """Maps raw inputs to predictions, in the terms of the task: text to text, pixels to labels, series to series.
+
+    Args:
+        model: a built model that the task trains.
+        task: `kerazoo.tasks.Task`. It encodes the inputs and decodes the outputs.
+        batch_size: int. The largest number of inputs in one call of the model. Defaults to `256`.
+
+    Call arguments:
+        raw: list of raw inputs: strings, images as arrays `[H, W, C]`, windows; for several input columns tuples or
+            dicts. A single string is one input.
+        search: string or object of `kerazoo.decoding`. Only for models that generate. Defaults to `"greedy"`.
+        max_length: int. The largest number of tokens of a prediction. Defaults to the largest of the task's data.
+        **options: further arguments of the search, such as `num_beams=4`. Text is accepted in place of token ids:
+            `stop_strings=["."]`, `prefix="The"`, `forbidden="x"`.
+
+    Returns:
+        list of predictions, one for each input: strings, or arrays and numbers where the task predicts those.
+    """
+
+    def __init__(self, model, task, batch_size: int = 256):
+        self.model = model
+        self.task = task
+        self.batch_size = _checks.positive_int("Predictor", "batch_size", batch_size)
+
+    @property
+    def generates(self) -> bool:
+        """Whether predictions are generated token by token by a search."""
+        return self.task.targets.generated
+
+    def __call__(self, raw: Sequence, **options) -> list:
+        raw, options = _listed(raw), self._in_tokens(options)
+        return self._cut(self.task.decode(self.outputs(raw, **options)), raw, options)
+
+    predict = __call__
+
+    def outputs(self, raw: Sequence, **options) -> list[np.ndarray]:
+        """Returns the outputs of the model for `raw`: token ids, or rows of logits."""
+        options = self._in_tokens(options)
+        if self.generates:
+            return self._in_batches(raw, lambda part, first: list(self._generate(part, first, options).best()))
+        return self._in_batches(
+            raw, lambda part, _: list(np.asarray(self.model.predict_on_batch(self.task.encode(part))))
+        )
+
+    def predictions(self, raw: Sequence, **options) -> list[list[Prediction]]:
+        """Returns the predictions for each input, the best first, with their scores.
+
+        Args:
+            raw: as in a call.
+            **options: as in a call; `n_best=5` returns five, `alignment=True` the attention to the source.
+
+        Raises:
+            ValueError: if the model does not generate.
+        """
+        if not self.generates:
+            raise ValueError(f"{type(self.model).__name__}: does not generate, so it has one prediction and no scores.")
+        options = self._in_tokens(options)
+        return self._in_batches(raw, lambda part, first: self._predictions(part, first, options))
+
+    def stream(self, raw, block: int = BLOCK, **options) -> Iterator[str]:
+        """Yields the prediction for one input piece by piece, never half a character.
+
+        Args:
+            raw: one raw input.
+            block: int. The tokens that are generated at a time. Defaults to `4`.
+            **options: as in a call; the search must be greedy or sample once.
+        """
+        from kerazoo import decoding
+
+        inputs, options = self._encoded([raw]), self._in_tokens(options)
+        detokenizer = decoding.IncrementalDetokenizer(self.task.decode, 1)
+        stop, text, sent = options.get("stop_strings"), "", 0
+        # The end of the text that may be the beginning of a stop string is held back.
+        held = max(map(len, stop.strings)) - 1 if stop else 0
+        for tokens in decoding.stream(self.model, block=block, **inputs, **options):
+            text += detokenizer(tokens)[0]
+            ready = self._cut([text], None, options)[0]
+            ready = ready if len(ready) < len(text) else text[: max(sent, len(text) - held)]
+            yield ready[sent:]
+            sent = max(sent, len(ready))
+        yield self._cut([text + detokenizer([[]], last=True)[0]], None, options)[0][sent:]
+
+    def score(self, raw: Sequence, targets: Sequence[str], **options):
+        """Returns the scores of given targets, a `kerazoo.decoding.Scored`.
+
+        Args:
+            raw: list of raw inputs.
+            targets: list of strings. The text to score for each input.
+            **options: `alignment` and `batch_size` of `kerazoo.decoding.score`.
+
+        Raises:
+            ValueError: if the model has no input to score a target for.
+        """
+        from kerazoo import decoding
+
+        if not self.generates or self.task.is_language_model:
+            raise ValueError(
+                "score: needs a model that generates a text for an input; a language model is scored by evaluate."
+            )
+        tokens = self.task.targets.tokens([list(targets)])
+        rows = [tokens[row].tolist() for row in range(len(tokens))]
+        return decoding.score(self.model, self._encoded(_listed(raw))["source"], rows, **options)
+
+    def _in_batches(self, raw, function):
+        raw = _listed(raw)
+        # Inputs of similar length share a batch, so little of it is padding.
+        lengths = [len(item) if isinstance(item, str) else 0 for item in raw]
+        order = sorted(range(len(raw)), key=lengths.__getitem__)
+        rows = [None] * len(raw)
+        for start in range(0, len(order), self.batch_size):
+            chosen = order[start : start + self.batch_size]
+            for index, row in zip(chosen, function([raw[i] for i in chosen], start), strict=True):
+                rows[index] = row
+        return rows
+
+    def _encoded(self, raw):
+        """Returns the arguments of `generate` for raw inputs: a prompt, a source, or a dict of several sources."""
+        inputs = self.task.encode(raw)
+        return inputs if len(inputs) == 1 else {"source": inputs}
+
+    def _generate(self, raw, first_row, options):
+        return self.model.generate(**self._encoded(raw), **{"first_row": first_row, **options})
+
+    def _predictions(self, raw, first_row, options):
+        found = self._generate(raw, first_row, options)
+        rows = []
+        for row, prompt in enumerate(found.prompt_lengths):
+            numbers = [n for n, length in enumerate(found.lengths[row]) if length]
+            texts = self.task.decode([found.tokens[row, n] for n in numbers])
+            texts = self._cut(texts, [raw[row]] * len(texts), options)
+            rows.append([_prediction(found, row, n, prompt, text) for n, text in zip(numbers, texts)])
+        return rows
+
+    def _in_tokens(self, options):
+        """The options of `generate`, with token ids in place of text; none for a model that does not generate.
+
+        Made once for all batches, because the table of pieces is large.
+        """
+        if not self.generates:
+            if options:
+                raise ValueError(
+                    f"{type(self.model).__name__}: does not generate, so it takes no {', '.join(sorted(options))}."
+                )
+            return {}
+        options = {"max_length": self.task.max_length, **options}
+        tokenizer = self.task.targets.tokenizer
+        for name in ("prefix", "allowed", "forbidden"):
+            if isinstance(options.get(name), str):
+                options[name] = tokenizer.tokenize([options[name]]).to_list()[0]
+        stop = options.get("stop_strings")
+        if stop is not None and not hasattr(stop, "cut"):
+            from kerazoo import decoding
+
+            options["stop_strings"] = decoding.StopStrings(stop, tokenizer.token_bytes)
+        return options
+
+    def _cut(self, texts, raw, options):
+        """The texts up to the stop string; the prompt that a language model repeats is skipped."""
+        stop = options.get("stop_strings")
+        if stop is None:
+            return texts
+        prompts = raw if raw and self.task.is_language_model else [""] * len(texts)
+        return [text[: len(p)] + stop.cut(text[len(p) :]) for text, p in zip(texts, prompts)]
+
+
+def _listed(raw):
+    return [raw] if isinstance(raw, str) else list(raw)
+
+
+def _prediction(found, row, n, prompt, text):
+    part = slice(prompt, found.lengths[row, n])
+    return Prediction(
+        text=text,
+        score=float(found.scores[row, n]),
+        tokens=found.tokens[row, n, part].tolist(),
+        token_scores=found.token_scores[row, n, part],
+        alignment=None if found.alignment is None else found.alignment[row, n, part],
+    )
+
+
+def load(run_dir, checkpoint: str = "best", data_dir=None) -> Predictor:
+    """Returns the `Predictor` of a finished or running training.
+
+    Args:
+        run_dir: string or path. The run's folder; or a list of them, whose models have the same vocabularies and
+            predict together, by the mean of their probabilities.
+        checkpoint: string. `"best"` for the state with the best dev result, `"last"` for the newest. Defaults to
+            `"best"`.
+        data_dir: string or path. Where the data is now, if it moved; predicting needs no data. Defaults to `None`.
+
+    Raises:
+        CheckpointError: if there is no run, or its state is damaged or does not fit the model.
+        ValueError: if the vocabularies of several runs differ.
+    """
+    if isinstance(run_dir, list | tuple):
+        return _ensemble([load(each, checkpoint, data_dir) for each in run_dir])
+    run = directories.RunDirectory(os.fspath(run_dir))
+    record = run.record()
+    model, task = rebuild(run, record, data_dir)
+    from kerazoo.training import checkpoints
+
+    _checks.one_of("kerazoo.load", "checkpoint", checkpoint, ("best", "last"))
+    checkpoints.CheckpointStore(run.checkpoints, vocabularies=task.vocabularies).restore(model, which=checkpoint)
+    return Predictor(model, task)
+
+
+def _ensemble(predictors):
+    if len(predictors) == 1:
+        return predictors[0]
+    from kerazoo import decoding
+
+    models, hashes = [each.model for each in predictors], [each.task.hash for each in predictors]
+    return Predictor(decoding.Ensemble(models, vocabulary_hashes=hashes), predictors[0].task)
+
+
+def rebuild(run, record: dict, data_dir=None) -> tuple:
+    """Returns the model and the task of `record`, untrained, without reading the data."""
+    from kerazoo import tasks
+
+    catalog.import_modules(record.get("import", ()))
+    task = tasks.restore(run.task, data_dir=data_dir)
+    return build_model(record["model"], task, record["model_options"]), task
+
+
+def build_model(name: str, task, overrides: dict):
+    """Returns the built model `name` with the sizes that `task` determines and the given `overrides`."""
+    sizes = {key: value for key, value in task.sizes().items() if key in catalog.arguments(name)}
+    model = catalog.create(name, **{**sizes, **overrides})
+    if not model.built:
+        model.build_from_inputs()
+    return model

@@ -1,0 +1,194 @@
+"""The base of the features: one modality on one side of a task."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Converted(NamedTuple):
+    """The values of one feature for the examples of a chunk.
+
+    Args:
+        values: `kerazoo.data.Ragged` or array `[N, ...]`. What the corpus stores.
+        clipped: bool array `[N]`, True where an example was cut off, or `None` where nothing can be cut off.
+        faults: dict of row to message. The examples that cannot be read; their values are arbitrary. A `Fatal` message
+            is raised even where bad examples are skipped.
+    """
+
+    values: Any
+    clipped: np.ndarray | None = None
+    faults: dict[int, str] = {}
+
+
+class Fatal(str):
+    """The message of an example that is refused even where bad lines are skipped."""
+
+
+class Feature:
+    """One modality on one side of a task: how raw values become arrays, model inputs, targets and answers.
+
+    A feature is fitted once to the training part of the data (`update` for each chunk, then `finish`); what it
+    learnt is the plain data in `state`. A subclass defines the class attributes and the methods that its modality
+    needs, on the side of the inputs, of the targets, or on both.
+
+    Args:
+        *columns: strings. The names of the raw columns that it reads.
+    """
+
+    modality = ""
+    # The kinds of model whose output is a prediction of this feature.
+    kinds: tuple[str, ...] = ()
+    # Whether a prediction is generated token by token by a search.
+    generated = False
+    # Whether raw values can be restored from what the corpus stores.
+    stored_exactly = False
+    # The name and the direction of the validation metric that selects the best model.
+    monitor = ("val_loss", "min")
+    # The names of the outputs of an exported model, the prediction first.
+    outputs: tuple[str, ...] = ()
+
+    def __init__(self, *columns: str):
+        self.columns = tuple(map(str, columns))
+        self.state: dict | None = None
+        self.owner = f"{self.modality} feature"
+
+    def bind(self, owner: str) -> None:
+        """Sets the owner that error messages name, such as `"task cmudict"`."""
+        self.owner = owner
+
+    @property
+    def config(self) -> dict:
+        """Plain values that the stored arrays depend on; a part of the key of prepared data."""
+        return {"modality": self.modality, "columns": list(self.columns)}
+
+    # What is fitted to the training data.
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether a pass over the training data is required before anything can be converted."""
+        return True
+
+    def declare(self, source) -> None:
+        """Takes over what the `DataSource` knows without reading, such as the names of the classes."""
+
+    def update(self, columns: Mapping[str, Sequence]) -> bool:
+        """Fits the feature to one more chunk of the training data, and returns whether further ones are needed."""
+        return False
+
+    def finish(self) -> bool:
+        """Ends a pass over the training data, and returns whether another pass is required."""
+        self.state = self.state or {}
+        return False
+
+    def restore(self, state: Mapping) -> None:
+        """Takes over the `state` of a saved task.
+
+        Raises:
+            ValueError: if the feature was fitted with other options.
+        """
+        self.state = dict(state)
+
+    # From raw values to the corpus.
+
+    def convert(self, columns: Mapping[str, Sequence], continues: bool = False) -> Converted:
+        """Returns the values that the corpus stores for the raw columns of a chunk."""
+        raise NotImplementedError
+
+    def raw(self, values) -> list:
+        """Returns the raw values for stored values, where `stored_exactly`."""
+        raise NotImplementedError
+
+    def load(self, values: Sequence) -> tuple[list, dict[int, str]]:
+        """Returns raw values of a column with files replaced by their contents, and faults by row."""
+        return list(values), {}
+
+    # On the side of the inputs.
+
+    def inputs(self, values):
+        """Returns the model's input tensor for a batch of stored values."""
+        raise NotImplementedError
+
+    def pack(self, values: Sequence) -> Any:
+        """Returns the raw values of a column as one array, or a list of strings, after checking each of them."""
+        raise NotImplementedError
+
+    def encode(self, *packed):
+        """Returns the model's input tensor for packed raw values, one of each column, inside a graph or outside."""
+        raise NotImplementedError
+
+    def read(self, text: str):
+        """Returns the raw value that the command line means by `text`, such as the content of a file."""
+        return text
+
+    def signature(self) -> list[tuple[list, str]]:
+        """Returns shape and dtype of the packed raw values of each column."""
+        raise NotImplementedError
+
+    def input_sizes(self) -> dict:
+        """Returns the constructor arguments of a model that reads this feature."""
+        raise NotImplementedError
+
+    # On the side of the targets.
+
+    def targets(self, values):
+        """Returns the targets of the loss for a batch of stored values."""
+        raise NotImplementedError
+
+    def weights(self, targets, valid):
+        """Returns the weights of the targets: 1 for each valid example."""
+        from keras import ops
+
+        return ops.cast(valid, "float32")  # [B]
+
+    def target_sizes(self) -> dict:
+        """Returns the constructor arguments of a model that predicts this feature."""
+        raise NotImplementedError
+
+    def loss(self, label_smoothing: float = 0.0):
+        """Returns the `keras.losses.Loss` of the targets."""
+        raise NotImplementedError
+
+    def metrics(self) -> list:
+        """Returns the metrics for `weighted_metrics`."""
+        return []
+
+    def references(self, values: Sequence) -> list:
+        """Returns raw target values as they are compared with predictions."""
+        return list(values)
+
+    def decode(self, outputs) -> list:
+        """Returns the predictions for the outputs of the model, one for each row."""
+        raise NotImplementedError
+
+    def decode_in_graph(self, outputs) -> dict:
+        """Returns the named tensors of an exported model for the outputs of the model."""
+        raise NotImplementedError
+
+    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
+        """Returns the measures of predictions against lists of accepted references."""
+        raise NotImplementedError
+
+    def _no_label_smoothing(self, what, label_smoothing):
+        if label_smoothing:
+            raise ValueError(
+                f"{self.owner}: {what} take no label_smoothing; got label_smoothing={label_smoothing}. Set it to 0."
+            )
+
+    def _same_option(self, name, fitted, given):
+        if fitted != given:
+            raise ValueError(f"{self.owner}: was fitted with {name}={fitted!r}; got {name}={given!r}. Train anew.")
+
+
+def check_pairs(owner, predictions, references):
+    """Raises a ValueError if there are not as many predictions as references, or none."""
+    if len(predictions) != len(references) or not len(predictions):
+        raise ValueError(
+            f"{owner}: `predictions` and `references` must be equally long and not empty; got {len(predictions)} "
+            f"predictions, {len(references)} references."
+        )
+
+
+def option_error(owner, name, rule, value):
+    """Returns the ValueError of an option of a task."""
+    return ValueError(f"{owner}: `{name}` must be {rule}; got {name}={value!r}.")

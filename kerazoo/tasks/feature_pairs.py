@@ -1,0 +1,183 @@
+"""Features chosen by name and column: `--inputs=image:file --targets=text:caption`."""
+
+import dataclasses
+
+from kerazoo import _checks
+from kerazoo.tasks.feature import Feature
+from kerazoo.tasks.image_feature import ImageFeature
+from kerazoo.tasks.label_feature import LabelFeature
+from kerazoo.tasks.number_feature import NumberFeature
+from kerazoo.tasks.series_feature import SeriesFeature
+from kerazoo.tasks.text_feature import TextFeature, Vocabulary
+from kerazoo.tasks.text_options import TextOptions
+
+MODALITIES = ("image", "label", "number", "series", "text")
+JOINED = ("number", "text")  # features of which several columns are one input
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSpec:
+    """A feature as it is chosen: its modality and the raw columns.
+
+    Args:
+        modality: string. One of `MODALITIES`.
+        columns: tuple of strings. The names of the raw columns; empty for the default of the source.
+    """
+
+    modality: str
+    columns: tuple[str, ...] = ()
+
+    def __str__(self):
+        return ",".join(f"{self.modality}:{column}" for column in self.columns) or self.modality
+
+
+def parse_features(owner: str, argument: str, text: str) -> list[FeatureSpec]:
+    """Returns the features of `"MODALITY:COLUMN,MODALITY:COLUMN"`; neighbours of text, or of numbers, become one.
+
+    Args:
+        owner: string. The task that error messages name.
+        argument: string. `"inputs"` or `"targets"`.
+        text: string. What is parsed.
+
+    Raises:
+        ValueError: if a modality is unknown, or `text` is empty.
+    """
+    specs: list[FeatureSpec] = []
+    for part in str(text).split(","):
+        modality, colon, column = (piece.strip() for piece in part.partition(":"))
+        if not modality or (colon and not column):
+            raise ValueError(
+                f"{owner}: `{argument}` must be MODALITY or MODALITY:COLUMN, several separated by commas; "
+                f"got {argument}={text!r}."
+            )
+        if modality not in MODALITIES:
+            raise _checks.unknown(f"modality in `{argument}` of {owner}:", modality, MODALITIES, ", ".join(MODALITIES))
+        columns = (column,) if column else ()
+        if specs and columns and specs[-1].columns and specs[-1].modality == modality and modality in JOINED:
+            specs[-1] = FeatureSpec(modality, specs[-1].columns + columns)
+        else:
+            specs.append(FeatureSpec(modality, columns))
+    return specs
+
+
+def parse_target(owner: str, text: str) -> FeatureSpec:
+    """Returns the one feature of `targets`.
+
+    Raises:
+        ValueError: if there are several, or one of them is unknown.
+    """
+    specs = parse_features(owner, "targets", text)
+    if len(specs) > 1 or (len(specs[0].columns) > 1 and specs[0].modality == "text"):
+        raise ValueError(f"{owner}: `targets` must be one feature; got targets={text!r}.")
+    return specs[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureOptions:
+    """What the features of a task are made with, beside their columns.
+
+    Args:
+        owner: string. The task that error messages name.
+        text: `TextOptions`. Tokens and vocabularies.
+        max_length: int. The largest number of tokens of an example. Defaults to `512`.
+        window: int. The tokens of a window of a language model. Defaults to `128`.
+        stride: int. The tokens from one training window to the next. Defaults to `window`.
+        image: dict. Further arguments of `ImageFeature`.
+        series_length: int. The rows of a window of a series. Defaults to `None`: those of the data.
+        horizon: int. The rows of the future of a series. Defaults to `None`: those of the data.
+        preprocess: string. The preprocessing of a series. Defaults to `None`.
+        monitor: tuple. The validation metric that selects the best model of text. Defaults to `("val_loss", "min")`.
+    """
+
+    owner: str
+    text: TextOptions = dataclasses.field(default_factory=TextOptions)
+    max_length: int = 512
+    window: int = 128
+    stride: int | None = None
+    image: dict = dataclasses.field(default_factory=dict)
+    series_length: int | None = None
+    horizon: int | None = None
+    preprocess: str | None = None
+    monitor: tuple[str, str] = ("val_loss", "min")
+
+
+def make_features(
+    inputs: list[FeatureSpec], target: FeatureSpec, kind: str | None, options: FeatureOptions
+) -> tuple[tuple[Feature, ...], Feature]:
+    """Returns the input features and the target feature of a task.
+
+    Args:
+        inputs: list of `FeatureSpec`, with columns.
+        target: `FeatureSpec`, with a column. An image or a series that is also an input is the same feature.
+        kind: string. The kind of model, or `None` for the first one that predicts the target.
+        options: `FeatureOptions`.
+
+    Raises:
+        ValueError: if options contradict each other, or an image is the target without being the input.
+    """
+    text, shared = options.text, None
+    if text.share_vocabulary and inputs:
+        shared = text.shared(options.owner)
+    features = tuple(_input(spec, options, shared) for spec in inputs)
+    if target.modality in ("image", "series"):
+        for feature in features:
+            if feature.modality == target.modality and feature.columns == target.columns:
+                return features, feature
+    if target.modality == "image":
+        raise ValueError(
+            f"{options.owner}: an image is a target only where it is the input as well; got inputs="
+            f"{','.join(map(str, inputs))!r}, targets={str(target)!r}."
+        )
+    return features, _target(target, features, kind, options, shared)
+
+
+def _input(spec, options, shared):
+    text = options.text
+    if spec.modality == "text":
+        return TextFeature(
+            *spec.columns,
+            vocabulary=shared or text.vocabulary(options.owner, "source"),
+            max_length=options.max_length,
+            dropout=text.subword_dropout if text.source_tokens == "subwords" else 0.0,
+            vectors=text.source_vectors,
+        )
+    if spec.modality == "image":
+        return ImageFeature(*spec.columns, **options.image)
+    if spec.modality == "series":
+        return SeriesFeature(*spec.columns, length=options.series_length, preprocess=options.preprocess)
+    return {"label": LabelFeature, "number": NumberFeature}[spec.modality](*spec.columns)
+
+
+def _target(spec, inputs, kind, options, shared):
+    text = options.text
+    if spec.modality == "text":
+        return TextFeature(
+            *spec.columns,
+            vocabulary=shared or text.vocabulary(options.owner, "target"),
+            max_length=options.max_length,
+            dropout=text.subword_dropout if text.target_tokens == "subwords" else 0.0,
+            vectors=text.target_vectors,
+            window=None if inputs else options.window,
+            stride=None if inputs else options.stride,
+            monitor=options.monitor if inputs else ("val_loss", "min"),
+        )
+    if spec.modality == "label":
+        return LabelFeature(*spec.columns, binary=kind == "binary_classifier")
+    if spec.modality == "series":
+        scaled_by = next((feature for feature in inputs if feature.modality == "series"), None)
+        return SeriesFeature(*spec.columns, scaled_by=scaled_by, length=options.horizon)
+    return NumberFeature(*spec.columns)
+
+
+def fixed_text(column: str, tokenizer, **options) -> TextFeature:
+    """Returns a text feature whose tokenizer is given as a function, for tasks with a known alphabet."""
+    return TextFeature(column, vocabulary=Vocabulary(fixed=tokenizer), **options)
+
+
+def refuse_subword_dropout(owner: str, text: TextOptions, kind: str | None) -> None:
+    """Raises a ValueError if the options of a language model ask for subword dropout."""
+    if text.subword_dropout:
+        raise ValueError(
+            f"{owner}: `subword_dropout` needs a model of kind seq2seq or classifier, whose examples stay the same "
+            f"however they are cut; got subword_dropout={text.subword_dropout}, kind={kind!r}."
+        )

@@ -1,0 +1,209 @@
+"""Images as a feature: a file, or pixels."""
+
+import os
+
+import numpy as np
+
+from kerazoo import _checks
+from kerazoo.tasks.feature import Converted, Feature, check_pairs
+from kerazoo.tasks.preprocessing import parse_preprocess
+
+MAX_PIXEL = 255.0  # images are stored as bytes and scaled to [0, 1] inside the compiled program
+
+
+class ImageFeature(Feature):
+    """An image, read from a file or given as pixels.
+
+    All images have one size, that of the first training image unless it is given; files are resized to it. The corpus
+    holds uint8 pixels, which are scaled to [0, 1] in the compiled program. As a target, which needs the same image as
+    the input, the pixels are learnt with binary cross-entropy and predicted in [0, 1].
+
+    Args:
+        column: string. The name of the raw column: file names, or arrays uint8 `[H, W, C]` of one size.
+        height: int. The height in pixels that files are resized to. Defaults to that of the first training image.
+        width: int. The width in pixels. Defaults to that of the first training image.
+        channels: int, 1 for grey or 3 for colour, to which files are converted. Defaults to `3`.
+        preprocess: string. `"scale"` maps pixels to [0, 1]; `"standardise"` then brings each channel to mean 0 and
+            standard deviation 1 by the training images. Defaults to `"scale"`.
+    """
+
+    modality = "image"
+    stored_exactly = True
+    kinds = ("autoencoder",)
+    outputs = ("reconstruction",)
+
+    def __init__(self, column: str = "image", height=None, width=None, channels=3, preprocess=None):
+        super().__init__(column)
+        for name, value in (("height", height), ("width", width)):
+            if value is not None:
+                _checks.positive_int(self.owner, name, value)
+        _checks.one_of(self.owner, "channels", channels, (1, 3))
+        self.size = (height, width, channels)
+        self.preprocess, _ = parse_preprocess(self.owner, "images", preprocess)
+        self._counts = 0
+        self._shape = None
+
+    @property
+    def config(self):
+        return {**super().config, "size": list(self.size)}
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return tuple(self.state["shape"])
+
+    @property
+    def needs_fit(self):
+        return None in self.size or self.preprocess == "standardise"
+
+    def update(self, columns):
+        images, _ = self._images(columns[self.columns[0]], first=self.preprocess != "standardise")
+        if not len(images):
+            return True
+        if self.preprocess == "standardise":
+            channels = np.reshape(images, (-1, images.shape[-1])).T
+            self._counts = self._counts + np.stack([np.bincount(channel, minlength=256) for channel in channels])
+        return self.preprocess == "standardise"
+
+    def finish(self):
+        self.state = {"shape": list(self._shape or (self.size[0] or 1, self.size[1] or 1, self.size[2]))}
+        if self.preprocess == "standardise":
+            values = np.arange(256) / MAX_PIXEL
+            shares = self._counts / self._counts.sum(axis=1, keepdims=True)  # [C, 256]
+            mean = shares @ values
+            deviation = np.sqrt(np.sum(shares * (values - mean[:, None]) ** 2, axis=1))
+            self.state |= {
+                "preprocess": "standardise",
+                "mean": mean.tolist(),
+                "deviation": np.where(deviation > 0, deviation, 1.0).tolist(),
+            }
+        return False
+
+    def restore(self, state):
+        self._same_option("preprocess", state.get("preprocess", "scale"), self.preprocess)
+        super().restore(state)
+
+    def convert(self, columns, continues=False):
+        images, faults = self._images(columns[self.columns[0]])
+        return Converted(images, faults=faults)
+
+    def raw(self, values):
+        return list(values)
+
+    def load(self, values):
+        images, faults = self._images(values)
+        return list(images), faults
+
+    def inputs(self, values):
+        from keras import ops
+
+        return self._standardised(ops.cast(values, "float32") / MAX_PIXEL)  # [B, H, W, C]
+
+    def pack(self, values):
+        images = [np.asarray(image) for image in values]
+        for image in images:
+            if image.shape != self.shape:
+                raise ValueError(f"{self.owner}: an image must have shape {self.shape}; got {image.shape}.")
+        return np.stack([_scaled(image) for image in images]) if images else np.zeros((0, *self.shape), np.float32)
+
+    def encode(self, *packed):
+        from keras import ops
+
+        (images,) = packed
+        integers = "int" in str(getattr(images, "dtype", "float32"))
+        images = ops.cast(ops.convert_to_tensor(images), "float32")
+        return self._standardised(images / MAX_PIXEL if integers else images)
+
+    def read(self, text):
+        from kerazoo.data.image_files import read_image
+
+        return read_image(text, self.shape)
+
+    def signature(self):
+        return [(list(self.shape), "uint8")]
+
+    def input_sizes(self):
+        return {"input_shape": self.shape}
+
+    def targets(self, values):
+        from keras import ops
+
+        images = ops.cast(values, "float32") / MAX_PIXEL
+        return ops.reshape(images, (-1, int(np.prod(self.shape))))  # [B, H * W * C]
+
+    def target_sizes(self):
+        return {"output_size": int(np.prod(self.shape))}
+
+    def loss(self, label_smoothing=0.0):
+        import keras
+
+        self._no_label_smoothing("pixels", label_smoothing)
+        return keras.losses.BinaryCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
+
+    def decode(self, outputs):
+        return [_sigmoid(row).reshape(self.shape) for row in outputs]
+
+    def decode_in_graph(self, outputs):
+        import tensorflow as tf
+
+        return {"reconstruction": tf.reshape(tf.sigmoid(outputs), [-1, *self.shape])}
+
+    def evaluate(self, predictions, references):
+        """Returns `binary_crossentropy` and `mean_squared_error` of pixels in [0, 1]."""
+        check_pairs(self.owner, predictions, references)
+        losses = [_pixel_losses(image, _scaled(accepted[0])) for image, accepted in zip(predictions, references)]
+        return dict(zip(("binary_crossentropy", "mean_squared_error"), np.mean(losses, axis=0).tolist()))
+
+    def _images(self, values, first=False):
+        """Returns the images uint8 `[N, H, W, C]` of files or pixels, or the first one alone, and faults by row."""
+        if not isinstance(values, np.ndarray) and len(values) and not isinstance(values[0], str | os.PathLike):
+            values = np.stack([np.asarray(value) for value in values])
+        if isinstance(values, np.ndarray):
+            self._shape = self._shape or values.shape[1:]
+            return values, {}
+        images, faults = [], {}
+        for row, path in enumerate(values):
+            try:
+                images.append(self._file(path))
+            except _checks.DataError as error:
+                faults[row] = str(error)
+                images.append(None)
+                continue
+            if first:
+                break
+        empty = np.zeros(self._shape or (1, 1, self.size[2]), np.uint8)
+        images = [empty if image is None else image for image in images]
+        return np.stack(images) if images else np.zeros((0, *empty.shape), np.uint8), faults
+
+    def _file(self, path):
+        from kerazoo.data.image_files import read_image
+
+        if self.state:
+            return read_image(path, self.shape)
+        if self._shape is None:
+            height, width, channels = self.size
+            found = read_image(path, (None, None, channels)).shape
+            self._shape = (height or found[0], width or found[1], channels)
+        return read_image(path, self._shape)
+
+    def _standardised(self, images):
+        if "deviation" not in self.state:
+            return images
+        mean, deviation = (np.array(self.state[name], np.float32) for name in ("mean", "deviation"))
+        return (images - mean) / deviation
+
+
+def _scaled(image):
+    """Returns an image as float32 in [0, 1]: integers are divided by 255, floats are taken as they are."""
+    image = np.asarray(image)
+    return image.astype(np.float32) / (np.float32(MAX_PIXEL) if image.dtype.kind in "iu" else np.float32(1))
+
+
+def _sigmoid(logits):
+    return 1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float32), -80, 80)))
+
+
+def _pixel_losses(predicted, image):
+    predicted = np.clip(np.asarray(predicted, np.float64), 1e-7, 1 - 1e-7)
+    crossentropy = -np.mean(image * np.log(predicted) + (1 - image) * np.log(1 - predicted))
+    return crossentropy, np.mean((predicted - image) ** 2)

@@ -1,0 +1,167 @@
+"""A class out of several, or yes or no, as a feature."""
+
+import numpy as np
+
+from kerazoo import _checks
+from kerazoo.tasks.feature import Converted, Fatal, Feature, check_pairs
+
+
+class LabelFeature(Feature):
+    """The name of a class.
+
+    The classes are the distinct names in the training part of the data, in alphabetical order, or in the order of their
+    numbers where all of them are whole numbers. As a target it is one of C classes, or with `binary=True` one logit for
+    the second of two classes. As an input it is a sequence of one token.
+
+    Args:
+        column: string. The name of the raw column, whose values are strings.
+        binary: bool. Whether the target is a single logit. Needs two classes, or digits, of which it then predicts
+            whether they are odd. Defaults to `False`.
+    """
+
+    modality = "label"
+    stored_exactly = True
+    monitor = ("val_accuracy", "max")
+    outputs = ("label", "probabilities")
+
+    def __init__(self, column: str = "label", binary: bool = False):
+        super().__init__(column)
+        self.binary = bool(binary)
+        self.kinds = ("binary_classifier",) if binary else ("classifier",)
+        self._names = set()
+        self._declared = None
+
+    @property
+    def config(self):
+        return {**super().config, "binary": self.binary}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the classes, in the order of their ids."""
+        return self.state["names"]
+
+    @property
+    def needs_fit(self):
+        return not self._declared
+
+    def declare(self, source):
+        self._declared = source.class_names(self.columns[0])
+
+    def update(self, columns):
+        self._names.update(columns[self.columns[0]])
+        return True
+
+    def finish(self):
+        names = list(self._declared or sorted(self._names))
+        if not self._declared and all(name.isdecimal() for name in names):
+            names.sort(key=int)
+        parity = False
+        if self.binary and len(names) != 2:
+            parity = all(name.isdecimal() for name in names)
+            if not parity:
+                raise ValueError(
+                    f"{self.owner}: kind 'binary_classifier' needs 2 classes or digits; got {len(names)} classes: "
+                    f"{', '.join(names[:5])}. Try kind 'classifier'."
+                )
+            names = ["even", "odd"]
+        self.state = {"names": names, "parity": parity}
+        return False
+
+    def convert(self, columns, continues=False):
+        labels = self.references(columns[self.columns[0]])
+        ids = {name: index for index, name in enumerate(self.names)}
+        unknown = {
+            row: Fatal(f"the class {label!r} is not in the training data.{_checks.hint(label, ids)}")
+            for row, label in enumerate(labels)
+            if label not in ids
+        }
+        values = np.array([ids.get(label, 0) for label in labels], np.int32)
+        return Converted(values, faults=unknown)
+
+    def raw(self, values):
+        return [self.names[index] for index in np.asarray(values).tolist()]
+
+    def references(self, values):
+        if not (self.state and self.state["parity"]):
+            return list(values)
+        return [label if label in self.names else self.names[int(label) % 2] for label in values]
+
+    # As an input: one token, whose id 0 stays free for padding.
+
+    def inputs(self, values):
+        from keras import ops
+
+        return ops.expand_dims(ops.cast(values, "int32"), -1) + 1  # [B, 1]
+
+    def pack(self, values):
+        for value in values:
+            _checks.one_of(self.owner, self.columns[0], value, self.names)
+        return list(values)
+
+    def encode(self, *packed):
+        import tensorflow as tf
+
+        (names,) = packed
+        equal = tf.equal(tf.expand_dims(tf.convert_to_tensor(names), -1), tf.constant(self.names))  # [B, C]
+        known = tf.debugging.assert_equal(tf.reduce_any(equal, -1), True, message=f"one of {', '.join(self.names)}")
+        with tf.control_dependencies([known] if known is not None else []):
+            return tf.argmax(tf.cast(equal, tf.int32), axis=-1, output_type=tf.int32)[:, None] + 1
+
+    def signature(self):
+        return [([], "string")]
+
+    def input_sizes(self):
+        return {"source_vocabulary_size": len(self.names) + 1, "max_length": 1, "pad_id": 0}
+
+    # As a target.
+
+    def targets(self, values):
+        from keras import ops
+
+        if self.binary:
+            return ops.expand_dims(ops.cast(values, "float32"), -1)  # [B, 1]
+        return ops.cast(values, "int32")  # [B]
+
+    def target_sizes(self):
+        return {"num_classes": 1 if self.binary else len(self.names)}
+
+    def loss(self, label_smoothing=0.0):
+        import keras
+
+        if self.binary:
+            return keras.losses.BinaryCrossentropy(
+                from_logits=True, label_smoothing=label_smoothing, reduction="mean_with_sample_weight"
+            )
+        from kerazoo.training.losses import SparseCrossentropy
+
+        return SparseCrossentropy(label_smoothing=label_smoothing)
+
+    def metrics(self):
+        from kerazoo.training.metrics import F1, TokenAccuracy
+
+        f1 = F1(2, average="binary") if self.binary else F1(max(len(self.names), 2), average="macro")
+        return [TokenAccuracy(name="accuracy"), f1]
+
+    def decode(self, outputs):
+        rows = [np.asarray(row) for row in outputs]
+        return [self.names[int(row[0] > 0) if self.binary else int(np.argmax(row))] for row in rows]
+
+    def decode_in_graph(self, outputs):
+        import tensorflow as tf
+
+        if self.binary:
+            ids, probabilities = tf.cast(outputs[:, 0] > 0, tf.int32), tf.sigmoid(outputs)
+        else:
+            ids, probabilities = tf.argmax(outputs, axis=-1), tf.nn.softmax(outputs)
+        return {"label": tf.gather(tf.constant(self.names), ids), "probabilities": probabilities}
+
+    def evaluate(self, predictions, references):
+        """Returns `accuracy` and `f1`, the mean over the classes that occur."""
+        check_pairs(self.owner, predictions, references)
+        predicted = np.array(predictions)
+        true = np.array([accepted[0] for accepted in references])
+        scores = []
+        for label in np.unique(np.concatenate([predicted, true])):
+            hits = np.sum((predicted == label) & (true == label))
+            scores.append(2 * hits / (np.sum(predicted == label) + np.sum(true == label)))
+        return {"accuracy": float(np.mean(predicted == true)), "f1": float(np.mean(scores))}

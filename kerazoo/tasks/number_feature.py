@@ -1,0 +1,133 @@
+"""Numbers, one or several for each example, as a feature."""
+
+import math
+
+import numpy as np
+
+from kerazoo.tasks.feature import Converted, Feature, check_pairs
+from kerazoo.tasks.scaling import Sums
+
+
+class NumberFeature(Feature):
+    """One or several numbers for each example.
+
+    Each column is scaled to mean 0 and standard deviation 1 by the values of the training part. As an input it is a
+    vector; as a target it is learnt with the mean squared error of the scaled numbers, and predicted in its own unit.
+
+    Args:
+        *columns: strings. The names of the raw columns; their values are numbers or strings that hold one.
+    """
+
+    modality = "number"
+    kinds = ("classifier", "autoencoder")
+    outputs = ("value",)
+
+    def __init__(self, *columns: str):
+        super().__init__(*(columns or ("number",)))
+        self._sums = Sums()
+
+    def update(self, columns):
+        values, faults = self._numbers(columns)
+        self._sums.add(np.delete(values, list(faults), axis=0))
+        return True
+
+    def finish(self):
+        if self._sums.count:
+            mean, deviation = self._sums.result()
+        else:
+            mean, deviation = [0.0] * len(self.columns), [1.0] * len(self.columns)
+        self.state = {"mean": mean, "deviation": deviation}
+        return False
+
+    def convert(self, columns, continues=False):
+        values, faults = self._numbers(columns)
+        return Converted(self._scaled(values).astype(np.float32), faults=faults)
+
+    def references(self, values):
+        return [_value(value) if len(self.columns) == 1 else list(map(_value, value)) for value in values]
+
+    def inputs(self, values):
+        from keras import ops
+
+        return ops.cast(values, "float32")  # [B, N]
+
+    def pack(self, values):
+        numbers = [_value(value) for value in values]
+        for number, value in zip(numbers, values):
+            if number is None:
+                raise ValueError(f"{self.owner}: an input must be a finite number; got {value!r}.")
+        return np.array(numbers, np.float64)
+
+    def encode(self, *packed):
+        from keras import ops
+
+        columns = [
+            (ops.convert_to_tensor(column) - mean) / deviation
+            for column, mean, deviation in zip(packed, self.state["mean"], self.state["deviation"])
+        ]
+        return ops.stack([ops.cast(column, "float32") for column in columns], axis=-1)  # [B, N]
+
+    def signature(self):
+        return [([], "float64")] * len(self.columns)
+
+    def input_sizes(self):
+        return {"input_shape": (len(self.columns),)}
+
+    targets = inputs
+
+    def target_sizes(self):
+        return {"num_classes": len(self.columns), "output_size": len(self.columns)}
+
+    def loss(self, label_smoothing=0.0):
+        import keras
+
+        self._no_label_smoothing("numbers", label_smoothing)
+        return keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
+
+    def decode(self, outputs):
+        values = np.asarray(outputs, np.float64).reshape(-1, len(self.columns))
+        rows = (values * np.array(self.state["deviation"]) + np.array(self.state["mean"])).tolist()
+        return [row[0] for row in rows] if len(self.columns) == 1 else rows
+
+    def decode_in_graph(self, outputs):
+        import tensorflow as tf
+
+        values = tf.cast(outputs, tf.float64) * tf.constant(self.state["deviation"], tf.float64)
+        values = values + tf.constant(self.state["mean"], tf.float64)
+        return {"value": values[:, 0] if len(self.columns) == 1 else values}
+
+    def evaluate(self, predictions, references):
+        """Returns `mean_squared_error` and `mean_absolute_error` in the unit of the data."""
+        check_pairs(self.owner, predictions, references)
+        errors = np.array(predictions, np.float64) - np.array([accepted[0] for accepted in references], np.float64)
+        return {
+            "mean_squared_error": float(np.mean(errors**2)),
+            "mean_absolute_error": float(np.mean(np.abs(errors))),
+        }
+
+    def _numbers(self, columns):
+        """Returns the numbers float64 `[N, columns]`, and the faults by row."""
+        lists = [list(columns[name]) for name in self.columns]
+        values = np.array([[math.nan if (v := _value(value)) is None else v for value in row] for row in zip(*lists)])
+        values = values.reshape(-1, len(self.columns))
+        faults = {}
+        for row, column in np.argwhere(np.isnan(values)).tolist():
+            name, value = self.columns[column], lists[column][row]
+            faults[row] = f"column {name!r} holds no finite number: {value!r}."
+        return values, faults
+
+    def _scaled(self, values):
+        return (values - np.array(self.state["mean"])) / np.array(self.state["deviation"])
+
+
+def _value(value):
+    """Returns a finite float, or None. A string must be a plain decimal number in ASCII, without `_`."""
+    if isinstance(value, str):
+        value = value.strip()
+        if not value.isascii() or "_" in value:
+            return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

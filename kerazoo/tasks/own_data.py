@@ -1,0 +1,368 @@
+"""Tasks over the user's own files: tables, pairs of files, long texts, folders of images, series."""
+
+from kerazoo import _checks
+from kerazoo.data import ImageFolderSource, ParallelSource, SeriesSource, TableSource, TextSource, formats
+from kerazoo.data.table_source import check_column
+from kerazoo.tasks.feature_pairs import (
+    FeatureOptions,
+    FeatureSpec,
+    make_features,
+    parse_features,
+    parse_target,
+    refuse_subword_dropout,
+)
+from kerazoo.tasks.preprocessing import parse_preprocess
+from kerazoo.tasks.task import Task
+from kerazoo.tasks.text_options import TextOptions
+
+MONITOR = ("val_token_accuracy", "max")
+# The features of a table by the kind of model, where none are chosen.
+TABLE_FEATURES = {
+    "seq2seq": ("text:source", "text:target"),
+    "classifier": ("text:source", "label:target"),
+    "binary_classifier": ("text:source", "label:target"),
+    "language_model": ("", "text:source"),
+}
+
+
+def build_table(
+    name,
+    kind,
+    data_dir=None,
+    inputs=None,
+    targets=None,
+    source_column=0,
+    target_column=1,
+    header=None,
+    format=None,
+    dev_data=None,
+    test_data=None,
+    max_length=512,
+    length=128,
+    bad_lines="stop",
+    height=None,
+    width=None,
+    channels=3,
+    preprocess=None,
+    **text,
+):
+    """Returns the task `table`: columns of tables as features.
+
+    Args:
+        name: string. The task's name.
+        kind: string. The kind of model.
+        data_dir: string. A folder with a file `train` and optionally `dev` and `test`, ending in .tsv, .csv, .jsonl or
+            .txt, plain or .gz; one file; a pattern; or several with weights: `"own.tsv@3,web-*.csv.gz"`. A dev or test
+            split that is missing is drawn from train by a hash of the first column, 5 % each.
+        inputs: string. The input features as `"MODALITY:COLUMN"`, several separated by commas: `"image:file"`,
+            `"text:question,text:context"`. Files are relative to the folder of their table. Defaults to the text in
+            `source_column`, or no input for a language model.
+        targets: string. The target feature in the same form. Defaults to the text in `target_column`, or its class for
+            a classifier, or the text in `source_column` for a language model.
+        source_column: int or string. The column of the source: its number from 0, its name in the header, or a field of
+            JSON, `"a.b"` for one inside another. Several separated by commas are joined by a blank. Defaults to `0`.
+        target_column: int or string. The column of the target. Defaults to `1`.
+        header: bool. Whether the first line names the columns. Defaults to whether a column is chosen by name.
+        format: string. `"tsv"`, `"csv"`, `"jsonl"` or `"txt"` for files whose names do not say it. Defaults to `None`.
+        dev_data: string. A file or pattern of the dev examples, where it is not found by its name. Defaults to `None`.
+        test_data: string. The same for test. Defaults to `None`.
+        max_length: int. The largest number of tokens of a text; longer ones are cut off. Defaults to `512`.
+        length: int. The tokens of a window of a language model. Defaults to `128`.
+        bad_lines: string. `"stop"` at a bad line, or `"skip"` it and count. Defaults to `"stop"`.
+        height: int. The height that images are resized to. Defaults to that of the first training image.
+        width: int. The width that images are resized to. Defaults to that of the first training image.
+        channels: int, 1 or 3. The channels of images. Defaults to `3`.
+        preprocess: string. The preprocessing of images. Defaults to `"scale"`.
+        **text: options of `TextOptions`.
+    """
+    owner = f"task {name}"
+    _require(owner, data_dir, "a folder with train.tsv or a file")
+    source_column = check_column(owner, "source_column", source_column)
+    target_column = check_column(owner, "target_column", target_column)
+    _check_files(owner, max_length, bad_lines)
+    _checks.positive_int(owner, "length", length)
+    if format is not None:
+        _checks.one_of(owner, "format", format, tuple(formats.PARSERS))
+    text = TextOptions.of(owner, text)
+    options = {
+        "data_dir": str(data_dir),
+        "inputs": inputs,
+        "targets": targets,
+        "source_column": source_column,
+        "target_column": target_column,
+        "header": header,
+        "format": format,
+        "dev_data": dev_data and str(dev_data),
+        "test_data": test_data and str(test_data),
+        "max_length": max_length,
+        "length": length,
+        "bad_lines": bad_lines,
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "preprocess": preprocess,
+        **text.to_dict(),
+    }
+    chosen, target = _chosen(owner, kind, inputs, targets, TABLE_FEATURES)
+    columns = {column: column for spec in [*chosen, target] for column in spec.columns}
+    for column, given in (("source", source_column), ("target", target_column)):
+        if inputs is None and targets is None and column in columns:
+            columns[column] = given
+    columns = {column: check_column(owner, "inputs", value) for column, value in columns.items()}
+    image = {"height": height, "width": width, "channels": channels, "preprocess": preprocess}
+    if not chosen:
+        refuse_subword_dropout(owner, text, kind)
+    made = FeatureOptions(owner, text, max_length, length, None, image, monitor=MONITOR)
+    source = TableSource(
+        data_dir,
+        columns,
+        header=header,
+        format=format or ("tsv" if name == "tsv" else None),
+        dev_data=dev_data,
+        test_data=test_data,
+        bad_lines=bad_lines,
+        path_columns=[column for spec in chosen if spec.modality == "image" for column in spec.columns],
+    )
+    return Task(source, *make_features(chosen, target, kind, made), name, kind or "", options, bad_lines)
+
+
+def build_parallel(
+    name,
+    kind,
+    data_dir=None,
+    source_language=None,
+    target_language=None,
+    dev_data=None,
+    test_data=None,
+    max_length=512,
+    bad_lines="stop",
+    **text,
+):
+    """Returns the task `parallel`: text to text, line by line from two files such as `train.en` and `train.de`.
+
+    Args:
+        name: string. The task's name.
+        kind: string. The kind of model.
+        data_dir: string. A folder with `train.en` and `train.de` and optionally `dev` and `test`, plain or .gz; the
+            file or a pattern of the sources; or several with weights, as for `table`.
+        source_language: string. What the names of the files of sources end in, such as `"en"`.
+        target_language: string. What the names of the files of targets end in; the rest of the name is the same.
+        dev_data: string. A file or pattern of the dev sources, where it is not found by its name. Defaults to `None`.
+        test_data: string. The same for test. Defaults to `None`.
+        max_length: int. The largest number of tokens of a source or target; longer ones are cut off. Defaults to `512`.
+        bad_lines: string. `"stop"` where one of two lines is bad, or `"skip"` both and count. Files of unequal length
+            stop. Defaults to `"stop"`.
+        **text: options of `TextOptions`.
+    """
+    owner = f"task {name}"
+    _require(owner, data_dir, "a folder with train.en and train.de or the file of the sources")
+    for option, value in (("source_language", source_language), ("target_language", target_language)):
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{owner}: needs `{option}`, what the files' names end in, such as 'en'; got {value!r}.")
+    _check_files(owner, max_length, bad_lines)
+    text = TextOptions.of(owner, text)
+    files = {"dev_data": dev_data and str(dev_data), "test_data": test_data and str(test_data), "bad_lines": bad_lines}
+    languages = {"source_language": source_language, "target_language": target_language}
+    options = {"data_dir": str(data_dir), **languages, **files, "max_length": max_length, **text.to_dict()}
+    source = ParallelSource(data_dir, source_language, target_language=target_language, **files)
+    made = FeatureOptions(owner, text, max_length, monitor=MONITOR)
+    features = make_features([FeatureSpec("text", ("source",))], FeatureSpec("text", ("target",)), kind, made)
+    return Task(source, *features, name, kind or "", options, bad_lines)
+
+
+def build_text(
+    name,
+    kind,
+    data_dir=None,
+    dev_data=None,
+    test_data=None,
+    length=128,
+    stride=None,
+    bad_lines="stop",
+    **text,
+):
+    """Returns the task `text`: each file is one text, and the model learns to continue it.
+
+    Args:
+        name: string. The task's name.
+        kind: string. The kind of model.
+        data_dir: string. A file, a folder with `train.txt` and optionally `dev.txt` and `test.txt`, a pattern, or
+            several with weights, which are whole numbers here. Where there is no dev or test text, the last tenth of
+            each training text is divided: its last 5 % are for test, the 5 % before for dev, cut at line ends.
+        dev_data: string. A file or pattern of the dev texts, where they are not found by name. Defaults to `None`.
+        test_data: string. The same for test. Defaults to `None`.
+        length: int. The tokens of a window. Defaults to `128`.
+        stride: int. The tokens from one training window to the next. Windows that overlap are made in memory. Defaults
+            to `length`.
+        bad_lines: string. `"stop"` at a line that is no text, or `"skip"` it and count. Defaults to `"stop"`.
+        **text: options of `TextOptions`, those of the target.
+    """
+    owner = f"task {name}"
+    _require(owner, data_dir, "a text file or a folder with train.txt")
+    _checks.positive_int(owner, "length", length)
+    _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
+    stride = length if stride is None else _checks.positive_int(owner, "stride", stride)
+    text = TextOptions.of(owner, text, roles=("target",))
+    files = {"dev_data": dev_data and str(dev_data), "test_data": test_data and str(test_data), "bad_lines": bad_lines}
+    options = {"data_dir": str(data_dir), **files, "length": length, "stride": stride, **text.to_dict()}
+    refuse_subword_dropout(owner, text, kind)
+    made = FeatureOptions(owner, text, window=length, stride=stride)
+    features = make_features([], FeatureSpec("text", ("text",)), kind, made)
+    return Task(TextSource(data_dir, **files), *features, name, kind or "", options, bad_lines)
+
+
+def build_images(
+    name,
+    kind,
+    data_dir=None,
+    height=None,
+    width=None,
+    channels=3,
+    bad_lines="stop",
+    preprocess=None,
+):
+    """Returns the task `images`: an image to its class, to yes or no, or to itself.
+
+    Args:
+        name: string. The task's name.
+        kind: string. `"classifier"`, `"binary_classifier"` (with two classes) or `"autoencoder"`.
+        data_dir: string. A folder with `train/CLASS/IMAGE` and optionally `dev` and `test` of the same form; or with
+            `CLASS/IMAGE`. A dev or test split that is missing is drawn from train by a hash of class and file name, 5 %
+            each. Images are PNG, JPEG, GIF or BMP.
+        height: int. The height that images are resized to. Defaults to that of the first training image.
+        width: int. The width that images are resized to. Defaults to that of the first training image.
+        channels: int. 1 for grey or 3 for colour. Defaults to `3`.
+        bad_lines: string. `"stop"` at a file that holds no image, or `"skip"` it and count. Defaults to `"stop"`.
+        preprocess: string. `"scale"` pixels to [0, 1], or `"standardise"` them by the training images. Defaults to
+            `"scale"`.
+    """
+    owner = f"task {name}"
+    _require(owner, data_dir, "a folder with one folder of images for each class")
+    _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
+    image = {"height": height, "width": width, "channels": channels, "preprocess": preprocess}
+    options = {"data_dir": str(data_dir), **image, "bad_lines": bad_lines}
+    features = image_features(owner, kind, image)
+    return Task(ImageFolderSource(data_dir), *features, name, kind or "", options, bad_lines)
+
+
+def build_series(
+    name,
+    kind,
+    data_dir=None,
+    columns=None,
+    inputs=None,
+    targets=None,
+    length=12,
+    stride=1,
+    horizon=0,
+    dev_data=None,
+    test_data=None,
+    bad_lines="stop",
+    preprocess=None,
+):
+    """Returns the task `series`: windows of one or more series of numbers to themselves, to their future or to a class.
+
+    A window that is reconstructed badly is unlike the training data, which finds anomalies. All columns are scaled to
+    mean 0 and standard deviation 1 by the numbers of the training rows alone.
+
+    Args:
+        name: string. The task's name.
+        kind: string. The kind of model.
+        data_dir: string. A CSV or TSV file with a header, plain or .gz; a pattern; or a folder with `train.csv` and
+            optionally `dev.csv` and `test.csv`. Where there is no dev or test file, the last 15 % of the rows of each
+            training file are for test, the 15 % before for dev.
+        columns: string. The names of the columns of numbers, separated by commas. Defaults to all that hold numbers.
+        inputs: string. `"series"`. Defaults to `"series"`.
+        targets: string. `"series"` for the window itself, `"series:future"` for the `horizon` rows after it, or
+            `"label:COLUMN"` or `"number:COLUMN"` for the value of a column in the last row of the window. Defaults to
+            the window itself, or to its future with a `horizon`.
+        length: int. The rows of a window. Defaults to `12`.
+        stride: int. The rows from one window to the next. Defaults to `1`.
+        horizon: int. The rows after a window that are predicted. Defaults to `0`.
+        dev_data: string. A file or pattern of the dev rows, where they are not found by name. Defaults to `None`.
+        test_data: string. The same for test. Defaults to `None`.
+        bad_lines: string. `"stop"` at a row that lacks a number, or `"skip"` it and count. Defaults to `"stop"`.
+        preprocess: string. `"standardise"`, as above; or `"spectrogram"` or `"mel_spectrogram"` of that, such as
+            `"mel_spectrogram:fft_length=64,num_mel_bins=16"`, which is then also what is reconstructed. Defaults to
+            `"standardise"`.
+    """
+    owner = f"task {name}"
+    _require(owner, data_dir, "a CSV file with a header")
+    sizes = {
+        "length": _checks.positive_int(owner, "length", length),
+        "stride": _checks.positive_int(owner, "stride", stride),
+        "horizon": _checks.non_negative_int(owner, "horizon", horizon),
+    }
+    columns = ",".join(columns) if isinstance(columns, list | tuple) else columns
+    files = {
+        "dev_data": dev_data and str(dev_data),
+        "test_data": test_data and str(test_data),
+        "bad_lines": _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip")),
+    }
+    options = {"data_dir": str(data_dir), "columns": columns, "inputs": inputs, "targets": targets, **sizes, **files}
+    options["preprocess"] = preprocess and str(preprocess)
+    parse_preprocess(owner, "series", preprocess)
+    default = "series:future" if horizon else "series"
+    chosen, target = _chosen(owner, kind, inputs or "series", targets or default, {})
+    chosen = [_with_column(spec, "window") for spec in chosen]
+    target = _with_column(target, "window" if target.modality == "series" else "")
+    if [spec for spec in chosen if spec != FeatureSpec("series", ("window",))]:
+        raise ValueError(f"{owner}: `inputs` must be 'series'; got inputs={inputs!r}.")
+    if target.modality == "series" and target.columns[0] not in ("window", *(["future"] if horizon else [])):
+        raise ValueError(
+            f"{owner}: `targets` must be 'series', 'series:future' with a `horizon` above 0, 'label:COLUMN' or "
+            f"'number:COLUMN'; got targets={targets!r}, horizon={horizon}."
+        )
+    labels = target.columns if target.modality != "series" else ()
+    made = FeatureOptions(owner, series_length=length, horizon=horizon or None, preprocess=preprocess)
+    features = make_features(chosen, target, kind, made)
+    source = SeriesSource(data_dir, columns, labels=labels, **sizes, **files)
+    return Task(source, *features, name, kind or "", options, bad_lines)
+
+
+def image_features(owner, kind, image):
+    """Returns the features of images: to a class, to yes or no, or to themselves.
+
+    Raises:
+        ValueError: if an autoencoder is to reconstruct standardised pixels.
+    """
+    name, _ = parse_preprocess(owner, "images", image.get("preprocess"))
+    if name == "standardise" and kind == "autoencoder":
+        raise ValueError(
+            f"{owner}: an autoencoder reconstructs pixels in [0, 1], and standardised ones are not; got "
+            "preprocess='standardise'. Leave the option out, or set preprocess=scale."
+        )
+    target = FeatureSpec("image", ("image",)) if kind == "autoencoder" else FeatureSpec("label", ("label",))
+    return make_features([FeatureSpec("image", ("image",))], target, kind, FeatureOptions(owner, image=image))
+
+
+def _chosen(owner, kind, inputs, targets, defaults):
+    """Returns the specs of the inputs and of the target, those of the kind of model where none are given."""
+    if inputs is None and targets is None:
+        if kind not in (None, *defaults):
+            raise ValueError(
+                f"{owner}: models of kind {kind} need `inputs` and `targets`, such as inputs='text:review', "
+                f"targets='number:score'; got neither."
+            )
+        inputs, targets = defaults[kind or next(iter(defaults))]
+    if targets is None:
+        raise ValueError(f"{owner}: `inputs` needs `targets` beside it; got inputs={inputs!r}, targets=None.")
+    target = parse_target(owner, targets)
+    return parse_features(owner, "inputs", inputs) if inputs else [], target
+
+
+def _with_column(spec, default):
+    """Returns the spec with its columns, or the default one."""
+    if not spec.columns and not default:
+        raise ValueError(f"`targets` of modality {spec.modality} must name a column: targets='{spec.modality}:COLUMN'.")
+    return spec if spec.columns else FeatureSpec(spec.modality, (default,))
+
+
+def _require(owner, data_dir, what):
+    if data_dir is None:
+        raise ValueError(f"{owner}: needs `data_dir`, {what}; got data_dir=None.")
+
+
+def _check_files(owner, max_length, bad_lines):
+    _checks.positive_int(owner, "max_length", max_length)
+    _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))

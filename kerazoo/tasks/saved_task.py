@@ -1,0 +1,75 @@
+"""A task in a folder: what its features learnt, and a file for each vocabulary."""
+
+import json
+import pathlib
+
+from kerazoo import _checks, _files
+
+FILE = "task.json"
+VERSION = 2
+
+
+def write(folder, task) -> None:
+    """Writes a fitted task into `folder`: `task.json` and a file for each vocabulary."""
+    _write(folder, task, {"name": task.name, "kind": task.kind, "options": task.options})
+
+
+def write_state(folder, task) -> None:
+    """Writes what the features of a task learnt, without what creates the task again."""
+    _write(folder, task, {})
+
+
+def _write(folder, task, record):
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for role, tokenizer in task.tokenizers.items():
+        tokenizer.save(folder / f"{role}.json")
+    record = {"version": VERSION, **record, "state": task.state, "tokenizers": task.vocabularies}
+    _files.write_file(folder / FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def read(folder) -> dict:
+    """Returns the record of a saved task.
+
+    Raises:
+        DataError: if there is no task in `folder`, or one of another version.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        record = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if record["version"] != VERSION:
+            raise ValueError(f"written by another version ({record['version']}, this one reads {VERSION})")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise _checks.DataError(f"{folder}: cannot be read as a task: {error}.") from error
+    return record
+
+
+def read_state(folder, task) -> None:
+    """Gives the features of `task` back what they learnt.
+
+    Raises:
+        DataError: if the files do not belong together.
+        ValueError: if a feature was fitted with other options.
+    """
+    folder, record = pathlib.Path(folder), read(folder)
+    try:
+        states, tokenizers = record["state"], record["tokenizers"]
+        loaded = {role: _load_tokenizer(folder, role, expected) for role, expected in tokenizers.items()}
+        for name, feature in task.arrays.items():
+            feature.restore(states[name])
+            role = name.replace("targets", "target")
+            if role in loaded:
+                feature.restore_tokenizer(loaded[role])
+    except (KeyError, TypeError) as error:
+        raise _checks.DataError(f"{folder}: cannot be read as a task: {error!r}.") from error
+
+
+def _load_tokenizer(folder, role, expected):
+    from kerazoo import text
+
+    path = folder / f"{role}.json"
+    tokenizer = text.load(path)
+    difference = _checks.vocabulary_difference(tokenizer.fingerprint, expected)
+    if difference:
+        raise _checks.DataError(f"{path}: not the vocabulary of this task: {difference}. Put the file back.")
+    return tokenizer

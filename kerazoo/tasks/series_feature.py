@@ -1,0 +1,212 @@
+"""Windows of series of numbers as a feature."""
+
+import numpy as np
+
+from kerazoo import _checks
+from kerazoo.tasks.feature import Converted, Feature, check_pairs
+from kerazoo.tasks.preprocessing import Spectrogram, parse_preprocess
+from kerazoo.tasks.scaling import Sums
+
+
+class SeriesFeature(Feature):
+    """A window of one or more series of numbers, `[length, variables]`.
+
+    Each variable is scaled to mean 0 and standard deviation 1 by the training rows, in float64, before it is stored
+    as float32. As a target the scaled numbers are learnt with the mean squared error and predicted in their own units:
+    the window itself (an autoencoder, for windows unlike those of the training data), or the rows that follow it.
+
+    Args:
+        column: string. The name of the raw column, whose values are arrays `[length, variables]`.
+        scaled_by: `SeriesFeature` whose mean and deviation are used, for the future of a series that is also the
+            input. Defaults to `None`: this feature's own.
+        length: int. The rows of a window, which a restored feature must have been fitted with. Defaults to `None`: any.
+        preprocess: string. `"standardise"` as above, or `"spectrogram"` or `"mel_spectrogram"` of that, such as
+            `"mel_spectrogram:fft_length=64,num_mel_bins=16"`. Defaults to `"standardise"`.
+    """
+
+    modality = "series"
+    kinds = ("autoencoder",)
+
+    def __init__(self, column: str = "window", scaled_by: "SeriesFeature | None" = None, length=None, preprocess=None):
+        super().__init__(column)
+        self.scaled_by = scaled_by
+        self.length = length
+        self.preprocess = preprocess and str(preprocess)
+        self.outputs = ("reconstruction",) if scaled_by is None else ("forecast",)
+        self._name, self._options = parse_preprocess(self.owner, "series", preprocess)
+        self._sums = Sums()
+        self._shape = self._spectrogram = None
+
+    def bind(self, owner):
+        super().bind(owner)
+        if self._name != "standardise" and self.length is not None:  # raises where its options do not fit
+            self._spectrogram = Spectrogram(owner, self.length, self._name, self._options)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and variables of a raw window."""
+        return tuple(self.state["shape"])
+
+    @property
+    def output_shape(self) -> tuple[int, int]:
+        """Shape of what the model reads: that of a window, or of its spectrogram."""
+        return tuple(self.state["spectrogram"]["shape"]) if self._name != "standardise" else self.shape
+
+    @property
+    def needs_fit(self):
+        return self.state is None or (self._name != "standardise" and "spectrogram" not in self.state)
+
+    def declare(self, source):
+        described = source.describe_series(self.columns[0])
+        if described:
+            self._standardise_by(described)
+
+    def update(self, columns):
+        windows = np.asarray(columns[self.columns[0]], np.float64)  # [N, L, V]
+        if self.state is None:
+            self._shape = windows.shape[1:]
+            self._sums.add(windows.reshape(-1, windows.shape[2]))
+        else:
+            bins = np.asarray(self._spectrogram(self._scaled(windows).astype(np.float32)), np.float64)
+            self._sums.add(bins.reshape(-1, bins.shape[-1]))
+            self._shape = bins.shape[1:]
+        return True
+
+    def finish(self):
+        if self.state is None:
+            names = list(map(str, range(self._shape[-1])))
+            mean, deviation = self._sums.result()
+            shape = list(map(int, self._shape))
+            self._standardise_by({"names": names, "shape": shape, "mean": mean, "deviation": deviation})
+        elif self._name != "standardise":
+            mean, deviation = self._sums.result()
+            self.state["spectrogram"] = {"shape": list(self._shape), "mean": mean, "deviation": deviation}
+        return self.needs_fit
+
+    def _standardise_by(self, state):
+        """Sets the scale of the windows, and prepares the pass over their spectrograms."""
+        self.state = dict(state)
+        self._sums = Sums()
+        if self._name != "standardise":
+            self.state["preprocess"] = self.preprocess
+            self._make_spectrogram()
+
+    def restore(self, state):
+        if self.length is not None:
+            self._same_option("length", state["shape"][0], self.length)
+        self._same_option("preprocess", state.get("preprocess", "standardise"), self.preprocess or "standardise")
+        super().restore(state)
+        if self._name != "standardise":
+            self._make_spectrogram()
+
+    def _make_spectrogram(self):
+        # Made outside of any program that is being traced.
+        if self._spectrogram is None:
+            self._spectrogram = Spectrogram(self.owner, self.shape[0], self._name, self._options)
+
+    def convert(self, columns, continues=False):
+        windows = np.asarray(columns[self.columns[0]], np.float64)
+        return Converted(self._scaled(windows).astype(np.float32))
+
+    def references(self, values):
+        """Returns windows, or the spectrograms of them, in the units of the data."""
+        if self._name == "standardise":
+            return list(values)
+        bins = np.asarray(self.inputs(self._scaled(np.stack(values)).astype(np.float32)))
+        return [row * np.float32(self._bin_scale[1]) + np.float32(self._bin_scale[0]) for row in bins]
+
+    def inputs(self, values):
+        from keras import ops
+
+        windows = ops.cast(values, "float32")  # [B, L, V]
+        if self._name == "standardise":
+            return windows
+        mean, deviation = (np.array(value, np.float32) for value in self._bin_scale)
+        return (self._spectrogram(windows) - mean) / deviation
+
+    def pack(self, values):
+        windows = [np.asarray(window, np.float64) for window in values]
+        for window in windows:
+            if window.shape != self.shape:
+                raise ValueError(f"{self.owner}: a window must have shape {self.shape}; got {window.shape}.")
+        return np.stack(windows) if windows else np.zeros((0, *self.shape))
+
+    def encode(self, *packed):
+        (windows,) = packed
+        if isinstance(windows, np.ndarray):
+            if not len(windows):
+                return np.zeros((0, *self.output_shape), np.float32)
+            return np.asarray(self.inputs(self._scaled(windows.astype(np.float64)).astype(np.float32)))
+        import tensorflow as tf
+
+        mean, deviation = (tf.constant(value, tf.float64) for value in self._scale)
+        return self.inputs(tf.cast((tf.cast(windows, tf.float64) - mean) / deviation, tf.float32))
+
+    def read(self, text):
+        """Returns the last window of the file that `text` names."""
+        from kerazoo.data import read_series
+
+        length = self.shape[0]
+        rows = read_series(text, self.state["names"])
+        if len(rows) < length:
+            raise _checks.DataError(f"{text}: {len(rows)} rows hold no window of length={length}. Give more rows.")
+        return rows[-length:]
+
+    def signature(self):
+        return [(list(self.shape), "float64")]
+
+    def input_sizes(self):
+        return {"input_shape": self.output_shape}
+
+    def targets(self, values):
+        from keras import ops
+
+        return ops.reshape(self.inputs(values), (-1, int(np.prod(self.output_shape))))
+
+    def target_sizes(self):
+        return {"output_size": int(np.prod(self.output_shape))}
+
+    def loss(self, label_smoothing=0.0):
+        import keras
+
+        self._no_label_smoothing("numbers", label_smoothing)
+        return keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
+
+    def decode(self, outputs):
+        mean, deviation = self._output_scale
+        return [np.reshape(np.asarray(row, np.float64), self.output_shape) * deviation + mean for row in outputs]
+
+    def decode_in_graph(self, outputs):
+        import tensorflow as tf
+
+        mean, deviation = (tf.constant(value, tf.float64) for value in self._output_scale)
+        values = tf.reshape(tf.cast(outputs, tf.float64), [-1, *self.output_shape]) * deviation + mean
+        return {self.outputs[0]: values}
+
+    def evaluate(self, predictions, references):
+        """Returns `mean_squared_error` and `mean_absolute_error` of scaled numbers."""
+        check_pairs(self.owner, predictions, references)
+        _, deviation = self._output_scale
+        errors = np.array([(values - accepted[0]) / deviation for values, accepted in zip(predictions, references)])
+        return {
+            "mean_squared_error": float(np.mean(errors**2)),
+            "mean_absolute_error": float(np.mean(np.abs(errors))),
+        }
+
+    @property
+    def _scale(self):
+        state = self.state if self.scaled_by is None else self.scaled_by.state
+        return np.array(state["mean"]), np.array(state["deviation"])
+
+    @property
+    def _bin_scale(self):
+        bins = self.state["spectrogram"]
+        return np.array(bins["mean"]), np.array(bins["deviation"])
+
+    @property
+    def _output_scale(self):
+        return self._scale if self._name == "standardise" else self._bin_scale
+
+    def _scaled(self, windows):
+        mean, deviation = self._scale
+        return (windows - mean) / deviation

@@ -1,0 +1,559 @@
+"""What is learnt: a source of examples, input features and a target feature."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kerazoo import _checks
+from kerazoo.data import Chunk, Corpus, DataSource, Stream, cache, prepare
+from kerazoo.data.preparing import Progress
+from kerazoo.tasks import saved_task
+from kerazoo.tasks.feature import Fatal, Feature
+from kerazoo.tasks.subword_dropout import ResampledCorpus, longest_sampled
+from kerazoo.tasks.text_feature import SAMPLE_SIZE, TextFeature
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """What is learnt: a source of examples, input features and a target feature.
+
+    The features decide which kind of model a task trains, how its batches, loss and metrics are made, and what a
+    prediction is; a task with no inputs is a language model's. Nothing is read before it is needed, and a restored task
+    needs no data before `load` or `examples` is called.
+
+    Args:
+        source: `kerazoo.data.DataSource`. The raw examples by split.
+        inputs: tuple of `Feature`. What the model reads; empty for a language model.
+        targets: `Feature`. What the model predicts; an autoencoder's is the same object as its input.
+        name: string. The name in error messages and records. Defaults to `"task"`.
+        kind: string. The kind of model that it trains. Defaults to the first kind of `targets`.
+        options: dict of plain values. What creates the task again by its name. Defaults to `{}`.
+        bad_lines: string. `"stop"` raises at an example that cannot be read, `"skip"` leaves it out and counts it.
+            Defaults to `"stop"`.
+        streamed: bool. Whether training examples are read anew in each epoch, so that `load("train")` is a
+            `kerazoo.data.Stream` and the features are fitted to the first of them. Defaults to `False`.
+
+    Raises:
+        ValueError: if `kind` is no kind of model that predicts `targets`.
+
+    Example:
+
+    ```python
+    import kerazoo as kz
+
+    words = {"train": ["a", "b", "ab"], "dev": ["ba"], "test": ["bb"]}
+    source = kz.data.MemorySource(lambda split: {"word": words[split], "twice": [2 * word for word in words[split]]})
+    task = kz.tasks.Task(source, (kz.tasks.TextFeature("word"),), kz.tasks.TextFeature("twice"))
+    print(task.kind, task.sizes(), task.examples("dev"))
+    ```
+    """
+
+    source: DataSource = dataclasses.field(repr=False)
+    inputs: tuple[Feature, ...]
+    targets: Feature
+    name: str = "task"
+    kind: str = ""
+    options: dict = dataclasses.field(default_factory=dict)
+    bad_lines: str = "stop"
+    streamed: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "inputs", tuple(self.inputs))
+        object.__setattr__(self, "kind", self.kind or self.targets.kinds[0])
+        _checks.one_of(self.owner, "bad_lines", self.bad_lines, ("stop", "skip"))
+        if not self.inputs and not getattr(self.targets, "window", None):
+            raise ValueError(
+                f"{self.owner}: without inputs the target must be a text with a `window`; got {self.targets.modality}."
+            )
+        if self.kind not in self.targets.kinds:
+            raise ValueError(
+                f"{self.owner}: a {self.targets.modality} is predicted by models of kind "
+                f"{', '.join(self.targets.kinds)}; got kind={self.kind!r}."
+            )
+        for feature in self.features:
+            feature.bind(self.owner)
+        if isinstance(self.targets, TextFeature):
+            self.targets.is_target = True
+
+    # What the features are.
+
+    @property
+    def owner(self) -> str:
+        """The task as error messages name it."""
+        return f"task {self.name}"
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """All features, the inputs first, each of them once."""
+        return tuple(dict.fromkeys([*self.inputs, self.targets]))
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs in a corpus and in a model: `source`, `source_2`, and so on."""
+        return tuple("source" if index == 0 else f"source_{index + 1}" for index in range(len(self.inputs)))
+
+    @property
+    def arrays(self) -> dict[str, Feature]:
+        """The features by their names in a corpus; a target that is an input is stored once."""
+        arrays = dict(zip(self.input_names, self.inputs))
+        return arrays if self.targets in self.inputs else {**arrays, "targets": self.targets}
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether the target text has no input, so that a prompt is continued and the loss is what is evaluated."""
+        return not self.inputs
+
+    @property
+    def monitor(self) -> tuple[str, str]:
+        """The name and the direction of the validation metric that selects the best model."""
+        return self.targets.monitor
+
+    @property
+    def max_length(self) -> int | None:
+        """The largest number of tokens of a prediction, `end_id` included; `None` where none are generated."""
+        self.fit()
+        return self.targets.longest if self.targets.generated else None
+
+    # What is fitted to the training data.
+
+    def fit(self) -> "Task":
+        """Fits the features to the training data, once, and returns the task."""
+        if any(feature.state is None for feature in self.features):
+            key = self._key(SPLITS, "fitted", [feature.config for feature in self.features], self.kind, self.streamed)
+            if key is None:
+                self._fit()
+            else:
+                cache.entry(key, self._fit_into, lambda folder: saved_task.read_state(folder, self))
+        return self
+
+    def _fit_into(self, folder):
+        self._fit()
+        saved_task.write_state(folder, self)
+
+    def _fit(self):
+        for feature in self.features:
+            feature.declare(self.source)
+        unfitted = [feature for feature in self.features if feature.needs_fit]
+        while unfitted:
+            self._fit_pass(unfitted)
+            unfitted = [feature for feature in unfitted if feature.finish()]
+        for feature in self.features:
+            if feature.state is None:
+                feature.finish()
+        self._find_longest()
+
+    def _fit_pass(self, features):
+        """Updates the features with the training chunks, until none of them needs more."""
+        chunks, read, size = self.chunks("train"), [], 0
+        with Progress(f"what {self.owner} is fitted to") as progress:
+            for chunk in chunks if self.streamed else progress.over(chunks):
+                needed = [feature.update(chunk.columns) for feature in features]
+                read.append(chunk) if self.streamed else None
+                size += sum(map(_characters, chunk.columns.values()))
+                if not any(needed) or (self.streamed and size >= SAMPLE_SIZE):
+                    break
+        if self.streamed:  # standard input, for one, cannot be read again
+            self._cache["begun"] = itertools.chain(read, chunks)
+
+    def _find_longest(self):
+        """Notes the largest number of tokens in the data, which bounds positions and generated answers."""
+        texts = {name: feature for name, feature in self.arrays.items() if _bounded(feature)}
+        if not texts or self.streamed:
+            return
+        for split in SPLITS:
+            # A split without examples raises when it is loaded.
+            with contextlib.suppress(_checks.NoExamplesError):
+                self._cache[f"corpus {split}"] = self._prepared(split)
+        corpora = [self._cache[key] for key in self._cache if key.startswith("corpus ")]
+        for name, feature in texts.items():
+            longest = max((int(corpus.lengths(name).max()) for corpus in corpora), default=1)
+            if feature.dropout:
+                sampled = longest_sampled(feature, next(self.chunks("train")).columns)
+                longest = min(max(longest, sampled), feature.max_length)
+            feature.state["longest"] = longest
+
+    @property
+    def state(self) -> dict[str, dict]:
+        """What each feature learnt, plain values by the name of its array."""
+        self.fit()
+        return {name: feature.state for name, feature in self.arrays.items()}
+
+    @property
+    def tokenizers(self) -> dict:
+        """The tokenizers by role, `"source"` and `"target"`; empty for a task without text."""
+        self.fit()
+        texts = {name: feature for name, feature in self.arrays.items() if isinstance(feature, TextFeature)}
+        return {name.replace("targets", "target"): feature.tokenizer for name, feature in texts.items()}
+
+    @property
+    def vocabularies(self) -> dict:
+        """The fingerprints of the vocabularies by role."""
+        return {role: tokenizer.fingerprint for role, tokenizer in self.tokenizers.items()}
+
+    @property
+    def hash(self) -> str:
+        """Hash of all that was fitted: models of two tasks with one hash read and predict the same."""
+        parts = [self.kind, self.state, {role: tokenizer.hash for role, tokenizer in self.tokenizers.items()}]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def vectors(self) -> dict[str, str]:
+        """The files of word vectors that embeddings start from, by role."""
+        texts = {name.replace("targets", "target"): feature for name, feature in self.arrays.items()}
+        return {role: feature.vectors for role, feature in texts.items() if getattr(feature, "vectors", None)}
+
+    # Raw examples and the corpus.
+
+    def check(self) -> None:
+        """Raises in plain words if the data is not there."""
+        self.source.check()
+
+    def chunks(self, split: str) -> Iterator[Chunk]:
+        """Returns an iterator of the raw examples of `split`, as `kerazoo.data.Chunk`s."""
+        _checks.one_of(self.owner, "split", split, SPLITS)
+        if split == "train" and "begun" in self._cache:
+            return self._cache.pop("begun")
+        return iter(self.source.chunks(split))
+
+    def columns(self, split: str) -> dict:
+        """Returns the raw columns of `split`, all in memory, read once.
+
+        Raises:
+            DataError: if there are no examples.
+        """
+        key = f"columns {split}"
+        if key not in self._cache:
+            columns = _joined(self.chunks(split))
+            if not columns or not len(next(iter(columns.values()))):
+                raise _checks.DataError(f"{self.owner}, {split}: there are no examples. Give it more data.")
+            self._cache[key] = columns
+        return self._cache[key]
+
+    def load(self, split: str) -> Corpus | Stream:
+        """Returns the examples of `split` as a `kerazoo.data.Corpus`; a streamed training part as a `Stream`."""
+        _checks.one_of(self.owner, "split", split, SPLITS)
+        self.fit()
+        key = f"corpus {split}"
+        if key not in self._cache:
+            self._cache[key] = self._prepared(split)
+        if not self.is_language_model or isinstance(self._cache[key], Stream):
+            return self._cache[key]
+        windows = f"windows {split}"
+        if windows not in self._cache:
+            rows = self._cache[key]
+            cut = self.targets.windows(rows.features["targets"], training=split == "train")
+            self._cache[windows] = Corpus({"targets": cut}, rows.notes)
+        return self._cache[windows]
+
+    def _prepared(self, split):
+        label = f"{self.owner}, {split}"
+        if self.streamed and split == "train":
+            return Stream(lambda: self.chunks("train"), functools.partial(self._convert_windows, label))
+        fitted = {name: None if _text(feature) else feature.state for name, feature in self.arrays.items()}
+        configs = {name: feature.config for name, feature in self.arrays.items()}
+        hashes = [feature.tokenizer.hash for feature in self.features if _text(feature)]
+        key = self._key((split,), "corpus", configs, fitted, hashes, self.bad_lines)
+        return prepare(label, lambda: self.chunks(split), functools.partial(self._convert, label), key)
+
+    def _convert(self, label, chunk):
+        converted = {name: feature.convert(chunk.columns, chunk.continues) for name, feature in self.arrays.items()}
+        values = {name: each.values for name, each in converted.items()}
+        clipped = [each.clipped for each in converted.values() if each.clipped is not None]
+        faults: dict[int, str] = {}
+        for each in reversed(converted.values()):
+            faults |= each.faults
+        if faults:
+            self._refuse(label, chunk, faults)
+            kept = np.setdiff1d(np.arange(len(next(iter(values.values())))), list(faults))
+            values = {name: v.take(kept) if hasattr(v, "offsets") else v[kept] for name, v in values.items()}
+            clipped = [each[kept] for each in clipped]
+        notes = {"clipped": int(np.count_nonzero(np.logical_or.reduce(clipped)))} if clipped else {}
+        return values, {**notes, "skipped": len(faults)}
+
+    def _refuse(self, label, chunk, faults):
+        """Raises a DataError of the first fault, unless bad examples are skipped."""
+        refused = [row for row, fault in faults.items() if self.bad_lines == "stop" or isinstance(fault, Fatal)]
+        if refused:
+            row = min(refused)
+            where = chunk.locations[row] if chunk.locations else label
+            raise _checks.DataError(faults[row] if faults[row].startswith(where) else f"{where}: {faults[row]}")
+
+    def _convert_windows(self, label, chunk):
+        values, notes = self._convert(label, chunk)
+        if self.is_language_model:
+            values = {"targets": self.targets.windows(values["targets"], training=True)}
+        return values, notes
+
+    def resampled(self, seed: int) -> ResampledCorpus | None:
+        """Returns the training corpus whose subwords are sampled anew in each epoch, or `None` without dropout."""
+        texts = {name: feature for name, feature in self.arrays.items() if _text(feature) and feature.dropout}
+        if not texts:
+            return None
+        return ResampledCorpus(self.load("train"), lambda: self.chunks("train"), texts, seed)
+
+    def examples(self, split: str, limit: int | None = None) -> tuple[list, list[list]]:
+        """Returns raw inputs of `split` and for each the list of accepted targets.
+
+        Examples of the same text are one, with several accepted targets. For a language model the inputs are the first
+        halves of windows and the targets the whole windows.
+
+        Args:
+            split: string. `"train"`, `"dev"` or `"test"`.
+            limit: int. The largest number of inputs. Defaults to `None`: all of them.
+        """
+        self.fit()
+        if self.is_language_model:
+            rows = self.load(split).features["targets"]
+            rows = [rows[row] for row in range(len(rows)) if len(rows[row]) > 1][:limit]
+            wholes = self.targets.decode(rows)
+            return self.targets.decode([row[: len(row) // 2] for row in rows]), [[whole] for whole in wholes]
+        if all(feature.stored_exactly for feature in self.features):
+            stored = self.load(split).features  # which is prepared for fast reading
+            raw = _rows([feature.raw(stored[name][:limit]) for name, feature in zip(self.input_names, self.inputs)])
+            targets = raw if self.targets in self.inputs else self.targets.raw(stored["targets"][:limit])
+        else:
+            columns = self._readable(split, limit)
+            raw = _rows([columns[name] for name in self.input_columns])
+            targets = _rows([columns[name] for name in self.targets.columns])
+        targets = self.targets.references(targets)
+        if not (self.targets.generated and all(map(_text, self.inputs))):
+            return raw[:limit], [[target] for target in targets[:limit]]
+        accepted: dict[Any, list] = {}
+        for value, target in zip(raw, targets):
+            accepted.setdefault(value, []).append(target)
+        raw = list(accepted)[:limit]
+        return raw, [list(dict.fromkeys(accepted[value])) for value in raw]
+
+    def _readable(self, split, limit):
+        """Returns the raw columns of `split` with files replaced by their contents, without unreadable examples."""
+        columns = self.columns(split)
+        if all(map(_text, self.features)):
+            return columns
+        if self.bad_lines == "stop":
+            columns = {name: values[:limit] for name, values in columns.items()}
+        faults: dict[int, str] = {}
+        for feature in self.features:
+            for name in feature.columns:
+                loaded, unreadable = feature.load(columns[name])
+                columns = {**columns, name: loaded}
+                faults |= unreadable
+        if faults and self.bad_lines == "stop":
+            raise _checks.DataError(f"{self.owner}, {split}: {faults[min(faults)]}")
+        return {name: [v for row, v in enumerate(values) if row not in faults] for name, values in columns.items()}
+
+    # Batches.
+
+    def batch(self, features: Mapping, valid) -> tuple:
+        """Returns `(inputs, targets, weights)` of a padded batch, for `kerazoo.training.fit`.
+
+        Args:
+            features: dict of tensors by the names of `arrays`. `targets_read` holds what a decoder reads where that
+                differs from the targets; `NAME_segments` count the examples of a packed row.
+            valid: bool tensor `[B]`. False for rows that only fill the batch.
+        """
+        inputs = {name: feature.inputs(features[name]) for name, feature in zip(self.input_names, self.inputs)}
+        values = features["targets" if self.targets not in self.inputs else self.input_names[self._target_index]]
+        targets = self.targets.targets(values)
+        if self.targets.generated:
+            inputs["targets"] = self.targets.inputs(features.get("targets_read", values))
+        segments = {name: features[name] for name in ("source_segments", "targets_segments") if name in features}
+        return {**inputs, **segments}, targets, self.targets.weights(targets, valid)
+
+    @property
+    def _target_index(self):
+        return self.inputs.index(self.targets)
+
+    def sizes(self) -> dict:
+        """Returns the constructor arguments of a model that the data determines."""
+        self.fit()
+        parts = [feature.input_sizes() for feature in self.inputs]
+        sizes = parts[0] if len(parts) == 1 else _joined_sizes(parts)
+        target = self.targets.target_sizes()
+        if not self.targets.generated:
+            if "source_vocabulary_size" in sizes:
+                sizes = {**sizes, "vocabulary_size": sizes["source_vocabulary_size"]}
+            return {**sizes, **target}
+        longest = [each["max_length"] for each in (sizes, target) if "max_length" in each]
+        sizes = {**sizes, **target, "max_length": max(longest)}
+        if len(self.inputs) == 1 and _text(self.inputs[0]):
+            one, two = self.inputs[0].tokenizer, self.targets.tokenizer
+            # Two vocabularies of one size may mean different things.
+            sizes["share_embeddings"] = type(one) is type(two) and one.vocabulary == two.vocabulary
+        return sizes
+
+    def loss(self, label_smoothing: float = 0.0):
+        """Returns the `keras.losses.Loss` of the targets."""
+        self.fit()
+        return self.targets.loss(label_smoothing)
+
+    def metrics(self) -> list:
+        """Returns the metrics for `weighted_metrics`."""
+        self.fit()
+        return self.targets.metrics()
+
+    # From raw inputs to predictions.
+
+    @property
+    def input_columns(self) -> tuple[str, ...]:
+        """The names of the raw columns of the inputs; a language model's prompt is its text."""
+        features = self.inputs or (self.targets,)
+        return tuple(itertools.chain.from_iterable(feature.columns for feature in features))
+
+    @property
+    def signature(self) -> dict[str, tuple[list, str]]:
+        """Names, shapes (without the batch) and dtypes of the raw inputs of an exported model."""
+        self.fit()
+        specs = [spec for feature in self.inputs or (self.targets,) for spec in feature.signature()]
+        return dict(zip(self._signature_names, specs))
+
+    @property
+    def _signature_names(self):
+        if len(self.input_columns) == 1:
+            return ["prompt" if self.is_language_model else "source"]
+        return [re.sub(r"\W", "_", name) for name in self.input_columns]
+
+    def read(self, lines: Sequence[str]) -> list:
+        """Returns the raw inputs that the command line means by `lines`; tabs separate several columns.
+
+        Raises:
+            DataError: if a line has another number of columns, or a file that it names cannot be read.
+        """
+        self.fit()
+        readers = [feature.read for feature in self.inputs or (self.targets,) for _ in feature.columns]
+        if len(readers) == 1:
+            return [readers[0](line) for line in lines]
+        rows = [line.split("\t") for line in lines]
+        for line, row in zip(lines, rows):
+            if len(row) != len(readers):
+                raise _checks.DataError(
+                    f"{self.owner}: an input must have {len(readers)} columns separated by tabs "
+                    f"({', '.join(self.input_columns)}); got {len(row)}: {line!r}."
+                )
+        return [tuple(reader(value) for reader, value in zip(readers, row)) for row in rows]
+
+    def raw_columns(self, raw: Sequence) -> dict[str, list]:
+        """Returns a list of raw values for each name of `signature`.
+
+        Args:
+            raw: list. One value an example, or for several columns a tuple in the order of `input_columns` or a dict.
+        """
+        names = self.input_columns
+        if len(names) == 1:
+            return {self._signature_names[0]: list(raw)}
+        rows = [tuple(row[name] for name in names) if isinstance(row, Mapping) else tuple(row) for row in raw]
+        for row in rows:
+            if len(row) != len(names):
+                raise ValueError(f"{self.owner}: an input must have the columns {', '.join(names)}; got {row!r}.")
+        columns = list(map(list, zip(*rows))) if rows else [[] for _ in names]
+        return dict(zip(self._signature_names, columns))
+
+    def pack(self, raw: Sequence) -> dict:
+        """Returns raw inputs as one array or list of strings for each name of `signature`, checked."""
+        self.fit()
+        packers = [feature.pack for feature in self.inputs or (self.targets,) for _ in feature.columns]
+        columns = self.raw_columns(raw).items()
+        return {name: pack(values) for pack, (name, values) in zip(packers, columns, strict=True)}
+
+    def encode_packed(self, packed: Mapping) -> dict:
+        """Returns the model's inputs for packed raw inputs, inside a graph or outside."""
+        values = iter([packed[name] for name in self._signature_names])
+        if self.is_language_model:
+            return {"prompt": self.targets.encode(next(values))}
+        return {
+            name: feature.encode(*itertools.islice(values, len(feature.columns)))
+            for name, feature in zip(self.input_names, self.inputs)
+        }
+
+    def encode(self, raw: Sequence) -> dict[str, np.ndarray]:
+        """Returns the model's inputs for a list of raw inputs, as NumPy arrays.
+
+        Args:
+            raw: list. One value an example, or for several columns a tuple in the order of `input_columns` or a dict.
+        """
+        return {name: np.asarray(value) for name, value in self.encode_packed(self.pack(raw)).items()}
+
+    def decode(self, outputs) -> list:
+        """Returns the predictions for the outputs of the model: generated ids or rows of logits."""
+        self.fit()
+        return self.targets.decode(outputs)
+
+    def decode_in_graph(self, outputs) -> dict:
+        """Returns the named tensors of an exported model for the outputs of the model."""
+        self.fit()
+        return self.targets.decode_in_graph(outputs)
+
+    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
+        """Returns the measures of predictions against lists of accepted references."""
+        self.fit()
+        return self.targets.evaluate(predictions, references)
+
+    def save(self, folder) -> None:
+        """Writes what `kerazoo.tasks.restore` needs: `task.json` and a file for each vocabulary."""
+        self.fit()
+        saved_task.write(folder, self)
+
+    @functools.cached_property
+    def _cache(self):
+        return {}
+
+    def _key(self, splits, *depends):
+        """Returns the name of an entry of the cache, or `None` where nothing is kept."""
+        if cache.cache_dir() is None:
+            return None
+        prints = [self.source.fingerprint(split) for split in splits]
+        return None if None in prints else cache.key(list(splits), prints, *depends)
+
+
+def _text(feature):
+    return isinstance(feature, TextFeature)
+
+
+def _bounded(feature):
+    return _text(feature) and feature.window is None
+
+
+def _characters(column):
+    return sum(map(len, column)) if len(column) and isinstance(column[0], str) else 0
+
+
+def _rows(columns):
+    """Returns the values of one column, or tuples of those of several."""
+    return list(columns[0]) if len(columns) == 1 else list(zip(*columns))
+
+
+def _joined_sizes(parts):
+    """Returns the sizes of several inputs: an entry for each input, the largest length, the padding of text."""
+    sizes = {}
+    for name in ("source_vocabulary_size", "input_shape"):
+        entries = tuple(part.get(name) for part in parts)
+        if any(entry is not None for entry in entries):
+            sizes[name] = entries
+    lengths = [part["max_length"] for part in parts if "max_length" in part]
+    return {**sizes, "max_length": max(lengths), "pad_id": 0} if lengths else sizes
+
+
+def _joined(chunks):
+    """Returns the columns of all chunks as one dictionary."""
+    columns, continues = {}, False
+    for chunk in chunks:
+        for name, column in chunk.columns.items():
+            if name not in columns:
+                columns[name] = column if isinstance(column, np.ndarray) else list(column)
+            elif isinstance(column, np.ndarray):
+                columns[name] = np.concatenate([columns[name], column])
+            else:
+                if continues:
+                    columns[name][-1] += column[0]
+                columns[name] += column[1:] if continues else column
+        continues = chunk.continues
+    return columns

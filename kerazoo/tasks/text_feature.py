@@ -1,0 +1,322 @@
+"""Text as a feature: token ids of one or several columns."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from kerazoo import _checks
+from kerazoo.data import Ragged
+from kerazoo.tasks.feature import Converted, Feature
+
+SAMPLE_SIZE = 1 << 25  # characters of text that a vocabulary is fitted to, at most
+ROWS_AT_ONCE = 65536  # strings that are tokenised at once, which bounds the memory of the tensors
+DEFAULT_SIZES = {"characters": 8000, "subwords": 8000, "words": 32000}
+
+
+class Vocabulary:
+    """A tokenizer that is fitted to strings; features that share one vocabulary share this object.
+
+    Args:
+        tokens: string. The name of a tokenizer of `kerazoo.text`.
+        size: int. The largest number of ids, the special ones included. Defaults to the tokenizer's own bound.
+        case: string. `"lower"` or `"upper"` folds text, `"auto"` folds it where all strings have one case, `None`
+            never. Defaults to `None`.
+        normalization: string. `"nfkc"` or `None`. Defaults to `None`.
+        fixed: function without arguments that returns a tokenizer which needs no fitting. Defaults to `None`.
+    """
+
+    def __init__(self, tokens="characters", size=None, case=None, normalization=None, fixed: Callable | None = None):
+        self.config = {"tokens": tokens, "size": size, "case": case, "normalization": normalization}
+        self.fixed = fixed
+        self.tokenizer = None
+        self._sample = Sample(SAMPLE_SIZE)
+
+    def update(self, strings: Sequence[str]) -> None:
+        """Adds strings to the sample that the tokenizer is fitted to."""
+        self._sample.add(strings)
+
+    def finish(self):
+        """Returns the tokenizer, fitted to the sample at the first call."""
+        from kerazoo import text
+
+        if self.tokenizer is None:
+            if self.fixed is not None:
+                self.tokenizer = self.fixed()
+                return self.tokenizer
+            strings, tokens = self._sample.strings, self.config["tokens"]
+            case = text.common_case(strings) if self.config["case"] == "auto" else self.config["case"]
+            options = {name: value for name, value in self.config.items() if name == "normalization" and value}
+            size = self.config["size"] or DEFAULT_SIZES.get(tokens)
+            self.tokenizer = text.get(tokens).fit(strings, size, case=case, **options)
+            self._sample = Sample(SAMPLE_SIZE)
+        return self.tokenizer
+
+
+class Sample:
+    """Strings at even distances out of a longer sequence, with at most about `size` characters."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self.strings: list[str] = []
+        self._characters, self._step, self._position = 0, 1, 0
+
+    def add(self, strings: Sequence[str]) -> None:
+        """Adds the next strings of the sequence."""
+        rows = range(-self._position % self._step, len(strings), self._step)
+        self.strings.extend(strings[row] for row in rows)
+        self._characters += sum(len(strings[row]) for row in rows)
+        self._position += len(strings)
+        while self._characters > self.size and len(self.strings) > 1:
+            self.strings = self.strings[::2]
+            self._characters, self._step = sum(map(len, self.strings)), 2 * self._step
+
+
+class TextFeature(Feature):
+    """Text as token ids.
+
+    Several columns become one sequence, in which `end_id` separates them. `end_id` ends every target; nothing is added
+    to an input of one column. Targets are not shifted: the model does that.
+
+    Without inputs beside it the feature is a language model's: the text is cut into windows of `window` tokens, and a
+    model continues it.
+
+    Args:
+        *columns: strings. The names of the raw columns, whose values are strings.
+        vocabulary: `Vocabulary`. Fitted to the training part; shared with another feature by passing the same object.
+        max_length: int. The largest number of tokens of an example, `end_id` included; longer ones are cut off.
+            Defaults to `512`.
+        dropout: float in [0, 1). The share of subword merges that is left out at random in training (BPE-dropout).
+            Defaults to `0.0`.
+        vectors: string. A file of word vectors that the embedding starts from. Defaults to `None`.
+        window: int. The tokens of a window of a language model. Defaults to `None`: the text is no language model's.
+        stride: int. The tokens from the start of one training window to the next. Defaults to `window`.
+        monitor: tuple of name and `"min"` or `"max"`. The validation metric that selects the best model.
+    """
+
+    modality = "text"
+    kinds = ("seq2seq",)
+    generated = True
+    outputs = ("answer", "score")
+
+    def __init__(
+        self,
+        *columns: str,
+        vocabulary: Vocabulary | None = None,
+        max_length: int = 512,
+        dropout: float = 0.0,
+        vectors: str | None = None,
+        window: int | None = None,
+        stride: int | None = None,
+        monitor: tuple[str, str] = ("val_loss", "min"),
+    ):
+        super().__init__(*(columns or ("text",)))
+        self.vocabulary = vocabulary or Vocabulary()
+        self.max_length = _checks.positive_int(self.owner, "max_length", max_length)
+        self.dropout = _checks.rate(self.owner, "dropout", dropout)
+        self.vectors = vectors
+        self.window = window
+        self.stride = stride or window
+        self.monitor = monitor
+        self.is_target = False
+        if window is not None:
+            self.kinds, self.outputs = ("language_model",), ("text", "score")
+
+    @property
+    def config(self):
+        limit = {} if self.window else {"max_length": self.max_length}
+        return {**super().config, **self.vocabulary.config, **limit, "target": self.is_target}
+
+    @property
+    def tokenizer(self):
+        """The tokenizer, once the feature is fitted."""
+        return self.vocabulary.tokenizer
+
+    @property
+    def longest(self) -> int:
+        """The largest number of tokens of an example of the data, or of a window."""
+        return self.window or self.state["longest"]
+
+    @property
+    def needs_fit(self):
+        return self.vocabulary.fixed is None
+
+    def update(self, columns):
+        for name in self.columns:
+            self.vocabulary.update(columns[name])
+        return True
+
+    def finish(self):
+        self.vocabulary.finish()
+        self.state = {"longest": self.max_length}
+        return False
+
+    def restore_tokenizer(self, tokenizer) -> None:
+        """Takes over the tokenizer of a saved task."""
+        self.vocabulary.tokenizer = tokenizer
+
+    def convert(self, columns, continues=False):
+        rows = self.tokens([columns[name] for name in self.columns])
+        if self.window:
+            if continues:  # the end of the last text is in a later chunk
+                rows = Ragged(rows.values[:-1], np.append(rows.offsets[:-1], len(rows.values) - 1))
+            return Converted(rows)
+        clipped = rows.lengths > self.max_length
+        return Converted(rows.clip(self.max_length) if clipped.any() else rows, clipped)
+
+    def tokens(self, strings: Sequence[Sequence[str]], seed: Sequence[int] | None = None) -> Ragged:
+        """Returns the token ids of examples, given as one list of strings for each column.
+
+        Args:
+            strings: list of lists of strings, one list for each column.
+            seed: sequence of ints. With it, subwords are sampled anew (BPE-dropout). Defaults to `None`.
+        """
+        end = self.tokenizer.end_id
+        parts = []
+        for index, column in enumerate(strings):
+            part = tokenize(self.tokenizer, column, self.dropout if seed is not None else 0.0, (*(seed or ()), index))
+            parts.append(part.append(end) if self.is_target or index + 1 < len(strings) else part)
+        return parts[0] if len(parts) == 1 else side_by_side(parts)
+
+    def windows(self, rows: Ragged, training: bool) -> Ragged:
+        """Returns the windows of a language model over the token ids of texts."""
+        return cut_windows(rows, self.window, self.stride if training else self.window)
+
+    def inputs(self, values):
+        from keras import ops
+
+        return ops.cast(values, "int32")  # [B, S]
+
+    targets = inputs
+
+    def pack(self, values):
+        for value in values:
+            if not isinstance(value, str):
+                raise TypeError(f"{self.owner}: an input must be a string; got {value!r}.")
+        return list(values)
+
+    def encode(self, *packed):
+        import tensorflow as tf
+
+        if len(packed) == 1:
+            return self.tokenizer.encode(packed[0], None if self.window else self.max_length)
+        rows = []
+        for index, strings in enumerate(packed):
+            ids = self.tokenizer.tokenize(strings)
+            if index + 1 < len(packed):
+                ends = tf.fill([tf.shape(strings)[0], 1], tf.constant(self.tokenizer.end_id, ids.dtype))
+                ids = tf.concat([ids, ends], axis=1)
+            rows.append(ids)
+        dense = tf.concat(rows, axis=1).to_tensor(self.tokenizer.pad_id)[:, : self.max_length]
+        missing = tf.maximum(1 - tf.shape(dense)[1], 0)
+        return tf.pad(dense, [[0, 0], [0, missing]], constant_values=self.tokenizer.pad_id)
+
+    def signature(self):
+        return [([], "string")] * len(self.columns)
+
+    def input_sizes(self):
+        return {
+            "source_vocabulary_size": self.tokenizer.vocabulary_size,
+            "max_length": self.longest,
+            "pad_id": self.tokenizer.pad_id,
+        }
+
+    def target_sizes(self):
+        name = "vocabulary_size" if self.window else "target_vocabulary_size"
+        ids = {name: getattr(self.tokenizer, name) for name in ("pad_id", "start_id", "end_id")}
+        return {name: self.tokenizer.vocabulary_size, "max_length": self.longest, **ids}
+
+    def weights(self, targets, valid):
+        """Returns float32 `[B, T]`: 1 for the tokens of valid examples."""
+        from keras import ops
+
+        tokens = ops.not_equal(targets, self.tokenizer.pad_id)
+        return ops.cast(ops.logical_and(tokens, ops.expand_dims(valid, -1)), "float32")
+
+    def loss(self, label_smoothing=0.0):
+        from kerazoo.training.losses import SparseCrossentropy
+
+        return SparseCrossentropy(label_smoothing=label_smoothing)
+
+    def metrics(self):
+        from kerazoo.training.metrics import Perplexity, SequenceAccuracy, TokenAccuracy
+
+        return [TokenAccuracy(name="token_accuracy"), Perplexity() if self.window else SequenceAccuracy()]
+
+    def references(self, values):
+        return self.tokenizer.standardize(list(values))
+
+    def decode(self, outputs):
+        rows = [np.asarray(row, np.int32) for row in outputs]
+        if not rows:
+            return []
+        padded = Ragged.from_rows(rows).padded(pad=self.tokenizer.pad_id)
+        return [text.decode("utf-8", errors="replace") for text in self.tokenizer.detokenize(padded).numpy()]
+
+    def decode_in_graph(self, outputs):
+        return {self.outputs[0]: self.tokenizer.detokenize(outputs)}
+
+    def evaluate(self, predictions, references):
+        """Returns `token_error_rate` and `sequence_error_rate`; nothing for a language model, whose loss counts."""
+        if self.window:
+            return {}
+        from kerazoo.training import error_rates
+
+        split = self.tokenizer.split
+        return {
+            "token_error_rate": error_rates.token_error_rate(predictions, references, split=split),
+            "sequence_error_rate": error_rates.sequence_error_rate(predictions, references, split=split),
+        }
+
+
+def tokenize(tokenizer, strings: Sequence[str], dropout: float = 0.0, seed: Sequence[int] = ()) -> Ragged:
+    """Returns the ids of strings as a `Ragged` of int32.
+
+    Args:
+        tokenizer: `kerazoo.text.Tokenizer`.
+        strings: list of strings.
+        dropout: float in [0, 1). The share of the merges of subwords that is left out, for subwords alone.
+        seed: sequence of ints that the random choice follows from.
+    """
+    values, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+    for start in range(0, len(strings), ROWS_AT_ONCE):
+        part = strings[start : start + ROWS_AT_ONCE]
+        if dropout:
+            ids = tokenizer.tokenize_with_dropout(part, dropout, (*seed, start))
+        else:
+            ids = tokenizer.tokenize(part)
+        values.append(ids.flat_values.numpy())
+        lengths.append(ids.row_lengths().numpy())
+    return Ragged.from_lengths(np.concatenate(values), np.concatenate(lengths))
+
+
+def side_by_side(parts: Sequence[Ragged]) -> Ragged:
+    """Returns rows that hold the rows of several `Ragged` one after the other."""
+    lengths = np.stack([part.lengths for part in parts], axis=1)  # [N, P]
+    ends = np.cumsum(lengths.reshape(-1)).reshape(lengths.shape)
+    values = np.empty(int(lengths.sum()), parts[0].values.dtype)
+    for index, part in enumerate(parts):
+        shift = np.repeat(ends[:, index] - lengths[:, index] - part.offsets[:-1], part.lengths)
+        values[np.arange(len(shift)) + part.offsets[0] + shift] = part.values[part.offsets[0] : part.offsets[-1]]
+    return Ragged.from_lengths(values, lengths.sum(axis=1))
+
+
+def cut_windows(rows: Ragged, length: int, stride: int) -> Ragged:
+    """Returns the windows of `length` entries that begin every `stride` entries of each row.
+
+    A row ends with the first window that reaches its end, which may be shorter; an empty row has none.
+    """
+    if stride == length:  # nothing overlaps, so the values stay where they are, on disk or in memory
+        counts = -(-rows.lengths // length)
+        # Windows of earlier rows count as if they were whole: the difference to the row's start is the same in all.
+        starts = np.repeat(rows.offsets[:-1] - (np.cumsum(counts) - counts) * length, counts)
+        starts += np.arange(len(starts)) * length
+        return Ragged(rows.values, np.append(starts, len(rows.values)))
+    lengths = rows.lengths
+    counts = np.where(lengths > 0, 1 + np.maximum(0, -(-(lengths - length) // stride)), 0)
+    row = np.repeat(np.arange(len(rows)), counts)
+    first = np.cumsum(counts) - counts  # number of a row's first window
+    starts = (np.arange(len(row)) - first[row]) * stride
+    sizes = np.minimum(length, lengths[row] - starts)
+    offsets = np.repeat(rows.offsets[row] + starts, sizes)
+    within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return Ragged.from_lengths(rows.values[offsets + within], sizes)
