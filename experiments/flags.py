@@ -48,10 +48,11 @@ def define_task() -> None:
         flags.DEFINE_string("task", None, "Name of the task: --list_tasks shows them.")
         flags.DEFINE_string("data_dir", None, "Folder, file, pattern, - for standard input, or several with weights: "
                             "A@3,B@0.5.")
-        flags.DEFINE_string("inputs", None, "What the model reads, MODALITY:COLUMN with commas between them: "
-                            "image:file, or text:question,text:context. Modalities: image, label, number, series, text.")
-        flags.DEFINE_string("targets", None, "What the model predicts, MODALITY:COLUMN: text:caption, label:state, or "
-                            "number:score.")
+        flags.DEFINE_string("inputs", None, "What the model reads, as MODALITY:COLUMN with commas between them: "
+                            "image:file, or text:question,text:context. Modalities: image, label, number, series, "
+                            "text.")
+        flags.DEFINE_string("targets", None, "What the model predicts, as MODALITY:COLUMN: text:caption, "
+                            "label:state, or number:score.")
         flags.DEFINE_string("source_column", None, "Column of the source: number from 0, name in the header, or JSON "
                             "field.")
         flags.DEFINE_string("target_column", None, "Column of the target: number from 0, name in the header, or JSON "
