@@ -7,6 +7,40 @@ import keras
 import numpy as np
 from keras import ops
 
+import kerazoo as kz
+
+BLOCK = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 11, "dropout": 0.0}
+
+# Tiny sizes of the parts of composed models, and what the outputs of one vector need.
+ENCODERS = {
+    "dense": {"units": (7,)},
+    "conv": {"filters": (7, 5), "kernel_size": 3},
+    "lstm": {"units": 5, "bidirectional": True},
+    "transformer": BLOCK,
+}
+DECODERS = {
+    "lstm": {"units": 5, "attention": "additive"},
+    "transformer": BLOCK,
+    "dense": {"units": (7,), "activation": "tanh"},
+    "classifier": {},
+    "binary_classifier": {},
+}
+OUTPUTS = {"dense": {"output_size": 3}, "classifier": {"num_classes": 3}, "binary_classifier": {}}
+
+# Words of unequal length and what to write for them; 0 pads and 2 ends.
+SOURCE = np.array([[3, 4, 5, 6, 7], [8, 9, 0, 0, 0], [5, 5, 10, 0, 0]], "int32")
+TARGETS = np.array([[7, 6, 5, 4, 3, 2, 0], [9, 8, 2, 0, 0, 0, 0], [10, 5, 5, 12, 11, 4, 2]], "int32")
+
+
+def create_tiny(name, **options):
+    """Returns the tiny model of a composed name such as `"conv+lstm"`."""
+    encoders, decoder = name.split("+")
+    sizes = {f"decoder.{size}": value for size, value in DECODERS[decoder].items()}
+    for number, encoder in enumerate(encoders.split(","), 1):
+        prefix = "encoder" if number == 1 else f"encoder_{number}"
+        sizes |= {f"{prefix}.{size}": value for size, value in ENCODERS[encoder].items()}
+    return kz.create(name, **OUTPUTS.get(decoder, {"vocabulary_size": 13}), **sizes, **options)
+
 
 def check_model(model, inputs, dead=()):
     """Proves the contract of a model; an AssertionError says what is broken.

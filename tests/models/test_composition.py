@@ -1,0 +1,95 @@
+"""Composed models with one vector as output, with images and series as sources, and with several sources."""
+
+import numpy as np
+import pytest
+from model_contracts import ENCODERS, OUTPUTS, SOURCE, TARGETS, check_model, create_tiny
+
+import kerazoo as kz
+
+
+def random_source(*shape):
+    return np.random.default_rng(0).random((3, *shape)).astype("float32")
+
+
+@pytest.mark.parametrize("decoder", OUTPUTS)
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_output_of_one_vector_keeps_the_contract(encoder, decoder):
+    model = create_tiny(f"{encoder}+{decoder}", vocabulary_size=11)
+    check_model(model, {"source": SOURCE})
+    assert model.output_size == 3 if decoder == "dense" else model.num_classes == (3 if decoder == "classifier" else 1)
+
+
+@pytest.mark.parametrize(
+    "name, shape",
+    [
+        ("dense+lstm", (8, 8, 1)),
+        ("conv+transformer", (8, 8, 1)),
+        ("lstm+lstm", (5, 7)),
+        ("lstm+classifier", (5, 3, 2)),
+        ("transformer+transformer", (5, 3, 2)),
+        ("transformer+dense", (5, 7)),
+    ],
+)
+def test_images_and_series_are_sources_too(name, shape):
+    inputs = {"source": random_source(*shape)}
+    model = create_tiny(name, input_shape=shape)
+    if kz.describe(name).kind == "seq2seq":
+        inputs["targets"] = TARGETS
+    # What a dense encoder makes of an image is one position: attention has nothing to choose from.
+    check_model(model, inputs, dead=("attention",) if name.startswith("dense") else ())
+
+
+@pytest.mark.parametrize("name", ["conv,lstm+transformer", "transformer,dense+lstm", "conv,lstm+classifier"])
+def test_several_sources_keep_the_contract(name):
+    """An image and a text."""
+    shape = (4, 3, 2) if name.startswith("transformer") else (8, 8, 1)
+    model = create_tiny(name, source_vocabulary_size=[None, 11], input_shape=[shape, None])
+    inputs = {"source": random_source(*shape), "source_2": SOURCE}
+    if kz.describe(name).kind == "seq2seq":
+        inputs["targets"] = TARGETS
+    check_model(model, inputs)
+    assert "state" not in model.encode(inputs)
+
+
+def test_several_sources_are_searched_alone_and_together():
+    """Ragged texts beside vectors: padding of one source changes no other row."""
+    model = create_tiny("dense,lstm+lstm", source_vocabulary_size=[None, 11], input_shape=[(7,), None])
+    vectors, texts = random_source(7), [[3, 4, 5, 6, 7], [8, 9], [5]]
+    together = model.generate({"source": vectors, "source_2": texts}, max_length=5)
+    for row in range(3):
+        alone = model.generate({"source": vectors[row : row + 1], "source_2": texts[row : row + 1]}, max_length=5)
+        assert alone.sequences()[0] == together.sequences()[row]
+        np.testing.assert_allclose(alone.scores[0], together.scores[row], atol=1e-5)
+
+
+def test_sources_are_joined_in_the_widest_width_with_their_masks():
+    model = create_tiny("conv,lstm+transformer", source_vocabulary_size=[None, 11], input_shape=[(8, 8, 1), None])
+    encoded = model.encode({"source": random_source(8, 8, 1), "source_2": SOURCE})
+    assert encoded["sequence"].shape == (3, 4 + 5, 10) and sorted(encoded) == ["mask", "sequence"]
+    mask = np.array(encoded["mask"])
+    assert mask[:, :4].all() and (mask[:, 4:] == (SOURCE > 0)).all()
+    assert model.join.projections[0].units == 10 and model.join.projections[1] is None
+    assert model.source_pad_ids == {"source": None, "source_2": 0} and model.source_pad_id is None
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda model: model(SOURCE), "Classifier: inputs must be a dictionary with 'source', 'source_2'"),
+        (lambda model: model({"source": SOURCE}), "inputs must have a part 'source_2'; got 'source'. Did you mean 'so"),
+        (
+            lambda model: kz.models.Classifier([model.encoder[0]] * 2, 3, source_embedding=[None]),
+            r"Classifier: `source_embedding` must be a list of 2, one for each encoder; got source_embedding=\[None\]",
+        ),
+        (lambda model: create_tiny("lstm,lstm+lstm").build_inputs(), "`input_shape` is needed .*for 'source'"),
+    ],
+)
+def test_several_sources_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(create_tiny("lstm,lstm+classifier", source_vocabulary_size=[11, 13]))
+
+
+def test_packing_of_several_sources_is_refused():
+    sizes = {"source_vocabulary_size": [11, 11]}
+    with pytest.raises(ValueError, match="EncoderDecoder: packing is for one source; got 2 encoders"):
+        kz.models.check_packing(create_tiny("transformer,transformer+transformer", **sizes))
