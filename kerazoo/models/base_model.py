@@ -143,10 +143,11 @@ def _check_logits(model, loss):
     from_logits = getattr(expected, "from_logits", None)
     name = getattr(expected, "name", None) or getattr(expected, "__name__", "")
     if logits and name in _PROBABILITY_LOSSES and not from_logits:
+        has_argument = "head_activation" in vars(model)["_arguments"]
         warnings.warn(
             f"{owner}: loss={_text(loss)} expects probabilities, but the model returns logits "
-            f"(head_activation=None); training would go wrong. Pass a loss with from_logits=True"
-            + (", or head_activation='sigmoid' or 'softmax'." if "head_activation" in vars(model) else "."),
+            "(head_activation=None); training would go wrong. Pass a loss with from_logits=True"
+            + (", or head_activation='sigmoid' or 'softmax'." if has_argument else "."),
             stacklevel=3,
         )
     elif from_logits and head in (keras.activations.sigmoid, keras.activations.softmax):

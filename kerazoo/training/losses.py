@@ -48,6 +48,8 @@ class SparseCrossentropy(keras.losses.Loss):
     Vision, arXiv:1512.00567 (label smoothing).
     """
 
+    from_logits = True
+
     def __init__(self, label_smoothing: float = 0.0, name: str = "sparse_crossentropy"):
         super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
         self.label_smoothing = _checks.number(
