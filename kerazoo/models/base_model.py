@@ -60,8 +60,9 @@ class BaseModel(keras.Model):
         """Returns inputs of the right shapes and dtypes, NumPy arrays of zeros: `model(model.build_inputs())` works.
 
         Args:
-            batch_size: integer. Number of examples.
-            length: integer. Number of tokens of each sequence, where the model takes token ids.
+            batch_size: integer, above 0. Number of examples. Defaults to `1`.
+            length: integer, above 0. Number of tokens of each sequence, where the model takes token ids. Defaults to
+                `3`.
         """
         raise NotImplementedError
 

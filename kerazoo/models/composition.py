@@ -48,8 +48,9 @@ def encoder_decoder(
         decoder: pair of a layer class and a dictionary of its arguments.
         source_vocabulary_size: integer, above 0. Size of the source vocabulary; None where the source is vectors or
             images. A list for several sources. Defaults to `None`.
-        target_vocabulary_size: integer, above 0. Size of the target vocabulary.
-        vocabulary_size: integer, above 0. Another name of `target_vocabulary_size`.
+        target_vocabulary_size: integer, above 0. Size of the target vocabulary. Defaults to `None`, which is refused
+            unless `vocabulary_size` is given.
+        vocabulary_size: integer, above 0. Another name of `target_vocabulary_size`. Defaults to `None`.
         input_shape: tuple of integers. Shape of one source without the batch, where it is not token ids. A list for
             several sources. Defaults to that of the first call.
         embedding_dim: integer, above 0. Width of the token vectors; that of a Transformer is always its `hidden_dim`.
@@ -152,7 +153,8 @@ def classifier(
     """Returns a `Classifier` of `encoders`.
 
     Args:
-        num_classes: integer, above 0. Number of classes; 1 for a binary classifier with one logit.
+        num_classes: integer, above 0. Number of classes; 1 for a binary classifier with one logit. Defaults to `None`,
+            which is refused.
         pooling: `"mean"`, `"max"`, or `"last"`. How the valid positions become one vector. Defaults to `"mean"`.
         dropout: float, in [0, 1). Rate before the head. Defaults to `0.0`.
         head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.

@@ -6,11 +6,11 @@ import keras
 
 from kerazoo.decoding import Decodable, Generated, Scored, score
 from kerazoo.models.encoder_model import EncoderModel
-from kerazoo.models.generative import Writer
+from kerazoo.models.token_decoder import TokenDecoderMixin
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class EncoderDecoder(Writer, EncoderModel, Decodable):
+class EncoderDecoder(TokenDecoderMixin, EncoderModel, Decodable):
     """Encodes a source with any encoder and predicts tokens with any decoder.
 
     The source may be token ids, vectors, a series or an image: a convolutional encoder with a Transformer decoder
@@ -86,7 +86,7 @@ class EncoderDecoder(Writer, EncoderModel, Decodable):
     ):
         super().__init__(encoder, source_embedding, input_shape=input_shape, **kwargs)
         target_embedding = self._shared_embedding(target_embedding)
-        self._make_writer(decoder, target_embedding, vocabulary_size, pad_id, start_id, end_id, tie_output)
+        self._init_token_decoder(decoder, target_embedding, vocabulary_size, pad_id, start_id, end_id, tie_output)
 
     def _shared_embedding(self, embedding):
         """Returns the target embedding, that of a source if it is named or given once more."""
@@ -106,7 +106,7 @@ class EncoderDecoder(Writer, EncoderModel, Decodable):
         return embedding
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        return self._teach(inputs, self.encode(inputs, training=training), training)
+        return self._target_logits(inputs, self.encode(inputs, training=training), training)
 
     def generate(
         self,

@@ -23,7 +23,7 @@ class EncoderModel(BaseModel):
         source_embedding: a layer that turns token ids into vectors, such as `kerazoo.layers.TokenEmbedding`. None where
             the source is vectors or images. A list for several sources. Defaults to `None`.
         input_shape: tuple of integers. Shape of one source without the batch, where it is not token ids. A list for
-            several sources. Only `build_inputs` needs it, and it defaults to the shape of the first call.
+            several sources. Only `build_inputs` needs it. Defaults to `None`, the shape of the first call.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
     """
 
@@ -31,11 +31,11 @@ class EncoderModel(BaseModel):
         super().__init__(**kwargs)
         self.encoder = encoder
         self.source_embedding = source_embedding
-        several = isinstance(encoder, list | tuple)
+        is_list = isinstance(encoder, list | tuple)
         self.source_names = tuple(
-            "source" if index == 0 else f"source_{index + 1}" for index in range(len(encoder) if several else 1)
+            "source" if index == 0 else f"source_{index + 1}" for index in range(len(encoder) if is_list else 1)
         )
-        self.join = JoinEncoded(name="join", dtype=self.dtype_policy) if several else None
+        self.join = JoinEncoded(name="join", dtype=self.dtype_policy) if is_list else None
         self._one_for_each("source_embedding", source_embedding)
         shapes = self._one_for_each("input_shape", input_shape)
         self._source_shapes = {name: tuple(shape) for name, shape in zip(self.source_names, shapes) if shape}
@@ -86,7 +86,7 @@ class EncoderModel(BaseModel):
                 images. `"source_mask"`, `"source_2_mask"`, booleans `[B, S]`, mark the valid positions of vectors
                 `[B, S, D]`. Where several sequences share a row, `"source_segments"`, integers `[B, S]`, numbers them
                 from 1, with 0 for padding; only a single source may have it.
-            training: boolean. Whether dropout is applied.
+            training: boolean. Whether dropout is applied. Defaults to `False`.
         """
         encoders = [self.encoder] if self.join is None else self.encoder
         encoded = [

@@ -8,11 +8,11 @@ from kerazoo import _checks
 from kerazoo.decoding import Decodable, Generated, Scored, score
 from kerazoo.layers import TokenEmbedding, TransformerDecoder
 from kerazoo.models.base_model import BaseModel
-from kerazoo.models.generative import Writer
+from kerazoo.models.token_decoder import TokenDecoderMixin
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class LanguageModel(Writer, BaseModel, Decodable):
+class LanguageModel(TokenDecoderMixin, BaseModel, Decodable):
     """Predicts every token of a text from the tokens before it, with any decoder.
 
     Args:
@@ -63,10 +63,10 @@ class LanguageModel(Writer, BaseModel, Decodable):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self._make_writer(decoder, embedding, vocabulary_size, pad_id, start_id, end_id, tie_output)
+        self._init_token_decoder(decoder, embedding, vocabulary_size, pad_id, start_id, end_id, tie_output)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        return self._teach(inputs, None, training)
+        return self._target_logits(inputs, None, training)
 
     def generate(
         self, prompt: Any = None, *, search: Any = "greedy", max_length: int | None = None, **options: Any

@@ -69,7 +69,7 @@ def test_sources_are_joined_in_the_widest_width_with_their_masks():
     mask = np.array(encoded["mask"])
     assert mask[:, :4].all() and (mask[:, 4:] == (SOURCE > 0)).all()
     assert model.join.projections[0].units == 10 and model.join.projections[1] is None
-    assert model.source_pad_ids == {"source": None, "source_2": 0} and model.source_pad_id is None
+    assert model.source_pad_ids == {"source": None, "source_2": 0}
 
 
 @pytest.mark.parametrize(

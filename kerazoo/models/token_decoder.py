@@ -1,4 +1,6 @@
-"""What writes tokens: an embedding of what was written, a decoder, logits, one step at a time, `generate`."""
+"""TokenDecoderMixin: the target side of a model, from token ids over an embedding and a decoder to logits."""
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -6,22 +8,22 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.decoding import Generated, generate
-from kerazoo.layers import TokenEmbedding, shift_right, without_mask
+from kerazoo.layers import TokenEmbedding, TransformerDecoder, shift_right, without_mask
 from kerazoo.models import segments
 from kerazoo.models.base_model import get_input, optional_input
 from kerazoo.models.encoder_model import max_positions
 
 
-class Writer:
-    """The target side of a model; it is mixed into a `keras.Model`.
+class TokenDecoderMixin:
+    """The target side of a model of tokens, a mixin of a `kerazoo.models.BaseModel`.
 
-    `start` and `step` are what a search calls; repeated steps give the logits of the full pass. The shift of the
-    targets happens here and nowhere else.
+    A search calls `start` and `step`; repeated steps give the logits of the full pass. The targets are shifted here and
+    nowhere else.
     """
 
     supports_teacher_forcing = True
 
-    def _make_writer(self, decoder, embedding, vocabulary_size, pad_id, start_id, end_id, tie_output):
+    def _init_token_decoder(self, decoder, embedding, vocabulary_size, pad_id, start_id, end_id, tie_output):
         owner = type(self).__name__
         self.pad_id = _checks.non_negative_int(owner, "pad_id", pad_id)
         self.start_id = _checks.non_negative_int(owner, "start_id", start_id)
@@ -48,23 +50,24 @@ class Writer:
                 f"{owner}: `vocabulary_size` is needed where no embedding is given; got vocabulary_size=None."
             )
         units = getattr(decoder, "hidden_dim", None) or decoder.units
+        # A Transformer has no order of its own; the other decoders need no positions.
+        unordered = isinstance(decoder, TransformerDecoder) and decoder.get_config()["positions"] is None
         return TokenEmbedding(
             vocabulary_size,
             units if isinstance(units, int) else units[-1],
-            # A Transformer knows no order by itself; the other decoders need no positions.
-            positions="sinusoidal" if getattr(decoder, "options", {}).get("positions", "none") is None else None,
+            positions="sinusoidal" if unordered else None,
             pad_id=self.pad_id,
             name="target_embedding",
             dtype=self.dtype_policy,
         )
 
     @property
-    def max_length(self):
-        """The most tokens that the model can write, None where there is no limit."""
+    def max_length(self) -> int | None:
+        """The maximum number of tokens that the model can generate, None if there is no limit."""
         return max_positions(self.target_embedding)
 
-    def _teach(self, inputs, encoded=None, training=None):
-        """Logits [B, T, V] for all positions of the targets [B, T] at once."""
+    def _target_logits(self, inputs, encoded=None, training=None):
+        """Returns the logits `[B, T, V]` of all positions of the targets `[B, T]` at once, by teacher forcing."""
         targets = get_input(inputs, "targets", type(self).__name__)
         segment_ids = optional_input(inputs, "targets_segments")
         if segment_ids is not None:
@@ -94,21 +97,21 @@ class Writer:
         """Whether decoding is faster with XLA on TensorFlow."""
         return self.decoder.prefers_jit
 
-    def start(self, batch_size, max_length: int, encoded=None, num_beams: int = 1) -> dict:
+    def start(self, batch_size: Any, max_length: int, encoded: Any = None, num_beams: int = 1) -> dict[str, Any]:
         """Returns the cache of `num_beams` hypotheses for each source, of at most `max_length` tokens.
 
         See `kerazoo.decoding.Decodable`.
         """
         return self.decoder.start(batch_size, max_length, encoded, num_beams)
 
-    def step(self, tokens, cache, index) -> tuple:
-        """Returns logits [B, V] for position `index` from the tokens [B] of the position before, and the cache."""
+    def step(self, tokens: Any, cache: dict[str, Any], index: Any) -> tuple[Any, dict[str, Any]]:
+        """Returns logits `[B, V]` for position `index` from the tokens `[B]` of the position before, and the cache."""
         x = self.target_embedding(ops.convert_to_tensor(tokens)[:, None], start_index=index)[:, 0]  # [B, D]
         x, cache = self.decoder.step(x, cache, index)
         return self._logits(x), {**cache, "hidden": x}
 
-    def step_many(self, tokens, cache, index) -> tuple:
-        """Returns logits [B, T, V] from position `index` on, from the tokens [B, T] before each, and the cache."""
+    def step_many(self, tokens: Any, cache: dict[str, Any], index: Any) -> tuple[Any, dict[str, Any]]:
+        """Returns logits `[B, T, V]` from position `index` on, from the tokens `[B, T]` before each, and the cache."""
         x = self.target_embedding(tokens, start_index=index)  # [B, T, D]
         x, cache = self.decoder.step_many(x, cache, index)
         return self._logits(x), {**cache, "hidden": x}
