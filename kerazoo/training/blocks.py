@@ -66,7 +66,8 @@ class BlockLoop:
         model: A compiled `keras.Model`.
         kind: `"train"` or `"test"`.
         feed: A `DeviceFeed` or a `StreamFeed`.
-        steps_per_execution: A `StepsPerExecution`.
+        steps_per_execution: int or `None`. See `fit`.
+        seconds_per_execution: float. See `fit`.
         jit_compile: bool. Whether TensorFlow compiles the blocks with XLA.
         boundaries: Sequence of int. Blocks end at all multiples of these numbers of steps.
         step: int. Number of steps that were taken before.
@@ -77,13 +78,16 @@ class BlockLoop:
         model: keras.Model,
         kind: str,
         feed: Any,
-        steps_per_execution: StepsPerExecution,
+        steps_per_execution: int | None = None,
+        seconds_per_execution: float = 1.0,
         jit_compile: bool = True,
         boundaries: Sequence[int] = (),
         step: int = 0,
     ):
         self.feed = feed
-        self.steps_per_execution = steps_per_execution
+        if steps_per_execution is None and model.steps_per_execution > 1:
+            steps_per_execution = model.steps_per_execution
+        self.steps_per_execution = StepsPerExecution(seconds_per_execution, steps_per_execution)
         self.boundaries = tuple(boundaries)
         self.program = backend().BlockProgram(model, kind, feed, jit_compile)
         self.step = step

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from kerazoo import _checks
-from kerazoo.training.blocks import BlockLoop, StepsPerExecution, backend, to_host
+from kerazoo.training.blocks import BlockLoop, backend, to_host
 from kerazoo.training.device_feed import DeviceFeed
 from kerazoo.training.stream_feed import StreamFeed
 
@@ -112,7 +112,7 @@ def fit(
     _checks.positive_int("fit", "epochs", epochs)
     if resume and initial_epoch:
         raise ValueError(f"fit: give `resume` or `initial_epoch`; got both, initial_epoch={initial_epoch}.")
-    callbacks = list(callbacks or ())
+    callbacks = keras.tree.flatten(callbacks or [])
     options = {
         "steps_per_execution": steps_per_execution,
         "seconds_per_execution": seconds_per_execution,
@@ -125,7 +125,7 @@ def fit(
     if steps and start["position"] >= steps:
         start |= {"epoch": start["epoch"] + 1, "position": 0}
     boundaries = sorted({c.every_steps for c in callbacks if getattr(c, "every_steps", None)})
-    loop = _block_loop(model, "train", source, boundaries=boundaries, step=start["step"], **options)
+    loop = BlockLoop(model, "train", source, boundaries=boundaries, step=start["step"], **options)
     validate = _validation(model, validation_data, batch_fn, options)
     callback_list = keras.callbacks.CallbackList(
         callbacks,
@@ -159,7 +159,8 @@ def _train(model, loop, callbacks, start, epochs, validate, validation_freq):
     model.stop_training = False
     callbacks.on_train_begin()
     epoch_logs = None
-    for epoch in range(first_epoch, epochs):
+    restored = getattr(model, "_initial_epoch", None)  # set by keras.callbacks.BackupAndRestore, read by Model.fit
+    for epoch in range(restored or first_epoch, epochs):
         params.update(epoch=epoch, position=position, steps=loop.feed.steps_per_epoch)
         model.reset_metrics()
         callbacks.on_epoch_begin(epoch)
@@ -177,7 +178,7 @@ def _train(model, loop, callbacks, start, epochs, validate, validation_freq):
                 break
         if logs is None and not position:
             raise _checks.DataError(f"fit: the data of epoch {epoch} holds no batch.")
-        epoch_logs = _metrics_or_logs(model, logs or {})
+        epoch_logs = _metrics_or_logs(model, logs)
         if validate is not None and _is_due(epoch + 1, validation_freq):
             epoch_logs |= {f"val_{name}": value for name, value in validate(callbacks).items()}
         position = 0
@@ -228,10 +229,9 @@ def evaluate(
     ```
     """
     source = _feed(model, data, batch_fn, plan, "auto", steps)
-    options = {"seconds_per_execution": seconds_per_execution, "jit_compile": jit_compile}
-    loop = _block_loop(model, "test", source, steps_per_execution=steps_per_execution, **options)
+    loop = BlockLoop(model, "test", source, steps_per_execution, seconds_per_execution, jit_compile)
     callback_list = keras.callbacks.CallbackList(
-        list(callbacks), model=model, verbose=0, epochs=1, steps=source.steps_per_epoch
+        keras.tree.flatten(callbacks), model=model, verbose=0, epochs=1, steps=source.steps_per_epoch
     )
     return _evaluate(model, loop, callback_list)
 
@@ -269,14 +269,6 @@ def _feed(model, data, batch_fn, plan, feed, steps_per_epoch, augment=None):
     return StreamFeed(data, steps_per_epoch, batch_fn, augment)
 
 
-def _block_loop(model, kind, feed, steps_per_execution, seconds_per_execution, jit_compile, **options):
-    if steps_per_execution is None and model.steps_per_execution > 1:
-        steps_per_execution = model.steps_per_execution
-    return BlockLoop(
-        model, kind, feed, StepsPerExecution(seconds_per_execution, steps_per_execution), jit_compile, **options
-    )
-
-
 def _validation(model, data, batch_fn, options):
     """Returns a function of the list of callbacks that evaluates the model, or None without data."""
     if data is None:
@@ -291,12 +283,14 @@ def _validation(model, data, batch_fn, options):
         return lambda callbacks: model.evaluate(
             inputs, targets, sample_weight=weights, callbacks=callbacks, return_dict=True
         )
-    loop = _block_loop(model, "test", source, **options)
+    loop = BlockLoop(model, "test", source, **options)
     return lambda callbacks: _evaluate(model, loop, callbacks)
 
 
 def _metrics_or_logs(model, logs):
     """Returns the results of the metrics if they have the names of the logs, else the logs, as Keras does."""
+    if not logs:
+        return {}
     results = model.get_metrics_result()
     if set(results) != set(logs):
         return dict(logs)

@@ -38,7 +38,8 @@ def make(monkeypatch):
 
     def make(order, steps=None, seconds=1.0, rows=(2, 3), **options):
         feed = device_feed.DeviceFeed(types.SimpleNamespace(features={}), print, Plan(order, rows))
-        return BlockLoop(None, "train", feed, StepsPerExecution(seconds, steps), **options)
+        model = types.SimpleNamespace(steps_per_execution=1)
+        return BlockLoop(model, "train", feed, steps, seconds, **options)
 
     return make
 
