@@ -10,6 +10,8 @@ from toys import END, SourceToy, Toy, all_answers
 
 from kerazoo import decoding
 
+pytestmark = pytest.mark.usefixtures("run_eagerly")
+
 PENALTIES = [("none", 0.0), ("gnmt", 0.6), ("gnmt", 2.0), ("power", 1.0), ("power", 0.3)]
 STOPS = ["first", "all", "cannot_improve"]
 

@@ -7,6 +7,8 @@ from toys import END, LookingToy, Toy, all_answers
 
 from kerazoo import decoding, models
 
+pytestmark = pytest.mark.usefixtures("run_eagerly")
+
 SOURCE = [3, 5, 5, 4]
 
 

@@ -9,6 +9,8 @@ from kerazoo import decoding
 from kerazoo.decoding.constraints import LOWEST
 from kerazoo.decoding.context import ConstraintContext
 
+pytestmark = pytest.mark.usefixtures("run_eagerly")
+
 VOCABULARY = 7
 
 

@@ -7,6 +7,8 @@ from toys import END, LookingToy, SourceToy, Toy, tokens
 
 from kerazoo import decoding, models
 
+pytestmark = pytest.mark.usefixtures("run_eagerly")
+
 SOURCES = [[3, 4, 5], [6], [5, 3, 3, 4]]
 
 

@@ -92,42 +92,37 @@ def test_end_ids_of_the_call():
     assert found.sequences()[0][0] == full[: full.index(stop)]
 
 
-class EndsAtOnce(Toy):
-    """Counts its steps, and gives the end token whatever came before."""
+class VectorAndTokens(SourceToy):
+    """A toy with two sources: vectors, which are never padded, and token ids."""
 
-    def step(self, tokens, cache, index):
+    source_pad_ids = {"source": None, "source_2": PAD}
+    max_source_lengths = {"source_2": 12}
+
+    def encode(self, inputs, training=False):
         self.traces += 1
-        return ops.tile(ops.one_hot([END], self.vocabulary_size), (ops.shape(tokens)[0], 1)), cache
+        encoded = super().encode(inputs["source_2"])
+        return {**encoded, "sequence": encoded["sequence"] + inputs["source"][:, None]}
 
 
-def test_stops_as_soon_as_all_are_finished():
-    assert decoding.generate(EndsAtOnce(), max_length=17).lengths.tolist() == [[1]]
-    if keras.backend.backend() == "jax":  # traces a loop even where nothing is compiled
-        pytest.skip("no eager loop to count")
-    model = EndsAtOnce()
-    decoding.decode(model, decoding.Greedy(), 17, decoding.DecodingContext(prompt=ops.zeros((3, 0), "int32")))
-    assert model.traces == 1
-
-
-def test_nothing_compiles_twice_for_a_bucket():
-    model = SourceToy(seed=3)
-    decoding.generate(model, [[3, 4, 5, 6, 3]] * 3, max_length=13)
+def test_sources_of_several_inputs():
+    model, vectors = VectorAndTokens(seed=3), np.random.default_rng(1).normal(size=(3, 5)).astype("float32")
+    tokens = [[3, 4, 5], [6], [5, 3, 3, 4, 6]]
+    found = decoding.generate(model, {"source": vectors, "source_2": tokens}, max_length=10)
+    for row in range(3):
+        expected, _ = recompute(model, 10, bias=model.bias(tokens[row]) + vectors[row])
+        assert found.sequences(keep_end=True)[row][0] == expected
     traces = model.traces
-    decoding.generate(model, [[3] * 8] * 4, max_length=16)  # 3 and 4 rows, 5 and 8, 13 and 16 places
-    assert model.traces == traces
-    decoding.generate(model, [[3] * 2] * 3, [[4], [], [5, 5]], max_length=15)  # prompts of up to 8 tokens
-    prompted = model.traces
-    decoding.generate(model, [[3] * 7] * 4, [[4] * 8, [], [5], [6]], max_length=14)
-    assert model.traces == prompted
-    decoding.generate(model, [[3] * 9] * 4, max_length=16)
-    assert model.traces > prompted
-
-
-def test_compiled_with_xla_gives_the_same():
-    model = SourceToy(seed=3)
-    plain = decoding.generate(model, [[3, 4, 5], [6]], max_length=7)
-    fast = decoding.generate(model, [[3, 4, 5], [6]], max_length=7, jit_compile=True)
-    np.testing.assert_array_equal(plain.tokens, fast.tokens)
+    longer = {"source": ops.convert_to_tensor(np.repeat(vectors[:1], 4, axis=0)), "source_2": np.full((4, 8), 3)}
+    decoding.generate(model, longer, max_length=9)
+    assert model.traces == traces  # 3 and 4 rows, 5 and 8 tokens, lengths 10 and 9
+    scored = decoding.score(model, {"source": vectors, "source_2": tokens}, [s[0] for s in found.sequences(True)])
+    np.testing.assert_allclose(scored.scores, found.scores[:, 0], rtol=1e-4)
+    with pytest.raises(
+        ValueError, match="`source` must have the same number of rows; got {'source': 3, 'source_2': 1}"
+    ):
+        decoding.generate(model, {"source": vectors, "source_2": [[3]]})
+    with pytest.raises(ValueError, match="`source_2` must have at most max_length=12 tokens.*got 13"):
+        decoding.generate(model, {"source": vectors[:1], "source_2": [[3] * 13]})
 
 
 def test_no_source_gives_no_answers():

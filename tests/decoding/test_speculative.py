@@ -104,14 +104,15 @@ def test_real_models(kinds):
     }
     large, small = (made[kind] for kind in kinds.split("-"))
     sources = [[3, 4, 5, 6, 7, 8], [5], [8, 3, 9]]
-    greedy = large.generate(sources, max_length=9)
-    found = large.generate(sources, search="speculative", draft=small, num_draft_tokens=3, max_length=9)
+    options = {"search": "speculative", "draft": small, "num_draft_tokens": 3, "max_length": 9, "jit_compile": False}
+    greedy = large.generate(sources, max_length=9, jit_compile=False)
+    found = large.generate(sources, **options)
     np.testing.assert_array_equal(found.tokens, greedy.tokens)
     assert found.acceptance_rate.shape == (3,) and greedy.acceptance_rate is None
     before = len(vars(large)["_compiled_programs"])
     for weight in small.weights:  # new weights of the draft take effect without a new program, and change nothing
         weight.assign(weight * 0.5)
-    again = large.generate(sources, search="speculative", draft=small, num_draft_tokens=3, max_length=9)
+    again = large.generate(sources, **options)
     np.testing.assert_array_equal(again.tokens, greedy.tokens)
     assert len(vars(large)["_compiled_programs"]) == before
 

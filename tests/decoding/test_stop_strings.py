@@ -8,6 +8,8 @@ from toys import END, Toy, tokens
 
 from kerazoo import decoding
 
+pytestmark = pytest.mark.usefixtures("run_eagerly")
+
 PIECES = [b"", b"", b"", b"ab", b"b", b"ca", b"cab", b"\xc3", b"\xa9x"]
 STRINGS = ["bca", "bbb", "\u00e9"]
 
