@@ -1,11 +1,13 @@
-"""Runs the commands of `experiments`, each in a process of its own.
+"""Runs the commands of `experiments`: in this process, forked, or as a user starts them.
 
-Importing TensorFlow takes seconds, so the processes are forked from one that has imported it and done nothing else:
-no thread of its runtime is there yet that a fork would lose. `fresh=True` starts Python anew, as a user does.
+`refused` runs a command that is expected to refuse its arguments in the process of the tests. `command` runs one in a
+process of its own. Importing TensorFlow takes seconds, so these processes are forked from one that has imported it and
+done nothing else: no thread of its runtime exists yet that a fork would lose. `fresh=True` starts Python anew.
 """
 
 import contextlib
 import functools
+import io
 import json
 import os
 import pathlib
@@ -14,21 +16,63 @@ import signal
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LIMIT = 300  # seconds
 
 
-def command(name, *arguments, code=0, cwd=None, stdin=None, fresh=False):
-    """Runs a command and returns its standard output and error; fails on another exit code.
+def refused(name, *arguments, code=2, cwd=None, stdin=None):
+    """Runs a command in this process and returns its standard error; fails unless it refuses with the exit code.
 
     Args:
-        name: Of a module in `experiments`.
-        *arguments: What is typed behind it.
-        code: The exit code that it must have; above 0 with a short message and no traceback.
-        cwd: The folder it runs in, by default that of the project.
-        stdin: Bytes that it reads.
-        fresh: Whether Python starts anew.
+        name: string. A module of `experiments`.
+        *arguments: strings. What is typed after it.
+        code: integer. The expected exit code. Defaults to `2`.
+        cwd: path. The working directory. Defaults to that of the tests.
+        stdin: bytes. The standard input. Defaults to `None`.
+    """
+    from absl import flags
+
+    from experiments import command as frame
+
+    out, err = io.StringIO(), io.StringIO()
+    given = io.TextIOWrapper(io.BytesIO(stdin or b""), encoding="utf-8")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.chdir(cwd or os.getcwd()))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        stack.enter_context(mock.patch.object(frame, "quiet"))
+        stack.enter_context(mock.patch.object(sys, "argv", [name, *map(str, arguments)]))
+        stack.enter_context(mock.patch.object(sys, "stdin", given))
+        stack.enter_context(mock.patch.dict(os.environ))
+        try:
+            runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        finally:  # the next command defines its flags anew
+            for flag in list(flags.FLAGS):
+                if flags.FLAGS.find_module_defining_flag(flag) in (name, "experiments.flags"):
+                    delattr(flags.FLAGS, flag)
+            sys.modules.pop("experiments.flags", None)
+            vars(sys.modules["experiments"]).pop("flags", None)
+    _check(status, code, out.getvalue(), err.getvalue())
+    return err.getvalue()
+
+
+def command(name, *arguments, code=0, cwd=None, stdin=None, fresh=False):
+    """Runs a command in a process of its own and returns its standard output and error.
+
+    It fails on another exit code, and on a refusal with a traceback or with more than five lines.
+
+    Args:
+        name: string. A module of `experiments`.
+        *arguments: strings. What is typed after it.
+        code: integer. The expected exit code. Defaults to `0`.
+        cwd: path. The working directory. Defaults to that of the project.
+        stdin: bytes. The standard input. Defaults to `None`.
+        fresh: boolean. Whether Python starts anew. Defaults to `False`.
     """
     arguments, cwd = [*map(str, arguments)], str(cwd or ROOT)
     with tempfile.TemporaryDirectory() as folder:
@@ -44,11 +88,15 @@ def command(name, *arguments, code=0, cwd=None, stdin=None, fresh=False):
             print(json.dumps([name, arguments, cwd, [*map(str, files)]]), file=server.stdin, flush=True)
             status = int(server.stdout.readline())
         out, err = (file.read_bytes().decode() for file in files[1:])  # as written, whatever ends a line
+    _check(status, code, out, err)
+    return out, err
+
+
+def _check(status, code, out, err):
     assert status == code, f"exit code {status}, expected {code}\n{out}\n{err}"
     if code:
         assert "Traceback" not in err
         assert len(err.strip().splitlines()) <= 5, err
-    return out, err
 
 
 def _environment():
@@ -63,7 +111,7 @@ def _server():
 
 
 def _serve():
-    """Answers each line on standard input, a command, with its exit code; returns in the process of a command."""
+    """Prints the exit code of each command on standard input, one in each line; returns in the process of a command."""
     with contextlib.suppress(ImportError):
         import tensorflow  # noqa: F401
     import keras  # noqa: F401

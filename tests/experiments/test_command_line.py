@@ -1,10 +1,10 @@
-"""Every fault that a user can type: one short message, no traceback, the exit code that tells its kind."""
+"""The commands: what they print and write, and what they refuse in one short message with the exit code of its kind."""
 
 import gzip
 import json
 
 import pytest
-from commands import command
+from commands import command, refused
 
 
 def test_listing_models_shows_names_kinds_and_parameters():
@@ -15,15 +15,16 @@ def test_listing_models_shows_names_kinds_and_parameters():
     assert all("seq2seq" in row for row in rows)
 
 
-@pytest.mark.parametrize("name", ["run", "evaluate", "predict", "export"])
+@pytest.mark.parametrize("name", ["run", "evaluate", "predict", "export", "benchmark"])
 def test_help_names_every_flag_and_ends_well(name):
     out, err = command(name, "--help")
     assert err == ""
-    assert "--run_dir" in out and "python -m experiments" in out
+    assert "--verbose" in out and f"python -m experiments.{name}" in out
+    assert ("--run_dir" in out) is (name != "benchmark")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "--model is required"),
         (["--model=lstm_seq2seqq"], "Unknown model 'lstm_seq2seqq'. Close names: lstm_seq2seq"),
@@ -40,19 +41,27 @@ def test_help_names_every_flag_and_ends_well(name):
         (["--list_models=nothing*"], "no model matches 'nothing*'"),
     ],
 )
-def test_a_wrong_command_line_is_refused(arguments, said, tmp_path):
-    _, err = command("run", *arguments, code=2, cwd=tmp_path)
-    assert said in err
+def test_a_wrong_command_line_is_refused(arguments, message, tmp_path):
+    assert message in refused("run", *arguments, cwd=tmp_path)
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("arguments", [["--modle=lstm_seq2seq"], ["--model=lstm_seq2seq", "--epochs=0"]])
+def test_a_wrong_command_line_is_refused_in_a_process_of_its_own(arguments, tmp_path):
+    out, err = command("run", *arguments, code=2, cwd=tmp_path, fresh=True)
+    assert out == "" and err.startswith("error: ")
+
+
 def test_the_error_of_a_missing_module_names_it():
-    _, err = command("run", "--import=no_such_module", "--model=mine", code=5)
-    assert "no_such_module" in err
+    assert "no_such_module" in refused("run", "--import=no_such_module", "--model=mine", code=5)
+
+
+def test_a_benchmark_is_named():
+    assert "name one benchmark: train, data, decode; got nothing" in refused("benchmark")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "train"),
         (b"", "empty"),
@@ -60,28 +69,51 @@ def test_the_error_of_a_missing_module_names_it():
         (b"a\tb\n\xff\xfe\tb\n", "train.tsv:2"),
     ],
 )
-def test_bad_data_is_refused_with_its_place(content, said, tmp_path):
+def test_bad_data_is_refused_with_file_and_line(content, message, tmp_path):
     if content is not None:
         for split in ("train", "dev", "test"):
             (tmp_path / f"{split}.tsv").write_bytes(content)
-    _, err = command("run", "--model=lstm_seq2seq", "--task=tsv", f"--data_dir={tmp_path}", f"--run_dir={tmp_path}/r",
-                     code=3)
-    assert said in err
+    arguments = ["--model=lstm_seq2seq", "--task=tsv", f"--data_dir={tmp_path}", f"--run_dir={tmp_path}/r"]
+    assert message in refused("run", *arguments, code=3)
+    if content == b"":
+        command("run", *arguments, code=3, fresh=True)
     assert not (tmp_path / "r" / "run.json").exists()
 
 
 def test_run_directories_that_cannot_be_used(tmp_path):
     train = ["--model=lstm_seq2seq", "--task=copy", "--epochs=1", "--limit=64"]
     (tmp_path / "file").write_text("not a folder")
-    _, err = command("run", *train, f"--run_dir={tmp_path}/file/run", code=5)
+    _, err = command("run", *train, f"--run_dir={tmp_path}/file/run", code=5, fresh=True)
     assert "--run_dir" in err and "cannot be made" in err
     (tmp_path / "file2").mkdir()
     (tmp_path / "file2" / "letter.txt").write_text("something else")
-    _, err = command("run", *train, f"--run_dir={tmp_path}/file2", code=4)
+    err = refused("run", *train, f"--run_dir={tmp_path}/file2", code=4)
     assert "letter" not in err and "is not a run" in err
-    for name in ("evaluate", "predict"):
-        _, err = command(name, f"--run_dir={tmp_path}/file2", *(["a"] if name == "predict" else []), code=4)
-        assert "no run here" in err
+    assert "no run here" in refused("evaluate", f"--run_dir={tmp_path}/file2", code=4)
+    assert "no run here" in refused("predict", f"--run_dir={tmp_path}/file2", "a", code=4)
+    assert "no run here" in refused("export", f"--run_dir={tmp_path}/file2", f"--to={tmp_path}/saved", code=4)
+    command("predict", f"--run_dir={tmp_path}/file2", "a", code=4, fresh=True)
+
+
+def test_a_loss_that_is_not_finite_has_its_own_exit_code(tmp_path):
+    arguments = ["--model=mlp_classifier", "--task=digits", "--limit=97", "--epochs=3", "--nomeasure"]
+    training = ["--optimizer=sgd", "--learning_rate=1e30", "--clip_norm=0"]
+    _, err = command("run", *arguments, *training, f"--run_dir={tmp_path}/run", code=6, fresh=True)
+    assert "diverged" in err
+
+
+def test_a_preempted_run_saves_its_state_and_has_its_own_exit_code(tmp_path):
+    (tmp_path / "preempt.py").write_text(
+        "import os, pathlib, signal, threading, time\n"
+        "def stop():\n"
+        "    while not pathlib.Path('run/metrics.jsonl').exists():\n"
+        "        time.sleep(0.01)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "threading.Thread(target=stop, daemon=True).start()\n"
+    )
+    arguments = ["--model=mlp_classifier", "--task=digits", "--limit=97", "--epochs=100000", "--import=preempt"]
+    _, err = command("run", *arguments, "--run_dir=run", "--nomeasure", code=75, cwd=tmp_path, fresh=True)
+    assert "Stopped by SIGTERM" in err and list((tmp_path / "run" / "checkpoints").glob("step-*"))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +134,7 @@ def finished(tmp_path_factory):
     return run, arguments, out, err
 
 
-def test_a_run_shows_progress_answers_rates_and_what_to_type_next(finished):
+def test_a_run_prints_progress_predictions_rates_and_the_next_commands(finished):
     run, _, out, err = finished
     assert "token_error_rate" in out and "sequence_error_rate" in out
     assert f"python -m experiments.predict --run_dir={run}" in out
@@ -124,17 +156,16 @@ def test_evaluate_writes_the_figures(finished):
     assert f"token_error_rate {written['metrics']['token_error_rate']:.4f}" in out
 
 
-def test_predict_answers_arguments_and_lines_alike(finished):
+def test_predict_reads_arguments_and_lines_alike(finished):
     run, *_ = finished
     out, err = command("predict", f"--run_dir={run}", "aei", "bfj")
     assert len(out.splitlines()) == 2 and err == ""
     piped, _ = command("predict", f"--run_dir={run}", stdin=b"aei\nbfj\n")
     assert piped == out
-    _, err = command("predict", f"--run_dir={run}", stdin=b"aei\n\xff\n", code=3)
-    assert "standard input:2: not UTF-8" in err
+    assert "standard input:2: not UTF-8" in refused("predict", f"--run_dir={run}", stdin=b"aei\n\xff\n", code=3)
 
 
-def test_predict_shows_several_answers_scores_and_alignments(finished):
+def test_predict_prints_several_predictions_and_scores(finished):
     run, *_ = finished
     out, _ = command("predict", f"--run_dir={run}", "--n_best=3", "--scores", f"--ensemble={run}", "aei", "bfj")
     rows = [line.split("\t") for line in out.splitlines()]
@@ -145,7 +176,7 @@ def test_predict_shows_several_answers_scores_and_alignments(finished):
     assert len(out.split("\t")) == 2 and float(out.split()[0]) < 0 < float(out.split()[1])
 
 
-def test_evaluate_searches_as_it_is_told(finished):
+def test_evaluate_takes_the_options_of_a_search(finished):
     run, *_ = finished
     command("evaluate", f"--run_dir={run}", "--split=dev", "--limit=5", "--search=beam", "--num_beams=3",
             "--option=length_penalty=power", "--stop= I")
@@ -155,7 +186,7 @@ def test_evaluate_searches_as_it_is_told(finished):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--search=bean"], "Unknown search 'bean'. Close names: beam"),
         (["--num_beams=3"], "'num_beams'"),
@@ -164,28 +195,26 @@ def test_evaluate_searches_as_it_is_told(finished):
         (["--alignment"], "alignment needs a model whose `step` returns attention"),
     ],
 )
-def test_predict_refuses_what_it_cannot_do(finished, flags, said):
+def test_predict_refuses_what_it_cannot_do(finished, flags, message):
     run, *_ = finished
-    _, err = command("predict", f"--run_dir={run}", *flags, "aei", code=3 if said.startswith("--given:") else 2)
-    assert said in err
+    assert message in refused("predict", f"--run_dir={run}", *flags, "aei", code=3 if "--given:" in message else 2)
 
 
-def test_a_run_goes_on_and_refuses_another_model(finished):
+def test_a_run_continues_and_refuses_another_model(finished):
     run, arguments, *_ = finished
     out, err = command("run", *arguments, "--epochs=2", "--nomeasure")
     assert "Trained already" in out + err
     command("run", *arguments, "--epochs=3", "--nomeasure")
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
-    _, err = command("run", *["--model=lstm_seq2seq_attention", *arguments[1:]], code=4)
+    err = refused("run", *["--model=lstm_seq2seq_attention", *arguments[1:]], code=4)
     assert "belongs to another run" in err and "lstm_seq2seq_attention" in err
 
 
-def test_export_gives_the_same_answers(finished, tmp_path):
+def test_export_gives_the_same_predictions(finished, tmp_path):
     run, *_ = finished
     out, _ = command("export", f"--run_dir={run}", f"--to={tmp_path}/saved", fresh=True)
     assert (tmp_path / "saved" / "saved_model.pb").exists()
-    _, err = command("export", f"--run_dir={run}", f"--to={tmp_path}/saved", code=5)
-    assert "exists" in err
+    assert "exists" in refused("export", f"--run_dir={run}", f"--to={tmp_path}/saved", code=5)
 
 
 def test_ones_own_model_trains_by_name(tmp_path):

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from commands import command
+from commands import command, refused
 
 import kerazoo as kz
 
@@ -43,21 +43,21 @@ def test_another_vocabulary_is_refused(finished, tmp_path):
     shutil.copytree(folder / "run", tmp_path / "run")
     held = kz.tasks.restore(tmp_path / "run" / "task")
     kz.tasks.create("tsv", "seq2seq", **{**held.options, "case": "keep"}).save(tmp_path / "run" / "task")
-    _, err = command("evaluate", f"--run_dir={tmp_path}/run", code=4)
-    assert "was trained with another source vocabulary: hash" in err and '"case": null' in err
+    err = refused("evaluate", f"--run_dir={tmp_path}/run", code=4)
+    assert "has another source vocabulary: hash" in err and '"case": null' in err
     shutil.copytree(folder / "run" / "task", tmp_path / "run" / "task", dirs_exist_ok=True)
     path = tmp_path / "run" / "task" / "target.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"case": "lower"', '"case": "upper"'), encoding="utf-8")
-    _, err = command("evaluate", f"--run_dir={tmp_path}/run", code=3)
+    err = refused("evaluate", f"--run_dir={tmp_path}/run", code=3)
     assert "target.json: not the vocabulary of this task: hash" in err and "(283 ids)" in err and "line 3 is" in err
 
 
 def test_word_vectors_of_another_width_are_refused(finished):
     folder, *_ = finished
     (folder / "en.vec").write_text("2 3\nblack 1 2 3\ncat 4 5 6\n")
-    _, err = command(
+    err = refused(
         "run", "--model=lstm_seq2seq", "--task=tsv", f"--data_dir={folder}", "--source_tokens=words", "--cache_dir=",
-        f"--source_vectors={folder}/en.vec", "--set=embedding_dim=4", f"--run_dir={folder}/wide", code=2,
+        f"--source_vectors={folder}/en.vec", "--set=embedding_dim=4", f"--run_dir={folder}/wide",
     )
     assert "got 3 numbers a word in" in err and "Try embedding_dim=3" in err
     assert not (folder / "wide" / "run.json").exists()
