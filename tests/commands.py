@@ -53,7 +53,7 @@ def refused(name, *arguments, code=2, cwd=None, stdin=None):
             status = end.code
         finally:  # the next command defines its flags anew
             for flag in list(flags.FLAGS):
-                if flags.FLAGS.find_module_defining_flag(flag) in (name, "experiments.flags"):
+                if "experiments" in flags.FLAGS.find_module_defining_flag(flag):
                     delattr(flags.FLAGS, flag)
             sys.modules.pop("experiments.flags", None)
             vars(sys.modules["experiments"]).pop("flags", None)
