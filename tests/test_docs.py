@@ -17,7 +17,14 @@ BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 README_BLOCK = re.compile(r"(<!-- not run: .*? -->\n)?^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 # Packages whose docstrings are still to be reworded.
-PENDING_DIALECT = {"data", "decoding", "export", "layers", "run", "tasks", "training"}
+PENDING_DIALECT = {
+    "data",
+    "decoding",
+    "layers",
+    "run",
+    "tasks",
+    "training",
+}
 
 
 def packages():
