@@ -1,10 +1,12 @@
 """kerazoo: encoder-decoder models with Keras 3, from raw examples to a trained, measured and served model.
 
 Every public name is loaded when it is first used, so `import kerazoo` and the listings of the catalog cost no
-TensorFlow.
+TensorFlow. Where Keras is imported already, its classes are registered at once: after `import keras, kerazoo`
+`keras.saving.load_model` reads the files of models that kerazoo saved.
 """
 
 import importlib
+import sys
 
 __version__ = "0.1.0"
 
@@ -36,3 +38,8 @@ def __getattr__(name):
 
 def __dir__():
     return sorted([*globals(), *__all__])
+
+
+if "keras" in sys.modules:
+    for _package in ("layers", "models", "training"):
+        importlib.import_module(f"{__name__}.{_package}")

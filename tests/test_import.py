@@ -83,3 +83,19 @@ def test_data_is_planned_packed_changed_and_trained_on_without_tensorflow():
         "print('done')\n"
     )
     assert run(code, KERAS_BACKEND="jax") == "done"
+
+
+def test_files_of_models_load_after_importing_keras_and_kerazoo(tmp_path):
+    import keras
+
+    model = kz.create("lstm+transformer", source_vocabulary_size=11, vocabulary_size=13)
+    model.compile("sgd", kz.training.SparseCrossentropy())
+    model.build_from_inputs()
+    model.save(tmp_path / "model.keras")
+    code = (
+        "import keras, kerazoo\n"
+        f"model = keras.saving.load_model({str(tmp_path / 'model.keras')!r})\n"
+        "print(type(model).__name__, type(model.loss).__name__, model.count_params())\n"
+    )
+    backend = keras.backend.backend()
+    assert run(code, KERAS_BACKEND=backend) == f"EncoderDecoder SparseCrossentropy {model.count_params()}"

@@ -91,7 +91,10 @@ class DenseAutoencoder(Autoencoder):
         decoder_units: integer or tuple of integers, above 0. Units of the decoder's layers. Defaults to `(128,)`.
         output_size: integer, above 0. Size of the output; 1 for a binary classifier. Defaults to the size of the
             source.
-        activation: string or callable. Activation of all layers but the head. Defaults to `"relu"`.
+        encoder_activation: string or callable, or a list of them, one for each layer. Activation of the encoder's
+            layers. Defaults to `"relu"`.
+        decoder_activation: string or callable, or a list of them, one for each layer. Activation of the decoder's
+            layers. Defaults to `"relu"`.
         dropout: float, in [0, 1). Rate after every layer. Defaults to `0.0`.
         head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
@@ -117,15 +120,16 @@ class DenseAutoencoder(Autoencoder):
         *,
         decoder_units: Any = (128,),
         output_size: int | None = None,
-        activation: Any = "relu",
+        encoder_activation: Any = "relu",
+        decoder_activation: Any = "relu",
         dropout: float = 0.0,
         head_activation: Any = None,
         **kwargs: Any,
     ):
-        options = {"activation": activation, "dropout": dropout, "dtype": kwargs.get("dtype")}
+        options = {"dropout": dropout, "dtype": kwargs.get("dtype")}
         super().__init__(
-            DenseEncoder(encoder_units, name="encoder", **options),
-            DenseDecoder(decoder_units, name="decoder", **options),
+            DenseEncoder(encoder_units, activation=encoder_activation, name="encoder", **options),
+            DenseDecoder(decoder_units, activation=decoder_activation, name="decoder", **options),
             output_size=math.prod(input_shape) if output_size is None else output_size,
             head_activation=head_activation,
             input_shape=input_shape,

@@ -97,6 +97,12 @@ class BaseModel(keras.Model):
             _check_logits(self, each)
         super().compile(optimizer, loss, *args, **kwargs)
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles the model as it was when it was saved; Keras does so only for models without a `compile`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
 
 def get_input(inputs: Any, name: str, owner: str) -> Any:
     """Returns `inputs[name]`; `inputs` itself where it is no dictionary and `name` is the only input.

@@ -12,9 +12,13 @@ PAIR = {**SEQ2SEQ, **TRANSFORMER, "num_encoder_layers": 1, "num_decoder_layers":
 LM = {"vocabulary_size": 13, **TRANSFORMER, "num_layers": 1, "max_length": 17}
 TINY = {
     "dense_autoencoder": {"input_shape": (5, 3, 1), "encoder_units": (7, 3), "decoder_units": (11,)},
-    "dense_autoencoder_binary": {"input_shape": (5,), "encoder_units": (7, 3), "decoder_units": (11,)},
+    "dense_autoencoder_binary": {
+        "input_shape": (5,), "encoder_units": (7, 3), "decoder_units": (11,), "encoder_activation": ("relu", None),
+    },
     "mlp_classifier": {"input_shape": (5,), "units": (7,)},
-    "mlp_encoder_classifier": {"input_shape": (8, 8, 1), "units": (7, 5, 3), "num_classes": 1},
+    "mlp_encoder_classifier": {
+        "input_shape": (8, 8, 1), "units": (7, 5, 3), "activation": ("relu", "tanh", None), "num_classes": 1,
+    },
     "cnn_classifier": {"input_shape": (8, 8, 1), "filters": (5, 7)},
     "mobilenet_classifier": {"input_shape": (28, 28, 1), "filters": (3, 5, 7), "strides": (1, 2, 2)},
     "shufflenet_classifier": {"input_shape": (8, 8, 1), "filters": (4, 6, 6), "strides": (1, 2, 1)},
@@ -61,3 +65,14 @@ def test_image_rows_take_the_smallest_images(name):
     """In full size on images of 8 x 8; those of 28 x 28 are the default, which the count of parameters builds."""
     model = kz.create(name, input_shape=(8, 8, 1))
     assert model(np.ones((2, 8, 8, 1), "float32")).shape == (2, 10)
+
+
+def test_layers_have_activations_of_their_own():
+    """A code without an activation: 7 -> 5 -> 3 with ReLU after the first layer only."""
+    model = kz.create("mlp_classifier", input_shape=(7,), units=(5, 3), activation=("relu", None))
+    source = np.random.default_rng(0).normal(size=(11, 7)).astype("float32")
+    first, second = model.encoder.dense_layers
+    codes = np.array(model.encode(source)["sequence"])[:, 0]
+    hidden = np.maximum(source @ np.array(first.kernel) + np.array(first.bias), 0)
+    np.testing.assert_allclose(codes, hidden @ np.array(second.kernel) + np.array(second.bias), atol=1e-5)
+    assert (codes < 0).any()
