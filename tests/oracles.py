@@ -67,9 +67,9 @@ def lstm(inputs, h, c, kernel, recurrent_kernel, bias, mask=None, keep=1.0, reve
         i, f, g, o = np.split(inputs[:, t] @ kernel + bias + (h * keep) @ recurrent_kernel, 4, axis=1)
         c_new = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         h_new = sigmoid(o) * np.tanh(c_new)
-        real = np.ones((B, 1), bool) if mask is None else mask[:, t, None]
-        h, c = np.where(real, h_new, h), np.where(real, c_new, c)
-        outputs[:, t] = np.where(real, h_new, 0)
+        valid = np.ones((B, 1), bool) if mask is None else mask[:, t, None]
+        h, c = np.where(valid, h_new, h), np.where(valid, c_new, c)
+        outputs[:, t] = np.where(valid, h_new, 0)
     return outputs, h, c
 
 

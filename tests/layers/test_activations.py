@@ -10,6 +10,11 @@ from kerazoo import layers
 from kerazoo.layers.activations import get_activation, serialize_activation
 from kerazoo.layers.initializers import clone_initializer
 
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() == "jax",
+    reason="nothing here depends on the backend, and eager calls are slow on JAX",
+)
+
 B, T, D, U = 3, 5, 12, 11
 RNG = np.random.default_rng(31)
 X = RNG.normal(size=(B, T, D)).astype("float32")

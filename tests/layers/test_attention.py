@@ -13,8 +13,8 @@ RNG = np.random.default_rng(17)
 X = RNG.normal(size=(B, T, 13)).astype("float32")
 SOURCE = RNG.normal(size=(B, S, 11)).astype("float32")
 LENGTHS = np.array([[7], [4], [2]])
-REAL = np.arange(T)[None] < LENGTHS
-SOURCE_REAL = np.arange(S)[None] < np.array([[5], [3], [1]])
+VALID = np.arange(T)[None] < LENGTHS
+SOURCE_VALID = np.arange(S)[None] < np.array([[5], [3], [1]])
 
 
 def numpy(x):
@@ -62,9 +62,9 @@ def test_self_attention_agrees_with_the_oracle(options):
         for x in (query, key):
             for b, h, t in np.ndindex(x.shape[:3]):
                 x[b, h, t] = oracles.rotate(x[b, h, t], t)
-    mask = REAL[:, None, :] & np.tril(np.ones((T, T), bool))
+    mask = VALID[:, None, :] & np.tril(np.ones((T, T), bool))
     expected, expected_weights = oracles.attention(query, key, value, mask)
-    got, weights = layer(X, padding_mask=REAL, use_causal_mask=True, return_attention_scores=True)
+    got, weights = layer(X, padding_mask=VALID, use_causal_mask=True, return_attention_scores=True)
     np.testing.assert_allclose(numpy(weights), expected_weights, atol=1e-5)
     np.testing.assert_allclose(numpy(got), dense(layer.output_projection, merged(expected)), atol=1e-4)
 
@@ -74,9 +74,9 @@ def test_cross_attention_agrees_with_the_oracle(groups):
     layer = cross(num_key_value_heads=groups)
     query = heads(dense(layer.query_projection, X), 4)
     key, value = (heads(x, groups) for x in np.split(dense(layer.joint_projection, SOURCE), 2, axis=-1))
-    mask = np.broadcast_to(SOURCE_REAL[:, None], (B, T, S))
+    mask = np.broadcast_to(SOURCE_VALID[:, None], (B, T, S))
     expected, expected_weights = oracles.attention(query, key, value, mask)
-    got, weights = layer(X, SOURCE, padding_mask=SOURCE_REAL, return_attention_scores=True)
+    got, weights = layer(X, SOURCE, padding_mask=SOURCE_VALID, return_attention_scores=True)
     np.testing.assert_allclose(numpy(weights), expected_weights, atol=1e-5)
     np.testing.assert_allclose(numpy(got), dense(layer.output_projection, merged(expected)), atol=1e-4)
 
@@ -96,8 +96,8 @@ def test_attention_masks_of_two_three_and_four_axes():
     four = numpy(layer(X, attention_mask=np.broadcast_to(mask, (B, 4, T, T))))
     np.testing.assert_allclose(two, three, atol=1e-6)
     np.testing.assert_allclose(two, four, atol=1e-6)
-    _, weights = layer(X, attention_mask=mask, padding_mask=REAL, return_attention_scores=True)
-    allowed = np.broadcast_to((mask & REAL[:, None])[:, None], (B, 4, T, T))
+    _, weights = layer(X, attention_mask=mask, padding_mask=VALID, return_attention_scores=True)
+    allowed = np.broadcast_to((mask & VALID[:, None])[:, None], (B, 4, T, T))
     some = allowed.any(-1)
     assert np.all(numpy(weights)[some][~allowed[some]] == 0)
 
@@ -105,11 +105,11 @@ def test_attention_masks_of_two_three_and_four_axes():
 FUSED_CALLS = {
     "no_mask": {},
     "causal": {"use_causal_mask": True},
-    "padding": {"padding_mask": REAL},
-    "causal_padding": {"padding_mask": REAL, "use_causal_mask": True},
-    "empty_row": {"padding_mask": REAL & np.array([[True], [False], [True]])},
+    "padding": {"padding_mask": VALID},
+    "causal_padding": {"padding_mask": VALID, "use_causal_mask": True},
+    "empty_row": {"padding_mask": VALID & np.array([[True], [False], [True]])},
     "two_axes": {"attention_mask": np.eye(T, dtype=bool)},
-    "three_axes": {"attention_mask": np.broadcast_to(np.tri(T, dtype=bool), (B, T, T)), "padding_mask": REAL},
+    "three_axes": {"attention_mask": np.broadcast_to(np.tri(T, dtype=bool), (B, T, T)), "padding_mask": VALID},
     "four_axes": {"attention_mask": RNG.random((B, 4, T, T)) < 0.5},
 }
 
@@ -139,7 +139,7 @@ def test_the_fused_kernel_gives_what_the_weights_give(groups, name, fused):
     np.testing.assert_allclose(numpy(got), numpy(expected), atol=1e-4)
 
 
-@pytest.mark.parametrize("mask", [None, SOURCE_REAL])
+@pytest.mark.parametrize("mask", [None, SOURCE_VALID])
 def test_the_fused_kernel_serves_cross_attention(mask, fused):
     layer = cross(num_key_value_heads=2)
     expected, _ = layer(X, SOURCE, padding_mask=mask, return_attention_scores=True)
@@ -168,12 +168,12 @@ def test_nothing_leaks_from_the_future():
     assert not np.allclose(before[:, 4:], after[:, 4:], atol=1e-2)
 
 
-def test_padding_changes_no_real_position():
+def test_padding_changes_no_valid_position():
     layer = attention(num_key_value_heads=2)
-    changed = np.where(REAL[:, :, None], X, 100.0).astype("float32")
-    before, after = (numpy(layer(x, padding_mask=REAL)) for x in (X, changed))
-    np.testing.assert_allclose(before[REAL], after[REAL], atol=1e-5)
-    short = numpy(layer(X[2:, :2]))  # the last row has two real positions
+    changed = np.where(VALID[:, :, None], X, 100.0).astype("float32")
+    before, after = (numpy(layer(x, padding_mask=VALID)) for x in (X, changed))
+    np.testing.assert_allclose(before[VALID], after[VALID], atol=1e-5)
+    short = numpy(layer(X[2:, :2]))  # the last row has two valid positions
     np.testing.assert_allclose(before[2:, :2], short, atol=1e-5)
 
 
@@ -190,7 +190,7 @@ def test_a_row_without_anything_to_attend_to_attends_to_nothing():
 def test_steps_give_what_the_causal_call_gives(groups, rotary):
     layer = attention(num_key_value_heads=groups, rotary=rotary)
     whole = numpy(layer(X, use_causal_mask=True))
-    kv_cache = layer.start(B, max_length=11)  # longer than what is written
+    kv_cache = layer.start(B, max_length=11)  # longer than the sequence
     assert kv_cache["key"].shape == kv_cache["value"].shape == (B * groups, 11, 6)
     for t in range(T - 3):
         got, kv_cache = layer.step(X[:, t], kv_cache, ops.convert_to_tensor(t, dtype="int32"))
@@ -199,40 +199,40 @@ def test_steps_give_what_the_causal_call_gives(groups, rotary):
     np.testing.assert_allclose(numpy(got), whole[:, T - 3 :], atol=1e-5, rtol=1e-5)
 
 
-def test_hypotheses_read_what_their_ancestors_wrote():
-    layer, width = attention(num_key_value_heads=2, rotary=True), 3
-    lines = RNG.normal(size=(B, width, T, 13)).astype("float32")
-    whose = RNG.integers(0, width, (B, width, T))
-    whose[:, :, T - 1] = np.arange(width)  # the newest position is everyone's own
-    kv_cache = layer.start(B, T, num_beams=width)
+def test_hypotheses_attend_to_their_beam_ancestry():
+    layer, num_beams = attention(num_key_value_heads=2, rotary=True), 3
+    beams = RNG.normal(size=(B, num_beams, T, 13)).astype("float32")
+    ancestry = RNG.integers(0, num_beams, (B, num_beams, T))
+    ancestry[:, :, T - 1] = np.arange(num_beams)  # each hypothesis holds its newest position
+    kv_cache = layer.start(B, T, num_beams=num_beams)
     for t in range(T):
-        mask = kv_cache_mask(t, 1, T, ops.convert_to_tensor(whose, "int32"))
-        got, kv_cache = layer.step_many(lines[:, :, t].reshape(-1, 1, 13), kv_cache, t, mask)
-    followed = np.stack([[lines[b, whose[b, w], range(T)] for w in range(width)] for b in range(B)])
-    whole = numpy(layer(followed.reshape(-1, T, 13), use_causal_mask=True))[:, -1:]
+        mask = kv_cache_mask(t, 1, T, ops.convert_to_tensor(ancestry, "int32"))
+        got, kv_cache = layer.step_many(beams[:, :, t].reshape(-1, 1, 13), kv_cache, t, mask)
+    expected = np.stack([[beams[b, ancestry[b, w], range(T)] for w in range(num_beams)] for b in range(B)])
+    whole = numpy(layer(expected.reshape(-1, T, 13), use_causal_mask=True))[:, -1:]
     np.testing.assert_allclose(numpy(got), whole, atol=1e-5, rtol=1e-5)
 
 
 def test_steps_over_another_sequence_give_what_the_call_gives():
     layer = cross(num_key_value_heads=2)
-    whole, weights = layer(X, SOURCE, padding_mask=SOURCE_REAL, return_attention_scores=True)
+    whole, weights = layer(X, SOURCE, padding_mask=SOURCE_VALID, return_attention_scores=True)
     memory = layer.memory(SOURCE)
     for t in range(T):
-        got, looked = layer.step_many(X[:, t : t + 1], memory, SOURCE_REAL, return_attention_scores=True)
+        got, weights_of_step = layer.step_many(X[:, t : t + 1], memory, SOURCE_VALID, return_attention_scores=True)
         np.testing.assert_allclose(numpy(got)[:, 0], numpy(whole)[:, t], atol=1e-5, rtol=1e-5)
-        np.testing.assert_allclose(numpy(looked)[:, 0], numpy(weights).mean(1)[:, t], atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(numpy(weights_of_step)[:, 0], numpy(weights).mean(1)[:, t], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("groups", [4, 2])
 def test_beams_share_the_memory_of_their_source(groups):
     layer = cross(num_key_value_heads=groups)
     beams = RNG.normal(size=(B * 2, 3, 13)).astype("float32")
-    shared = layer.step_many(beams, layer.memory(SOURCE), SOURCE_REAL, return_attention_scores=True)
-    mask, memory = np.repeat(SOURCE_REAL, 2, 0), layer.memory(np.repeat(SOURCE, 2, 0))
+    shared = layer.step_many(beams, layer.memory(SOURCE), SOURCE_VALID, return_attention_scores=True)
+    mask, memory = np.repeat(SOURCE_VALID, 2, 0), layer.memory(np.repeat(SOURCE, 2, 0))
     copied = layer.step_many(beams, memory, mask, return_attention_scores=True)
     for one, other in zip(shared, copied):
         np.testing.assert_allclose(numpy(one), numpy(other), atol=1e-5)
-    alone = layer.step_many(beams, layer.memory(SOURCE), SOURCE_REAL)
+    alone = layer.step_many(beams, layer.memory(SOURCE), SOURCE_VALID)
     np.testing.assert_array_equal(numpy(alone), numpy(shared[0]))
 
 
@@ -276,8 +276,8 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="Attention: `dropout` must be a number.*got dropout=1.5"):
         layers.Attention(10, 2, dropout=1.5)
     with pytest.raises(ValueError, match=r"`padding_mask` must have 2 axes; got shape \(3, 1, 7\)"):
-        attention()(X, padding_mask=REAL[:, None])
+        attention()(X, padding_mask=VALID[:, None])
     with pytest.raises(ValueError, match=r"`attention_mask` must have 2 or 3 or 4 axes; got shape \(7,\)"):
-        attention()(X, attention_mask=REAL[0])
+        attention()(X, attention_mask=VALID[0])
     with pytest.raises(ValueError, match=r"Attention: `inputs` must have 3 axes; got shape \(3, 13\)"):
         layers.Attention(10, 2)(X[:, 0])

@@ -67,7 +67,7 @@ def test_a_shuffle_block_lets_one_half_pass():
 @BLOCKS
 @pytest.mark.parametrize("normalization", ["layer", "batch", None])
 @pytest.mark.parametrize("training", [False, True])
-def test_padding_changes_no_real_position(block, normalization, training):
+def test_padding_changes_no_valid_position(block, normalization, training):
     layer = block(14, normalization=normalization)
     inputs, filters = floats(B, T, C), 14
     expected = np.asarray(layer(inputs, padding_mask=RIGHT, training=training))
@@ -111,7 +111,7 @@ def test_the_encoder_makes_a_sequence_of_an_image(kind):
     assert [type(block) for block in encoder.blocks] == [ConvBlock, kinds[kind], kinds[kind]]
 
 
-def test_the_encoder_halves_images_in_each_block_unless_told_otherwise():
+def test_the_encoder_halves_images_in_each_block_by_default():
     assert ConvEncoder((2, 3))(floats(B, 8, 8, 1))["sequence"].shape == (B, 4, 3)
     assert ConvEncoder((2, 3), strides=1)(floats(B, 8, 8, 1))["sequence"].shape == (B, 64, 3)
 
@@ -127,7 +127,7 @@ def test_the_encoder_keeps_length_and_mask_of_sequences(kind):
     close(encoded["sequence"][row, :length], alone["sequence"][0], 1e-4)
 
 
-def test_places_of_an_image_stand_row_by_row():
+def test_positions_of_an_image_are_in_row_order():
     encoder, image = ConvEncoder(2, strides=1, normalization=None), floats(1, H, W, 1)
     changed = image.copy()
     changed[0, 4, 0] += 1

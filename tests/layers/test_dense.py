@@ -46,7 +46,7 @@ def test_encoder_has_the_sizes_of_the_dense_autoencoder():
     assert [w.shape for w in encoder.weights] == [(784, 128), (128,), (128, 128), (128,)]
 
 
-def test_encoder_hands_the_mask_of_positions_on():
+def test_encoder_passes_the_mask_of_positions_on():
     assert np.array_equal(DenseEncoder(U)(floats(B, S, D), padding_mask=MASK)["mask"], MASK)
 
 
@@ -74,7 +74,7 @@ def test_dropout_acts_in_training_only():
     assert not np.allclose(encoder(inputs, training=True)["sequence"], encoder(inputs)["sequence"])
 
 
-def test_decoder_without_inputs_reads_the_mean_of_the_real_positions():
+def test_decoder_without_inputs_reads_the_mean_of_the_valid_positions():
     decoder = DenseDecoder((U, 17))
     outputs = decoder(None, source())
     mean = np.stack([sequence[mask].mean(0) for sequence, mask in zip(source()["sequence"], MASK)])

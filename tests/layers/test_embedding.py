@@ -88,7 +88,7 @@ def test_dropout_acts_in_training_alone():
     assert not np.any(numpy(layer(TOKENS)) == 0)
 
 
-def test_padding_mask_knows_the_pad():
+def test_padding_mask_is_false_at_the_pad():
     layer = layers.TokenEmbedding(11, 6, pad_id=1)
     assert numpy(layer.padding_mask(TOKENS)).tolist() == [[True] * 5, [True, False, False, True, True]]
 

@@ -25,7 +25,7 @@ def close(got, expected, tolerance=1e-5):
 
 
 def built(reverse=False, **options):
-    """A recurrence whose biases are not zero, and its weights."""
+    """A recurrence ancestry biases are not zero, and its weights."""
     layer = LSTM(U, reverse=reverse, **options)
     layer.build((None, None, D))
     layer.set_weights([*layer.get_weights()[:2], floats(4 * U, seed=3)])
@@ -68,9 +68,9 @@ def test_bias_of_the_forget_gate_starts_at_one():
 
 @MASKS
 @REVERSE
-def test_the_fused_kernel_of_keras_is_fed_right(mask, reverse, monkeypatch):
-    """Without a GPU Keras answers with its own loop: the wiring around it is what is tested here."""
-    mask = RIGHT & np.array([[True], [True], [False]]) if mask is ANY else mask  # a row that only fills the batch
+def test_the_fused_kernel_of_keras_gets_the_right_inputs(mask, reverse, monkeypatch):
+    """Without a GPU Keras uses its own loop: what is around it is tested here."""
+    mask = RIGHT & np.array([[True], [True], [False]]) if mask is ANY else mask  # a padding row
     layer, _ = built(reverse)
     inputs, state = floats(B, T, D), (floats(B, U, seed=1), floats(B, U, seed=2))
     expected, last = layer(inputs, initial_state=state, padding_mask=mask)
@@ -110,12 +110,12 @@ def test_recurrent_dropout_draws_once_for_a_sequence():
     keep = keras.random.dropout(np.ones((B, U), "float32"), 0.4, seed=keras.random.SeedGenerator(13))
     expected, *_ = oracles.lstm(inputs, zeros, zeros, *weights, keep=np.asarray(keep))
     close(layer(inputs, training=True)[0], expected)
-    assert not np.allclose(layer(inputs, training=True)[0], expected)  # the next call draws anew
+    assert not np.allclose(layer(inputs, training=True)[0], expected)  # the next call samples anew
     close(layer(inputs)[0], oracles.lstm(inputs, zeros, zeros, *weights)[0])
 
 
 @REVERSE
-def test_padding_changes_no_real_position(reverse):
+def test_padding_changes_no_valid_position(reverse):
     layer, _ = built(reverse)
     inputs = floats(B, T, D)
     noisy = np.where(ANY[..., None], inputs, 100.0)

@@ -106,7 +106,7 @@ def test_states_of_another_width_go_through_a_dense_layer():
     close(c, expected[:, U:])
 
 
-def test_without_states_the_mean_of_the_real_positions_starts_the_decoder():
+def test_without_states_the_mean_of_the_valid_positions_starts_the_decoder():
     source, decoder = encoded(17, state=False), LSTMDecoder(U, num_layers=2)
     decoder(floats(B, T, D), source)
     mean = np.stack([sequence[mask].mean(0) for sequence, mask in zip(source["sequence"], MASK)])
@@ -126,7 +126,7 @@ def test_no_output_sees_the_future_or_the_padding_of_the_source(attention):
     close(decoder(inputs, noisy), expected)
 
 
-def test_padding_of_the_targets_changes_no_real_position():
+def test_padding_of_the_targets_changes_no_valid_position():
     decoder, inputs, source = LSTMDecoder(U, attention="additive"), floats(B, T, D), encoded()
     mask = np.arange(T)[None] < np.array([[T], [3], [1]])
     expected = np.asarray(decoder(inputs, source))

@@ -12,7 +12,7 @@ def test_masks_are_true_where_attention_is_allowed():
     assert mask.dtype == bool and np.array_equal(mask, np.tril(np.ones((1, 5, 5), bool)))
 
 
-def test_masked_mean_counts_real_positions_only():
+def test_masked_mean_counts_valid_positions_only():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(3, 5, 2)).astype("float32")
     mask = np.array([[1, 1, 0, 0, 0], [0, 1, 0, 1, 1], [0, 0, 0, 0, 0]], bool)

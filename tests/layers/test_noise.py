@@ -25,8 +25,8 @@ def test_dropped_tokens_leave_no_gap_and_no_row_empty():
     assert (kept[LENGTHS > 0] > 0).all() and (kept <= LENGTHS).all()
     assert np.array_equal(segments > 0, np.arange(T) < kept[:, None])
     for row, tokens in zip(made, TOKENS):
-        real = row[row > 0]
-        assert set(real) <= set(tokens) and np.array_equal(real, np.sort(real))
+        valid = row[row > 0]
+        assert set(valid) <= set(tokens) and np.array_equal(valid, np.sort(valid))
     assert 0.4 < kept[LENGTHS > 5].sum() / LENGTHS[LENGTHS > 5].sum() < 0.6
 
 

@@ -11,11 +11,11 @@ RNG = np.random.default_rng(5)
 
 def test_rotary_agrees_with_the_oracle():
     x = RNG.normal(size=(3, 7, 5, 6)).astype("float32")
-    places = RNG.integers(0, 100, size=(3, 7))
-    got = ops.convert_to_numpy(layers.rotary(x, places))
+    positions = RNG.integers(0, 100, size=(3, 7))
+    got = ops.convert_to_numpy(layers.rotary(x, positions))
     for b, t, h in np.ndindex(3, 7, 5):
-        np.testing.assert_allclose(got[b, t, h], oracles.rotate(x[b, t, h], places[b, t]), atol=2e-5)
-    shared = ops.convert_to_numpy(layers.rotary(x, places[0]))
+        np.testing.assert_allclose(got[b, t, h], oracles.rotate(x[b, t, h], positions[b, t]), atol=2e-5)
+    shared = ops.convert_to_numpy(layers.rotary(x, positions[0]))
     np.testing.assert_allclose(shared[0], got[0], atol=1e-6)
 
 
@@ -85,7 +85,7 @@ def test_learned_positions_end_at_max_length():
 
 
 def test_positions_in_half_precision_are_computed_in_float32():
-    far = 4001  # bfloat16 knows no odd number near it
+    far = 4001  # bfloat16 has no odd number near it
     layer = layers.SinusoidalPositions(dtype="mixed_bfloat16")
     low = layer(np.zeros((1, 1, 6), "float32"), start_index=far)
     assert keras.backend.standardize_dtype(low.dtype) == "bfloat16"

@@ -73,16 +73,16 @@ def test_images_move_along_both_axes(fill):
 
 @pytest.mark.parametrize("fill", ["wrap", "zero", "edge"])
 @pytest.mark.parametrize("right", [True, False], ids=["right", "any"])
-def test_only_real_tokens_move_and_padding_stays(fill, right):
+def test_only_valid_tokens_move_and_padding_stays(fill, right):
     rng = np.random.default_rng(1)
     mask = np.arange(T)[None] < rng.integers(3, T + 1, size=(B, 1)) if right else rng.random((B, T)) < 0.6
     mask[0] = False
     outputs = moved(RandomShift(2, fill=fill, seed=3), TOKENS, padding_mask=mask)
     assert np.array_equal(outputs[~mask], TOKENS[~mask])
-    for row, out, real in zip(TOKENS, outputs, mask):
-        tokens = row[real]
+    for row, out, valid in zip(TOKENS, outputs, mask):
+        tokens = row[valid]
         expect = [np.roll(tokens, k) if fill == "wrap" else slide(tokens, k, fill) for k in range(-2, 3)]
-        assert any(np.array_equal(each, out[real]) for each in expect)
+        assert any(np.array_equal(each, out[valid]) for each in expect)
 
 
 def test_nothing_moves_in_inference():
@@ -90,7 +90,7 @@ def test_nothing_moves_in_inference():
         assert np.array_equal(RandomShift(3)(TOKENS, **options), TOKENS)
 
 
-def test_every_call_draws_anew_and_a_seed_repeats_it():
+def test_every_call_samples_anew_and_a_seed_repeats_it():
     layer = RandomShift(3, seed=11)
     first, second = moved(layer, TOKENS), moved(layer, TOKENS)
     assert not np.array_equal(first, second)

@@ -9,8 +9,8 @@ from kerazoo import layers
 B, T, S, D = 3, 7, 5, 24
 RNG = np.random.default_rng(29)
 X = RNG.normal(size=(B, T, D)).astype("float32")
-REAL = np.arange(S)[None] < np.array([[5], [3], [1]])
-ENCODED = {"sequence": RNG.normal(size=(B, S, 11)).astype("float32"), "mask": REAL}
+VALID = np.arange(S)[None] < np.array([[5], [3], [1]])
+ENCODED = {"sequence": RNG.normal(size=(B, S, 11)).astype("float32"), "mask": VALID}
 SIZES = {"hidden_dim": D, "num_heads": 4, "intermediate_dim": 13}
 
 
@@ -100,21 +100,21 @@ def test_there_is_no_memory_without_a_source():
 @pytest.mark.parametrize("groups", [4, 2])
 def test_beams_give_what_copies_of_the_source_give(groups):
     layer = decoder(num_key_value_heads=groups)
-    width = 2
-    beams = RNG.normal(size=(B * width, T, D)).astype("float32")
-    copies = {name: np.repeat(x, width, axis=0) for name, x in ENCODED.items()}
+    num_beams = 2
+    beams = RNG.normal(size=(B * num_beams, T, D)).astype("float32")
+    copies = {name: np.repeat(x, num_beams, axis=0) for name, x in ENCODED.items()}
     whole = numpy(layer(beams, encoded=copies))
-    cache = layer.start(B, T, ENCODED, num_beams=width)
-    own = ops.arange(width, dtype="int32")[None, :, None]
-    cache["beam_ancestry"] = ops.broadcast_to(own, (B, width, T))
+    cache = layer.start(B, T, ENCODED, num_beams=num_beams)
+    own = ops.arange(num_beams, dtype="int32")[None, :, None]
+    cache["beam_ancestry"] = ops.broadcast_to(own, (B, num_beams, T))
     for t in range(3):
         got, cache = layer.step(beams[:, t], cache, t)
         np.testing.assert_allclose(numpy(got), whole[:, t], atol=1e-5, rtol=1e-5)
     assert cache["memory"]["blocks"][0]["key"].shape[0] == B * groups  # one for each source, not for each beam
 
 
-class Written(keras.layers.Layer):
-    """Writes two positions from a cache whose batch is unknown while the graph is traced."""
+class TwoSteps(keras.layers.Layer):
+    """Decodes two positions with a cache ancestry batch size is unknown while the graph is traced."""
 
     def __init__(self, inner):
         super().__init__()
@@ -129,10 +129,10 @@ class Written(keras.layers.Layer):
         return ops.stack(outputs, axis=1)
 
 
-def test_a_compiled_program_writes_for_any_batch():
+def test_a_compiled_program_decodes_for_any_batch():
     layer = decoder(num_layers=1)
     symbols = keras.Input((None, D)), {"sequence": keras.Input((None, 11)), "mask": keras.Input((None,), dtype="bool")}
-    model = keras.Model(symbols, Written(layer)(*symbols))
+    model = keras.Model(symbols, TwoSteps(layer)(*symbols))
     got = model.predict_on_batch((X, ENCODED))
     np.testing.assert_allclose(got, numpy(layer(X, encoded=ENCODED))[:, :2], atol=1e-5, rtol=1e-5)
 
@@ -148,35 +148,35 @@ def test_nothing_leaks_from_the_future():
 
 def test_padding_of_the_source_changes_nothing():
     layer = decoder()
-    loud = {"sequence": np.where(REAL[:, :, None], ENCODED["sequence"], 100.0).astype("float32"), "mask": REAL}
-    np.testing.assert_allclose(numpy(layer(X, encoded=ENCODED)), numpy(layer(X, encoded=loud)), atol=1e-5)
-    row = {"sequence": ENCODED["sequence"][1:2, :3], "mask": REAL[1:2, :3]}
+    noisy = {"sequence": np.where(VALID[:, :, None], ENCODED["sequence"], 100.0).astype("float32"), "mask": VALID}
+    np.testing.assert_allclose(numpy(layer(X, encoded=ENCODED)), numpy(layer(X, encoded=noisy)), atol=1e-5)
+    row = {"sequence": ENCODED["sequence"][1:2, :3], "mask": VALID[1:2, :3]}
     alone = numpy(layer(X[1:2], encoded=row))
     np.testing.assert_allclose(numpy(layer(X, encoded=ENCODED))[1:2], alone, atol=1e-5)
 
 
 def test_padding_inside_the_targets_can_be_masked():
     layer = decoder(cross_attention=False)
-    real = np.arange(T)[None] >= np.array([[0], [2], [3]])  # padded on the left
-    loud = np.where(real[:, :, None], X, 50.0).astype("float32")
-    before, after = (numpy(layer(x, padding_mask=real)) for x in (X, loud))
-    np.testing.assert_allclose(before[real], after[real], atol=1e-5)
+    valid = np.arange(T)[None] >= np.array([[0], [2], [3]])  # padded on the left
+    noisy = np.where(valid[:, :, None], X, 50.0).astype("float32")
+    before, after = (numpy(layer(x, padding_mask=valid)) for x in (X, noisy))
+    np.testing.assert_allclose(before[valid], after[valid], atol=1e-5)
 
 
 @pytest.mark.parametrize("positions", [None, "rotary"])
-def test_padding_changes_no_real_position_of_the_encoder(positions):
+def test_padding_changes_no_valid_position_of_the_encoder(positions):
     layer = encoder(positions=positions)
     x = X[:, :S]
-    loud = np.where(REAL[:, :, None], x, 100.0).astype("float32")
-    before, after = (layer(v, padding_mask=REAL) for v in (x, loud))
-    np.testing.assert_allclose(numpy(before["sequence"])[REAL], numpy(after["sequence"])[REAL], atol=1e-4)
-    assert np.array_equal(numpy(before["mask"]), REAL)
+    noisy = np.where(VALID[:, :, None], x, 100.0).astype("float32")
+    before, after = (layer(v, padding_mask=VALID) for v in (x, noisy))
+    np.testing.assert_allclose(numpy(before["sequence"])[VALID], numpy(after["sequence"])[VALID], atol=1e-4)
+    assert np.array_equal(numpy(before["mask"]), VALID)
     alone = layer(x[1:2, :3])
     np.testing.assert_allclose(numpy(before["sequence"])[1, :3], numpy(alone["sequence"])[0], atol=1e-4)
     assert numpy(alone["mask"]).dtype == bool and numpy(alone["mask"]).all()
 
 
-def test_rotary_tells_positions_apart_and_none_does_not():
+def test_rotary_distinguishes_positions_and_none_does_not():
     turned = X[:, ::-1].copy()
     for positions, same in ((None, True), ("rotary", False)):
         layer = encoder(positions=positions)
@@ -191,10 +191,10 @@ def test_attention_scores_align_targets_to_the_source():
     own, other = numpy(scores["self"]), numpy(scores["cross"])
     assert own.shape == (B, 2, 4, T, T) and other.shape == (B, 2, 4, T, S)
     np.testing.assert_allclose(other.sum(-1), 1, atol=1e-5)
-    assert np.all(np.moveaxis(other, -1, 1)[~REAL] == 0) and np.all(np.triu(own, 1) == 0)
+    assert np.all(np.moveaxis(other, -1, 1)[~VALID] == 0) and np.all(np.triu(own, 1) == 0)
     _, alone = decoder(cross_attention=False)(X, return_attention_scores=True)
     assert set(alone) == {"self"}
-    encoded, scores = encoder()(X[:, :S], padding_mask=REAL, return_attention_scores=True)
+    encoded, scores = encoder()(X[:, :S], padding_mask=VALID, return_attention_scores=True)
     assert set(encoded) == {"sequence", "mask"} and scores.shape == (B, 2, 4, S, S)
 
 
@@ -266,7 +266,7 @@ def test_wrong_arguments_are_named():
         layers.TransformerEncoder(**SIZES, num_layers=1)(X[:, 0])
 
 
-def test_a_decoder_says_whether_it_needs_a_source():
+def test_a_decoder_requires_or_refuses_a_source():
     with pytest.raises(
         ValueError, match="TransformerDecoder: cross-attention needs `encoded`; got encoded=None.*cross_attention=False"
     ):
