@@ -94,9 +94,9 @@ class Augment:
             makers = AUGMENTATIONS.get(name)
             kind = next((kind for kind in found if kind in makers), None)
             if kind is None:
-                there = " and ".join(found) or "neither images, tokens nor series"
+                present = " and ".join(found) or "neither images, tokens nor series"
                 fitting = ", ".join(name for kind in found for name in names(kind)) or "none"
-                raise ValueError(f"Augment: {name!r} is not for this data, which holds {there}. Fitting: {fitting}.")
+                raise ValueError(f"Augment: {name!r} is not for this data, which holds {present}. Fitting: {fitting}.")
             AUGMENTATIONS.check_options(name, options, argument_names(makers[kind])[1:])
             self.transforms.append(makers[kind](Context(corpus, found[kind], packed), **options))
 

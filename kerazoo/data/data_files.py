@@ -120,8 +120,8 @@ def find_splits(data_dir: str | os.PathLike, extensions: Sequence[str] = (".tsv"
     if len(tables) == 1 and not found:
         return {"train": files[tables[0]]}
     wanted = " or ".join("train" + extension for extension in extensions)
-    there = ", ".join(sorted(entry.name for entry in path.iterdir())[:6]) or "nothing"
-    raise _checks.DataError(f"{path}: no {wanted}; there is: {there}.")
+    present = ", ".join(sorted(entry.name for entry in path.iterdir())[:6]) or "nothing"
+    raise _checks.DataError(f"{path}: no {wanted}; there is: {present}.")
 
 
 def _find_part(text, extensions):

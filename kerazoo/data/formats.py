@@ -72,9 +72,9 @@ def parse_file(
         columns: numbers from 0 or names.
         bad: called with path, line number and reason of each record that is not valid, in the order of the file.
         check: the `Check` of the chosen values.
-        header: bool or `None`. See `read_records`.
-        format: string or `None`. See `read_records`.
-        on_read: see `kerazoo.data.lines.read_blocks`.
+        header: bool or `None`. See `read_records`. Defaults to `None`.
+        format: string or `None`. See `read_records`. Defaults to `None`.
+        on_read: see `kerazoo.data.lines.read_blocks`. Defaults to `None`.
 
     Raises:
         DataError: if the file cannot be read or a column is missing.
@@ -241,11 +241,11 @@ class _JsonLines(_PlainLines):
         numbers, split, faults = super().__call__(block)
         lines = [line for (line,) in split]
         if lines and not all(isinstance(column, str) for column in self.columns):
-            there = _load(lines[0])
-            there = list_names(there) if isinstance(there, dict) else "no object"
+            record = _load(lines[0])
+            fields = list_names(record) if isinstance(record, dict) else "no object"
             raise _checks.DataError(
                 f"{self.path}:{numbers[0]}: JSON lines have fields with names; got columns {list(self.columns)}. "
-                f"This line has: {there}."
+                f"This line has: {fields}."
             )
         kept, rows = [], []
         for number, line in zip(numbers, lines):
@@ -279,8 +279,8 @@ def _field(record, name):
     else:
         for part in name.split("."):
             if not isinstance(value, dict) or part not in value:
-                there = list(value) if isinstance(value, dict) else []
-                raise ValueError(f"no field {name!r}; there is {list_names(there)}.{_checks.hint(part, there)}")
+                fields = list(value) if isinstance(value, dict) else []
+                raise ValueError(f"no field {name!r}; there is {list_names(fields)}.{_checks.hint(part, fields)}")
             value = value[part]
     if isinstance(value, str):
         value.encode()  # half a surrogate pair, which JSON can write, is no text: a UnicodeEncodeError is a ValueError

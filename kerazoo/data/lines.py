@@ -12,8 +12,8 @@ from kerazoo import _checks
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BLOCK = 1 << 20  # bytes that are read at once
 STDIN = "-"  # the path that stands for standard input
-SHOWN_CHARACTERS = 40  # of a bad line in an error
-SHOWN_NAMES = 20  # of columns in an error
+MAX_CHARACTERS = 40  # of a bad line in an error
+MAX_NAMES = 20  # of columns in an error
 
 Path = str | os.PathLike
 OnRead = Callable[[int], None]
@@ -166,10 +166,10 @@ def near(path: Path) -> str:
 def shorten(line: str | Iterable[str]) -> str:
     """Returns the beginning of a bad line, or of the values of a bad record, as errors show it."""
     line = line if isinstance(line, str) else "\t".join(line)
-    return repr(line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 3] + "...")
+    return repr(line if len(line) <= MAX_CHARACTERS else line[: MAX_CHARACTERS - 3] + "...")
 
 
 def list_names(names: Iterable[str]) -> str:
     """Returns the names of columns, as errors show them."""
     names = [name if name.isprintable() else repr(name) for name in names]
-    return ", ".join([*names[:SHOWN_NAMES], *(["..."] if len(names) > SHOWN_NAMES else [])]) or "none"
+    return ", ".join([*names[:MAX_NAMES], *(["..."] if len(names) > MAX_NAMES else [])]) or "none"

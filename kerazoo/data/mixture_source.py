@@ -76,6 +76,11 @@ class MixtureSource(DataSource):
         """Returns the splits that any of the sources has."""
         return tuple(split for split in SPLITS if any(split in source.splits() for source in self.sources))
 
+    def class_names(self, column: str) -> list[str] | None:
+        """Returns the names of the classes of a column if all sources declare the same ones, else `None`."""
+        declared = [source.class_names(column) for source in self.sources]
+        return declared[0] if all(names == declared[0] for names in declared) else None
+
     def fingerprint(self, split: str) -> Any:
         """Returns the fingerprints and weights of the sources; `None` if one of them has none."""
         prints = [source.fingerprint(split) for source in self._with(split)]
@@ -138,7 +143,7 @@ def interleave(
                 yield Chunk({name: [] for name in waiting[0].names}, skipped, progress=progress)
             return
         rows = min(reader.remaining for reader in readers)
-        yield _in_turn([reader.take(rows) for reader in readers], rows)._replace(skipped=skipped, progress=progress)
+        yield _alternate([reader.take(rows) for reader in readers], rows)._replace(skipped=skipped, progress=progress)
 
 
 class _Reader:
@@ -179,8 +184,8 @@ class _Reader:
         return Chunk(columns, locations=locations)
 
 
-def _in_turn(chunks, rows):
-    """Returns equally long chunks as one, a row of each in turn."""
+def _alternate(chunks, rows):
+    """Returns equally long chunks as one, with alternating rows."""
     if len(chunks) == 1:
         return chunks[0]
 

@@ -48,8 +48,8 @@ class PackedPlan:
     ```
 
     Reference:
-        - [Krell, Kosec, Perez, Fitzgibbon, 2021, Efficient Sequence Packing without Cross-contamination](
-          https://arxiv.org/abs/2107.02027), arXiv:2107.02027.
+        Krell, Kosec, Perez, Fitzgibbon (2021), Efficient Sequence Packing without Cross-contamination,
+        arXiv:2107.02027.
     """
 
     def __init__(
@@ -210,13 +210,13 @@ def _best_row(sizes, left, capacity):
 
 def _row_capacity(sizes, row_length):
     """Returns the positions of a row in each feature, int `[F]`, in the proportion of all their tokens."""
-    longest, total = sizes.max(axis=0), sizes.sum(axis=0)
+    max_lengths, total = sizes.max(axis=0), sizes.sum(axis=0)
     if row_length is None:
-        row_length = ROW_EXAMPLES * int(longest.max())
+        row_length = ROW_EXAMPLES * int(max_lengths.max())
     row_length = _checks.positive_int("PackedPlan", "row_length", row_length)
-    if row_length < longest.max():
+    if row_length < max_lengths.max():
         raise ValueError(
             f"PackedPlan: `row_length` must hold the longest example; got row_length={row_length}, longest "
-            f"{int(longest.max())}. Try row_length={ROW_EXAMPLES * int(longest.max())}."
+            f"{int(max_lengths.max())}. Try row_length={ROW_EXAMPLES * int(max_lengths.max())}."
         )
-    return np.maximum(np.ceil(row_length * total / total.max()).astype(np.int64), longest)
+    return np.maximum(np.ceil(row_length * total / total.max()).astype(np.int64), max_lengths)

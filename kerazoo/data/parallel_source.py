@@ -108,7 +108,7 @@ def read_pairs(
         source: the file of sources.
         target: the file of targets.
         bad: called with path, number and reason of a line that is no text or empty; both lines are left out.
-        on_read: see `kerazoo.data.lines.read_blocks`.
+        on_read: see `kerazoo.data.lines.read_blocks`. Defaults to `None`.
 
     Raises:
         DataError: as `read_lines`, and if one file has more lines than the other.

@@ -58,7 +58,7 @@ def prepare(
                     builder.add(features, chunk.continues)
                     notes.update(counts)
                     notes["skipped"] += chunk.skipped
-                    progress.show(chunk.progress, builder.examples, builder.values)
+                    progress.update(chunk.progress, builder.examples, builder.values)
                 if not builder.examples:
                     raise _checks.NoExamplesError(f"{label}: there are no examples. Give it more data.")
                 notes = {name: count for name, count in notes.items() if count or name != "skipped"}
@@ -101,7 +101,7 @@ class Progress:
     def __init__(self, label: str):
         self.label = label
         self.terminal = sys.stderr.isatty()
-        self.started = self.shown = time.monotonic()
+        self.started = self.updated = time.monotonic()
         self.line = ""
 
     def __enter__(self) -> "Progress":
@@ -117,9 +117,9 @@ class Progress:
         for chunk in chunks:
             yield chunk
             examples += chunk.num_rows
-            self.show(chunk.progress, examples, 0)
+            self.update(chunk.progress, examples, 0)
 
-    def show(self, progress: float, examples: int, values: int) -> None:
+    def update(self, progress: float, examples: int, values: int) -> None:
         """Notes the progress in [0, 1] and the numbers of examples and tokens, and shows them now and then."""
         now = time.monotonic()
         if now - self.started < QUIET_SECONDS:
@@ -128,8 +128,8 @@ class Progress:
         if values:
             parts += [f"{values:,} tokens", f"{values / (now - self.started):,.0f} tokens/s"]
         self.line = "  ".join(filter(None, parts))
-        if now - self.shown >= (0.5 if self.terminal else SECONDS_BETWEEN_LINES):
-            self.shown = now
+        if now - self.updated >= (0.5 if self.terminal else SECONDS_BETWEEN_LINES):
+            self.updated = now
             self._write(end="" if self.terminal else "\n")
 
     def _write(self, end="\n"):

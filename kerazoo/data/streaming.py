@@ -161,8 +161,8 @@ class StreamPlan:
     def _shapes_of(self, corpus):
         if not corpus.length_names:
             return np.zeros(len(corpus), np.int64)
-        longest = self.shapes[-1].lengths
-        lengths = {name: np.minimum(corpus.lengths(name), longest[name]) for name in corpus.length_names}
+        max_lengths = self.shapes[-1].lengths
+        lengths = {name: np.minimum(corpus.lengths(name), max_lengths[name]) for name in corpus.length_names}
         return assign_shapes(lengths, self.shapes)
 
 

@@ -130,11 +130,11 @@ def check_column(owner: str, name: str, value: Column) -> int | str | list[int |
         ValueError: if a number is negative or a name is empty.
         TypeError: if it is neither number nor name.
     """
-    several: Any = value if isinstance(value, list | tuple) else [value]
+    parts: Any = value if isinstance(value, list | tuple) else [value]
     if isinstance(value, str):
-        several = value.split(",")
+        parts = value.split(",")
     chosen: list[int | str] = [
-        int(each) if isinstance(each, str) and each.strip().isdecimal() else each for each in several
+        int(each) if isinstance(each, str) and each.strip().isdecimal() else each for each in parts
     ]
     for each in chosen:
         if not isinstance(each, str):

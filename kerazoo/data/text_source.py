@@ -1,5 +1,6 @@
 """Long texts: read in blocks of whole lines, and divided into train, dev and test by position."""
 
+import functools
 import itertools
 import os
 from collections.abc import Iterator
@@ -135,8 +136,17 @@ def _line_start(block, offset):
 
 
 def _size(path):
-    """Returns the number of bytes of the text, decompressed."""
-    return sum(map(len, read_blocks(path))) if os.fspath(path).endswith(".gz") else os.path.getsize(path)
+    """Returns the number of bytes of the text, decompressed; a compressed file is read for it, but only once."""
+    status = os.stat(path)
+    if os.fspath(path).endswith(".gz"):
+        return _decompressed_size(os.fspath(path), status.st_size, status.st_mtime_ns)
+    return status.st_size
+
+
+@functools.lru_cache(maxsize=256)
+def _decompressed_size(path, size, time):
+    del size, time  # a part of the key: another file may get the same path
+    return sum(map(len, read_blocks(path)))
 
 
 def _decode(path, block, number, bad):

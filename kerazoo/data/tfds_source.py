@@ -76,9 +76,10 @@ class TFDSSource(DataSource):
         """Returns the languages of a `Translation`, the source first if the set says which it is."""
         return self.prepared.languages(name)
 
-    def class_names(self, column: str) -> list[str]:
-        """Returns the names of the classes of a column that is a `ClassLabel`."""
-        return self.prepared.classes(self.features[column])
+    def class_names(self, column: str) -> list[str] | None:
+        """Returns the names of the classes of a column that is a `ClassLabel`, else `None`."""
+        feature = self.features[column]
+        return self.prepared.classes(feature) if self._type(feature) == "ClassLabel" else None
 
     def check(self) -> None:
         """Opens the set and checks the chosen features.
@@ -116,16 +117,10 @@ class TFDSSource(DataSource):
         for batch in self.prepared.batches(split, list(types)):
             for feature, kind in types.items():
                 if kind == "ClassLabel":
-                    batch[feature] = self._names(split, feature, batch[feature])
+                    batch[feature] = [self.prepared.class_of(feature, label) for label in batch[feature].tolist()]
                 elif kind == "Text":
                     batch[feature] = [self.prepared.text(feature, value) for value in batch[feature]]
             yield Chunk({name: batch[feature] for name, feature in self.features.items()})
-
-    def _names(self, split, feature, labels):
-        if labels.min(initial=0) < 0:
-            raise _checks.DataError(f"tfds:{self.name}, {split}: there are examples without a class in {feature!r}.")
-        names = self.prepared.classes(feature)
-        return [names[label] for label in labels.tolist()]
 
     def _strings(self, split):
         """Yields chunks of strings alone."""
@@ -154,9 +149,9 @@ class TFDSSource(DataSource):
             )
         if types.get(top) == "Translation" and language in self.prepared.features[top]:
             return "Text"
-        there = ", ".join(f"{name} ({kind})" for name, kind in types.items())
+        present = ", ".join(f"{name} ({kind})" for name, kind in types.items())
         raise _checks.DataError(
-            f"tfds:{self.name}: has no feature {feature!r}; it has {there}.{_checks.hint(feature, types)}"
+            f"tfds:{self.name}: has no feature {feature!r}; it has {present}.{_checks.hint(feature, types)}"
         )
 
 
@@ -164,17 +159,16 @@ class Prepared:
     """A prepared TensorFlow data set.
 
     Args:
-        name: Its name, with a configuration and version where there are several: `"mnist"`, `"wmt/de-en:1.0.0"`.
-        data_dir: The folder that holds prepared data sets, as for `tfds.load`; `TFDS_DATA_DIR` or
-            `~/tensorflow_datasets` by default.
-        download: Whether a set that is not there is downloaded and prepared; without it the network is never asked.
+        name: string. See `TFDSSource`.
+        data_dir: string, path or `None`. See `TFDSSource`. Defaults to `None`.
+        download: bool. See `TFDSSource`. Defaults to `False`.
 
     Raises:
-        DataError: The set is not there, or it could not be downloaded.
-        SetupError: The package tensorflow-datasets is not installed.
+        DataError: if the set is not there, or could not be downloaded.
+        SetupError: if the package tensorflow-datasets is not installed.
     """
 
-    def __init__(self, name, data_dir=None, download=False):
+    def __init__(self, name: str, data_dir: str | os.PathLike | None = None, download: bool = False):
         self.name = name
         self.data_dir = pathlib.Path(
             data_dir or os.environ.get("TFDS_DATA_DIR") or pathlib.Path.home() / "tensorflow_datasets"
@@ -188,29 +182,32 @@ class Prepared:
             self._download()
             folder = find(name, self.data_dir)
         self._builder = self._tfds.builder_from_directory(folder)
+        self._classes: dict[str, list[str]] = {}
 
     @property
-    def features(self):
-        """What an example holds, a `tfds.features.FeaturesDict`."""
+    def features(self) -> Any:
+        """The features of an example, a `tfds.features.FeaturesDict`."""
         return self._builder.info.features
 
     @property
-    def splits(self):
-        """Dictionary of `"train"`, `"dev"`, `"test"` to what the set calls it, with those that it has."""
-        there = self._builder.info.splits
-        return {split: name for split, names in SPLIT_NAMES.items() for name in names if name in there}
+    def splits(self) -> dict[str, str]:
+        """Dictionary of `"train"`, `"dev"`, `"test"` to the set's own name, with the splits that it has."""
+        given = self._builder.info.splits
+        return {split: name for split, names in SPLIT_NAMES.items() for name in names if name in given}
 
-    def of_type(self, *types):
+    def of_type(self, *types: str) -> list[str]:
         """Returns the names of the features that are of exactly one of the types, such as `"Image"` or `"Text"`."""
         return sorted(name for name, feature in self.features.items() if type(feature).__name__ in types)
 
-    def languages(self, name):
-        """Returns the languages of the `Translation` called `name`, the source first where the set says which it is."""
+    def languages(self, name: str) -> list[str]:
+        """Returns the languages of the `Translation` called `name`, the source first if the set declares it."""
         return list(self._builder.info.supervised_keys or sorted(self.features[name].keys()))[:2]
 
-    def classes(self, name):
+    def classes(self, name: str) -> list[str]:
         """Returns the names of the classes of the `ClassLabel` called `name`."""
-        return list(self.features[name].names)
+        if name not in self._classes:
+            self._classes[name] = list(self.features[name].names)
+        return self._classes[name]
 
     def images(self, split, image, label):
         """Yields batches of images, uint8 `[B, H, W, C]`, and labels, int32 `[B]`, of a split; 0 without a `label`."""
@@ -222,7 +219,7 @@ class Prepared:
         """Yields batches of examples as dictionaries of features.
 
         Args:
-            split: string, as the set calls it.
+            split: string, a key of `splits`.
             names: features of type Image (uint8 `[B, H, W, C]`), Text (bytes `[B]`) and ClassLabel (int64 `[B]`), an
                 Image among them.
         """
@@ -243,8 +240,13 @@ class Prepared:
         batches = self._encoded(split, names, images).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
         yield from self._whole(batches.prefetch(2))
 
-    def strings(self, split, *paths):
-        """Yields the values of `paths`, each a feature or a tuple of nested ones: text, or the class of a label."""
+    def strings(self, split: str, *paths: str | tuple[str, ...]) -> Iterator[list[str]]:
+        """Yields texts and names of classes of each example.
+
+        Args:
+            split: string, a key of `splits`.
+            *paths: strings. Features, or tuples of nested ones.
+        """
         for example in self._whole(self._builder.as_dataset(split=self.splits[split], shuffle_files=False)):
             values = []
             for path in paths:
@@ -258,7 +260,7 @@ class Prepared:
         """Returns a `tf.data.Dataset` of batches whose images are still encoded."""
         import tensorflow as tf
 
-        info = self._builder.info.splits[self.splits.get(split, split)]
+        info = self._builder.info.splits[self.splits[split]]
         if self._builder.info.file_format.value != "tfrecord":
             skip = {image: self._tfds.decode.SkipDecoding() for image in images}
             return self._builder.as_dataset(split=info.name, decoders=skip, shuffle_files=False).batch(BATCH)
@@ -269,7 +271,7 @@ class Prepared:
         return records.map(lambda batch: tf.io.parse_example(batch, keys), num_parallel_calls=2)
 
     def _whole(self, dataset):
-        """Yields what `dataset` holds; damaged files become a `DataError`."""
+        """Yields the elements of `dataset`; damaged files become a `DataError`."""
         import tensorflow as tf
 
         try:
@@ -279,7 +281,19 @@ class Prepared:
             raise _checks.DataError(f"tfds:{self.name}: damaged under {self.data_dir}: {reason}") from error
 
     def _string(self, path, value):
-        return self.text(path, value) if isinstance(value, bytes) else self.classes(path)[int(value)]
+        if isinstance(value, bytes):
+            return self.text(path, value)
+        return self.class_of(path, int(value))
+
+    def class_of(self, name: str, label: int) -> str:
+        """Returns the name of the class of a label.
+
+        Raises:
+            DataError: if the label is negative, which stands for an example without a class.
+        """
+        if label < 0:
+            raise _checks.DataError(f"tfds:{self.name}: there are examples without a class in {name!r}.")
+        return self.classes(name)[label]
 
     def text(self, feature: Any, value: bytes) -> str:
         """Returns the text of a value of a feature.
@@ -314,11 +328,15 @@ def _decode(encoded, channels):
     return tf.stack(images)[:count]
 
 
-def find(name, data_dir):
+def find(name: str, data_dir: str | os.PathLike) -> pathlib.Path:
     """Returns the folder of the newest prepared version of a data set.
 
+    Args:
+        name: string. See `TFDSSource`.
+        data_dir: string or path. The folder of prepared data sets.
+
     Raises:
-        DataError: There is none.
+        DataError: if there is none.
     """
     data_dir = pathlib.Path(data_dir)
     path, _, version = name.partition(":")
@@ -330,9 +348,9 @@ def find(name, data_dir):
     nested = [one for one in sets if path in map(str, one.parents)]
     if nested:
         raise _checks.DataError(f"tfds:{name}: has several configurations; name one: {', '.join(map(str, nested))}.")
-    there = ", ".join(dict.fromkeys(map(str, sets))) or "no data set"
+    present = ", ".join(dict.fromkeys(map(str, sets))) or "no data set"
     raise _checks.DataError(
-        f"tfds:{name}: not prepared under {data_dir} (there: {there}).{_checks.hint(path, sets)} "
+        f"tfds:{name}: not prepared under {data_dir} (there: {present}).{_checks.hint(path, sets)} "
         "Name its folder with data_dir, or prepare it where there is a network with download=True."
     )
 

@@ -98,6 +98,18 @@ def test_weights_in_data_dir_are_those_of_a_mixture(tmp_path):
     assert mixture.splits() == ("train", "dev", "test")
 
 
+def test_classes_that_all_sources_declare():
+    class Declared(Pieces):
+        def class_names(self, column):
+            return list(self.name) if column == "text" else None
+
+    one, same, other = Declared("ab", (3,)), Declared("ab", (5,)), Declared("ac", (7,))
+    assert MixtureSource([one, same], [1, 1]).class_names("text") == ["a", "b"]
+    assert MixtureSource([one, other], [1, 1]).class_names("text") is None
+    assert MixtureSource([one, Pieces("ab", (3,))], [1, 1]).class_names("text") is None
+    assert one.class_names("number") is MixtureSource([one, same], [1, 1]).class_names("number") is None
+
+
 def test_texts_are_not_torn(tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.txt").write_text(f"{name}\n" * 50)
