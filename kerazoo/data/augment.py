@@ -174,7 +174,7 @@ def crop(context: Context, fraction: float = 0.85) -> Callable:
     from keras import ops
 
     fraction = _checks.number("augment crop", "fraction", fraction, low=0, high=1, low_open=True)
-    height, width = np.shape(context.corpus.features[context.features[0]])[1:3]
+    height, width = context.corpus.features[context.features[0]].shape[1:3]
 
     def window(x, axis, size, seeds):
         """Takes `size` consecutive positions along `axis` of x [B, ...], from a random one on for each image."""

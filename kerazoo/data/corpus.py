@@ -44,7 +44,7 @@ class Corpus:
     ```
     """
 
-    features: Features
+    features: Mapping[str, Any]
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):

@@ -67,17 +67,19 @@ class DataSource:
         return SPLITS
 
     def class_names(self, column: str) -> list[str] | None:
-        """Returns the names of the classes of a column where they are declared, else `None`."""
+        """Returns the names of the classes of a column if the data declares them, else `None`."""
         del column
+        return None
 
     def describe_series(self, column: str) -> dict[str, Any] | None:
-        """Returns what is known of a column of windows without reading them, else `None`.
+        """Returns a description of a column of windows that does not depend on how they overlap, else `None`.
 
         Returns:
-            dict with `names` of the variables, `shape` of a window, and `mean` and `deviation` of each variable over
-            the training rows, a deviation of 0 replaced by 1.
+            Dictionary with `names` of the variables, `shape` of a window, and `mean` and `deviation` of each variable
+            over the training rows, a deviation of 0 replaced by 1.
         """
         del column
+        return None
 
     def chunks(self, split: str) -> Iterator[Chunk]:
         """Yields the examples of a split, each `Chunk` with the columns `columns`.

@@ -5,13 +5,14 @@ import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data import cache
 from kerazoo.data.data_source import Chunk
-from kerazoo.data.file_source import FileSource
+from kerazoo.data.file_source import FileSource, Part
 from kerazoo.data.formats import ending, parse_file
 from kerazoo.data.lines import STDIN, BadLines, OnRead, Path, decode_lines, list_names, read_blocks, shorten
 from kerazoo.data.splits import split_range
@@ -99,6 +100,22 @@ class SeriesSource(FileSource):
         sizes = [self.length, self.stride, self.horizon]
         return [*super().settings, self.numeric, *sizes, list(self.labels)]
 
+    def check(self) -> None:
+        """Raises an error if a file is missing or has a weight; opens none."""
+        self.parts("train")
+
+    def parts(self, split: str) -> list[Part]:
+        """Returns the `Part`s that a split is read from.
+
+        Raises:
+            ValueError: if one has a weight.
+        """
+        parts = super().parts(split)
+        for part in parts:
+            if part.weight != 1:
+                raise ValueError(f"SeriesSource: files of series take no weight; got {part.weight}.")
+        return parts
+
     def column_names(self) -> list[str]:
         """Returns the names of the columns of numbers; reads two lines of the first file if they were not given."""
         if self.numeric is not None:
@@ -111,9 +128,9 @@ class SeriesSource(FileSource):
             raise _checks.DataError(f"{path}:2: no column but the labels {list(self.labels)} holds a number.")
         return names
 
-    def describe_series(self, column: str) -> dict | None:
+    def describe_series(self, column: str) -> dict[str, Any] | None:
         """Returns names, shape, mean and deviation of the windows; reads the training rows."""
-        if column not in ("window", "future"):
+        if column not in ("window", "future") or self.fingerprint("train") is None:  # standard input is read only once
             return None
         names = self.column_names()
         rows = np.concatenate([numeric for _, _, numeric, _, _ in self._rows("train", names)])
@@ -153,7 +170,7 @@ class SeriesSource(FileSource):
             starts = np.arange(0, len(numeric) - span + 1, self.stride)
             for first in range(0, len(starts), CHUNK_WINDOWS):
                 rows = starts[first : first + CHUNK_WINDOWS, None]
-                columns = {"window": numeric[rows + np.arange(self.length)]}  # [N, L, C]
+                columns: dict[str, Any] = {"window": numeric[rows + np.arange(self.length)]}  # [N, L, C]
                 if self.horizon:
                     columns["future"] = numeric[rows + self.length + np.arange(self.horizon)]
                 last = (rows[:, 0] + self.length - 1).tolist()
@@ -164,8 +181,6 @@ class SeriesSource(FileSource):
     def _rows(self, split, names, parts=None):
         """Yields path, line numbers, numbers `[rows, C]`, labels and skipped lines of the rows of a split."""
         for part in self.parts(split) if parts is None else parts:
-            if part.weight != 1:
-                raise ValueError(f"SeriesSource: files of series take no weight; got {part.weight}.")
             for path in part.paths:
                 bad = BadLines(self.bad_lines)
                 lines, numeric, labels = _read(path, names, self.labels, bad)

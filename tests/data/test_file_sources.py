@@ -332,6 +332,18 @@ def test_windows_futures_and_labels(tmp_path):
     assert source.fingerprint("dev") != whole.fingerprint("dev") != whole.fingerprint("test")
 
 
+def test_a_description_of_the_training_rows(tmp_path, monkeypatch):
+    rows = [(i, 5, "x") for i in range(101)]
+    source = SeriesSource(series(tmp_path / "s.csv", rows), length=7, horizon=3, labels=["state"])
+    described = source.describe_series("window")
+    assert described["names"] == ["a", "b"] and described["shape"] == [7, 2] and described["mean"] == [35, 5]
+    assert described["deviation"] == pytest.approx([np.arange(71).std(), 1])  # 1 for a constant
+    assert source.describe_series("future")["shape"] == [3, 2] and source.describe_series("state") is None
+    stand_in(monkeypatch, "a\tb\n" + "".join(f"{i}\t{i}\n" for i in range(11)))
+    piped = SeriesSource("-", "a,b", length=7)
+    assert piped.describe_series("window") is None and rows_of(piped, "train")[-1][0][-1].tolist() == [10, 10]
+
+
 def test_numbers_keep_their_precision(tmp_path):
     path = series(tmp_path / "s.csv", [(1e8 + i, 0, "x") for i in range(31)])
     (chunk,) = SeriesSource(path, ["a"], length=3).chunks("train")
@@ -362,7 +374,7 @@ def test_bad_rows_are_skipped_weights_and_names_refused(tmp_path):
     (chunk,) = SeriesSource(path, length=5, bad_lines="skip").chunks("train")
     assert chunk.skipped == 2 and len(chunk.columns["window"]) == 67
     with pytest.raises(ValueError, match="SeriesSource: files of series take no weight; got 2.0"):
-        SeriesSource(f"{path}@2").chunks("train")
+        SeriesSource(f"{path}@2").check()
     with pytest.raises(ValueError, match="`labels` must be distinct names other than 'window'.*; got .'window'"):
         SeriesSource(path, labels=["window"])
     with pytest.raises(ValueError, match="`horizon` must be an integer of at least 0; got horizon=-1"):
