@@ -43,8 +43,13 @@ class NumberFeature(Feature):
         values, faults = self._numbers(columns)
         return Converted(self._scaled(values).astype(np.float32), faults=faults)
 
+    def load(self, values):
+        numbers = [_value(value) for value in values]
+        faults = {row: self._fault(self.columns[0], values[row]) for row, v in enumerate(numbers) if v is None}
+        return numbers, faults
+
     def references(self, values):
-        return [_value(value) if len(self.columns) == 1 else list(map(_value, value)) for value in values]
+        return [value if len(self.columns) == 1 else list(value) for value in values]
 
     def inputs(self, values):
         from keras import ops
@@ -113,8 +118,12 @@ class NumberFeature(Feature):
         faults = {}
         for row, column in np.argwhere(np.isnan(values)).tolist():
             name, value = self.columns[column], lists[column][row]
-            faults[row] = f"column {name!r} holds no finite number: {value!r}."
+            faults[row] = self._fault(name, value)
         return values, faults
+
+    @staticmethod
+    def _fault(name, value):
+        return f"column {name!r} holds no finite number: {value!r}."
 
     def _scaled(self, values):
         return (values - np.array(self.state["mean"])) / np.array(self.state["deviation"])
