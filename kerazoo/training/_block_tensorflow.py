@@ -51,10 +51,9 @@ class BlockProgram:
             return logs
         if block.key in self.programs:
             return self.programs[block.key](data, steps, number)
-        loop = self._loop(block.key, data)
         jit_compile = self.jit_compile and self.model not in _refused
         try:
-            program = self._compile(loop, data, jit_compile)
+            program = self._compile(block.key, data, jit_compile)
             logs = program(data, steps, number)
         except REFUSALS as error:
             if not jit_compile:
@@ -62,7 +61,7 @@ class BlockProgram:
             reason = str(error.message).strip().splitlines()[0].partition("{{")[0]
             print(f"XLA cannot compile {self.model.name}, so it runs without XLA: {reason}", file=sys.stderr)
             _refused.add(self.model)
-            program = self._compile(loop, data, False)
+            program = self._compile(block.key, data, False)
             logs = program(data, steps, number)
         self.programs[block.key] = program
         return logs
@@ -82,13 +81,16 @@ class BlockProgram:
         logs = self.strategy.run(on_replica, (data, number))
         return keras.tree.map_structure(lambda value: self.strategy.reduce("MEAN", value, axis=None), logs)
 
-    def _loop(self, key, data):
+    def _loop(self, key, data, jit_compile):
         """Returns the function of a block; tracing one step creates the variables and gives the shapes of the logs."""
         specs = [tf.TensorSpec(array.shape[1:], array.dtype) for array in data]
         if self.replicas > 1:  # variables cannot be created on a replica
             with self.strategy.scope():
                 build(self.model, self.feed.batch(self.feed.arrays, key, [array[0] for array in data], 0))
-        one_step = tf.function(lambda data, number: self._distributed_step(key, data, number), autograph=False)
+        # Traced for XLA as well: the gradient of a recurrence has static sizes only there.
+        one_step = tf.function(
+            lambda data, number: self._distributed_step(key, data, number), autograph=False, jit_compile=jit_compile
+        )
         one_step = one_step.get_concrete_function(specs, tf.TensorSpec([], tf.int32))
 
         def loop(data, steps, number):
@@ -100,7 +102,8 @@ class BlockProgram:
 
         return loop
 
-    def _compile(self, loop, data, jit_compile):
+    def _compile(self, key, data, jit_compile):
+        loop = self._loop(key, data, jit_compile)
         specs = [tf.TensorSpec(array.shape, array.dtype) for array in data]
         function = tf.function(loop, autograph=False, jit_compile=jit_compile)
         # Called as a concrete function: TensorFlow warns of retracing when many functions come from one line of code.

@@ -370,3 +370,14 @@ def test_bad_arguments_are_refused(change, error, message):
     }
     with pytest.raises(error, match=message):
         fit(**{**arguments, **change})
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="JAX compiles with XLA or not at all")
+def test_xla_compiles_recurrent_models(capfd):
+    """A recurrence that is traced outside of XLA has a gradient of unknown size, which XLA refuses."""
+    corpus = sequences(13)
+    model = kz.models.LSTMSeq2Seq(7, 7, embedding_dim=3, units=5, attention="additive")
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    plan = kz.data.Plan.of(corpus, batch_size=13, max_shapes=1)
+    fit(model, corpus, batch_of_sequences, plan)
+    assert "XLA cannot compile" not in capfd.readouterr().err
