@@ -377,7 +377,7 @@ def test_xla_compiles_recurrent_models(capfd):
     """A recurrence that is traced outside of XLA has a gradient of unknown size, which XLA refuses."""
     corpus = sequences(13)
     model = kz.models.LSTMSeq2Seq(7, 7, embedding_dim=3, units=5, attention="additive")
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     plan = kz.data.Plan.of(corpus, batch_size=13, max_shapes=1)
     fit(model, corpus, batch_of_sequences, plan)
     assert "XLA cannot compile" not in capfd.readouterr().err
