@@ -26,7 +26,6 @@ BANNED_WORDS = {
 BANNED_WHOLE = {"begun", "there", "own", "every", "several", "gone", "behind", "way"}
 # Packages whose names and messages are still to be reworded.
 PENDING_WORDS = {
-    "data",
     "decoding",
     "export",
     "layers",

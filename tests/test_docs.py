@@ -18,7 +18,6 @@ README_BLOCK = re.compile(r"(<!-- not run: .*? -->\n)?^```python\n(.*?)^```", re
 
 # Packages whose docstrings are still to be reworded.
 PENDING_DIALECT = {
-    "data",
     "decoding",
     "layers",
     "run",

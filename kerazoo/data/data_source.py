@@ -63,7 +63,7 @@ class DataSource:
         """
 
     def splits(self) -> tuple[str, ...]:
-        """Returns those of `"train"`, `"dev"`, `"test"` that are given or can be drawn from train by a hash."""
+        """Returns those of `"train"`, `"dev"`, `"test"` that are given or can be held out from train by a hash."""
         return SPLITS
 
     def class_names(self, column: str) -> list[str] | None:
@@ -109,13 +109,13 @@ def row_key(value: Any) -> str | bytes:
     return value.tobytes() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
-def draw_split(chunk: Chunk, split: str, fractions: Mapping[str, float]) -> Chunk:
+def select_split(chunk: Chunk, split: str, fractions: Mapping[str, float]) -> Chunk:
     """Returns the rows of `chunk` that belong to `split` by a hash of the value in the first column.
 
     Args:
         chunk: a `Chunk` of the given split.
         split: string.
-        fractions: dictionary of split to the fraction that is drawn; empty returns the chunk as it is.
+        fractions: dictionary of split to the fraction that is held out; empty returns the chunk as it is.
     """
     if not fractions:
         return chunk

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from kerazoo import _checks
 from kerazoo.data import cache
 from kerazoo.data.data_files import DataFiles, find_data_files
-from kerazoo.data.data_source import Chunk, DataSource, draw_split
+from kerazoo.data.data_source import Chunk, DataSource, select_split
 from kerazoo.data.lines import STDIN, BadLines
 from kerazoo.data.mixture_source import interleave, weighted
 from kerazoo.data.splits import SPLITS, split_origin
@@ -19,7 +19,8 @@ class Part(NamedTuple):
 
     Args:
         paths: tuple of paths.
-        fractions: dictionary of the splits that are drawn from them to their fractions, empty if they are read whole.
+        fractions: dictionary of the splits that are held out from them to their fractions; empty if they are read
+            whole.
         weight: float. How often each example is yielded.
     """
 
@@ -32,7 +33,7 @@ class FileSource(DataSource):
     """A source of examples in files, the base of `TableSource` and others.
 
     A subclass implements `read`, which yields the chunks of one file, and gives in `settings` what they depend on.
-    A dev or test split that is not given is drawn from train, `fractions` of it.
+    A dev or test split that is not given is held out from train, `fractions` of it.
 
     Args:
         data_dir: string or path, see `kerazoo.data.find_data_files`.
@@ -95,7 +96,7 @@ class FileSource(DataSource):
         _ = self.files
 
     def splits(self) -> tuple[str, ...]:
-        """Returns the splits that can be read; nothing is drawn from standard input."""
+        """Returns the splits that can be read; nothing is held out from standard input."""
         return tuple(
             split
             for split in SPLITS
@@ -126,7 +127,7 @@ class FileSource(DataSource):
         for each in self.files:
             given, fractions = split_origin(split, each.files, self.fractions)
             if paths := each.files.get(given, ()):
-                fractions = {} if STDIN in paths else fractions  # what is drawn from it could not be read again
+                fractions = {} if STDIN in paths else fractions  # what is held out could not be read again
                 parts.append(Part(paths, fractions, each.weight if split == "train" else 1.0))
         return parts
 
@@ -135,7 +136,7 @@ class FileSource(DataSource):
         for path in part.paths:
             counted = bad.count
             for chunk in self.read(path, bad, progress):
-                chunk = weighted(draw_split(chunk, split, part.fractions), part.weight)
+                chunk = weighted(select_split(chunk, split, part.fractions), part.weight)
                 if chunk.num_rows or bad.count > counted:
                     yield chunk._replace(skipped=bad.count - counted, progress=progress.fraction)
                 counted = bad.count

@@ -128,7 +128,7 @@ def _position(path, names, column):
 class _Parser:
     """Splits blocks of a file into records.
 
-    A call takes the next block of `read_blocks`, or None behind the last one. It returns the line number of each
+    A call takes the next block of `read_blocks`, or None after the last one. It returns the line number of each
     record, all values of each record, and a dictionary of line number to the reason why there is no record.
     """
 
@@ -218,7 +218,7 @@ class _Csv(_Parser):
         return numbers, rows, faults
 
     def _read(self, begin, stop, numbers, rows):
-        """Appends the records of some lines; returns the index behind the last of them and the error that ended it."""
+        """Appends the records of some lines; returns the index after the last of them and the error that ended it."""
         reader = csv.reader((f"{self.lines[index]}\n" for index in range(begin, stop)), strict=True)
         start = begin
         try:

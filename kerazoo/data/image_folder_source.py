@@ -21,7 +21,7 @@ class ImageFolderSource(DataSource):
 
     Args:
         data_dir: string or path. A folder with `train/CLASS/IMAGE` and optionally `dev` and `test` of the same form; or
-            with `CLASS/IMAGE`. A dev or test split that is not given is drawn from train by a hash of class and file
+            with `CLASS/IMAGE`. A dev or test split that is not given is held out from train by a hash of class and file
             name, 5 % each. Images are PNG, JPEG, GIF or BMP files; other files are ignored.
 
     Raises:

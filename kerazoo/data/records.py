@@ -37,7 +37,7 @@ def read_records(
 ) -> Iterator[tuple[str, list[str]]]:
     """Yields the chosen values of each record of a table.
 
-    The file is read in blocks, whatever its size. All formats have in common: UTF-8 without NUL bytes, ends of lines
+    The file is read in blocks and may have any size. All formats have in common: UTF-8 without NUL bytes, ends of lines
     as in `read_lines`, and every chosen value must contain more than white space. An empty line is a bad line.
 
     Args:

@@ -38,7 +38,7 @@ def split_rows(split: str, keys: Sequence[str | bytes], fractions: Mapping[str, 
 def split_origin(
     split: str, given: Collection[str], fractions: Mapping[str, float]
 ) -> tuple[str, dict[str, float]]:
-    """Returns which given split `split` is read from, and how the others are drawn from it.
+    """Returns which given split `split` is read from, and how the others are held out from it.
 
     Args:
         split: string.
@@ -46,7 +46,7 @@ def split_origin(
         fractions: dictionary of `"dev"` and `"test"` to the fraction of train that each takes if it is not given.
 
     Returns:
-        The given split to read, and the fractions of those that are drawn from it, empty if it is read whole.
+        The given split to read, and the fractions of those that are held out from it, empty if it is read whole.
     """
     if split != "train" and split in given:
         return split, {}

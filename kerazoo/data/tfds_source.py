@@ -7,11 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from kerazoo import _checks
 from kerazoo.data import cache
-from kerazoo.data.data_source import Chunk, DataSource, draw_split
+from kerazoo.data.data_source import Chunk, DataSource, select_split
 from kerazoo.data.splits import split_origin
 
 # What data sets call the three splits.
@@ -25,7 +23,8 @@ class TFDSSource(DataSource):
     """Features of a prepared TensorFlow data set.
 
     Images are uint8 arrays `[N, H, W, C]`; texts, the names of classes and the languages of a translation are lists of
-    strings. A dev or test split that the set lacks is drawn from train by a hash of the first column's value, 5 % each.
+    strings. A dev or test split that the set lacks is held out from train by a hash of the first column's value, 5 %
+    each.
 
     Args:
         name: string. Name of the set, with a configuration and version if there are several: `"mnist"`,
@@ -92,7 +91,7 @@ class TFDSSource(DataSource):
             self._type(feature)
 
     def splits(self) -> tuple[str, ...]:
-        """Returns all splits: those that the set lacks are drawn from train."""
+        """Returns all splits: those that the set lacks are held out from train."""
         return tuple(SPLIT_NAMES)
 
     def fingerprint(self, split: str) -> list:
@@ -107,7 +106,7 @@ class TFDSSource(DataSource):
         types = {feature: self._type(feature) for feature in self.features.values()}
         chunks = self._batches(given, types) if "Image" in types.values() else self._strings(given)
         for chunk in chunks:
-            yield draw_split(chunk, split, fractions)
+            yield select_split(chunk, split, fractions)
 
     def _batches(self, split, types):
         """Yields batches with images."""
@@ -209,12 +208,6 @@ class Prepared:
             self._classes[name] = list(self.features[name].names)
         return self._classes[name]
 
-    def images(self, split, image, label):
-        """Yields batches of images, uint8 `[B, H, W, C]`, and labels, int32 `[B]`, of a split; 0 without a `label`."""
-        for batch in self.batches(split, [image] if label is None else [image, label]):
-            labels = np.zeros(len(batch[image])) if label is None else batch[label]
-            yield batch[image], labels.astype(np.int32)
-
     def batches(self, split: str, names: list[str]) -> Iterator[dict[str, Any]]:
         """Yields batches of examples as dictionaries of features.
 
@@ -311,7 +304,7 @@ class Prepared:
     def _download(self):
         try:
             self._tfds.builder(self.name, data_dir=str(self.data_dir)).download_and_prepare()
-        except Exception as error:  # the network, the disk, the host: whatever it is, the set is not there
+        except Exception as error:  # the network, the disk or the host
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise _checks.DataError(
                 f"tfds:{self.name}: could not be downloaded to {self.data_dir}: {reason}"

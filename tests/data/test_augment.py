@@ -144,9 +144,9 @@ def test_mix_up_mixes_two_and_takes_the_class_of_one(images):
 def test_shares_of_mix_up_have_the_moments_of_beta():
     for alpha in (0.2, 1.0, 3.0):
         table = augment._beta_quantiles(alpha)
-        drawn = np.interp(np.linspace(0, 1, 100_001), np.linspace(0, 1, len(table)), table)
-        assert np.isclose(drawn.mean(), 0.5, atol=1e-3)
-        assert np.isclose(drawn.var(), 1 / (4 * (2 * alpha + 1)), rtol=0.02)
+        sampled = np.interp(np.linspace(0, 1, 100_001), np.linspace(0, 1, len(table)), table)
+        assert np.isclose(sampled.mean(), 0.5, atol=1e-3)
+        assert np.isclose(sampled.var(), 1 / (4 * (2 * alpha + 1)), rtol=0.02)
 
 
 def test_all_series_of_an_example_get_the_same_amplitude(series):

@@ -148,7 +148,7 @@ def test_fingerprints_notice_what_changes(tmp_path):
     source = TableSource(path)
     first = source.fingerprint("train")
     assert json.loads(json.dumps(first)) == json.loads(json.dumps(TableSource(path).fingerprint("train")))
-    assert first == source.fingerprint("dev")  # drawn from the same file
+    assert first == source.fingerprint("dev")  # held out from the same file
     others = [TableSource(path, {"source": 1}), TableSource(path, bad_lines="skip"), TableSource(f"{path}@2")]
     assert all(other.fingerprint("train") != first for other in others)
     os.utime(path, ns=(5, 5))
@@ -199,7 +199,7 @@ def test_standard_input_is_for_training_and_read_once(tmp_path, monkeypatch, kin
     with pytest.raises(DataError, match="-: standard input holds training examples alone. Name a file: test_data=FILE"):
         source.chunks("test")
     read = rows_of(source, "train")
-    assert read == (ROWS if kind is TableSource else [(tsv(ROWS),)])  # nothing is drawn from it
+    assert read == (ROWS if kind is TableSource else [(tsv(ROWS),)])  # nothing is held out from it
     with pytest.raises(DataError, match="standard input can be read only once: use feed='stream' with epochs=1"):
         source.chunks("train")
 
@@ -286,14 +286,14 @@ def test_image_folders(tmp_path):
         for index in range(count):
             (tmp_path / "set" / label / f"{index:02d}.PNG").touch()
     (tmp_path / "set" / "cat" / "notes.txt").touch()
-    drawn = ImageFolderSource(tmp_path / "set")
-    assert collections.Counter(label for _, label in everything(drawn)) == {"cat": 83, "dog": 71}
-    assert all(rows_of(drawn, split) for split in SPLITS) and len(list(drawn.chunks("train"))) == 3
-    keys = [f"{label}/{os.path.basename(path)}" for path, label in rows_of(drawn, "dev")]
-    assert {assign_split(key, drawn.fractions) for key in keys} == {"dev"}
-    first = drawn.fingerprint("train")
-    os.utime(rows_of(drawn, "train")[0][0], ns=(5, 5))
-    assert drawn.fingerprint("train") != first
+    source = ImageFolderSource(tmp_path / "set")
+    assert collections.Counter(label for _, label in everything(source)) == {"cat": 83, "dog": 71}
+    assert all(rows_of(source, split) for split in SPLITS) and len(list(source.chunks("train"))) == 3
+    keys = [f"{label}/{os.path.basename(path)}" for path, label in rows_of(source, "dev")]
+    assert {assign_split(key, source.fractions) for key in keys} == {"dev"}
+    first = source.fingerprint("train")
+    os.utime(rows_of(source, "train")[0][0], ns=(5, 5))
+    assert source.fingerprint("train") != first
     (tmp_path / "set").rename(tmp_path / "train")
     (tmp_path / "val" / "dog").mkdir(parents=True)
     (tmp_path / "val" / "dog" / "1.jpg").touch()

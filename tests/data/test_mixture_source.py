@@ -5,7 +5,7 @@ import pytest
 
 from kerazoo._checks import DataError, SetupError
 from kerazoo.data import Chunk, DataSource, MemorySource, MixtureSource, TableSource, TextSource
-from kerazoo.data.data_source import draw_split
+from kerazoo.data.data_source import select_split
 
 
 class Pieces(DataSource):
@@ -55,12 +55,12 @@ def test_memory_by_dictionary_and_function():
 @pytest.mark.parametrize(
     "column", [[f"key {i}" for i in range(401)], np.arange(401 * 3).reshape(401, 3), list(range(401))]
 )
-def test_missing_splits_are_drawn_by_the_first_column(column):
+def test_missing_splits_are_held_out_by_the_first_column(column):
     source = MemorySource({"train": {"x": column, "y": np.arange(401)}})
     rows = {split: next(source.chunks(split)).columns["y"].tolist() for split in source.splits()}
     assert sorted(sum(rows.values(), [])) == list(range(401))
     assert all(5 < len(rows[split]) < 40 for split in ("dev", "test"))
-    assert draw_split(Chunk({"x": column}), "dev", {}).columns["x"] is column
+    assert select_split(Chunk({"x": column}), "dev", {}).columns["x"] is column
 
 
 def test_rows_take_turns_across_chunks():

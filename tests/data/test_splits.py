@@ -18,7 +18,7 @@ def test_a_key_keeps_its_split():
     assert rows == [row for row in (0, 1, 2, 3) if splits.assign_split("abac"[row], FRACTIONS) == "train"]
 
 
-def test_a_missing_split_is_drawn_from_train():
+def test_a_missing_split_is_held_out_from_train():
     assert splits.split_origin("dev", {"train", "dev", "test"}, FRACTIONS) == ("dev", {})
     assert splits.split_origin("train", {"train", "dev", "test"}, FRACTIONS) == ("train", {})
     assert splits.split_origin("dev", {"train", "test"}, FRACTIONS) == ("train", {"dev": 0.1})

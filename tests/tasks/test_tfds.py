@@ -26,7 +26,7 @@ def test_images_are_decoded_once(shared_data, tmp_path, monkeypatch):
 
     monkeypatch.setenv("KERAZOO_CACHE", str(tmp_path))
     first = tasks.create("tfds:mnist", "classifier", data_dir=shared_data / "tfds").load("test")
-    monkeypatch.setattr(Prepared, "images", lambda *arguments: pytest.fail("must not be decoded again"))
+    monkeypatch.setattr(Prepared, "batches", lambda *arguments: pytest.fail("must not be decoded again"))
     again = tasks.create("tfds:mnist", "classifier", data_dir=shared_data / "tfds").load("test")
     assert np.array_equal(first.features["source"], again.features["source"])
     assert isinstance(again.features["source"], np.memmap)
