@@ -2,16 +2,21 @@
 
 import itertools
 
+import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from kerazoo.decoding import Decodable
 
 PAD, START, END = 0, 1, 2
 
+# For cases in which JAX runs the same `keras.ops` as TensorFlow, at the cost of one more compilation.
+not_on_jax = pytest.mark.skipif(keras.backend.backend() == "jax", reason="another case shows it on JAX")
+
 
 class Toy(Decodable):
-    """A decoder whose logits depend on all that was written, and on the source where it has one.
+    """A decoder whose logits depend on all that was generated, and on the source where it has one.
 
     The next state is tanh(A h + E[token]); logits are B h, sharpened. `numpy_logits` is the same without Keras.
     """
@@ -42,20 +47,20 @@ class Toy(Decodable):
         new = {"state": {"h": h}, "memory": cache["memory"], "hidden": h}
         return ops.cast(ops.matmul(h, self.b), self.dtype), new
 
-    def numpy_hidden(self, written, bias=0.0):
-        """The vector [size] after the tokens `written`."""
+    def numpy_hidden(self, generated, bias=0.0):
+        """The vector [size] after the tokens `generated`."""
         h = np.zeros(self.size, "float32")
-        for token in [START, *written]:
+        for token in [START, *generated]:
             h = np.tanh(h @ self.a + self.e[token] + bias)
         return h
 
-    def numpy_logits(self, written, bias=0.0):
-        """Logits [V] of the next token after the tokens `written`."""
-        return self.numpy_hidden(written, bias) @ self.b
+    def numpy_logits(self, generated, bias=0.0):
+        """Logits [V] of the next token after the tokens `generated`."""
+        return self.numpy_hidden(generated, bias) @ self.b
 
-    def log_probs(self, written, bias=0.0):
+    def log_probs(self, generated, bias=0.0):
         """Log-probabilities [V], float64."""
-        logits = self.numpy_logits(written, bias).astype("float64")
+        logits = self.numpy_logits(generated, bias).astype("float64")
         return logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
 
 
@@ -93,9 +98,9 @@ class LookingToy(SourceToy):
         attention = ops.softmax(scores, axis=-1)
         return logits, {**new, "attention": ops.reshape(attention, (-1, ops.shape(attention)[-1]))}
 
-    def numpy_attention(self, written, source):
-        """Attention [S] of the token that follows `written`."""
-        scores = self.e[source] @ self.numpy_hidden(written, self.bias(source))
+    def numpy_attention(self, generated, source):
+        """Attention [S] of the token that follows `generated`."""
+        scores = self.e[source] @ self.numpy_hidden(generated, self.bias(source))
         return np.exp(scores) / np.exp(scores).sum()
 
 
@@ -104,14 +109,14 @@ def tokens(model):
     return [v for v in range(model.vocabulary_size) if v not in (PAD, START)]
 
 
-def all_answers(model, length, prompt=(), bias=0.0):
-    """Yields (answer, log-probability of what follows the prompt) for every answer of at most `length` tokens."""
+def all_sequences(model, length, prompt=(), bias=0.0):
+    """Yields (sequence, log-probability of what follows the prompt) for every sequence of at most `length` tokens."""
     inner = [v for v in tokens(model) if v != END]
     for n in range(length - len(prompt) + 1):
         for middle in itertools.product(inner, repeat=n):
-            written = [*prompt, *middle]
-            total = sum(model.log_probs(written[:i], bias)[written[i]] for i in range(len(prompt), len(written)))
-            if len(written) == length:
-                yield written, total
+            generated = [*prompt, *middle]
+            total = sum(model.log_probs(generated[:i], bias)[generated[i]] for i in range(len(prompt), len(generated)))
+            if len(generated) == length:
+                yield generated, total
             else:
-                yield [*written, END], total + model.log_probs(written, bias)[END]
+                yield [*generated, END], total + model.log_probs(generated, bias)[END]

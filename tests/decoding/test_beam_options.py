@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from toys import END, LookingToy, Toy, all_answers
+from toys import END, LookingToy, Toy, all_sequences, not_on_jax
 
 from kerazoo import decoding, models
 
@@ -16,9 +16,9 @@ def gnmt(n):
     return ((5 + n) / 6) ** 0.6
 
 
-def covered(model, answer, source, beta):
-    """The coverage part of the score of an answer, end token included."""
-    attention = sum(model.numpy_attention(answer[:i], source) for i in range(len(answer)))
+def covered(model, sequence, source, beta):
+    """The coverage part of the score of a sequence, end token included."""
+    attention = sum(model.numpy_attention(sequence[:i], source) for i in range(len(sequence)))
     return beta * np.log(np.minimum(attention, 1)).sum()
 
 
@@ -30,14 +30,14 @@ def test_full_width_is_the_best_with_coverage(stop):
     found = decoding.generate(model, [SOURCE, [4, 3, 5, 3, 3, 5]], [[4], []], search, max_length=4)
     expected = sorted(
         (
-            (total / gnmt(len(answer) - 1) + covered(model, answer, SOURCE, 0.7), answer)
-            for answer, total in all_answers(model, 4, [4], model.bias(SOURCE))
+            (total / gnmt(len(sequence) - 1) + covered(model, sequence, SOURCE, 0.7), sequence)
+            for sequence, total in all_sequences(model, 4, [4], model.bias(SOURCE))
         ),
         reverse=True,
     )
-    plain = sorted(all_answers(model, 4, [4], model.bias(SOURCE)), key=lambda a: -a[1] / gnmt(len(a[0]) - 1))
-    assert [answer for answer, _ in plain[:4]] != [answer for _, answer in expected[:4]]
-    assert found.sequences(keep_end=True)[0] == [answer for _, answer in expected[:4]]
+    plain = sorted(all_sequences(model, 4, [4], model.bias(SOURCE)), key=lambda a: -a[1] / gnmt(len(a[0]) - 1))
+    assert [sequence for sequence, _ in plain[:4]] != [sequence for _, sequence in expected[:4]]
+    assert found.sequences(keep_end=True)[0] == [sequence for _, sequence in expected[:4]]
     np.testing.assert_allclose(found.scores[0], [score for score, _ in expected[:4]], rtol=1e-4)
 
 
@@ -49,28 +49,30 @@ def grouped_beam_search(model, length, num_beams, beta, num_groups=1, diversity=
         taken = np.zeros(model.vocabulary_size)
         for group in range(num_groups):
             candidates = []
-            for total, written in growing[group]:
-                log_probs = model.log_probs(written, bias)
-                candidates += [(total + log_probs[v], [*written, v]) for v in range(2, model.vocabulary_size)]
+            for total, generated in growing[group]:
+                log_probs = model.log_probs(generated, bias)
+                candidates += [(total + log_probs[v], [*generated, v]) for v in range(2, model.vocabulary_size)]
             going = sorted((c for c in candidates if c[1][-1] != END), key=lambda c: diversity * taken[c[1][-1]] - c[0])
             going = going[:size]
-            least = min(going)[0] if len(going) == size else -np.inf
-            closed = [c for c in candidates if c[1][-1] == END and c[0] >= least] + (going if n == length else [])
-            waiting[group] += [(t / gnmt(n) + covered(model, answer, source, beta), answer) for t, answer in closed]
+            threshold = min(going)[0] if len(going) == size else -np.inf
+            closed = [c for c in candidates if c[1][-1] == END and c[0] >= threshold] + (going if n == length else [])
+            scored = [(t / gnmt(n) + covered(model, tokens, source, beta), tokens) for t, tokens in closed]
+            waiting[group] += scored
             waiting[group] = sorted(waiting[group], reverse=True)[:size]
             growing[group] = going
-            for _, written in going:
-                taken[written[-1]] += 1
+            for _, generated in going:
+                taken[generated[-1]] += 1
     return waiting
 
 
+@not_on_jax
 def test_cannot_improve_never_stops_early_with_coverage():
     for seed in range(3):
         model = LookingToy(vocabulary_size=6, seed=seed, sharpness=2.0)
         search = decoding.Beam(3, coverage_penalty=0.4, n_best=3)
         found = decoding.generate(model, [SOURCE], search=search, max_length=6)
         expected = grouped_beam_search(model, 6, 3, 0.4)[0]
-        assert found.sequences(keep_end=True)[0] == [answer for _, answer in expected]
+        assert found.sequences(keep_end=True)[0] == [sequence for _, sequence in expected]
         np.testing.assert_allclose(found.scores[0], [score for score, _ in expected], rtol=1e-4)
 
 
@@ -81,10 +83,10 @@ def test_groups_keep_out_of_each_others_way():
     groups = grouped_beam_search(model, 5, 6, 0.0, num_groups=3, diversity=0.8)
     expected = []
     for waiting in groups:
-        expected += [(score, answer) for score, answer in waiting if answer not in [known for _, known in expected]]
+        expected += [(score, tokens) for score, tokens in waiting if tokens not in [other for _, other in expected]]
     expected = sorted(expected, reverse=True)
     count = len(expected)
-    assert found.sequences(keep_end=True)[0][:count] == [answer for _, answer in expected]
+    assert found.sequences(keep_end=True)[0][:count] == [sequence for _, sequence in expected]
     assert found.lengths[0, count:].tolist() == [0] * (6 - count)
     np.testing.assert_allclose(found.scores[0, :count], [score for score, _ in expected], rtol=1e-4)
 
@@ -100,7 +102,7 @@ def test_each_group_gives_an_answer_and_none_comes_twice():
     assert (found.lengths[:, 2:] == 0).all() and np.isneginf(found.scores[:, 2:]).all()
     diverse = decoding.Beam(4, num_groups=4, diversity_penalty=50.0, n_best=4)
     apart = decoding.generate(model, [SOURCE], search=diverse, max_length=5)
-    assert len({answer[0] for answer in apart.sequences(keep_end=True)[0]}) >= 3
+    assert len({sequence[0] for sequence in apart.sequences(keep_end=True)[0]}) >= 3
 
 
 @pytest.mark.parametrize(
@@ -117,11 +119,11 @@ def test_a_transformer_reports_what_it_gives_to_the_answers(options):
         11, 7, num_encoder_layers=1, num_decoder_layers=2, hidden_dim=8, num_heads=2, intermediate_dim=16
     )
     found = model.generate([SOURCE, [9]], [[4], []], max_length=7, jit_compile=False, **options)
-    sources, answers = [], []
+    sources, sequences = [], []
     for source, row in zip((SOURCE, [9]), found.sequences(keep_end=True)):
         sources += [source] * len(row)
-        answers += row
-    scored = model.score(sources, answers).token_scores.reshape(found.tokens.shape[:2] + (-1,))
+        sequences += row
+    scored = model.score(sources, sequences).token_scores.reshape(found.tokens.shape[:2] + (-1,))
     scored[0, :, 0] = 0.0  # the prompt
     np.testing.assert_allclose(scored, found.token_scores[:, :, : scored.shape[2]], rtol=1e-3, atol=1e-5)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from keras import ops
-from toys import END, SourceToy, Toy, all_answers
+from toys import END, SourceToy, Toy, all_sequences
 
 from kerazoo import decoding
 from kerazoo.decoding.constraints import LOWEST
@@ -82,9 +82,9 @@ def test_search_keeps_every_rule():
     model = Toy(seed=1, sharpness=0.5)
     options = dict(no_repeat_ngram=1, min_length=2, forbidden=(3,))
     for search in ("greedy", "sample", "beam"):
-        answer = decoding.generate(model, search=search, max_length=9, **options).sequences(keep_end=True)[0][0]
-        assert len(answer) == len(set(answer)) >= 3 and 3 not in answer, search
-        assert answer[-1] == END
+        sequence = decoding.generate(model, search=search, max_length=9, **options).sequences(keep_end=True)[0][0]
+        assert len(sequence) == len(set(sequence)) >= 3 and 3 not in sequence, search
+        assert sequence[-1] == END
 
 
 def test_length_by_the_source_in_a_ragged_batch():
@@ -104,31 +104,31 @@ def test_full_beam_finds_the_best_that_keeps_the_rules(kind):
     rules = (decoding.NoRepeatNgram(2), decoding.MinLength(2))
     found = decoding.generate(model, search=decoding.Beam(121, kind, n_best=3, constraints=rules), max_length=4)
     expected = []
-    for answer, total in all_answers(model, 4):
-        pairs = list(zip(answer, answer[1:]))
-        if len(pairs) == len(set(pairs)) and not (answer[-1] == END and len(answer) < 3):
-            expected.append((total / (((5 + len(answer)) / 6) ** 0.6 if kind == "gnmt" else 1), answer))
+    for sequence, total in all_sequences(model, 4):
+        pairs = list(zip(sequence, sequence[1:]))
+        if len(pairs) == len(set(pairs)) and not (sequence[-1] == END and len(sequence) < 3):
+            expected.append((total / (((5 + len(sequence)) / 6) ** 0.6 if kind == "gnmt" else 1), sequence))
     expected = sorted(expected, reverse=True)[:3]
-    assert found.sequences(keep_end=True)[0] == [answer for _, answer in expected]
+    assert found.sequences(keep_end=True)[0] == [sequence for _, sequence in expected]
     np.testing.assert_allclose(found.scores[0], [score for score, _ in expected], rtol=1e-4)
 
 
-def keeps(rule, answer, source):
-    """Whether a whole answer of at most 4 tokens keeps a rule, by its definition."""
-    written = answer[:-1] if answer[-1] == END else answer
+def keeps(rule, sequence, source):
+    """Whether a whole sequence of at most 4 tokens keeps a rule, by its definition."""
+    generated = sequence[:-1] if sequence[-1] == END else sequence
     share = int(getattr(rule, "ratio", 0) * len(source))
     if isinstance(rule, decoding.MinLength):
-        return answer[-1] != END or len(written) >= rule.tokens + share
+        return sequence[-1] != END or len(generated) >= rule.tokens + share
     if isinstance(rule, decoding.MaxLength):
-        return len(written) <= rule.tokens + share
+        return len(generated) <= rule.tokens + share
     if isinstance(rule, decoding.NoRepeatNgram):
-        grams = list(zip(*(answer[i:] for i in range(rule.size))))
+        grams = list(zip(*(sequence[i:] for i in range(rule.size))))
         return len(grams) == len(set(grams))
     if isinstance(rule, decoding.Allowed):
-        return set(written) <= set(rule.tokens)
+        return set(generated) <= set(rule.tokens)
     if isinstance(rule, decoding.Forbidden):
-        return not set(answer) & set(rule.tokens)
-    return answer[: len(rule.tokens)] == list(rule.tokens)[: len(answer)] and len(answer) >= len(rule.tokens)
+        return not set(sequence) & set(rule.tokens)
+    return sequence[: len(rule.tokens)] == list(rule.tokens)[: len(sequence)] and len(sequence) >= len(rule.tokens)
 
 
 RULES = [
@@ -141,18 +141,18 @@ RULES = [
 
 @pytest.mark.parametrize("rules", RULES)
 def test_full_beam_finds_the_best_of_all_that_keep(rules):
-    """Every rule against its definition, over all answers of at most 4 tokens."""
+    """Every rule against its definition, over all sequences of at most 4 tokens."""
     model, source = SourceToy(vocabulary_size=6, seed=4, sharpness=1.0), [3, 4, 4]
     found = decoding.generate(model, [source], search=decoding.Beam(40, n_best=3, constraints=rules), max_length=4)
     expected = [
-        (total / ((5 + len(answer)) / 6) ** 0.6, answer)
-        for answer, total in all_answers(model, 4, bias=model.bias(source))
-        if all(keeps(rule, answer, source) for rule in rules)
+        (total / ((5 + len(sequence)) / 6) ** 0.6, sequence)
+        for sequence, total in all_sequences(model, 4, bias=model.bias(source))
+        if all(keeps(rule, sequence, source) for rule in rules)
     ]
     expected = sorted(expected, reverse=True)[:3]
     assert len(expected) >= 2
-    answers = [row[:n].tolist() for row, n in zip(found.tokens[0], found.lengths[0]) if n]
-    assert answers == [answer for _, answer in expected]
+    sequences = [row[:n].tolist() for row, n in zip(found.tokens[0], found.lengths[0]) if n]
+    assert sequences == [sequence for _, sequence in expected]
     np.testing.assert_allclose(found.scores[0, : len(expected)], [score for score, _ in expected], rtol=1e-4)
 
 
@@ -160,9 +160,9 @@ def test_prefix_comes_after_the_prompt_and_counts():
     model = Toy(seed=1, sharpness=0.5)
     found = decoding.generate(model, prompt=[[3], [], [4, 4]], prefix=[6, 5], max_length=7)
     for row, prompt in enumerate([[3], [], [4, 4]]):
-        answer = found.sequences(keep_end=True)[row][0]
-        assert answer[: len(prompt) + 2] == [*prompt, 6, 5]
-        total = sum(model.log_probs(answer[:i])[answer[i]] for i in range(len(prompt), len(answer)))
+        sequence = found.sequences(keep_end=True)[row][0]
+        assert sequence[: len(prompt) + 2] == [*prompt, 6, 5]
+        total = sum(model.log_probs(sequence[:i])[sequence[i]] for i in range(len(prompt), len(sequence)))
         assert found.scores[row, 0] == pytest.approx(total, rel=1e-4)
 
 
@@ -170,10 +170,10 @@ def test_beam_ranks_after_the_penalty_and_reports_the_model():
     model = Toy(seed=3, sharpness=1.0)
     rules = decoding.RepetitionPenalty(2.0)
     found = decoding.generate(model, search=decoding.Beam(5, "none", constraints=rules), max_length=5)
-    answer = found.sequences(keep_end=True)[0][0]
-    each = [model.log_probs(answer[:i])[answer[i]] for i in range(len(answer))]
+    sequence = found.sequences(keep_end=True)[0][0]
+    each = [model.log_probs(sequence[:i])[sequence[i]] for i in range(len(sequence))]
     assert found.log_probabilities[0, 0] == pytest.approx(sum(each), rel=1e-4)
-    penalised = sum(p * (2 if token in answer[:i] else 1) for i, (p, token) in enumerate(zip(each, answer)))
+    penalised = sum(p * (2 if token in sequence[:i] else 1) for i, (p, token) in enumerate(zip(each, sequence)))
     assert found.scores[0, 0] == pytest.approx(penalised, rel=1e-4)
 
 

@@ -10,21 +10,21 @@ from kerazoo import decoding
 
 def recompute(model, length, top_k, alpha, prompt=(), bias=0.0):
     """Contrastive search in plain Python."""
-    written = list(prompt)
-    while len(written) < length and (len(written) == len(prompt) or written[-1] != END):
-        log_probs = model.log_probs(written, bias)
+    generated = list(prompt)
+    while len(generated) < length and (len(generated) == len(prompt) or generated[-1] != END):
+        log_probs = model.log_probs(generated, bias)
         likely = sorted(tokens(model), key=lambda v: -log_probs[v])[:top_k]
-        if len(written) + 1 == length:
-            return [*written, likely[0]]
-        known = [model.numpy_hidden(written[:i], bias) for i in range(len(written) + 1)]
+        if len(generated) + 1 == length:
+            return [*generated, likely[0]]
+        past = [model.numpy_hidden(generated[:i], bias) for i in range(len(generated) + 1)]
 
-        def worth(v, written=written, known=known, log_probs=log_probs):
-            new = model.numpy_hidden([*written, v], bias)
-            alike = max(new @ old / np.linalg.norm(new) / np.linalg.norm(old) for old in known)
+        def worth(v, generated=generated, past=past, log_probs=log_probs):
+            new = model.numpy_hidden([*generated, v], bias)
+            alike = max(new @ old / np.linalg.norm(new) / np.linalg.norm(old) for old in past)
             return (1 - alpha) * np.exp(log_probs[v]) - alpha * alike
 
-        written.append(max(likely, key=worth))
-    return written
+        generated.append(max(likely, key=worth))
+    return generated
 
 
 @pytest.mark.parametrize("top_k, alpha", [(4, 0.6), (2, 0.3), (9, 1.0)])
@@ -48,8 +48,8 @@ def test_without_novelty_it_is_greedy_and_keeps_rules():
     found = decoding.generate(model, prompt=[[3], []], search="contrastive", alpha=0.0, max_length=9)
     np.testing.assert_array_equal(found.tokens, greedy.tokens)
     ruled = decoding.generate(model, search="contrastive", alpha=1.0, max_length=5, no_repeat_ngram=1, forbidden=[3])
-    answer = ruled.sequences(keep_end=True)[0][0]
-    assert len(set(answer)) == len(answer) and 3 not in answer
+    sequence = ruled.sequences(keep_end=True)[0][0]
+    assert len(set(sequence)) == len(sequence) and 3 not in sequence
 
 
 class Blind(Toy):

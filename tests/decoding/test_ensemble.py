@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from toys import END, LookingToy, SourceToy, Toy, tokens
+from toys import END, LookingToy, SourceToy, Toy, not_on_jax, tokens
 
 from kerazoo import decoding, models
 
@@ -12,12 +12,12 @@ pytestmark = pytest.mark.usefixtures("run_eagerly")
 SOURCES = [[3, 4, 5], [6], [5, 3, 3, 4]]
 
 
-def mean_log_probs(written, source, parts, weights):
-    each = [np.exp(part.log_probs(written, part.bias(source))) for part in parts]
+def mean_log_probs(generated, source, parts, weights):
+    each = [np.exp(part.log_probs(generated, part.bias(source))) for part in parts]
     return np.log(sum(weight * p for weight, p in zip(weights, each)))
 
 
-@pytest.mark.parametrize("weights", [None, [1, 3]])
+@pytest.mark.parametrize("weights", [pytest.param(None, marks=not_on_jax), [1, 3]])
 def test_equals_the_mean_by_hand(weights):
     parts = [SourceToy(seed=1, size=5, sharpness=1.0), LookingToy(seed=2, size=3, sharpness=1.0)]
     both = decoding.Ensemble(parts, weights)
@@ -25,14 +25,14 @@ def test_equals_the_mean_by_hand(weights):
     greedy = both.generate(SOURCES, max_length=7)
     scale = [0.5, 0.5] if weights is None else [0.25, 0.75]
     for row, source in enumerate(SOURCES):
-        written, total = [], 0.0
-        while len(written) < 7 and written[-1:] != [END]:
-            log_probs = mean_log_probs(written, source, parts, scale)
-            written.append(max(tokens(parts[0]), key=lambda v: log_probs[v]))
-            total += log_probs[written[-1]]
-        assert greedy.sequences(keep_end=True)[row][0] == written
+        generated, total = [], 0.0
+        while len(generated) < 7 and generated[-1:] != [END]:
+            log_probs = mean_log_probs(generated, source, parts, scale)
+            generated.append(max(tokens(parts[0]), key=lambda v: log_probs[v]))
+            total += log_probs[generated[-1]]
+        assert greedy.sequences(keep_end=True)[row][0] == generated
         assert greedy.scores[row, 0] == pytest.approx(total, rel=1e-4)
-    scored = both.score(SOURCES, [answers[0] for answers in greedy.sequences(keep_end=True)])
+    scored = both.score(SOURCES, [sequences[0] for sequences in greedy.sequences(keep_end=True)])
     np.testing.assert_allclose(scored.scores, greedy.scores[:, 0], rtol=1e-4)
     assert found.tokens.shape == greedy.tokens.shape
     # The attention of the one that shows it, and the vectors of both.
@@ -48,24 +48,25 @@ def test_an_lstm_with_a_transformer():
     )
     both = decoding.Ensemble([lstm, transformer])
     found = both.generate(SOURCES, search="beam", num_beams=2, n_best=2, max_length=5)
-    for row, answers in enumerate(found.sequences(keep_end=True)):
-        for rank, answer in enumerate(answers):
-            each = [m.score([SOURCES[row]], [answer]).token_scores[0] for m in (lstm, transformer)]
+    for row, sequences in enumerate(found.sequences(keep_end=True)):
+        for rank, sequence in enumerate(sequences):
+            each = [m.score([SOURCES[row]], [sequence]).token_scores[0] for m in (lstm, transformer)]
             mean = np.log((np.exp(each[0].astype("float64")) + np.exp(each[1].astype("float64"))) / 2)
-            np.testing.assert_allclose(found.token_scores[row, rank, : len(answer)], mean, rtol=1e-3, atol=1e-5)
+            np.testing.assert_allclose(found.token_scores[row, rank, : len(sequence)], mean, rtol=1e-3, atol=1e-5)
 
 
 def test_language_models():
     parts = [Toy(seed=1), Toy(seed=2)]
     found = decoding.Ensemble(parts).generate(prompt=[[3], []], max_length=6)
     for row, prompt in enumerate([[3], []]):
-        answer = found.sequences(keep_end=True)[row][0]
-        for place in range(len(prompt), len(answer)):
-            mean = sum(np.exp(part.log_probs(answer[:place])) for part in parts)
-            assert answer[place] == max(tokens(parts[0]), key=lambda v: mean[v])
+        sequence = found.sequences(keep_end=True)[row][0]
+        for index in range(len(prompt), len(sequence)):
+            mean = sum(np.exp(part.log_probs(sequence[:index])) for part in parts)
+            assert sequence[index] == max(tokens(parts[0]), key=lambda v: mean[v])
 
 
-def test_language_models_are_measured_together():
+@not_on_jax  # a Keras model like any other
+def test_language_models_are_evaluated_together():
     parts = [
         models.TransformerLM(7, 1, hidden_dim=8, num_heads=2, intermediate_dim=16),
         models.TransformerLM(7, 2, hidden_dim=12, num_heads=3, intermediate_dim=10),

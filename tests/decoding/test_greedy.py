@@ -11,12 +11,12 @@ from kerazoo import decoding
 
 def recompute(model, length, prompt=(), bias=0.0):
     """Greedy search in plain Python."""
-    written, scores = list(prompt), [0.0] * len(prompt)
-    while len(written) < length and (len(written) == len(prompt) or written[-1] != END):
-        log_probs = model.log_probs(written, bias)
+    generated, scores = list(prompt), [0.0] * len(prompt)
+    while len(generated) < length and (len(generated) == len(prompt) or generated[-1] != END):
+        log_probs = model.log_probs(generated, bias)
         best = max(tokens(model), key=lambda v: log_probs[v])
-        written, scores = [*written, best], [*scores, log_probs[best]]
-    return written, scores
+        generated, scores = [*generated, best], [*scores, log_probs[best]]
+    return generated, scores
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -79,8 +79,8 @@ def test_padding_and_start_are_never_written():
     model = Toy(seed=1)
     model.b[:, [PAD, START]] = 5 * np.abs(model.b).max() * np.sign(model.b[:, [3]])
     found = decoding.generate(model, max_length=29)
-    written = found.tokens[0, 0, : found.lengths[0, 0]]
-    assert not set(written.tolist()) & {PAD, START}
+    generated = found.tokens[0, 0, : found.lengths[0, 0]]
+    assert not set(generated.tolist()) & {PAD, START}
 
 
 def test_end_ids_of_the_call():

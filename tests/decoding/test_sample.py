@@ -69,12 +69,12 @@ def test_seeds_share_a_program_and_none_draws_anew():
 
 
 def test_scores_are_those_of_the_model():
-    """Temperature and filters change what is drawn, not the log-probability that is reported."""
+    """Temperature and filters change what is sampled, not the log-probability that is reported."""
     model = Toy(sharpness=1.0)
     search = decoding.Sample(temperature=0.7, top_k=4, top_p=0.95, min_p=0.01, seed=1)
     found = decoding.generate(model, search=search, max_length=9)
-    answer = found.sequences(keep_end=True)[0][0]
-    total = sum(model.log_probs(answer[:i])[answer[i]] for i in range(len(answer)))
+    sequence = found.sequences(keep_end=True)[0][0]
+    total = sum(model.log_probs(sequence[:i])[sequence[i]] for i in range(len(sequence)))
     assert found.scores[0, 0] == pytest.approx(total, rel=1e-4)
 
 

@@ -55,8 +55,10 @@ def test_full_pass_of_a_model_equals_its_search(name):
         }
     model = kz.create(name, **sizes, **small)
     found = model.generate(SOURCES, max_length=6, jit_compile=False)
-    scored = model.score(SOURCES, [answers[0] for answers in found.sequences(keep_end=True)])
-    np.testing.assert_allclose(scored.token_scores, found.token_scores[:, 0], rtol=1e-3, atol=1e-5)
+    scored = model.score(SOURCES, [sequences[0] for sequences in found.sequences(keep_end=True)])
+    width = scored.token_scores.shape[1]  # that of the longest sequence
+    assert width == found.lengths.max()
+    np.testing.assert_allclose(scored.token_scores, found.token_scores[:, 0, :width], rtol=1e-3, atol=1e-5)
 
 
 def test_alignment_is_the_attention_of_each_token():
@@ -64,11 +66,11 @@ def test_alignment_is_the_attention_of_each_token():
     found = decoding.score(model, SOURCES, TARGETS, alignment=True)
     assert found.alignment.shape == (3, 5, 5) and found.alignment.dtype == np.float32
     for row, (source, target) in enumerate(zip(SOURCES, TARGETS)):
-        for place in range(5):
+        for index in range(5):
             expected = np.zeros(5)
-            if place < len(target):
-                expected[: len(source)] = model.numpy_attention(target[:place], source)
-            np.testing.assert_allclose(found.alignment[row, place], expected, atol=1e-5)
+            if index < len(target):
+                expected[: len(source)] = model.numpy_attention(target[:index], source)
+            np.testing.assert_allclose(found.alignment[row, index], expected, atol=1e-5)
 
 
 def test_alignment_of_several_answers():

@@ -14,23 +14,23 @@ PIECES = [b"", b"", b"", b"ab", b"b", b"ca", b"cab", b"\xc3", b"\xa9x"]
 STRINGS = ["bca", "bbb", "\u00e9"]
 
 
-def text(answer):
-    return b"".join(PIECES[token] for token in answer if token < len(PIECES))
+def text(sequence):
+    return b"".join(PIECES[token] for token in sequence if token < len(PIECES))
 
 
-def has_ended(answer):
-    return answer[-1:] == [END] or any(string.encode() in text(answer) for string in STRINGS)
+def has_ended(sequence):
+    return sequence[-1:] == [END] or any(string.encode() in text(sequence) for string in STRINGS)
 
 
 def test_automaton_finds_what_a_search_in_the_text_finds():
     stop = decoding.StopStrings(STRINGS, PIECES)
     table = stop.transitions
     for length in (1, 2, 3, 4):
-        for answer in itertools.product(range(3, 9), repeat=length):
+        for sequence in itertools.product(range(3, 9), repeat=length):
             state = 0
-            for token in answer:
+            for token in sequence:
                 state = table[state, token]
-            assert (state == len(table) - 1) == has_ended(list(answer)), answer
+            assert (state == len(table) - 1) == has_ended(list(sequence)), sequence
     # A token without a piece has another text.
     assert table[table[0, 3], 9] == 0
 
@@ -40,21 +40,21 @@ def test_overlaps_fall_back_to_what_still_fits():
     pieces = [b"a", b"b", b"ab", b"ba", b"aa"]
     strings = ["aabab", "abb", "babaa"]
     table = decoding.StopStrings(strings, pieces).transitions
-    for answer in itertools.product(range(5), repeat=4):
+    for sequence in itertools.product(range(5), repeat=4):
         state = 0
-        for token in answer:
+        for token in sequence:
             state = table[state, token]
-        written = b"".join(pieces[token] for token in answer).decode()
-        assert (state == len(table) - 1) == any(string in written for string in strings), written
+        generated = b"".join(pieces[token] for token in sequence).decode()
+        assert (state == len(table) - 1) == any(string in generated for string in strings), generated
 
 
 def recompute(model, length, prompt=()):
     """Greedy search in plain Python; the prompt does not count as text."""
-    written = list(prompt)
-    while len(written) < length and (len(written) == len(prompt) or not has_ended(written[len(prompt) :])):
-        log_probs = model.log_probs(written)
-        written.append(max(tokens(model), key=lambda v: log_probs[v]))
-    return written
+    generated = list(prompt)
+    while len(generated) < length and (len(generated) == len(prompt) or not has_ended(generated[len(prompt) :])):
+        log_probs = model.log_probs(generated)
+        generated.append(max(tokens(model), key=lambda v: log_probs[v]))
+    return generated
 
 
 def test_greedy_and_contrastive_end_where_the_text_has_one():
@@ -75,14 +75,14 @@ def test_greedy_and_contrastive_end_where_the_text_has_one():
 
 
 def test_full_beam_is_the_best_of_all_that_stop():
-    """Ends by the token, by a string, or by the last place: what goes on is never crowded out."""
+    """Ends by the token, by a string, or by the last position: ends never displace continuations."""
     model = Toy(vocabulary_size=7, seed=2, sharpness=0.7)
     expected = []
 
-    def grow(written, total):
-        log_probs = model.log_probs(written)
+    def grow(generated, total):
+        log_probs = model.log_probs(generated)
         for token in tokens(model):
-            longer = [*written, token]
+            longer = [*generated, token]
             if has_ended(longer) or len(longer) == 4:
                 n = len(longer)
                 expected.append(((total + log_probs[token]) / ((5 + n) / 6) ** 0.6, longer))
