@@ -171,6 +171,7 @@ def test_logs_and_callbacks_are_those_of_fit():
         validation_data=(dev, dev_plan),
         steps_per_execution=2,
         validation_freq=2,
+        **TRACED,
     )
     assert record.steps == [(0, 1), (2, 3), (4, 4)] * 2
     assert record.seen[1] == {"step": 4, "epoch": 0, "position": 4, "examples": 20, "tokens": 0}
@@ -183,7 +184,7 @@ def test_logs_and_callbacks_are_those_of_fit():
     features, valid = dev.batch(np.arange(11))
     inputs, targets, weights = map(ops.convert_to_numpy, batch_of_vectors(features, valid))
     expected = model.evaluate(inputs, targets, sample_weight=weights, return_dict=True, verbose=0)
-    measured = evaluate(model, dev, batch_of_vectors, dev_plan)
+    measured = evaluate(model, dev, batch_of_vectors, dev_plan, **TRACED)
     assert measured["accuracy"] == pytest.approx(expected["accuracy"]) == history.history["val_accuracy"][0]
     assert measured["loss"] == pytest.approx(history.history["val_loss"][0])
 

@@ -65,7 +65,8 @@ def check(found, expected):
 def test_list_of_batches(steps):
     record, found = Record(), model(steps=steps)
     own = steps if steps == 1 else None  # what `compile` says is used unless `fit` says otherwise
-    history = fit(found, batches(), epochs=2, callbacks=[record], steps_per_execution=own).history
+    options = {"steps_per_execution": own, "jit_compile": steps > 1}
+    history = fit(found, batches(), epochs=2, callbacks=[record], **options).history
     check(found, trained(batches(), batches()))
     firsts = range(0, 7, steps)
     once = [(first, min(first + steps, 7) - 1) for first in firsts]
@@ -105,7 +106,7 @@ def test_runs_of_equal_shapes_share_a_block():
     keras.utils.set_random_seed(1)
     found = keras.Sequential([Traced(), keras.layers.Dense(1)])
     found.compile(keras.optimizers.SGD(0.1), "mse")
-    fit(found, data, epochs=2, callbacks=[record], steps_per_execution=4)
+    fit(found, data, epochs=2, callbacks=[record], steps_per_execution=4, jit_compile=False)
     check(found, trained(data, data))
     assert [step[1:3] for step in record.steps] == [(0, 2), (3, 6), (7, 7), (8, 8)] * 2
     assert sorted(set(traced[2:] if TENSORFLOW else traced)) == [1, 2, 3]
@@ -144,7 +145,7 @@ def test_tf_data(steps):
         return tf.data.Dataset.from_tensor_slices(tuple(np.stack(part) for part in zip(*made)))
 
     record, found = Record(), model(steps=steps)
-    options = {"resume": {"position": 1}, "steps_per_execution": steps}
+    options = {"resume": {"position": 1}, "steps_per_execution": steps, "jit_compile": steps > 1}
     history = fit(found, data, epochs=2, callbacks=[record], validation_data=data(0), **options).history
     check(found, trained(batches(7)[1:], batches(7, seed=1)))
     assert [step[0] for step in record.steps] == [0] * -(-6 // steps) + [1] * -(-7 // steps)
@@ -240,7 +241,8 @@ def test_text_reaches_a_model_that_runs_without_xla(capsys):
 
 def test_validation_and_early_stopping():
     stop = keras.callbacks.EarlyStopping(monitor="val_loss", patience=0, mode="max")
-    history = fit(model(), batches(), epochs=9, callbacks=[stop], validation_data=batches(2)[0]).history
+    options = {"callbacks": [stop], "validation_data": batches(2)[0], "jit_compile": False}
+    history = fit(model(), batches(), epochs=9, **options).history
     assert len(history["val_loss"]) == 2
 
 
