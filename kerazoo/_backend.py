@@ -1,11 +1,13 @@
 """What Keras leaves to its backends: compiling a function, and building a model without memory for its weights."""
 
 import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import keras
 
 
-def compile(function, variables=(), jit=False):
+def compile(function: Callable[..., Any], variables: Iterable[Any] = (), jit: bool = False) -> Callable[..., Any]:
     """Returns `function` compiled for the backend in use; it may read `variables` and must not change them.
 
     The function takes nests of arrays and returns a nest of tensors. It is traced once for each set of shapes and
@@ -28,7 +30,7 @@ def compile(function, variables=(), jit=False):
     return _without_gradients(function)
 
 
-def _compile_jax(function, variables):
+def _compile_jax(function: Callable[..., Any], variables: list[Any]) -> Callable[..., Any]:
     import jax
 
     @jax.jit
@@ -39,7 +41,7 @@ def _compile_jax(function, variables):
     return lambda *args: program([variable.value for variable in variables], *args)
 
 
-def _without_gradients(function):
+def _without_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
     if keras.backend.backend() != "torch":
         return function
     import torch  # pyright: ignore[reportMissingImports]  (only where it is the backend)
@@ -52,7 +54,7 @@ def _without_gradients(function):
 
 
 @contextlib.contextmanager
-def no_memory():
+def no_memory() -> Iterator[None]:
     """Within it, layers build weights that have a shape and a dtype and no values.
 
     For counting the parameters of a model that need not fit on this machine. A model built within is good for

@@ -56,6 +56,13 @@ def test_the_error_of_a_missing_module_names_it():
     assert "no_such_module" in refused("run", "--import=no_such_module", "--model=mine", code=5)
 
 
+def test_a_benchmark_prints_its_figures():
+    out, err = command("benchmark", "train", "--examples=97", "--repeats=1", "--json")
+    rows = json.loads(out)
+    assert [row["loop"] for row in rows][::2] == ["Model.fit", "kerazoo.training.fit"] and rows[0]["times"] == 1
+    assert all(0 < row["slowest"] <= row["samples_per_second"] <= row["fastest"] for row in rows)
+
+
 def test_a_benchmark_is_named():
     assert "name one benchmark: train, data, decode; got nothing" in refused("benchmark")
 
