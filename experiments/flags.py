@@ -100,7 +100,7 @@ def define_search() -> None:
 def define_model() -> None:
     """Defines which model is built."""
     with flag_group("Model"):
-        flags.DEFINE_string("model", None, "Name of the model: --list_models='*' shows them.")
+        flags.DEFINE_string("model", None, "Name of a model (--list_models='*'), or ENCODER+DECODER such as conv+lstm.")
         flags.DEFINE_multi_string("set", [], "A size of the model as OPTION=VALUE, such as units=256; may be repeated.")
         flags.DEFINE_multi_string("import", [], "A Python module to import first, which registers your own models.")
 

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 import kerazoo as kz
+from kerazoo.decoding import Decodable
 
 BLOCK = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 11, "dropout": 0.0}
 
@@ -53,7 +54,7 @@ def check_model(model, inputs, dead=()):
     logits = check_building(model, inputs)
     check_config(model)
     check_saving(model, inputs, logits)
-    if hasattr(model, "step"):
+    if isinstance(model, Decodable):
         check_no_leak(model, inputs, logits)
         check_steps(model, inputs, logits)
         check_greedy(model, inputs)
