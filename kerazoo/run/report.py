@@ -32,8 +32,10 @@ def flag_file(record, command):
 
 
 def next_commands(run, task):
-    """Returns what to type next."""
-    example = " kerazoo tensorflow" if task.tokenizers else " FILE"
+    """Returns the commands that use the run."""
+    modalities = {feature.modality for feature in task.inputs or (task.targets,)}
+    example = " kerazoo tensorflow" if modalities == {"text"} and len(task.input_columns) == 1 else " INPUT"
+    example = " FILE" if modalities <= {"image", "series"} else example
     lines = [
         f"python -m experiments.predict --run_dir={run.path}{example}",
         f"python -m experiments.evaluate --run_dir={run.path}",
