@@ -1,10 +1,23 @@
 """Composed models with one vector as output, with images and series as sources, and with several sources."""
 
+import keras
 import numpy as np
 import pytest
 from model_contracts import ENCODERS, OUTPUTS, SOURCE, TARGETS, check_model, create_tiny
 
 import kerazoo as kz
+
+# On JAX one case of each kind; the layers themselves are all tested there.
+JAX = keras.backend.backend() == "jax"
+IMAGES_AND_SERIES = [
+    ("dense+lstm", (8, 8, 1)),
+    ("conv+transformer", (8, 8, 1)),
+    ("lstm+lstm", (5, 7)),
+    ("lstm+classifier", (5, 3, 2)),
+    ("transformer+transformer", (5, 3, 2)),
+    ("transformer+dense", (5, 7)),
+]
+SOURCES = ["conv,lstm+transformer", "transformer,dense+lstm", "conv,lstm+classifier"]
 
 
 def random_source(*shape):
@@ -12,24 +25,14 @@ def random_source(*shape):
 
 
 @pytest.mark.parametrize("decoder", OUTPUTS)
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", ["conv"] if JAX else ENCODERS)
 def test_output_of_one_vector_keeps_the_contract(encoder, decoder):
     model = create_tiny(f"{encoder}+{decoder}", vocabulary_size=11)
     check_model(model, {"source": SOURCE})
     assert model.output_size == 3 if decoder == "dense" else model.num_classes == (3 if decoder == "classifier" else 1)
 
 
-@pytest.mark.parametrize(
-    "name, shape",
-    [
-        ("dense+lstm", (8, 8, 1)),
-        ("conv+transformer", (8, 8, 1)),
-        ("lstm+lstm", (5, 7)),
-        ("lstm+classifier", (5, 3, 2)),
-        ("transformer+transformer", (5, 3, 2)),
-        ("transformer+dense", (5, 7)),
-    ],
-)
+@pytest.mark.parametrize("name, shape", IMAGES_AND_SERIES[3:4] if JAX else IMAGES_AND_SERIES)
 def test_images_and_series_are_sources_too(name, shape):
     inputs = {"source": random_source(*shape)}
     model = create_tiny(name, input_shape=shape)
@@ -39,7 +42,7 @@ def test_images_and_series_are_sources_too(name, shape):
     check_model(model, inputs, dead=("attention",) if name.startswith("dense") else ())
 
 
-@pytest.mark.parametrize("name", ["conv,lstm+transformer", "transformer,dense+lstm", "conv,lstm+classifier"])
+@pytest.mark.parametrize("name", SOURCES[:1] if JAX else SOURCES)
 def test_several_sources_keep_the_contract(name):
     """An image and a text."""
     shape = (4, 3, 2) if name.startswith("transformer") else (8, 8, 1)
