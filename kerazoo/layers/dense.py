@@ -246,7 +246,9 @@ class DenseDecoder(_DenseStack):
     def build_from_config(self, config: dict[str, Any]) -> None:
         self.build(**config)
 
-    def call(self, inputs: Any = None, encoded: Any = None, padding_mask: Any = None, training: bool | None = None):
+    def call(
+        self, inputs: Any = None, encoded: Any = None, padding_mask: Any = None, training: bool | None = None
+    ) -> Any:
         if _given(inputs, encoded) != self.given:
             raise ValueError(
                 f"DenseDecoder: `inputs` and `encoded` must be given as in the first call, which had {self.given}; "
