@@ -14,7 +14,7 @@ class Decodable:
     - `"state"`: what each step changes, W rows for each source. The search repeats what `start` returned W times, and
       reorders the rows when hypotheses are dropped.
     - `"memory"`: what all hypotheses of a source share (the encoded source). It is never copied or reordered.
-    - `"kv_cache"`, optional: what is written once at each position, such as keys and values. The model allocates it for
+    - `"kv_cache"`, optional: what is stored once at each position, such as keys and values. The model allocates it for
       `num_beams` hypotheses, and it is never reordered either. With several beams the search adds `"beam_ancestry"`,
       int32 [B, W, L]: the beam that holds each position of each hypothesis. From the current position on this is the
       hypothesis' own beam.

@@ -167,10 +167,10 @@ def forced_decoding(model: Decodable, encoded: Any, tokens: Any, return_attentio
         targets = ops.expand_dims(ops.take(rows, index, axis=1), 1)
         scores = ops.take_along_axis(log_probs, targets, axis=1)  # [B * N, 1]
         here = ops.arange(length, dtype="int32") == index
-        written = {"scores": ops.where(here, scores, outputs["scores"])}
+        updated = {"scores": ops.where(here, scores, outputs["scores"])}
         if return_attention:
-            written["attention"] = ops.where(here[:, None], new["attention"][:, None], outputs["attention"])
-        return index + 1, same_shapes(loop_variables(new), variables), same_shapes(written, outputs)
+            updated["attention"] = ops.where(here[:, None], new["attention"][:, None], outputs["attention"])
+        return index + 1, same_shapes(loop_variables(new), variables), same_shapes(updated, outputs)
 
     start = ops.convert_to_tensor(0, "int32")
     variables = (start, loop_variables(cache), outputs)
