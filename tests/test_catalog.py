@@ -161,7 +161,7 @@ def test_composed_models_share_an_embedding_where_both_sides_need_the_same():
     rotary = kz.create("transformer+lstm", **sizes, **{"encoder.positions": "rotary"})
     assert rotary.source_embedding.positions is None
     learned = kz.create("conv+transformer", **sizes, positions="learned", max_length=17)
-    assert learned.max_length == learned.max_source_length == 17
+    assert learned.max_length == learned.max_source_lengths["source"] == 17
     assert kz.create("lstm+lstm", vocabulary_size=5, embedding_dim=3).target_embedding.hidden_dim == 3
 
 
