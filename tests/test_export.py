@@ -148,7 +148,7 @@ def test_numbers_are_compared_by_name_and_with_a_tolerance(exported, monkeypatch
 
 
 def test_verify_refuses_what_does_not_load(tmp_path):
-    with pytest.raises(_checks.CheckpointError, match="empty: does not answer where there is only TensorFlow"):
+    with pytest.raises(_checks.CheckpointError, match="empty: cannot be run with TensorFlow alone"):
         verification.verify(tmp_path / "empty", ["a"], ["b"])
 
 
@@ -195,7 +195,7 @@ def test_folder_appears_whole_or_not_at_all(tasks, tmp_path, monkeypatch):
     model, task = small("mlp_classifier", tasks["classifier"]), tasks["classifier"]
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
-    with pytest.raises(_checks.SetupError, match="export: .*full exists and is not an empty folder. Name a new one."):
+    with pytest.raises(_checks.SetupError, match="export: .*full exists and is not an empty folder. Choose a new one."):
         saved_model.export(model, task, tmp_path / "full")
     (tmp_path / "empty").mkdir()
     assert (saved_model.export(model, task, tmp_path / "empty") / "saved_model.pb").is_file()

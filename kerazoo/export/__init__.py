@@ -1,4 +1,4 @@
-"""A trained model in a form that others serve: raw inputs in, predictions out."""
+"""Exports trained models for serving: raw inputs in, predictions out."""
 
 from kerazoo.export.saved_model import export
 from kerazoo.export.verification import verify

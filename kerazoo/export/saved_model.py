@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,10 +10,17 @@ import numpy as np
 from kerazoo import _checks, _files, decoding
 
 
-def export(model, task, directory, search="greedy", max_length: int | None = None, **options) -> pathlib.Path:
+def export(
+    model: keras.Model,
+    task: Any,
+    directory: str | os.PathLike,
+    search: Any = "greedy",
+    max_length: int | None = None,
+    **options: Any,
+) -> pathlib.Path:
     """Writes `model` as a SavedModel whose signature `serving_default` takes raw inputs and returns predictions.
 
-    The tokenizer, the search and the scaling of numbers are inside, all of stock TensorFlow operations, so serving
+    The graph contains the tokenizer, the search and the scaling of numbers as stock TensorFlow operations, so serving
     needs `tensorflow` and nothing of kerazoo. The batch is dynamic. The features of the task give the signature:
 
     - a single input is `source`, several have the names of their columns, a language model's is `prompt`: strings [B],
@@ -61,7 +69,7 @@ def export(model, task, directory, search="greedy", max_length: int | None = Non
         )
     directory = pathlib.Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise _checks.SetupError(f"export: {directory} exists and is not an empty folder. Name a new one.")
+        raise _checks.SetupError(f"export: {directory} exists and is not an empty folder. Choose a new one.")
     if task.targets.generated:
         search = decoding.make_search(search, **options)
         predict = _generator(model, task, search, task.max_length if max_length is None else max_length)

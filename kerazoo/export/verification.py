@@ -1,4 +1,4 @@
-"""Verifies that an exported model predicts as the live one does, in a process that has nothing but TensorFlow."""
+"""Verifies in a process with TensorFlow alone that an exported model predicts the same as the live model."""
 
 import json
 import os
@@ -38,7 +38,9 @@ if "kerazoo" in sys.modules:
 """
 
 
-def verify(directory, raw: Sequence | Mapping, predictions, tolerance: float = 1e-4) -> dict:
+def verify(
+    directory: str | os.PathLike, raw: Sequence | Mapping, predictions: Sequence | Mapping, tolerance: float = 1e-4
+) -> dict:
     """Loads a SavedModel in a fresh process that imports nothing but TensorFlow, and compares its predictions.
 
     Args:
@@ -71,13 +73,13 @@ def fresh_outputs(jobs: Sequence[tuple]) -> list[dict]:
     """Returns the outputs by name of each job, a SavedModel and its raw inputs, all from one fresh process.
 
     Raises:
-        CheckpointError: if a SavedModel does not load or run where there is only TensorFlow.
+        CheckpointError: if a SavedModel cannot be loaded or run with TensorFlow alone.
     """
     jobs = [(os.fspath(directory), _plain(raw)) for directory, raw in jobs]
     with tempfile.TemporaryDirectory() as folder:
-        written = os.path.join(folder, "outputs.json")
+        file_name = os.path.join(folder, "outputs.json")
         done = subprocess.run(
-            [sys.executable, "-I", "-c", FRESH, written],
+            [sys.executable, "-I", "-c", FRESH, file_name],
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             input=json.dumps(jobs),
             capture_output=True,
@@ -86,8 +88,8 @@ def fresh_outputs(jobs: Sequence[tuple]) -> list[dict]:
         if done.returncode:
             names = ", ".join(directory for directory, _ in jobs)
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise _checks.CheckpointError(f"{names}: does not answer where there is only TensorFlow: {last}")
-        with open(written, encoding="utf-8") as file:
+            raise _checks.CheckpointError(f"{names}: cannot be run with TensorFlow alone: {last}")
+        with open(file_name, encoding="utf-8") as file:
             return json.load(file)
 
 
