@@ -1,15 +1,21 @@
-"""What is learnt: a task is a source of examples, input features and a target feature; ready tasks have names.
+"""Tasks: a source of examples, input features and a target feature; ready tasks have names.
 
-Importing this, and listing the tasks, loads neither Keras nor TensorFlow.
+Importing this package, and listing the tasks, loads neither Keras nor TensorFlow.
 """
 
 import dataclasses
 import importlib
 import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from kerazoo import _checks
 from kerazoo.registry import Registry
 from kerazoo.tasks.table import DEFAULT, PREFIX, SPECS, TaskSpec
+
+if TYPE_CHECKING:
+    from kerazoo.tasks.task import Task
 
 _NAMES = {
     "Feature": "feature",
@@ -98,7 +104,7 @@ def options(name: str) -> list[str]:
     return names + [field.name for field in dataclasses.fields(TextOptions)]
 
 
-def create(name: str, kind: str | None = None, **options) -> "Task":  # noqa: F821
+def create(name: str, kind: str | None = None, **options: Any) -> "Task":
     """Returns the task `name` for models of `kind`.
 
     Args:
@@ -107,11 +113,11 @@ def create(name: str, kind: str | None = None, **options) -> "Task":  # noqa: F8
         **options: options of the task, such as `data_dir` or `length`; `None` stands for the default.
 
     Returns:
-        A `Task`. The data is there, and is read when it is needed.
+        A `Task`. The data exists, and is read when it is needed.
 
     Raises:
         ValueError: if the task or an option is unknown, or `kind` does not fit.
-        DataError: if the data is not where it should be.
+        DataError: if the data is missing.
         SetupError: if a package that holds the data is missing.
 
     Example:
@@ -129,8 +135,8 @@ def create(name: str, kind: str | None = None, **options) -> "Task":  # noqa: F8
     return task
 
 
-def restore(folder, **options) -> "Task":  # noqa: F821
-    """Returns the task that `Task.save` wrote into `folder`; data is needed only for `load` and `examples`.
+def restore(folder: str | os.PathLike, **options: Any) -> "Task":
+    """Returns the task that `Task.save` saved in `folder`; data is needed only for `load` and `examples`.
 
     Args:
         folder: string or path. The folder.
@@ -153,13 +159,19 @@ def restore(folder, **options) -> "Task":  # noqa: F821
     return task
 
 
-def register(name: str, kinds, about: str = "", training=None, replace: bool = False):
-    """Returns a decorator that adds a task of your own to the table.
+def register(
+    name: str,
+    kinds: Iterable[str],
+    about: str = "",
+    training: Mapping[str, Any] | None = None,
+    replace: bool = False,
+) -> Callable:
+    """Returns a decorator that registers the user's task.
 
     Args:
-        name: string. The name; a taken one raises.
+        name: string. The name, which must be new unless `replace`.
         kinds: tuple of strings. The kinds of model that it trains.
-        about: string. What it is, in a line. Defaults to `""`.
+        about: string. A description in one line. Defaults to `""`.
         training: dict. Fields of `TrainingOptions` that suit it. Defaults to `None`.
         replace: bool. Whether a task of that name is replaced. Defaults to `False`.
 

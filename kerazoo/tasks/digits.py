@@ -14,7 +14,7 @@ FRACTIONS = {"dev": 0.1, "test": 0.1}
 LEVELS = 16  # the pixels are counts of 0 to 16
 
 
-def build(name, kind, preprocess=None):
+def build(name: str, kind: str | None, preprocess: str | None = None) -> Task:
     """Returns the task `digits`: an image to its digit, to odd or even, or to itself; 80 % train, 10 % dev and test.
 
     Args:
@@ -28,7 +28,7 @@ def build(name, kind, preprocess=None):
     return Task(source, *features, name, kind or "", {"preprocess": preprocess and str(preprocess)})
 
 
-def read(split):
+def read(split: str) -> dict:
     """Returns the columns of a split."""
     pixels, labels = images()
     rows = split_rows(split, [image.tobytes() for image in pixels], FRACTIONS)
@@ -36,7 +36,7 @@ def read(split):
 
 
 @functools.cache
-def images():
+def images() -> tuple[np.ndarray, np.ndarray]:
     """Returns all images, uint8 `[N, 8, 8, 1]` of 0 to 255, and their digits.
 
     Raises:

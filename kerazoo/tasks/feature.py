@@ -1,9 +1,14 @@
 """The base of the features: one modality on one side of a task."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+    from kerazoo.data import DataSource
 
 
 class Converted(NamedTuple):
@@ -11,14 +16,14 @@ class Converted(NamedTuple):
 
     Args:
         values: `kerazoo.data.Ragged` or array `[N, ...]`. What the corpus stores.
-        clipped: bool array `[N]`, True where an example was cut off, or `None` where nothing can be cut off.
+        clipped: bool array `[N]`, True where an example was truncated. Defaults to `None`: nothing can be truncated.
         faults: dict of row to message. The examples that cannot be read; their values are arbitrary. A `Fatal` message
             is raised even where bad examples are skipped.
     """
 
     values: Any
     clipped: np.ndarray | None = None
-    faults: dict[int, str] = {}
+    faults: Mapping[int, str] = {}
 
 
 class Fatal(str):
@@ -26,10 +31,10 @@ class Fatal(str):
 
 
 class Feature:
-    """One modality on one side of a task: how raw values become arrays, model inputs, targets and answers.
+    """One modality on one side of a task: how raw values become arrays, model inputs, targets and predictions.
 
-    A feature is fitted once to the training part of the data (`update` for each chunk, then `finish`); what it
-    learnt is the plain data in `state`. A subclass defines the class attributes and the methods that its modality
+    A feature is fitted once to the training part of the data (`update` for each chunk, then `finish`); what was
+    fitted is the plain data in `state`. A subclass defines the class attributes and the methods that its modality
     needs, on the side of the inputs, of the targets, or on both.
 
     Args:
@@ -50,7 +55,7 @@ class Feature:
 
     def __init__(self, *columns: str):
         self.columns = tuple(map(str, columns))
-        self.state: dict | None = None
+        self.state: Any = None  # a dict of plain values once the feature is fitted
         self.owner = f"{self.modality} feature"
 
     def bind(self, owner: str) -> None:
@@ -69,8 +74,8 @@ class Feature:
         """Whether a pass over the training data is required before anything can be converted."""
         return True
 
-    def declare(self, source) -> None:
-        """Takes over what the `DataSource` knows without reading, such as the names of the classes."""
+    def declare(self, source: "DataSource") -> None:
+        """Takes over what the `DataSource` describes without reading its examples, such as the names of the classes."""
 
     def update(self, columns: Mapping[str, Sequence]) -> bool:
         """Fits the feature to one more chunk of the training data, and returns whether further ones are needed."""
@@ -95,7 +100,7 @@ class Feature:
         """Returns the values that the corpus stores for the raw columns of a chunk."""
         raise NotImplementedError
 
-    def raw(self, values) -> list:
+    def raw(self, values: Any) -> list:
         """Returns the raw values for stored values, where `stored_exactly`."""
         raise NotImplementedError
 
@@ -105,7 +110,7 @@ class Feature:
 
     # On the side of the inputs.
 
-    def inputs(self, values):
+    def inputs(self, values: Any) -> Any:
         """Returns the model's input tensor for a batch of stored values."""
         raise NotImplementedError
 
@@ -113,12 +118,12 @@ class Feature:
         """Returns the raw values of a column as one array, or a list of strings, after checking each of them."""
         raise NotImplementedError
 
-    def encode(self, *packed):
+    def encode(self, *packed: Any) -> Any:
         """Returns the model's input tensor for packed raw values, one of each column, inside a graph or outside."""
         raise NotImplementedError
 
-    def read(self, text: str):
-        """Returns the raw value that the command line means by `text`, such as the content of a file."""
+    def read(self, text: str) -> Any:
+        """Returns the raw value of `text` on the command line, such as the content of a file."""
         return text
 
     def signature(self) -> list[tuple[list, str]]:
@@ -131,11 +136,11 @@ class Feature:
 
     # On the side of the targets.
 
-    def targets(self, values):
+    def targets(self, values: Any) -> Any:
         """Returns the targets of the loss for a batch of stored values."""
         raise NotImplementedError
 
-    def weights(self, targets, valid):
+    def weights(self, targets: Any, valid: Any) -> Any:
         """Returns the weights of the targets: 1 for each valid example."""
         from keras import ops
 
@@ -145,7 +150,7 @@ class Feature:
         """Returns the constructor arguments of a model that predicts this feature."""
         raise NotImplementedError
 
-    def loss(self, label_smoothing: float = 0.0):
+    def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         """Returns the `keras.losses.Loss` of the targets."""
         raise NotImplementedError
 
@@ -157,16 +162,16 @@ class Feature:
         """Returns raw target values as they are compared with predictions."""
         return list(values)
 
-    def decode(self, outputs) -> list:
+    def decode(self, outputs: Any) -> list:
         """Returns the predictions for the outputs of the model, one for each row."""
         raise NotImplementedError
 
-    def decode_in_graph(self, outputs) -> dict:
+    def decode_in_graph(self, outputs: Any) -> dict:
         """Returns the named tensors of an exported model for the outputs of the model."""
         raise NotImplementedError
 
     def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
-        """Returns the measures of predictions against lists of accepted references."""
+        """Returns the metrics of predictions against lists of accepted references."""
         raise NotImplementedError
 
     def _no_label_smoothing(self, what, label_smoothing):
@@ -177,10 +182,12 @@ class Feature:
 
     def _same_option(self, name, fitted, given):
         if fitted != given:
-            raise ValueError(f"{self.owner}: was fitted with {name}={fitted!r}; got {name}={given!r}. Train anew.")
+            raise ValueError(
+                f"{self.owner}: was fitted with {name}={fitted!r}; got {name}={given!r}. Train a new model."
+            )
 
 
-def check_pairs(owner, predictions, references):
+def check_pairs(owner: str, predictions: Sequence, references: Sequence) -> None:
     """Raises a ValueError if there are not as many predictions as references, or none."""
     if len(predictions) != len(references) or not len(predictions):
         raise ValueError(
@@ -189,6 +196,6 @@ def check_pairs(owner, predictions, references):
         )
 
 
-def option_error(owner, name, rule, value):
+def option_error(owner: str, name: str, rule: str, value: Any) -> ValueError:
     """Returns the ValueError of an option of a task."""
     return ValueError(f"{owner}: `{name}` must be {rule}; got {name}={value!r}.")

@@ -1,6 +1,8 @@
-"""Features chosen by name and column: `--inputs=image:file --targets=text:caption`."""
+"""Features chosen by modality and column: `inputs="image:file"`, `targets="text:caption"`."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 from kerazoo import _checks
 from kerazoo.tasks.feature import Feature
@@ -17,7 +19,7 @@ JOINED = ("number", "text")  # features of which several columns are one input
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSpec:
-    """A feature as it is chosen: its modality and the raw columns.
+    """The modality and the raw columns of a feature.
 
     Args:
         modality: string. One of `MODALITIES`.
@@ -74,7 +76,7 @@ def parse_target(owner: str, text: str) -> FeatureSpec:
 
 @dataclasses.dataclass(frozen=True)
 class FeatureOptions:
-    """What the features of a task are made with, beside their columns.
+    """The arguments of the features of a task, except their columns.
 
     Args:
         owner: string. The task that error messages name.
@@ -169,15 +171,15 @@ def _target(spec, inputs, kind, options, shared):
     return NumberFeature(*spec.columns)
 
 
-def fixed_text(column: str, tokenizer, **options) -> TextFeature:
-    """Returns a text feature whose tokenizer is given as a function, for tasks with a known alphabet."""
+def fixed_text(column: str, tokenizer: Callable, **options: Any) -> TextFeature:
+    """Returns a text feature whose tokenizer is given as a function, for tasks with a fixed alphabet."""
     return TextFeature(column, vocabulary=Vocabulary(fixed=tokenizer), **options)
 
 
 def refuse_subword_dropout(owner: str, text: TextOptions, kind: str | None) -> None:
-    """Raises a ValueError if the options of a language model ask for subword dropout."""
+    """Raises a ValueError if the options of a language model set subword dropout."""
     if text.subword_dropout:
         raise ValueError(
             f"{owner}: `subword_dropout` needs a model of kind seq2seq or classifier, whose examples stay the same "
-            f"however they are cut; got subword_dropout={text.subword_dropout}, kind={kind!r}."
+            f"with any subwords; got subword_dropout={text.subword_dropout}, kind={kind!r}."
         )

@@ -1,12 +1,17 @@
 """Images as a feature: a file, or pixels."""
 
 import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerazoo import _checks
 from kerazoo.tasks.feature import Converted, Feature, check_pairs
 from kerazoo.tasks.preprocessing import parse_preprocess
+
+if TYPE_CHECKING:
+    import keras
 
 MAX_PIXEL = 255.0  # images are stored as bytes and scaled to [0, 1] inside the compiled program
 
@@ -16,10 +21,11 @@ class ImageFeature(Feature):
 
     All images have one size, that of the first training image unless it is given; files are resized to it. The corpus
     holds uint8 pixels, which are scaled to [0, 1] in the compiled program. As a target, which needs the same image as
-    the input, the pixels are learnt with binary cross-entropy and predicted in [0, 1].
+    the input, the pixels are trained with binary cross-entropy and predicted in [0, 1].
 
     Args:
-        column: string. The name of the raw column: file names, or arrays uint8 `[H, W, C]` of one size.
+        column: string. The name of the raw column: file names, or arrays uint8 `[H, W, C]` of one size. Defaults to
+            `"image"`.
         height: int. The height in pixels that files are resized to. Defaults to that of the first training image.
         width: int. The width in pixels. Defaults to that of the first training image.
         channels: int, 1 for grey or 3 for colour, to which files are converted. Defaults to `3`.
@@ -32,7 +38,14 @@ class ImageFeature(Feature):
     kinds = ("autoencoder",)
     outputs = ("reconstruction",)
 
-    def __init__(self, column: str = "image", height=None, width=None, channels=3, preprocess=None):
+    def __init__(
+        self,
+        column: str = "image",
+        height: int | None = None,
+        width: int | None = None,
+        channels: int = 3,
+        preprocess: str | None = None,
+    ):
         super().__init__(column)
         for name, value in (("height", height), ("width", width)):
             if value is not None:
@@ -40,11 +53,11 @@ class ImageFeature(Feature):
         _checks.one_of(self.owner, "channels", channels, (1, 3))
         self.size = (height, width, channels)
         self.preprocess, _ = parse_preprocess(self.owner, "images", preprocess)
-        self._counts = 0
+        self._counts: Any = 0
         self._shape = None
 
     @property
-    def config(self):
+    def config(self) -> dict:
         return {**super().config, "size": list(self.size)}
 
     @property
@@ -53,10 +66,10 @@ class ImageFeature(Feature):
         return tuple(self.state["shape"])
 
     @property
-    def needs_fit(self):
+    def needs_fit(self) -> bool:
         return None in self.size or self.preprocess == "standardise"
 
-    def update(self, columns):
+    def update(self, columns: Mapping[str, Sequence]) -> bool:
         images, _ = self._images(columns[self.columns[0]], first=self.preprocess != "standardise")
         if not len(images):
             return True
@@ -65,7 +78,7 @@ class ImageFeature(Feature):
             self._counts = self._counts + np.stack([np.bincount(channel, minlength=256) for channel in channels])
         return self.preprocess == "standardise"
 
-    def finish(self):
+    def finish(self) -> bool:
         self.state = {"shape": list(self._shape or (self.size[0] or 1, self.size[1] or 1, self.size[2]))}
         if self.preprocess == "standardise":
             values = np.arange(256) / MAX_PIXEL
@@ -79,34 +92,34 @@ class ImageFeature(Feature):
             }
         return False
 
-    def restore(self, state):
+    def restore(self, state: Mapping) -> None:
         self._same_option("preprocess", state.get("preprocess", "scale"), self.preprocess)
         super().restore(state)
 
-    def convert(self, columns, continues=False):
+    def convert(self, columns: Mapping[str, Sequence], continues: bool = False) -> Converted:
         images, faults = self._images(columns[self.columns[0]])
         return Converted(images, faults=faults)
 
-    def raw(self, values):
+    def raw(self, values: Any) -> list:
         return list(values)
 
-    def load(self, values):
+    def load(self, values: Sequence) -> tuple[list, dict[int, str]]:
         images, faults = self._images(values)
         return list(images), faults
 
-    def inputs(self, values):
+    def inputs(self, values: Any) -> Any:
         from keras import ops
 
         return self._standardised(ops.cast(values, "float32") / MAX_PIXEL)  # [B, H, W, C]
 
-    def pack(self, values):
+    def pack(self, values: Sequence) -> Any:
         images = [np.asarray(image) for image in values]
         for image in images:
             if image.shape != self.shape:
                 raise ValueError(f"{self.owner}: an image must have shape {self.shape}; got {image.shape}.")
         return np.stack([_scaled(image) for image in images]) if images else np.zeros((0, *self.shape), np.float32)
 
-    def encode(self, *packed):
+    def encode(self, *packed: Any) -> Any:
         from keras import ops
 
         (images,) = packed
@@ -114,41 +127,41 @@ class ImageFeature(Feature):
         images = ops.cast(ops.convert_to_tensor(images), "float32")
         return self._standardised(images / MAX_PIXEL if integers else images)
 
-    def read(self, text):
+    def read(self, text: str) -> Any:
         from kerazoo.data.image_files import read_image
 
         return read_image(text, self.shape)
 
-    def signature(self):
+    def signature(self) -> list[tuple[list, str]]:
         return [(list(self.shape), "uint8")]
 
-    def input_sizes(self):
+    def input_sizes(self) -> dict:
         return {"input_shape": self.shape}
 
-    def targets(self, values):
+    def targets(self, values: Any) -> Any:
         from keras import ops
 
         images = ops.cast(values, "float32") / MAX_PIXEL
         return ops.reshape(images, (-1, int(np.prod(self.shape))))  # [B, H * W * C]
 
-    def target_sizes(self):
+    def target_sizes(self) -> dict:
         return {"output_size": int(np.prod(self.shape))}
 
-    def loss(self, label_smoothing=0.0):
+    def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         import keras
 
         self._no_label_smoothing("pixels", label_smoothing)
         return keras.losses.BinaryCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
 
-    def decode(self, outputs):
+    def decode(self, outputs: Any) -> list:
         return [_sigmoid(row).reshape(self.shape) for row in outputs]
 
-    def decode_in_graph(self, outputs):
+    def decode_in_graph(self, outputs: Any) -> dict:
         import tensorflow as tf
 
         return {"reconstruction": tf.reshape(tf.sigmoid(outputs), [-1, *self.shape])}
 
-    def evaluate(self, predictions, references):
+    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
         """Returns `binary_crossentropy` and `mean_squared_error` of pixels in [0, 1]."""
         check_pairs(self.owner, predictions, references)
         losses = [_pixel_losses(image, _scaled(accepted[0])) for image, accepted in zip(predictions, references)]
@@ -194,7 +207,7 @@ class ImageFeature(Feature):
 
 
 def _scaled(image):
-    """Returns an image as float32 in [0, 1]: integers are divided by 255, floats are taken as they are."""
+    """Returns an image as float32 in [0, 1]: integers are divided by 255, floats are not changed."""
     image = np.asarray(image)
     return image.astype(np.float32) / (np.float32(MAX_PIXEL) if image.dtype.kind in "iu" else np.float32(1))
 

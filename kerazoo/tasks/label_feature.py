@@ -1,9 +1,17 @@
 """A class out of several, or yes or no, as a feature."""
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from kerazoo import _checks
 from kerazoo.tasks.feature import Converted, Fatal, Feature, check_pairs
+
+if TYPE_CHECKING:
+    import keras
+
+    from kerazoo.data import DataSource
 
 
 class LabelFeature(Feature):
@@ -14,7 +22,7 @@ class LabelFeature(Feature):
     the second of two classes. As an input it is a sequence of one token.
 
     Args:
-        column: string. The name of the raw column, whose values are strings.
+        column: string. The name of the raw column, whose values are strings. Defaults to `"label"`.
         binary: bool. Whether the target is a single logit. Needs two classes, or digits, of which it then predicts
             whether they are odd. Defaults to `False`.
     """
@@ -28,11 +36,11 @@ class LabelFeature(Feature):
         super().__init__(column)
         self.binary = bool(binary)
         self.kinds = ("binary_classifier",) if binary else ("classifier",)
-        self._names = set()
+        self._names: set[str] = set()
         self._declared = None
 
     @property
-    def config(self):
+    def config(self) -> dict:
         return {**super().config, "binary": self.binary}
 
     @property
@@ -41,17 +49,17 @@ class LabelFeature(Feature):
         return self.state["names"]
 
     @property
-    def needs_fit(self):
+    def needs_fit(self) -> bool:
         return not self._declared
 
-    def declare(self, source):
+    def declare(self, source: "DataSource") -> None:
         self._declared = source.class_names(self.columns[0])
 
-    def update(self, columns):
+    def update(self, columns: Mapping[str, Sequence]) -> bool:
         self._names.update(columns[self.columns[0]])
         return True
 
-    def finish(self):
+    def finish(self) -> bool:
         names = list(self._declared or sorted(self._names))
         if not self._declared and all(name.isdecimal() for name in names):
             names.sort(key=int)
@@ -67,7 +75,7 @@ class LabelFeature(Feature):
         self.state = {"names": names, "parity": parity}
         return False
 
-    def convert(self, columns, continues=False):
+    def convert(self, columns: Mapping[str, Sequence], continues: bool = False) -> Converted:
         labels = self.references(columns[self.columns[0]])
         ids = {name: index for index, name in enumerate(self.names)}
         unknown = {
@@ -78,54 +86,54 @@ class LabelFeature(Feature):
         values = np.array([ids.get(label, 0) for label in labels], np.int32)
         return Converted(values, faults=unknown)
 
-    def raw(self, values):
+    def raw(self, values: Any) -> list:
         return [self.names[index] for index in np.asarray(values).tolist()]
 
-    def references(self, values):
+    def references(self, values: Sequence) -> list:
         if not (self.state and self.state["parity"]):
             return list(values)
         return [label if label in self.names else self.names[int(label) % 2] for label in values]
 
-    # As an input: one token, whose id 0 stays free for padding.
+    # As an input: one token; id 0 is reserved for padding.
 
-    def inputs(self, values):
+    def inputs(self, values: Any) -> Any:
         from keras import ops
 
         return ops.expand_dims(ops.cast(values, "int32"), -1) + 1  # [B, 1]
 
-    def pack(self, values):
+    def pack(self, values: Sequence) -> Any:
         for value in values:
             _checks.one_of(self.owner, self.columns[0], value, self.names)
         return list(values)
 
-    def encode(self, *packed):
+    def encode(self, *packed: Any) -> Any:
         import tensorflow as tf
 
         (names,) = packed
         equal = tf.equal(tf.expand_dims(tf.convert_to_tensor(names), -1), tf.constant(self.names))  # [B, C]
-        known = tf.debugging.assert_equal(tf.reduce_any(equal, -1), True, message=f"one of {', '.join(self.names)}")
-        with tf.control_dependencies([known] if known is not None else []):
+        valid = tf.debugging.assert_equal(tf.reduce_any(equal, -1), True, message=f"one of {', '.join(self.names)}")
+        with tf.control_dependencies([valid] if valid is not None else []):
             return tf.argmax(tf.cast(equal, tf.int32), axis=-1, output_type=tf.int32)[:, None] + 1
 
-    def signature(self):
+    def signature(self) -> list[tuple[list, str]]:
         return [([], "string")]
 
-    def input_sizes(self):
+    def input_sizes(self) -> dict:
         return {"source_vocabulary_size": len(self.names) + 1, "max_length": 1, "pad_id": 0}
 
     # As a target.
 
-    def targets(self, values):
+    def targets(self, values: Any) -> Any:
         from keras import ops
 
         if self.binary:
             return ops.expand_dims(ops.cast(values, "float32"), -1)  # [B, 1]
         return ops.cast(values, "int32")  # [B]
 
-    def target_sizes(self):
+    def target_sizes(self) -> dict:
         return {"num_classes": 1 if self.binary else len(self.names)}
 
-    def loss(self, label_smoothing=0.0):
+    def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         import keras
 
         if self.binary:
@@ -136,17 +144,17 @@ class LabelFeature(Feature):
 
         return SparseCrossentropy(label_smoothing=label_smoothing)
 
-    def metrics(self):
+    def metrics(self) -> list:
         from kerazoo.training.metrics import F1, TokenAccuracy
 
         f1 = F1(2, average="binary") if self.binary else F1(max(len(self.names), 2), average="macro")
         return [TokenAccuracy(name="accuracy"), f1]
 
-    def decode(self, outputs):
+    def decode(self, outputs: Any) -> list:
         rows = [np.asarray(row) for row in outputs]
         return [self.names[int(row[0] > 0) if self.binary else int(np.argmax(row))] for row in rows]
 
-    def decode_in_graph(self, outputs):
+    def decode_in_graph(self, outputs: Any) -> dict:
         import tensorflow as tf
 
         if self.binary:
@@ -155,7 +163,7 @@ class LabelFeature(Feature):
             ids, probabilities = tf.argmax(outputs, axis=-1), tf.nn.softmax(outputs)
         return {"label": tf.gather(tf.constant(self.names), ids), "probabilities": probabilities}
 
-    def evaluate(self, predictions, references):
+    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
         """Returns `accuracy` and `f1`, the mean over the classes that occur."""
         check_pairs(self.owner, predictions, references)
         predicted = np.array(predictions)

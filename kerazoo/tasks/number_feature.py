@@ -1,18 +1,23 @@
 """Numbers, one or several for each example, as a feature."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerazoo.tasks.feature import Converted, Feature, check_pairs
 from kerazoo.tasks.scaling import Sums
 
+if TYPE_CHECKING:
+    import keras
+
 
 class NumberFeature(Feature):
     """One or several numbers for each example.
 
     Each column is scaled to mean 0 and standard deviation 1 by the values of the training part. As an input it is a
-    vector; as a target it is learnt with the mean squared error of the scaled numbers, and predicted in its own unit.
+    vector; as a target it is trained with the mean squared error of the scaled numbers, and predicted in its own unit.
 
     Args:
         *columns: strings. The names of the raw columns; their values are numbers or strings that hold one.
@@ -26,12 +31,12 @@ class NumberFeature(Feature):
         super().__init__(*(columns or ("number",)))
         self._sums = Sums()
 
-    def update(self, columns):
+    def update(self, columns: Mapping[str, Sequence]) -> bool:
         values, faults = self._numbers(columns)
         self._sums.add(np.delete(values, list(faults), axis=0))
         return True
 
-    def finish(self):
+    def finish(self) -> bool:
         if self._sums.count:
             mean, deviation = self._sums.result()
         else:
@@ -39,31 +44,31 @@ class NumberFeature(Feature):
         self.state = {"mean": mean, "deviation": deviation}
         return False
 
-    def convert(self, columns, continues=False):
+    def convert(self, columns: Mapping[str, Sequence], continues: bool = False) -> Converted:
         values, faults = self._numbers(columns)
         return Converted(self._scaled(values).astype(np.float32), faults=faults)
 
-    def load(self, values):
+    def load(self, values: Sequence) -> tuple[list, dict[int, str]]:
         numbers = [_value(value) for value in values]
         faults = {row: self._fault(self.columns[0], values[row]) for row, v in enumerate(numbers) if v is None}
         return numbers, faults
 
-    def references(self, values):
+    def references(self, values: Sequence) -> list:
         return [value if len(self.columns) == 1 else list(value) for value in values]
 
-    def inputs(self, values):
+    def inputs(self, values: Any) -> Any:
         from keras import ops
 
         return ops.cast(values, "float32")  # [B, N]
 
-    def pack(self, values):
+    def pack(self, values: Sequence) -> Any:
         numbers = [_value(value) for value in values]
         for number, value in zip(numbers, values):
             if number is None:
                 raise ValueError(f"{self.owner}: an input must be a finite number; got {value!r}.")
         return np.array(numbers, np.float64)
 
-    def encode(self, *packed):
+    def encode(self, *packed: Any) -> Any:
         from keras import ops
 
         columns = [
@@ -72,36 +77,36 @@ class NumberFeature(Feature):
         ]
         return ops.stack([ops.cast(column, "float32") for column in columns], axis=-1)  # [B, N]
 
-    def signature(self):
+    def signature(self) -> list[tuple[list, str]]:
         return [([], "float64")] * len(self.columns)
 
-    def input_sizes(self):
+    def input_sizes(self) -> dict:
         return {"input_shape": (len(self.columns),)}
 
     targets = inputs
 
-    def target_sizes(self):
+    def target_sizes(self) -> dict:
         return {"num_classes": len(self.columns), "output_size": len(self.columns)}
 
-    def loss(self, label_smoothing=0.0):
+    def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         import keras
 
         self._no_label_smoothing("numbers", label_smoothing)
         return keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
 
-    def decode(self, outputs):
+    def decode(self, outputs: Any) -> list:
         values = np.asarray(outputs, np.float64).reshape(-1, len(self.columns))
         rows = (values * np.array(self.state["deviation"]) + np.array(self.state["mean"])).tolist()
         return [row[0] for row in rows] if len(self.columns) == 1 else rows
 
-    def decode_in_graph(self, outputs):
+    def decode_in_graph(self, outputs: Any) -> dict:
         import tensorflow as tf
 
         values = tf.cast(outputs, tf.float64) * tf.constant(self.state["deviation"], tf.float64)
         values = values + tf.constant(self.state["mean"], tf.float64)
         return {"value": values[:, 0] if len(self.columns) == 1 else values}
 
-    def evaluate(self, predictions, references):
+    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
         """Returns `mean_squared_error` and `mean_absolute_error` in the unit of the data."""
         check_pairs(self.owner, predictions, references)
         errors = np.array(predictions, np.float64) - np.array([accepted[0] for accepted in references], np.float64)

@@ -1,8 +1,13 @@
 """Tasks over the user's own files: tables, pairs of files, long texts, folders of images, series."""
 
+import os
+from collections.abc import Sequence
+from typing import Any
+
 from kerazoo import _checks
 from kerazoo.data import ImageFolderSource, ParallelSource, SeriesSource, TableSource, TextSource, formats
 from kerazoo.data.table_source import check_column
+from kerazoo.tasks.feature import Feature
 from kerazoo.tasks.feature_pairs import (
     FeatureOptions,
     FeatureSpec,
@@ -26,34 +31,35 @@ TABLE_FEATURES = {
 
 
 def build_table(
-    name,
-    kind,
-    data_dir=None,
-    inputs=None,
-    targets=None,
-    source_column=0,
-    target_column=1,
-    header=None,
-    format=None,
-    dev_data=None,
-    test_data=None,
-    max_length=512,
-    length=128,
-    bad_lines="stop",
-    height=None,
-    width=None,
-    channels=3,
-    preprocess=None,
-    **text,
-):
+    name: str,
+    kind: str | None,
+    data_dir: str | os.PathLike | None = None,
+    inputs: str | None = None,
+    targets: str | None = None,
+    source_column: int | str | list = 0,
+    target_column: int | str | list = 1,
+    header: bool | None = None,
+    format: str | None = None,
+    dev_data: str | os.PathLike | None = None,
+    test_data: str | os.PathLike | None = None,
+    max_length: int = 512,
+    length: int = 128,
+    bad_lines: str = "stop",
+    height: int | None = None,
+    width: int | None = None,
+    channels: int = 3,
+    preprocess: str | None = None,
+    **text: Any,
+) -> Task:
     """Returns the task `table`: columns of tables as features.
 
     Args:
         name: string. The task's name.
         kind: string. The kind of model.
         data_dir: string. A folder with a file `train` and optionally `dev` and `test`, ending in .tsv, .csv, .jsonl or
-            .txt, plain or .gz; one file; a pattern; or several with weights: `"own.tsv@3,web-*.csv.gz"`. A dev or test
-            split that is missing is drawn from train by a hash of the first column, 5 % each.
+            .txt, plain or .gz; one file; a pattern; or several with weights: `"own.tsv@3,web-*.csv.gz"`. A missing dev
+            or test split is selected from train by a hash of the first column, 5 % each. Required. Defaults to `None`,
+            which raises an error.
         inputs: string. The input features as `"MODALITY:COLUMN"`, several separated by commas: `"image:file"`,
             `"text:question,text:context"`. Files are relative to the folder of their table. Defaults to the text in
             `source_column`, or no input for a language model.
@@ -63,10 +69,10 @@ def build_table(
             JSON, `"a.b"` for one inside another. Several separated by commas are joined by a blank. Defaults to `0`.
         target_column: int or string. The column of the target. Defaults to `1`.
         header: bool. Whether the first line names the columns. Defaults to whether a column is chosen by name.
-        format: string. `"tsv"`, `"csv"`, `"jsonl"` or `"txt"` for files whose names do not say it. Defaults to `None`.
+        format: string. `"tsv"`, `"csv"`, `"jsonl"` or `"txt"` for files of another ending. Defaults to `None`.
         dev_data: string. A file or pattern of the dev examples, where it is not found by its name. Defaults to `None`.
         test_data: string. The same for test. Defaults to `None`.
-        max_length: int. The largest number of tokens of a text; longer ones are cut off. Defaults to `512`.
+        max_length: int. The largest number of tokens of a text; longer ones are truncated. Defaults to `512`.
         length: int. The tokens of a window of a language model. Defaults to `128`.
         bad_lines: string. `"stop"` at a bad line, or `"skip"` it and count. Defaults to `"stop"`.
         height: int. The height that images are resized to. Defaults to that of the first training image.
@@ -76,14 +82,14 @@ def build_table(
         **text: options of `TextOptions`.
     """
     owner = f"task {name}"
-    _require(owner, data_dir, "a folder with train.tsv or a file")
+    data_dir = _require(owner, data_dir, "a folder with train.tsv or a file")
     source_column = check_column(owner, "source_column", source_column)
     target_column = check_column(owner, "target_column", target_column)
     _check_files(owner, max_length, bad_lines)
     _checks.positive_int(owner, "length", length)
     if format is not None:
         _checks.one_of(owner, "format", format, tuple(formats.PARSERS))
-    text = TextOptions.of(owner, text)
+    text_options = TextOptions.of(owner, text)
     options = {
         "data_dir": str(data_dir),
         "inputs": inputs,
@@ -101,18 +107,18 @@ def build_table(
         "width": width,
         "channels": channels,
         "preprocess": preprocess,
-        **text.to_dict(),
+        **text_options.to_dict(),
     }
     chosen, target = _chosen(owner, kind, inputs, targets, TABLE_FEATURES)
-    columns = {column: column for spec in [*chosen, target] for column in spec.columns}
+    columns: dict[str, Any] = {column: column for spec in [*chosen, target] for column in spec.columns}
     for column, given in (("source", source_column), ("target", target_column)):
         if inputs is None and targets is None and column in columns:
             columns[column] = given
     columns = {column: check_column(owner, "inputs", value) for column, value in columns.items()}
     image = {"height": height, "width": width, "channels": channels, "preprocess": preprocess}
     if not chosen:
-        refuse_subword_dropout(owner, text, kind)
-    made = FeatureOptions(owner, text, max_length, length, None, image, monitor=MONITOR)
+        refuse_subword_dropout(owner, text_options, kind)
+    made = FeatureOptions(owner, text_options, max_length, length, None, image, monitor=MONITOR)
     source = TableSource(
         data_dir,
         columns,
@@ -127,61 +133,64 @@ def build_table(
 
 
 def build_parallel(
-    name,
-    kind,
-    data_dir=None,
-    source_language=None,
-    target_language=None,
-    dev_data=None,
-    test_data=None,
-    max_length=512,
-    bad_lines="stop",
-    **text,
-):
+    name: str,
+    kind: str | None,
+    data_dir: str | os.PathLike | None = None,
+    source_language: str | None = None,
+    target_language: str | None = None,
+    dev_data: str | os.PathLike | None = None,
+    test_data: str | os.PathLike | None = None,
+    max_length: int = 512,
+    bad_lines: str = "stop",
+    **text: Any,
+) -> Task:
     """Returns the task `parallel`: text to text, line by line from two files such as `train.en` and `train.de`.
 
     Args:
         name: string. The task's name.
         kind: string. The kind of model.
         data_dir: string. A folder with `train.en` and `train.de` and optionally `dev` and `test`, plain or .gz; the
-            file or a pattern of the sources; or several with weights, as for `table`.
-        source_language: string. What the names of the files of sources end in, such as `"en"`.
+            file or a pattern of the sources; or several with weights, as for `table`. Required. Defaults to `None`,
+            which raises an error.
+        source_language: string. What the names of the files of sources end in, such as `"en"`. Required. Defaults to
+            `None`, which raises an error.
         target_language: string. What the names of the files of targets end in; the rest of the name is the same.
+            Required. Defaults to `None`, which raises an error.
         dev_data: string. A file or pattern of the dev sources, where it is not found by its name. Defaults to `None`.
         test_data: string. The same for test. Defaults to `None`.
-        max_length: int. The largest number of tokens of a source or target; longer ones are cut off. Defaults to `512`.
+        max_length: int. The largest number of tokens of a source or target; longer ones are truncated. Defaults to
+            `512`.
         bad_lines: string. `"stop"` where one of two lines is bad, or `"skip"` both and count. Files of unequal length
             stop. Defaults to `"stop"`.
         **text: options of `TextOptions`.
     """
     owner = f"task {name}"
-    _require(owner, data_dir, "a folder with train.en and train.de or the file of the sources")
-    for option, value in (("source_language", source_language), ("target_language", target_language)):
-        if not isinstance(value, str) or not value:
-            raise ValueError(f"{owner}: needs `{option}`, what the files' names end in, such as 'en'; got {value!r}.")
+    data_dir = _require(owner, data_dir, "a folder with train.en and train.de or the file of the sources")
+    source_language = _language(owner, "source_language", source_language)
+    target_language = _language(owner, "target_language", target_language)
     _check_files(owner, max_length, bad_lines)
-    text = TextOptions.of(owner, text)
+    text_options = TextOptions.of(owner, text)
     files = {"dev_data": dev_data and str(dev_data), "test_data": test_data and str(test_data), "bad_lines": bad_lines}
     languages = {"source_language": source_language, "target_language": target_language}
-    options = {"data_dir": str(data_dir), **languages, **files, "max_length": max_length, **text.to_dict()}
+    options = {"data_dir": str(data_dir), **languages, **files, "max_length": max_length, **text_options.to_dict()}
     source = ParallelSource(data_dir, source_language, target_language=target_language, **files)
-    made = FeatureOptions(owner, text, max_length, monitor=MONITOR)
+    made = FeatureOptions(owner, text_options, max_length, monitor=MONITOR)
     features = make_features([FeatureSpec("text", ("source",))], FeatureSpec("text", ("target",)), kind, made)
     return Task(source, *features, name, kind or "", options, bad_lines)
 
 
 def build_text(
-    name,
-    kind,
-    data_dir=None,
-    dev_data=None,
-    test_data=None,
-    length=128,
-    stride=None,
-    bad_lines="stop",
-    **text,
-):
-    """Returns the task `text`: each file is one text, and the model learns to continue it.
+    name: str,
+    kind: str | None,
+    data_dir: str | os.PathLike | None = None,
+    dev_data: str | os.PathLike | None = None,
+    test_data: str | os.PathLike | None = None,
+    length: int = 128,
+    stride: int | None = None,
+    bad_lines: str = "stop",
+    **text: Any,
+) -> Task:
+    """Returns the task `text`: each file is one text, and the model is trained to continue it.
 
     Args:
         name: string. The task's name.
@@ -189,6 +198,7 @@ def build_text(
         data_dir: string. A file, a folder with `train.txt` and optionally `dev.txt` and `test.txt`, a pattern, or
             several with weights, which are whole numbers here. Where there is no dev or test text, the last tenth of
             each training text is divided: its last 5 % are for test, the 5 % before for dev, cut at line ends.
+            Required. Defaults to `None`, which raises an error.
         dev_data: string. A file or pattern of the dev texts, where they are not found by name. Defaults to `None`.
         test_data: string. The same for test. Defaults to `None`.
         length: int. The tokens of a window. Defaults to `128`.
@@ -198,37 +208,37 @@ def build_text(
         **text: options of `TextOptions`, those of the target.
     """
     owner = f"task {name}"
-    _require(owner, data_dir, "a text file or a folder with train.txt")
+    data_dir = _require(owner, data_dir, "a text file or a folder with train.txt")
     _checks.positive_int(owner, "length", length)
     _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
     stride = length if stride is None else _checks.positive_int(owner, "stride", stride)
-    text = TextOptions.of(owner, text, roles=("target",))
+    text_options = TextOptions.of(owner, text, roles=("target",))
     files = {"dev_data": dev_data and str(dev_data), "test_data": test_data and str(test_data), "bad_lines": bad_lines}
-    options = {"data_dir": str(data_dir), **files, "length": length, "stride": stride, **text.to_dict()}
-    refuse_subword_dropout(owner, text, kind)
-    made = FeatureOptions(owner, text, window=length, stride=stride)
+    options = {"data_dir": str(data_dir), **files, "length": length, "stride": stride, **text_options.to_dict()}
+    refuse_subword_dropout(owner, text_options, kind)
+    made = FeatureOptions(owner, text_options, window=length, stride=stride)
     features = make_features([], FeatureSpec("text", ("text",)), kind, made)
     return Task(TextSource(data_dir, **files), *features, name, kind or "", options, bad_lines)
 
 
 def build_images(
-    name,
-    kind,
-    data_dir=None,
-    height=None,
-    width=None,
-    channels=3,
-    bad_lines="stop",
-    preprocess=None,
-):
+    name: str,
+    kind: str | None,
+    data_dir: str | os.PathLike | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    channels: int = 3,
+    bad_lines: str = "stop",
+    preprocess: str | None = None,
+) -> Task:
     """Returns the task `images`: an image to its class, to yes or no, or to itself.
 
     Args:
         name: string. The task's name.
         kind: string. `"classifier"`, `"binary_classifier"` (with two classes) or `"autoencoder"`.
         data_dir: string. A folder with `train/CLASS/IMAGE` and optionally `dev` and `test` of the same form; or with
-            `CLASS/IMAGE`. A dev or test split that is missing is drawn from train by a hash of class and file name, 5 %
-            each. Images are PNG, JPEG, GIF or BMP.
+            `CLASS/IMAGE`. A missing dev or test split is selected from train by a hash of class and file name, 5 %
+            each. Images are PNG, JPEG, GIF or BMP. Required. Defaults to `None`, which raises an error.
         height: int. The height that images are resized to. Defaults to that of the first training image.
         width: int. The width that images are resized to. Defaults to that of the first training image.
         channels: int. 1 for grey or 3 for colour. Defaults to `3`.
@@ -237,7 +247,7 @@ def build_images(
             `"scale"`.
     """
     owner = f"task {name}"
-    _require(owner, data_dir, "a folder with one folder of images for each class")
+    data_dir = _require(owner, data_dir, "a folder with one folder of images for each class")
     _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
     image = {"height": height, "width": width, "channels": channels, "preprocess": preprocess}
     options = {"data_dir": str(data_dir), **image, "bad_lines": bad_lines}
@@ -246,20 +256,20 @@ def build_images(
 
 
 def build_series(
-    name,
-    kind,
-    data_dir=None,
-    columns=None,
-    inputs=None,
-    targets=None,
-    length=12,
-    stride=1,
-    horizon=0,
-    dev_data=None,
-    test_data=None,
-    bad_lines="stop",
-    preprocess=None,
-):
+    name: str,
+    kind: str | None,
+    data_dir: str | os.PathLike | None = None,
+    columns: str | Sequence[str] | None = None,
+    inputs: str | None = None,
+    targets: str | None = None,
+    length: int = 12,
+    stride: int = 1,
+    horizon: int = 0,
+    dev_data: str | os.PathLike | None = None,
+    test_data: str | os.PathLike | None = None,
+    bad_lines: str = "stop",
+    preprocess: str | None = None,
+) -> Task:
     """Returns the task `series`: windows of one or more series of numbers to themselves, to their future or to a class.
 
     A window that is reconstructed badly is unlike the training data, which finds anomalies. All columns are scaled to
@@ -270,7 +280,7 @@ def build_series(
         kind: string. The kind of model.
         data_dir: string. A CSV or TSV file with a header, plain or .gz; a pattern; or a folder with `train.csv` and
             optionally `dev.csv` and `test.csv`. Where there is no dev or test file, the last 15 % of the rows of each
-            training file are for test, the 15 % before for dev.
+            training file are for test, the 15 % before for dev. Required. Defaults to `None`, which raises an error.
         columns: string. The names of the columns of numbers, separated by commas. Defaults to all that hold numbers.
         inputs: string. `"series"`. Defaults to `"series"`.
         targets: string. `"series"` for the window itself, `"series:future"` for the `horizon` rows after it, or
@@ -287,7 +297,7 @@ def build_series(
             `"standardise"`.
     """
     owner = f"task {name}"
-    _require(owner, data_dir, "a CSV file with a header")
+    data_dir = _require(owner, data_dir, "a CSV file with a header")
     sizes = {
         "length": _checks.positive_int(owner, "length", length),
         "stride": _checks.positive_int(owner, "stride", stride),
@@ -320,7 +330,7 @@ def build_series(
     return Task(source, *features, name, kind or "", options, bad_lines)
 
 
-def image_features(owner, kind, image):
+def image_features(owner: str, kind: str | None, image: dict) -> tuple[tuple[Feature, ...], Feature]:
     """Returns the features of images: to a class, to yes or no, or to themselves.
 
     Raises:
@@ -346,7 +356,7 @@ def _chosen(owner, kind, inputs, targets, defaults):
             )
         inputs, targets = defaults[kind or next(iter(defaults))]
     if targets is None:
-        raise ValueError(f"{owner}: `inputs` needs `targets` beside it; got inputs={inputs!r}, targets=None.")
+        raise ValueError(f"{owner}: `inputs` needs `targets` as well; got inputs={inputs!r}, targets=None.")
     target = parse_target(owner, targets)
     return parse_features(owner, "inputs", inputs) if inputs else [], target
 
@@ -358,9 +368,16 @@ def _with_column(spec, default):
     return spec if spec.columns else FeatureSpec(spec.modality, (default,))
 
 
-def _require(owner, data_dir, what):
+def _require(owner: str, data_dir: str | os.PathLike | None, what: str) -> str | os.PathLike:
     if data_dir is None:
         raise ValueError(f"{owner}: needs `data_dir`, {what}; got data_dir=None.")
+    return data_dir
+
+
+def _language(owner, option, value) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{owner}: needs `{option}`, what the files' names end in, such as 'en'; got {value!r}.")
+    return value
 
 
 def _check_files(owner, max_length, bad_lines):

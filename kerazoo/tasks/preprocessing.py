@@ -1,6 +1,7 @@
-"""Preprocessing by name: what every raw example goes through, in training, evaluation, prediction and export alike."""
+"""Preprocessing by name: the same in training, evaluation, prediction and export."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ NAMES = {
         "mel_spectrogram": ("num_mel_bins", "fft_length", "sequence_stride", "sampling_rate", "min_freq", "max_freq"),
     },
 }
-LONGEST = 256  # samples of a frame, unless told otherwise
+MAX_FRAME_LENGTH = 256  # of the default frame
 
 
 def parse_preprocess(owner: str, data: str, preprocess: str | None) -> tuple[str, dict]:
@@ -34,22 +35,22 @@ def parse_preprocess(owner: str, data: str, preprocess: str | None) -> tuple[str
     preprocess = str(preprocess or next(iter(names)))
     name, options = parse_options(f"{owner}: `preprocess`", preprocess)
     _checks.one_of(owner, "preprocess", name, tuple(names))
-    known = names[name]
+    allowed = names[name]
     for option in options:
-        if option not in known:
-            raise _checks.unknown(f"option of preprocess {name}:", option, known, ", ".join(known) or "none")
+        if option not in allowed:
+            raise _checks.unknown(f"option of preprocess {name}:", option, allowed, ", ".join(allowed) or "none")
     return name, options
 
 
 class Spectrogram:
-    """Turns windows of series into spectrograms, by the layers of Keras, each column for itself.
+    """Computes the spectrograms of windows of series, of each column alone, with the layers of Keras.
 
     Args:
-        owner: The task, for errors.
-        length: Rows of a window.
-        name: `"spectrogram"` or `"mel_spectrogram"`.
-        options: Options of `keras.layers.STFTSpectrogram` or `keras.layers.MelSpectrogram`. A frame is the longest
-            power of two that fits the window, at most 256, unless told otherwise; frames overlap by half.
+        owner: string. The task that error messages name.
+        length: int. The rows of a window.
+        name: string. `"spectrogram"` or `"mel_spectrogram"`.
+        options: dict. Options of `keras.layers.STFTSpectrogram` or `keras.layers.MelSpectrogram`. The default frame
+            is the largest power of two that fits the window, at most 256; frames overlap by half.
 
     Call arguments:
         windows: float32 `[B, length, columns]`.
@@ -58,24 +59,24 @@ class Spectrogram:
         float32 `[B, frames, columns * bins]`.
 
     Raises:
-        ValueError: A size is not positive, or longer than the window.
+        ValueError: if a size is not positive, or larger than the window.
     """
 
-    def __init__(self, owner, length, name, options):
+    def __init__(self, owner: str, length: int, name: str, options: dict):
         import keras
 
         _checks.number(owner, "length", length, low=2)
-        fitting = min(LONGEST, 1 << (length.bit_length() - 1))
+        fitting = min(MAX_FRAME_LENGTH, 1 << (length.bit_length() - 1))
         self.mel, self.length = name == "mel_spectrogram", length
         if self.mel:
             self.layer = keras.layers.MelSpectrogram(**_mel_options(owner, length, fitting, options), dtype="float32")
             return
         self.layer = keras.layers.STFTSpectrogram(**_stft_options(owner, length, fitting, options), dtype="float32")
         self.layer.build((None, length, 1))
-        # Handed over as plain numbers, the kernels become constants of every program, an exported one included.
+        # Passed as NumPy arrays, the kernels become constants of every program, an exported one included.
         self.kernels = [np.asarray(kernel) for kernel in self.layer.trainable_variables]
 
-    def __call__(self, windows):
+    def __call__(self, windows: Any) -> Any:
         from keras import ops
 
         if not self.mel:
@@ -109,10 +110,10 @@ def _mel_options(owner, length, fitting, options):
     high = _checks.number(owner, "max_freq", options.get("max_freq", rate / 2), 0, rate / 2, low_open=True)
     low = _checks.number(owner, "min_freq", options.get("min_freq", min(20.0, high / 2)), 0, high, high_open=True)
     sizes = {"fft_length": fft, "sequence_stride": stride, "num_mel_bins": bins, "sampling_rate": rate}
-    # The layer would raise quiet bins to 80 dB below the loudest of the batch: an answer may not depend on others.
+    # The layer would clip bins to 80 dB below the loudest of the batch, but predictions must not depend on the batch.
     return {**sizes, "min_freq": low, "max_freq": high, "top_db": math.inf}
 
 
-def _fits(owner, name, value, least, most, what):
-    if not least <= _checks.positive_int(owner, name, value) <= most:
-        raise ValueError(f"{owner}: `{name}` must be {least} to {most}, {what}; got {name}={value}.")
+def _fits(owner, name, value, low, high, what):
+    if not low <= _checks.positive_int(owner, name, value) <= high:
+        raise ValueError(f"{owner}: `{name}` must be {low} to {high}, {what}; got {name}={value}.")

@@ -14,7 +14,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
 PHONES = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
 
 
-def build(name, kind):
+def build(name: str, kind: str | None) -> Task:
     """Returns the task `cmudict`: words of letters and apostrophes to the 39 phones of American English.
 
     A word and all its pronunciations are in one split: 96 % train, 2 % dev, 2 % test. Stress marks are left out, as in
@@ -29,7 +29,7 @@ def build(name, kind):
     return Task(source, features[:1], features[1], name, kind or "")
 
 
-def read(split):
+def read(split: str) -> dict[str, list[str]]:
     """Returns the columns of a split."""
     pairs = entries()
     rows = split_rows(split, [word for word, _ in pairs], FRACTIONS)
@@ -37,7 +37,7 @@ def read(split):
 
 
 @functools.cache
-def entries():
+def entries() -> list[tuple[str, str]]:
     """Returns all distinct pairs of word and phones, in the order of the dictionary.
 
     Raises:

@@ -1,21 +1,27 @@
-"""A task in a folder: what its features learnt, and a file for each vocabulary."""
+"""A task in a folder: the state of its features, and a file for each vocabulary."""
 
 import json
+import os
 import pathlib
+from typing import TYPE_CHECKING
 
 from kerazoo import _checks, _files
+from kerazoo.tasks.text_feature import TextFeature
+
+if TYPE_CHECKING:
+    from kerazoo.tasks.task import Task
 
 FILE = "task.json"
 VERSION = 2
 
 
-def write(folder, task) -> None:
+def write(folder: str | os.PathLike, task: "Task") -> None:
     """Writes a fitted task into `folder`: `task.json` and a file for each vocabulary."""
     _write(folder, task, {"name": task.name, "kind": task.kind, "options": task.options})
 
 
-def write_state(folder, task) -> None:
-    """Writes what the features of a task learnt, without what creates the task again."""
+def write_state(folder: str | os.PathLike, task: "Task") -> None:
+    """Writes the state of the features of a task, without its name and options."""
     _write(folder, task, {})
 
 
@@ -28,7 +34,7 @@ def _write(folder, task, record):
     _files.write_file(folder / FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
-def read(folder) -> dict:
+def read(folder: str | os.PathLike) -> dict:
     """Returns the record of a saved task.
 
     Raises:
@@ -44,8 +50,8 @@ def read(folder) -> dict:
     return record
 
 
-def read_state(folder, task) -> None:
-    """Gives the features of `task` back what they learnt.
+def read_state(folder: str | os.PathLike, task: "Task") -> None:
+    """Restores the state of the features of `task`.
 
     Raises:
         DataError: if the files do not belong together.
@@ -58,7 +64,7 @@ def read_state(folder, task) -> None:
         for name, feature in task.arrays.items():
             feature.restore(states[name])
             role = name.replace("targets", "target")
-            if role in loaded:
+            if isinstance(feature, TextFeature) and role in loaded:
                 feature.restore_tokenizer(loaded[role])
     except (KeyError, TypeError) as error:
         raise _checks.DataError(f"{folder}: cannot be read as a task: {error!r}.") from error

@@ -1,5 +1,7 @@
 """Mean and standard deviation of numbers that come in parts."""
 
+from typing import Any
+
 import numpy as np
 
 
@@ -7,8 +9,10 @@ class Sums:
     """Mean and standard deviation of rows that come in parts, exact where the numbers are large and close together."""
 
     def __init__(self):
-        self.shift = None
-        self.count, self.total, self.squares = 0, 0.0, 0.0
+        self.shift: Any = None
+        self.count = 0
+        self.total: Any = 0.0
+        self.squares: Any = 0.0
 
     def add(self, rows: np.ndarray) -> None:
         """Adds rows float64 `[N, D]`."""

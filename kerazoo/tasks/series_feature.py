@@ -1,5 +1,8 @@
 """Windows of series of numbers as a feature."""
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from kerazoo import _checks
@@ -7,16 +10,22 @@ from kerazoo.tasks.feature import Converted, Feature, check_pairs
 from kerazoo.tasks.preprocessing import Spectrogram, parse_preprocess
 from kerazoo.tasks.scaling import Sums
 
+if TYPE_CHECKING:
+    import keras
+
+    from kerazoo.data import DataSource
+
 
 class SeriesFeature(Feature):
     """A window of one or more series of numbers, `[length, variables]`.
 
     Each variable is scaled to mean 0 and standard deviation 1 by the training rows, in float64, before it is stored
-    as float32. As a target the scaled numbers are learnt with the mean squared error and predicted in their own units:
+    as float32. As a target the scaled numbers are trained with the mean squared error and predicted in their own units:
     the window itself (an autoencoder, for windows unlike those of the training data), or the rows that follow it.
 
     Args:
-        column: string. The name of the raw column, whose values are arrays `[length, variables]`.
+        column: string. The name of the raw column, whose values are arrays `[length, variables]`. Defaults to
+            `"window"`.
         scaled_by: `SeriesFeature` whose mean and deviation are used, for the future of a series that is also the
             input. Defaults to `None`: this feature's own.
         length: int. The rows of a window, which a restored feature must have been fitted with. Defaults to `None`: any.
@@ -27,7 +36,13 @@ class SeriesFeature(Feature):
     modality = "series"
     kinds = ("autoencoder",)
 
-    def __init__(self, column: str = "window", scaled_by: "SeriesFeature | None" = None, length=None, preprocess=None):
+    def __init__(
+        self,
+        column: str = "window",
+        scaled_by: "SeriesFeature | None" = None,
+        length: int | None = None,
+        preprocess: str | None = None,
+    ):
         super().__init__(column)
         self.scaled_by = scaled_by
         self.length = length
@@ -35,11 +50,12 @@ class SeriesFeature(Feature):
         self.outputs = ("reconstruction",) if scaled_by is None else ("forecast",)
         self._name, self._options = parse_preprocess(self.owner, "series", preprocess)
         self._sums = Sums()
-        self._shape = self._spectrogram = None
+        self._shape: Any = None
+        self._spectrogram: Any = None
 
-    def bind(self, owner):
+    def bind(self, owner: str) -> None:
         super().bind(owner)
-        if self._name != "standardise" and self.length is not None:  # raises where its options do not fit
+        if self._name != "standardise" and self.length is not None:  # raises if its options do not fit
             self._spectrogram = Spectrogram(owner, self.length, self._name, self._options)
 
     @property
@@ -49,19 +65,19 @@ class SeriesFeature(Feature):
 
     @property
     def output_shape(self) -> tuple[int, int]:
-        """Shape of what the model reads: that of a window, or of its spectrogram."""
+        """Shape of the input of the model: that of a window, or of its spectrogram."""
         return tuple(self.state["spectrogram"]["shape"]) if self._name != "standardise" else self.shape
 
     @property
-    def needs_fit(self):
+    def needs_fit(self) -> bool:
         return self.state is None or (self._name != "standardise" and "spectrogram" not in self.state)
 
-    def declare(self, source):
+    def declare(self, source: "DataSource") -> None:
         described = source.describe_series(self.columns[0])
         if described:
             self._standardise_by(described)
 
-    def update(self, columns):
+    def update(self, columns: Mapping[str, Sequence]) -> bool:
         windows = np.asarray(columns[self.columns[0]], np.float64)  # [N, L, V]
         if self.state is None:
             self._shape = windows.shape[1:]
@@ -72,7 +88,7 @@ class SeriesFeature(Feature):
             self._shape = bins.shape[1:]
         return True
 
-    def finish(self):
+    def finish(self) -> bool:
         if self.state is None:
             names = list(map(str, range(self._shape[-1])))
             mean, deviation = self._sums.result()
@@ -91,7 +107,7 @@ class SeriesFeature(Feature):
             self.state["preprocess"] = self.preprocess
             self._make_spectrogram()
 
-    def restore(self, state):
+    def restore(self, state: Mapping) -> None:
         if self.length is not None:
             self._same_option("length", state["shape"][0], self.length)
         self._same_option("preprocess", state.get("preprocess", "standardise"), self.preprocess or "standardise")
@@ -100,22 +116,22 @@ class SeriesFeature(Feature):
             self._make_spectrogram()
 
     def _make_spectrogram(self):
-        # Made outside of any program that is being traced.
+        # Created outside of any traced program.
         if self._spectrogram is None:
             self._spectrogram = Spectrogram(self.owner, self.shape[0], self._name, self._options)
 
-    def convert(self, columns, continues=False):
+    def convert(self, columns: Mapping[str, Sequence], continues: bool = False) -> Converted:
         windows = np.asarray(columns[self.columns[0]], np.float64)
         return Converted(self._scaled(windows).astype(np.float32))
 
-    def references(self, values):
+    def references(self, values: Sequence) -> list:
         """Returns windows, or the spectrograms of them, in the units of the data."""
         if self._name == "standardise":
             return list(values)
         bins = np.asarray(self.inputs(self._scaled(np.stack(values)).astype(np.float32)))
         return [row * np.float32(self._bin_scale[1]) + np.float32(self._bin_scale[0]) for row in bins]
 
-    def inputs(self, values):
+    def inputs(self, values: Any) -> Any:
         from keras import ops
 
         windows = ops.cast(values, "float32")  # [B, L, V]
@@ -124,14 +140,14 @@ class SeriesFeature(Feature):
         mean, deviation = (np.array(value, np.float32) for value in self._bin_scale)
         return (self._spectrogram(windows) - mean) / deviation
 
-    def pack(self, values):
+    def pack(self, values: Sequence) -> Any:
         windows = [np.asarray(window, np.float64) for window in values]
         for window in windows:
             if window.shape != self.shape:
                 raise ValueError(f"{self.owner}: a window must have shape {self.shape}; got {window.shape}.")
         return np.stack(windows) if windows else np.zeros((0, *self.shape))
 
-    def encode(self, *packed):
+    def encode(self, *packed: Any) -> Any:
         (windows,) = packed
         if isinstance(windows, np.ndarray):
             if not len(windows):
@@ -142,7 +158,7 @@ class SeriesFeature(Feature):
         mean, deviation = (tf.constant(value, tf.float64) for value in self._scale)
         return self.inputs(tf.cast((tf.cast(windows, tf.float64) - mean) / deviation, tf.float32))
 
-    def read(self, text):
+    def read(self, text: str) -> Any:
         """Returns the last window of the file that `text` names."""
         from kerazoo.data import read_series
 
@@ -152,38 +168,38 @@ class SeriesFeature(Feature):
             raise _checks.DataError(f"{text}: {len(rows)} rows hold no window of length={length}. Give more rows.")
         return rows[-length:]
 
-    def signature(self):
+    def signature(self) -> list[tuple[list, str]]:
         return [(list(self.shape), "float64")]
 
-    def input_sizes(self):
+    def input_sizes(self) -> dict:
         return {"input_shape": self.output_shape}
 
-    def targets(self, values):
+    def targets(self, values: Any) -> Any:
         from keras import ops
 
         return ops.reshape(self.inputs(values), (-1, int(np.prod(self.output_shape))))
 
-    def target_sizes(self):
+    def target_sizes(self) -> dict:
         return {"output_size": int(np.prod(self.output_shape))}
 
-    def loss(self, label_smoothing=0.0):
+    def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         import keras
 
         self._no_label_smoothing("numbers", label_smoothing)
         return keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
 
-    def decode(self, outputs):
+    def decode(self, outputs: Any) -> list:
         mean, deviation = self._output_scale
         return [np.reshape(np.asarray(row, np.float64), self.output_shape) * deviation + mean for row in outputs]
 
-    def decode_in_graph(self, outputs):
+    def decode_in_graph(self, outputs: Any) -> dict:
         import tensorflow as tf
 
         mean, deviation = (tf.constant(value, tf.float64) for value in self._output_scale)
         values = tf.reshape(tf.cast(outputs, tf.float64), [-1, *self.output_shape]) * deviation + mean
         return {self.outputs[0]: values}
 
-    def evaluate(self, predictions, references):
+    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
         """Returns `mean_squared_error` and `mean_absolute_error` of scaled numbers."""
         check_pairs(self.owner, predictions, references)
         _, deviation = self._output_scale

@@ -1,23 +1,24 @@
 """Training text whose subwords are sampled anew in each epoch (BPE-dropout)."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from kerazoo.data import Corpus, Ragged
+from kerazoo.data import Chunk, Corpus, Ragged
 from kerazoo.data.preparing import in_order
+from kerazoo.tasks.text_feature import TextFeature
 
 TRIALS = 3  # samples that determine how long a row may become
-CANDIDATES = 1000  # texts among which the one with the largest number of tokens is looked for
+CANDIDATES = 1000  # texts among which the one with the largest number of tokens is searched
 
 
 class ResampledCorpus:
-    """A training corpus with subwords sampled anew: each epoch has the same examples, cut into other subwords.
+    """A training corpus with subwords sampled anew: each epoch has the same examples, split into other subwords.
 
     An epoch is a pure function of the seed and its number. Rows keep their order and their largest lengths, so one plan
     of batches serves all epochs: the largest of a few samples bounds the length of a row, and a row that is sampled
-    longer is cut without dropout in that epoch.
+    longer is tokenized without dropout in that epoch.
 
     Args:
         plain: `kerazoo.data.Corpus`. The examples without dropout.
@@ -30,7 +31,9 @@ class ResampledCorpus:
         arXiv:1910.13267.
     """
 
-    def __init__(self, plain: Corpus, chunks: Callable, features: Mapping, seed: int):
+    def __init__(
+        self, plain: Corpus, chunks: Callable[[], Iterable[Chunk]], features: Mapping[str, TextFeature], seed: int
+    ):
         self.plain = plain
         self.chunks = chunks
         self.features = dict(features)
@@ -46,7 +49,7 @@ class ResampledCorpus:
             lengths = {name: np.maximum(lengths[name], sampled[name].lengths) for name in lengths}
         features = dict(self.plain.features)
         for name, feature in self.features.items():
-            lengths[name] = np.minimum(lengths[name], feature.longest)
+            lengths[name] = np.minimum(lengths[name], feature.max_tokens)
             features[name] = Ragged.from_lengths(np.broadcast_to(np.int32(0), lengths[name].sum()), lengths[name])
         return Corpus(features, self.plain.notes)
 
@@ -77,7 +80,7 @@ class ResampledCorpus:
         }
 
 
-def longest_sampled(feature, columns: Mapping[str, Sequence[str]]) -> int:
+def max_sampled_tokens(feature: TextFeature, columns: Mapping[str, Sequence[str]]) -> int:
     """Returns the largest number of tokens that a text of the columns is likely to have when subwords are sampled."""
     rows = sorted(zip(*(columns[name] for name in feature.columns)), key=lambda row: sum(map(len, row)))[-CANDIDATES:]
     strings = [list(column) for column in zip(*rows)]

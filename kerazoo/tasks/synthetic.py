@@ -1,4 +1,4 @@
-"""Synthetic sequence tasks that a small model learns in seconds."""
+"""Synthetic sequence tasks that a small model fits in seconds."""
 
 import functools
 
@@ -14,7 +14,9 @@ FRACTIONS = {"dev": 0.05, "test": 0.05}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def build_copy(name, kind, length=8, letters=10, examples=10000, seed=0):
+def build_copy(
+    name: str, kind: str | None, length: int = 8, letters: int = 10, examples: int = 10000, seed: int = 0
+) -> Task:
     """Returns the task `copy`: a string of random letters to itself.
 
     Args:
@@ -28,12 +30,14 @@ def build_copy(name, kind, length=8, letters=10, examples=10000, seed=0):
     return _strings(name, kind, length, letters, examples, seed, str)
 
 
-def build_reverse(name, kind, length=8, letters=10, examples=10000, seed=0):
+def build_reverse(
+    name: str, kind: str | None, length: int = 8, letters: int = 10, examples: int = 10000, seed: int = 0
+) -> Task:
     """Returns the task `reverse`: a string of random letters to the same from back to front; arguments as `copy`."""
     return _strings(name, kind, length, letters, examples, seed, lambda text: text[::-1])
 
 
-def build_addition(name, kind, digits=2, examples=10000, seed=0):
+def build_addition(name: str, kind: str | None, digits: int = 2, examples: int = 10000, seed: int = 0) -> Task:
     """Returns the task `addition`: `12+7` to `19`.
 
     Args:
@@ -62,7 +66,7 @@ def build_addition(name, kind, digits=2, examples=10000, seed=0):
     return _task(name, kind, {"digits": digits, "examples": examples, "seed": seed}, pairs, "0123456789+")
 
 
-def _strings(name, kind, length, letters, examples, seed, answer):
+def _strings(name, kind, length, letters, examples, seed, target):
     owner = f"task {name}"
     _checks.positive_int(owner, "length", length)
     _checks.positive_int(owner, "letters", letters)
@@ -76,7 +80,7 @@ def _strings(name, kind, length, letters, examples, seed, answer):
         lengths = 1 + bits[:, 0] % np.uint64(length)
         chosen = bits[:, 1:] % np.uint64(letters)
         texts = ("".join(alphabet[i] for i in row[:n]) for n, row in zip(lengths.tolist(), chosen.tolist()))
-        return [(text, answer(text)) for text in dict.fromkeys(texts)]
+        return [(text, target(text)) for text in dict.fromkeys(texts)]
 
     options = {"length": length, "letters": letters, "examples": examples, "seed": seed}
     return _task(name, kind, options, pairs, alphabet)
@@ -88,7 +92,7 @@ def _common(owner, examples, seed):
 
 
 def _bits(seed, count):
-    # Raw bits: NumPy promises that they never change, which it does not of `integers`.
+    # Raw bits: NumPy promises that they never change, unlike the numbers of `integers`.
     return np.random.Philox(np.random.SeedSequence(seed)).random_raw(count)
 
 

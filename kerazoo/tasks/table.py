@@ -12,8 +12,8 @@ class TaskSpec:
     Args:
         build: function `(name, kind, **options) -> Task`, or `"module:function"` of it. One that ends in `**text` also
             takes the options of `TextOptions`.
-        kinds: tuple of strings. The kinds of model that it trains, the most natural first.
-        about: string. What it is, in a line.
+        kinds: tuple of strings. The kinds of model that it trains, the default first.
+        about: string. A description in one line.
         training: dict. Fields of `TrainingOptions` that suit it. Defaults to `{}`.
     """
 
@@ -26,7 +26,7 @@ class TaskSpec:
         return f"{self.about} ({', '.join(self.kinds)})"
 
     def load(self) -> Callable:
-        """Returns the function, and imports its module where that has not happened yet."""
+        """Returns the function, and imports its module if that is not imported yet."""
         if not isinstance(self.build, str):
             return self.build
         module, name = self.build.split(":")

@@ -1,4 +1,4 @@
-"""What is learnt: a source of examples, input features and a target feature."""
+"""The task: a source of examples, input features and a target feature."""
 
 import contextlib
 import dataclasses
@@ -6,9 +6,10 @@ import functools
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 
@@ -17,15 +18,18 @@ from kerazoo.data import Chunk, Corpus, DataSource, Stream, cache, prepare
 from kerazoo.data.preparing import Progress
 from kerazoo.tasks import saved_task
 from kerazoo.tasks.feature import Fatal, Feature
-from kerazoo.tasks.subword_dropout import ResampledCorpus, longest_sampled
+from kerazoo.tasks.subword_dropout import ResampledCorpus, max_sampled_tokens
 from kerazoo.tasks.text_feature import SAMPLE_SIZE, TextFeature
+
+if TYPE_CHECKING:
+    import keras
 
 SPLITS = ("train", "dev", "test")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """What is learnt: a source of examples, input features and a target feature.
+    """A source of examples, input features and a target feature.
 
     The features decide which kind of model a task trains, how its batches, loss and metrics are made, and what a
     prediction is; a task with no inputs is a language model's. Nothing is read before it is needed, and a restored task
@@ -122,7 +126,7 @@ class Task:
     def max_length(self) -> int | None:
         """The largest number of tokens of a prediction, `end_id` included; `None` where none are generated."""
         self.fit()
-        return self.targets.longest if self.targets.generated else None
+        return _as_text(self.targets).max_tokens if self.targets.generated else None
 
     # What is fitted to the training data.
 
@@ -150,10 +154,10 @@ class Task:
         for feature in self.features:
             if feature.state is None:
                 feature.finish()
-        self._find_longest()
+        self._find_max_tokens()
 
     def _fit_pass(self, features):
-        """Updates the features with the training chunks, until none of them needs more."""
+        """Updates the features with the training chunks, until none of them needs more data."""
         chunks, read, size = self.chunks("train"), [], 0
         with Progress(f"what {self.owner} is fitted to") as progress:
             for chunk in chunks if self.streamed else progress.over(chunks):
@@ -163,10 +167,10 @@ class Task:
                 if not any(needed) or (self.streamed and size >= SAMPLE_SIZE):
                     break
         if self.streamed:  # standard input, for one, cannot be read again
-            self._cache["begun"] = itertools.chain(read, chunks)
+            self._cache["read chunks"] = itertools.chain(read, chunks)
 
-    def _find_longest(self):
-        """Notes the largest number of tokens in the data, which bounds positions and generated answers."""
+    def _find_max_tokens(self):
+        """Stores the largest number of tokens in the data, which bounds positions and predictions."""
         texts = {name: feature for name, feature in self.arrays.items() if _bounded(feature)}
         if not texts or self.streamed:
             return
@@ -176,15 +180,15 @@ class Task:
                 self._cache[f"corpus {split}"] = self._prepared(split)
         corpora = [self._cache[key] for key in self._cache if key.startswith("corpus ")]
         for name, feature in texts.items():
-            longest = max((int(corpus.lengths(name).max()) for corpus in corpora), default=1)
+            max_tokens = max((int(corpus.lengths(name).max()) for corpus in corpora), default=1)
             if feature.dropout:
-                sampled = longest_sampled(feature, next(self.chunks("train")).columns)
-                longest = min(max(longest, sampled), feature.max_length)
-            feature.state["longest"] = longest
+                sampled = max_sampled_tokens(feature, next(self.chunks("train")).columns)
+                max_tokens = min(max(max_tokens, sampled), feature.max_length)
+            feature.state["longest"] = max_tokens
 
     @property
     def state(self) -> dict[str, dict]:
-        """What each feature learnt, plain values by the name of its array."""
+        """The fitted state of each feature, plain values by the name of its array."""
         self.fit()
         return {name: feature.state for name, feature in self.arrays.items()}
 
@@ -192,7 +196,7 @@ class Task:
     def tokenizers(self) -> dict:
         """The tokenizers by role, `"source"` and `"target"`; empty for a task without text."""
         self.fit()
-        texts = {name: feature for name, feature in self.arrays.items() if isinstance(feature, TextFeature)}
+        texts = {name: feature for name, feature in self.arrays.items() if _text(feature)}
         return {name.replace("targets", "target"): feature.tokenizer for name, feature in texts.items()}
 
     @property
@@ -210,19 +214,19 @@ class Task:
     def vectors(self) -> dict[str, str]:
         """The files of word vectors that embeddings start from, by role."""
         texts = {name.replace("targets", "target"): feature for name, feature in self.arrays.items()}
-        return {role: feature.vectors for role, feature in texts.items() if getattr(feature, "vectors", None)}
+        return {role: feature.vectors for role, feature in texts.items() if _text(feature) and feature.vectors}
 
     # Raw examples and the corpus.
 
     def check(self) -> None:
-        """Raises in plain words if the data is not there."""
+        """Raises an error if the data is missing."""
         self.source.check()
 
     def chunks(self, split: str) -> Iterator[Chunk]:
         """Returns an iterator of the raw examples of `split`, as `kerazoo.data.Chunk`s."""
         _checks.one_of(self.owner, "split", split, SPLITS)
-        if split == "train" and "begun" in self._cache:
-            return self._cache.pop("begun")
+        if split == "train" and "read chunks" in self._cache:
+            return self._cache.pop("read chunks")
         return iter(self.source.chunks(split))
 
     def columns(self, split: str) -> dict:
@@ -251,7 +255,7 @@ class Task:
         windows = f"windows {split}"
         if windows not in self._cache:
             rows = self._cache[key]
-            cut = self.targets.windows(rows.features["targets"], training=split == "train")
+            cut = _as_text(self.targets).windows(rows.features["targets"], training=split == "train")
             self._cache[windows] = Corpus({"targets": cut}, rows.notes)
         return self._cache[windows]
 
@@ -291,7 +295,7 @@ class Task:
     def _convert_windows(self, label, chunk):
         values, notes = self._convert(label, chunk)
         if self.is_language_model:
-            values = {"targets": self.targets.windows(values["targets"], training=True)}
+            values = {"targets": _as_text(self.targets).windows(values["targets"], training=True)}
         return values, notes
 
     def resampled(self, seed: int) -> ResampledCorpus | None:
@@ -299,7 +303,7 @@ class Task:
         texts = {name: feature for name, feature in self.arrays.items() if _text(feature) and feature.dropout}
         if not texts:
             return None
-        return ResampledCorpus(self.load("train"), lambda: self.chunks("train"), texts, seed)
+        return ResampledCorpus(cast(Corpus, self.load("train")), lambda: self.chunks("train"), texts, seed)
 
     def examples(self, split: str, limit: int | None = None) -> tuple[list, list[list]]:
         """Returns raw inputs of `split` and for each the list of accepted targets.
@@ -313,12 +317,12 @@ class Task:
         """
         self.fit()
         if self.is_language_model:
-            rows = self.load(split).features["targets"]
+            rows = cast(Corpus, self.load(split)).features["targets"]
             rows = [rows[row] for row in range(len(rows)) if len(rows[row]) > 1][:limit]
             wholes = self.targets.decode(rows)
             return self.targets.decode([row[: len(row) // 2] for row in rows]), [[whole] for whole in wholes]
         if all(feature.stored_exactly for feature in self.features):
-            stored = self.load(split).features  # which is prepared for fast reading
+            stored = cast(Corpus, self.load(split)).features  # faster than the raw examples
             raw = _rows([feature.raw(stored[name][:limit]) for name, feature in zip(self.input_names, self.inputs)])
             targets = raw if self.targets in self.inputs else self.targets.raw(stored["targets"][:limit])
         else:
@@ -353,13 +357,13 @@ class Task:
 
     # Batches.
 
-    def batch(self, features: Mapping, valid) -> tuple:
+    def batch(self, features: Mapping, valid: Any) -> tuple:
         """Returns `(inputs, targets, weights)` of a padded batch, for `kerazoo.training.fit`.
 
         Args:
-            features: dict of tensors by the names of `arrays`. `targets_read` holds what a decoder reads where that
+            features: dict of tensors by the names of `arrays`. `targets_read` holds the input of a decoder if it
                 differs from the targets; `NAME_segments` count the examples of a packed row.
-            valid: bool tensor `[B]`. False for rows that only fill the batch.
+            valid: bool tensor `[B]`. False for padding rows.
         """
         inputs = {name: feature.inputs(features[name]) for name, feature in zip(self.input_names, self.inputs)}
         values = features["targets" if self.targets not in self.inputs else self.input_names[self._target_index]]
@@ -383,15 +387,15 @@ class Task:
             if "source_vocabulary_size" in sizes:
                 sizes = {**sizes, "vocabulary_size": sizes["source_vocabulary_size"]}
             return {**sizes, **target}
-        longest = [each["max_length"] for each in (sizes, target) if "max_length" in each]
-        sizes = {**sizes, **target, "max_length": max(longest)}
+        lengths = [each["max_length"] for each in (sizes, target) if "max_length" in each]
+        sizes = {**sizes, **target, "max_length": max(lengths)}
         if len(self.inputs) == 1 and _text(self.inputs[0]):
-            one, two = self.inputs[0].tokenizer, self.targets.tokenizer
-            # Two vocabularies of one size may mean different things.
+            one, two = self.inputs[0].tokenizer, _as_text(self.targets).tokenizer
+            # Two vocabularies of one size may have different tokens.
             sizes["share_embeddings"] = type(one) is type(two) and one.vocabulary == two.vocabulary
         return sizes
 
-    def loss(self, label_smoothing: float = 0.0):
+    def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         """Returns the `keras.losses.Loss` of the targets."""
         self.fit()
         return self.targets.loss(label_smoothing)
@@ -423,7 +427,7 @@ class Task:
         return [re.sub(r"\W", "_", name) for name in self.input_columns]
 
     def read(self, lines: Sequence[str]) -> list:
-        """Returns the raw inputs that the command line means by `lines`; tabs separate several columns.
+        """Returns the raw inputs of `lines` on the command line; tabs separate several columns.
 
         Raises:
             DataError: if a line has another number of columns, or a file that it names cannot be read.
@@ -482,22 +486,22 @@ class Task:
         """
         return {name: np.asarray(value) for name, value in self.encode_packed(self.pack(raw)).items()}
 
-    def decode(self, outputs) -> list:
+    def decode(self, outputs: Any) -> list:
         """Returns the predictions for the outputs of the model: generated ids or rows of logits."""
         self.fit()
         return self.targets.decode(outputs)
 
-    def decode_in_graph(self, outputs) -> dict:
+    def decode_in_graph(self, outputs: Any) -> dict:
         """Returns the named tensors of an exported model for the outputs of the model."""
         self.fit()
         return self.targets.decode_in_graph(outputs)
 
     def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
-        """Returns the measures of predictions against lists of accepted references."""
+        """Returns the metrics of predictions against lists of accepted references."""
         self.fit()
         return self.targets.evaluate(predictions, references)
 
-    def save(self, folder) -> None:
+    def save(self, folder: str | os.PathLike) -> None:
         """Writes what `kerazoo.tasks.restore` needs: `task.json` and a file for each vocabulary."""
         self.fit()
         saved_task.write(folder, self)
@@ -507,18 +511,23 @@ class Task:
         return {}
 
     def _key(self, splits, *depends):
-        """Returns the name of an entry of the cache, or `None` where nothing is kept."""
+        """Returns the name of an entry of the cache, or `None` if nothing is cached."""
         if cache.cache_dir() is None:
             return None
         prints = [self.source.fingerprint(split) for split in splits]
         return None if None in prints else cache.key(list(splits), prints, *depends)
 
 
-def _text(feature):
+def _text(feature: Feature) -> TypeGuard[TextFeature]:
     return isinstance(feature, TextFeature)
 
 
-def _bounded(feature):
+def _as_text(feature: Feature) -> TextFeature:
+    """Returns a feature that is generated, which only a text is."""
+    return cast(TextFeature, feature)
+
+
+def _bounded(feature: Feature) -> TypeGuard[TextFeature]:
     return _text(feature) and feature.window is None
 
 

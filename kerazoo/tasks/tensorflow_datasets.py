@@ -1,5 +1,8 @@
 """TensorFlow data sets by name: images, texts with a class, translations, long texts."""
 
+import os
+from typing import Any
+
 from kerazoo import _checks
 from kerazoo.data import TFDSSource
 from kerazoo.tasks.feature_pairs import (
@@ -24,33 +27,34 @@ NEEDED = {
 
 
 def build(
-    name,
-    kind,
-    data_dir=None,
-    download=False,
-    inputs=None,
-    targets=None,
-    max_length=512,
-    length=128,
-    stride=None,
-    preprocess=None,
-    **text,
-):
+    name: str,
+    kind: str | None,
+    data_dir: str | os.PathLike | None = None,
+    download: bool = False,
+    inputs: str | None = None,
+    targets: str | None = None,
+    max_length: int = 512,
+    length: int = 128,
+    stride: int | None = None,
+    preprocess: str | None = None,
+    **text: Any,
+) -> Task:
     """Returns the task of a prepared TensorFlow data set.
 
     Images with a class train `classifier`, `binary_classifier` and `autoencoder`; texts with a class train
     `classifier`; texts alone `language_model`; pairs of languages `seq2seq`. A dev or test split that the set lacks is
-    drawn from train by a hash of the example, 5 % each.
+    selected from train by a hash of the example, 5 % each.
 
     Args:
         name: string. `tfds:` and the name of the set.
         kind: string. The kind of model.
-        data_dir: string. The folder that holds prepared sets, as for `tfds.load`.
+        data_dir: string. The folder that holds prepared sets, as for `tfds.load`. Defaults to `None`: the default
+            folder of `tfds.load`.
         download: bool. Whether a set that is not there is downloaded. Defaults to `False`.
         inputs: string. The input features as `"MODALITY:FEATURE"`, where `FEATURE` is a feature of the set. Defaults to
             what the kind of model needs.
         targets: string. The target feature in the same form. Defaults to what the kind of model needs.
-        max_length: int. The largest number of tokens of a text; longer ones are cut off. Defaults to `512`.
+        max_length: int. The largest number of tokens of a text; longer ones are truncated. Defaults to `512`.
         length: int. The tokens of a window of a language model. Defaults to `128`.
         stride: int. The tokens from one training window to the next. Defaults to `length`.
         preprocess: string. `"scale"` pixels to [0, 1], or `"standardise"` them by the training images. Defaults to
@@ -58,7 +62,7 @@ def build(
         **text: options of `TextOptions`.
     """
     owner, kind = f"task {name}", kind or "classifier"
-    text = TextOptions.of(owner, text)
+    text_options = TextOptions.of(owner, text)
     options = {
         "data_dir": None if data_dir is None else str(data_dir),
         "download": bool(download),
@@ -66,7 +70,7 @@ def build(
         "length": _checks.positive_int(owner, "length", length),
         "stride": length if stride is None else _checks.positive_int(owner, "stride", stride),
         "preprocess": preprocess,
-        **text.to_dict(),
+        **text_options.to_dict(),
     }
     if preprocess is not None and (inputs or "text").startswith("text") and kind in ("language_model", "seq2seq"):
         raise ValueError(f"{owner}: `preprocess` is for images, and this is text; got preprocess={preprocess!r}.")
@@ -76,13 +80,13 @@ def build(
         inputs, targets = _default_features(owner, kind, TFDSSource(set_name, data_dir=data_dir, download=download))
     options |= {"inputs": inputs, "targets": targets}
     chosen = parse_features(owner, "inputs", inputs) if inputs else []
-    target = parse_target(owner, targets)
+    target = parse_target(owner, str(targets))
     image = {"channels": 3, "preprocess": preprocess}
     if preprocess is not None and not any(spec.modality == "image" for spec in chosen):
         raise ValueError(f"{owner}: `preprocess` is for images, and this is text; got preprocess={preprocess!r}.")
     if not chosen:
-        refuse_subword_dropout(owner, text, kind)
-    made = FeatureOptions(owner, text, max_length, length, options["stride"], image)
+        refuse_subword_dropout(owner, text_options, kind)
+    made = FeatureOptions(owner, text_options, max_length, length, options["stride"], image)
     if target.modality == "image":
         image_features(owner, "autoencoder", image)
     columns = {column: column for spec in [*chosen, target] for column in spec.columns}

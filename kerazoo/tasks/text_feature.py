@@ -1,12 +1,18 @@
 """Text as a feature: token ids of one or several columns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data import Ragged
 from kerazoo.tasks.feature import Converted, Feature
+
+if TYPE_CHECKING:
+    import keras
+
+    from kerazoo.text import Tokenizer
 
 SAMPLE_SIZE = 1 << 25  # characters of text that a vocabulary is fitted to, at most
 ROWS_AT_ONCE = 65536  # strings that are tokenised at once, which bounds the memory of the tensors
@@ -17,7 +23,7 @@ class Vocabulary:
     """A tokenizer that is fitted to strings; features that share one vocabulary share this object.
 
     Args:
-        tokens: string. The name of a tokenizer of `kerazoo.text`.
+        tokens: string. The name of a tokenizer of `kerazoo.text`. Defaults to `"characters"`.
         size: int. The largest number of ids, the special ones included. Defaults to the tokenizer's own bound.
         case: string. `"lower"` or `"upper"` folds text, `"auto"` folds it where all strings have one case, `None`
             never. Defaults to `None`.
@@ -25,17 +31,24 @@ class Vocabulary:
         fixed: function without arguments that returns a tokenizer which needs no fitting. Defaults to `None`.
     """
 
-    def __init__(self, tokens="characters", size=None, case=None, normalization=None, fixed: Callable | None = None):
-        self.config = {"tokens": tokens, "size": size, "case": case, "normalization": normalization}
+    def __init__(
+        self,
+        tokens: str = "characters",
+        size: int | None = None,
+        case: str | None = None,
+        normalization: str | None = None,
+        fixed: "Callable[[], Tokenizer] | None" = None,
+    ):
+        self.config: dict[str, Any] = {"tokens": tokens, "size": size, "case": case, "normalization": normalization}
         self.fixed = fixed
-        self.tokenizer = None
+        self.tokenizer: Any = None  # a `kerazoo.text.Tokenizer` once the vocabulary is fitted
         self._sample = Sample(SAMPLE_SIZE)
 
     def update(self, strings: Sequence[str]) -> None:
         """Adds strings to the sample that the tokenizer is fitted to."""
         self._sample.add(strings)
 
-    def finish(self):
+    def finish(self) -> "Tokenizer":
         """Returns the tokenizer, fitted to the sample at the first call."""
         from kerazoo import text
 
@@ -53,7 +66,7 @@ class Vocabulary:
 
 
 class Sample:
-    """Strings at even distances out of a longer sequence, with at most about `size` characters."""
+    """Evenly spaced strings of a longer sequence, with at most about `size` characters."""
 
     def __init__(self, size: int):
         self.size = size
@@ -75,22 +88,24 @@ class TextFeature(Feature):
     """Text as token ids.
 
     Several columns become one sequence, in which `end_id` separates them. `end_id` ends every target; nothing is added
-    to an input of one column. Targets are not shifted: the model does that.
+    to an input of one column. Targets are not shifted here; the model shifts them.
 
-    Without inputs beside it the feature is a language model's: the text is cut into windows of `window` tokens, and a
-    model continues it.
+    In a task without inputs the feature is that of a language model: the text is cut into windows of `window` tokens,
+    and a model continues it.
 
     Args:
         *columns: strings. The names of the raw columns, whose values are strings.
         vocabulary: `Vocabulary`. Fitted to the training part; shared with another feature by passing the same object.
-        max_length: int. The largest number of tokens of an example, `end_id` included; longer ones are cut off.
+            Defaults to `Vocabulary()`.
+        max_length: int. The largest number of tokens of an example, `end_id` included; longer ones are truncated.
             Defaults to `512`.
         dropout: float in [0, 1). The share of subword merges that is left out at random in training (BPE-dropout).
             Defaults to `0.0`.
         vectors: string. A file of word vectors that the embedding starts from. Defaults to `None`.
-        window: int. The tokens of a window of a language model. Defaults to `None`: the text is no language model's.
+        window: int. The tokens of a window of a language model. Defaults to `None`: not a language model.
         stride: int. The tokens from the start of one training window to the next. Defaults to `window`.
-        monitor: tuple of name and `"min"` or `"max"`. The validation metric that selects the best model.
+        monitor: tuple of name and `"min"` or `"max"`. The validation metric that selects the best model. Defaults
+            to `("val_loss", "min")`.
     """
 
     modality = "text"
@@ -122,39 +137,39 @@ class TextFeature(Feature):
             self.kinds, self.outputs = ("language_model",), ("text", "score")
 
     @property
-    def config(self):
+    def config(self) -> dict:
         limit = {} if self.window else {"max_length": self.max_length}
         return {**super().config, **self.vocabulary.config, **limit, "target": self.is_target}
 
     @property
-    def tokenizer(self):
+    def tokenizer(self) -> Any:
         """The tokenizer, once the feature is fitted."""
         return self.vocabulary.tokenizer
 
     @property
-    def longest(self) -> int:
+    def max_tokens(self) -> int:
         """The largest number of tokens of an example of the data, or of a window."""
         return self.window or self.state["longest"]
 
     @property
-    def needs_fit(self):
+    def needs_fit(self) -> bool:
         return self.vocabulary.fixed is None
 
-    def update(self, columns):
+    def update(self, columns: Mapping[str, Sequence]) -> bool:
         for name in self.columns:
             self.vocabulary.update(columns[name])
         return True
 
-    def finish(self):
+    def finish(self) -> bool:
         self.vocabulary.finish()
         self.state = {"longest": self.max_length}
         return False
 
-    def restore_tokenizer(self, tokenizer) -> None:
+    def restore_tokenizer(self, tokenizer: "Tokenizer") -> None:
         """Takes over the tokenizer of a saved task."""
         self.vocabulary.tokenizer = tokenizer
 
-    def convert(self, columns, continues=False):
+    def convert(self, columns: Mapping[str, Sequence], continues: bool = False) -> Converted:
         rows = self.tokens([columns[name] for name in self.columns])
         if self.window:
             if continues:  # the end of the last text is in a later chunk
@@ -175,26 +190,28 @@ class TextFeature(Feature):
         for index, column in enumerate(strings):
             part = tokenize(self.tokenizer, column, self.dropout if seed is not None else 0.0, (*(seed or ()), index))
             parts.append(part.append(end) if self.is_target or index + 1 < len(strings) else part)
-        return parts[0] if len(parts) == 1 else side_by_side(parts)
+        return parts[0] if len(parts) == 1 else concatenated_rows(parts)
 
     def windows(self, rows: Ragged, training: bool) -> Ragged:
         """Returns the windows of a language model over the token ids of texts."""
+        if self.window is None or self.stride is None:
+            raise ValueError(f"{self.owner}: a text without a `window` has no windows; got window=None.")
         return cut_windows(rows, self.window, self.stride if training else self.window)
 
-    def inputs(self, values):
+    def inputs(self, values: Any) -> Any:
         from keras import ops
 
         return ops.cast(values, "int32")  # [B, S]
 
     targets = inputs
 
-    def pack(self, values):
+    def pack(self, values: Sequence) -> Any:
         for value in values:
             if not isinstance(value, str):
                 raise TypeError(f"{self.owner}: an input must be a string; got {value!r}.")
         return list(values)
 
-    def encode(self, *packed):
+    def encode(self, *packed: Any) -> Any:
         import tensorflow as tf
 
         if len(packed) == 1:
@@ -210,53 +227,53 @@ class TextFeature(Feature):
         missing = tf.maximum(1 - tf.shape(dense)[1], 0)
         return tf.pad(dense, [[0, 0], [0, missing]], constant_values=self.tokenizer.pad_id)
 
-    def signature(self):
+    def signature(self) -> list[tuple[list, str]]:
         return [([], "string")] * len(self.columns)
 
-    def input_sizes(self):
+    def input_sizes(self) -> dict:
         return {
             "source_vocabulary_size": self.tokenizer.vocabulary_size,
-            "max_length": self.longest,
+            "max_length": self.max_tokens,
             "pad_id": self.tokenizer.pad_id,
         }
 
-    def target_sizes(self):
+    def target_sizes(self) -> dict:
         name = "vocabulary_size" if self.window else "target_vocabulary_size"
         ids = {name: getattr(self.tokenizer, name) for name in ("pad_id", "start_id", "end_id")}
-        return {name: self.tokenizer.vocabulary_size, "max_length": self.longest, **ids}
+        return {name: self.tokenizer.vocabulary_size, "max_length": self.max_tokens, **ids}
 
-    def weights(self, targets, valid):
+    def weights(self, targets: Any, valid: Any) -> Any:
         """Returns float32 `[B, T]`: 1 for the tokens of valid examples."""
         from keras import ops
 
         tokens = ops.not_equal(targets, self.tokenizer.pad_id)
         return ops.cast(ops.logical_and(tokens, ops.expand_dims(valid, -1)), "float32")
 
-    def loss(self, label_smoothing=0.0):
+    def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         from kerazoo.training.losses import SparseCrossentropy
 
         return SparseCrossentropy(label_smoothing=label_smoothing)
 
-    def metrics(self):
+    def metrics(self) -> list:
         from kerazoo.training.metrics import Perplexity, SequenceAccuracy, TokenAccuracy
 
         return [TokenAccuracy(name="token_accuracy"), Perplexity() if self.window else SequenceAccuracy()]
 
-    def references(self, values):
+    def references(self, values: Sequence) -> list:
         return self.tokenizer.standardize(list(values))
 
-    def decode(self, outputs):
+    def decode(self, outputs: Any) -> list:
         rows = [np.asarray(row, np.int32) for row in outputs]
         if not rows:
             return []
         padded = Ragged.from_rows(rows).padded(pad=self.tokenizer.pad_id)
         return [text.decode("utf-8", errors="replace") for text in self.tokenizer.detokenize(padded).numpy()]
 
-    def decode_in_graph(self, outputs):
+    def decode_in_graph(self, outputs: Any) -> dict:
         return {self.outputs[0]: self.tokenizer.detokenize(outputs)}
 
-    def evaluate(self, predictions, references):
-        """Returns `token_error_rate` and `sequence_error_rate`; nothing for a language model, whose loss counts."""
+    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
+        """Returns `token_error_rate` and `sequence_error_rate`, or `{}` for a language model."""
         if self.window:
             return {}
         from kerazoo.training import error_rates
@@ -268,14 +285,15 @@ class TextFeature(Feature):
         }
 
 
-def tokenize(tokenizer, strings: Sequence[str], dropout: float = 0.0, seed: Sequence[int] = ()) -> Ragged:
+def tokenize(tokenizer: Any, strings: Sequence[str], dropout: float = 0.0, seed: Sequence[int] = ()) -> Ragged:
     """Returns the ids of strings as a `Ragged` of int32.
 
     Args:
         tokenizer: `kerazoo.text.Tokenizer`.
         strings: list of strings.
-        dropout: float in [0, 1). The share of the merges of subwords that is left out, for subwords alone.
-        seed: sequence of ints that the random choice follows from.
+        dropout: float in [0, 1). The share of subword merges that is left out; only for subwords. Defaults to
+            `0.0`.
+        seed: sequence of ints. The seed of the dropout. Defaults to `()`.
     """
     values, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
     for start in range(0, len(strings), ROWS_AT_ONCE):
@@ -289,8 +307,8 @@ def tokenize(tokenizer, strings: Sequence[str], dropout: float = 0.0, seed: Sequ
     return Ragged.from_lengths(np.concatenate(values), np.concatenate(lengths))
 
 
-def side_by_side(parts: Sequence[Ragged]) -> Ragged:
-    """Returns rows that hold the rows of several `Ragged` one after the other."""
+def concatenated_rows(parts: Sequence[Ragged]) -> Ragged:
+    """Returns rows that concatenate the rows of several `Ragged`."""
     lengths = np.stack([part.lengths for part in parts], axis=1)  # [N, P]
     ends = np.cumsum(lengths.reshape(-1)).reshape(lengths.shape)
     values = np.empty(int(lengths.sum()), parts[0].values.dtype)
@@ -305,9 +323,9 @@ def cut_windows(rows: Ragged, length: int, stride: int) -> Ragged:
 
     A row ends with the first window that reaches its end, which may be shorter; an empty row has none.
     """
-    if stride == length:  # nothing overlaps, so the values stay where they are, on disk or in memory
+    if stride == length:  # nothing overlaps, so the values are not copied
         counts = -(-rows.lengths // length)
-        # Windows of earlier rows count as if they were whole: the difference to the row's start is the same in all.
+        # Counted as if all earlier windows were full, which shifts all windows of a row by the same difference.
         starts = np.repeat(rows.offsets[:-1] - (np.cumsum(counts) - counts) * length, counts)
         starts += np.arange(len(starts)) * length
         return Ragged(rows.values, np.append(starts, len(rows.values)))

@@ -1,8 +1,9 @@
-"""English text that every Python has: the help topics of the standard library, `pydoc_data.topics`."""
+"""English text that comes with Python: the help topics of the standard library, `pydoc_data.topics`."""
 
 import functools
 import itertools
 import re
+from typing import Any
 
 from kerazoo import _checks
 from kerazoo.data import MemorySource
@@ -17,7 +18,7 @@ PARAGRAPH = re.compile(r"\n\s*\n")
 QUOTED = 60  # characters: a shorter paragraph may occur twice by chance
 
 
-def build(name, kind, length=128, stride=None, **text):
+def build(name: str, kind: str | None, length: int = 128, stride: int | None = None, **text: Any) -> Task:
     """Returns the task `topics`: the help texts of Python, section by section; whole sections are dev or test.
 
     Args:
@@ -30,22 +31,22 @@ def build(name, kind, length=128, stride=None, **text):
     owner = f"task {name}"
     _checks.positive_int(owner, "length", length)
     stride = length if stride is None else _checks.positive_int(owner, "stride", stride)
-    text = TextOptions.of(owner, text, roles=("target",))
-    options = {"length": length, "stride": stride, **text.to_dict()}
-    refuse_subword_dropout(owner, text, kind)
-    made = FeatureOptions(owner, text, window=length, stride=stride)
+    text_options = TextOptions.of(owner, text, roles=("target",))
+    options = {"length": length, "stride": stride, **text_options.to_dict()}
+    refuse_subword_dropout(owner, text_options, kind)
+    made = FeatureOptions(owner, text_options, window=length, stride=stride)
     features = make_features([], FeatureSpec("text", ("text",)), kind, made)
     return Task(MemorySource(read, columns=("text",)), *features, name, kind or "", options)
 
 
-def read(split):
+def read(split: str) -> dict[str, list[str]]:
     """Returns the column of a split."""
     texts = sections()
     return {"text": [texts[row] for row in split_rows(split, [_title(text) for text in texts], FRACTIONS)]}
 
 
 @functools.cache
-def sections():
+def sections() -> list[str]:
     """Returns the sections of all topics, each paragraph of several topics only once.
 
     Topics quote each other at length; without this, dev text would have been seen in training.

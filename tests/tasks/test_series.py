@@ -56,7 +56,7 @@ def test_batches_predictions_and_evaluate(task, tmp_path):
     assert np.array_equal(again.encode([last])["source"], task.encode([last])["source"])
     with pytest.raises(ValueError, match=r"a window must have shape \(5, 2\); got \(3, 2\)"):
         task.encode([last[:3]])
-    with pytest.raises(ValueError, match="task series: was fitted with length=5; got length=7. Train anew"):
+    with pytest.raises(ValueError, match="task series: was fitted with length=5; got length=7. Train a new model"):
         tasks.restore(tmp_path / "saved", length=7)
 
 
