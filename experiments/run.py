@@ -26,7 +26,7 @@ with command.flag_group("Model"):
 with command.flag_group("Task and data"):
     flags.DEFINE_bool("list_tasks", False, "Print the tasks and the kinds of model that they train, and stop.")
 with command.flag_group("Run and output"):
-    flags.DEFINE_bool("measure", True, "Evaluate the dev examples after training and print the results.")
+    flags.DEFINE_bool("evaluate", True, "Evaluate the dev examples after training and print the results.")
     flags.DEFINE_bool("tensorboard", True, "Write TensorBoard events, if TensorBoard is installed.")
 
 
@@ -50,7 +50,7 @@ def main(arguments):
         task_options=shared.task_options(),
         training=shared.training_options(),
         imports=getattr(FLAGS, "import"),
-        measure=FLAGS.measure,
+        evaluate=FLAGS.evaluate,
         tensorboard=FLAGS.tensorboard,
         command=[f"--{name}" for name in _repeatable(sys.argv[1:])],
     )

@@ -1,11 +1,18 @@
-"""From the options of a training to its batches: how they are planned, changed at random, and fed."""
+"""Plans, augments and feeds the batches of a training run."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from kerazoo.run import report
+from kerazoo.run.options import TrainingOptions
 
-RESIDENT_BYTES = 1 << 30  # more than this is streamed instead of being copied to the device
+if TYPE_CHECKING:
+    from kerazoo import data
+
+MAX_DEVICE_BYTES = 1 << 30  # a larger corpus is fed with tf.data instead of being copied to the device
 
 
-def plans(options, corpus, dev):
+def plans(options: TrainingOptions, corpus: "data.Corpus | data.Stream", dev: "data.Corpus") -> tuple:
     """Returns the plans of the training and of the dev examples."""
     from kerazoo import data
 
@@ -26,18 +33,20 @@ def _stream_plan(options, stream, size):
     if not isinstance(stream, data.Stream):
         raise ValueError(f"TrainingOptions: feed='stream' needs a task that reads in chunks; got {stream}.")
     if options.packing:
-        raise ValueError("TrainingOptions: a stream is not packed; got feed='stream' with packing=True. Leave one out.")
-    report.say(
-        f"feed=stream: {options.shuffle_buffer:,} examples are shuffled among each other. A run that goes on reads the "
-        "data again up to its place: approximate, unless the same examples come in the same order."
+        raise ValueError(
+            "TrainingOptions: a stream cannot be packed; got feed='stream' with packing=True. Set one of them only."
+        )
+    report.log(
+        f"feed=stream: {options.shuffle_buffer:,} examples are shuffled among each other. A run that resumes reads the "
+        "data again up to its position: approximate, unless the examples have the same order."
     )
     return data.StreamPlan(
         stream, options.shuffle_buffer, limit=options.limit, seed=options.seed, max_shapes=options.max_shapes, **size
     )
 
 
-def augment(options, corpus):
-    """Returns what changes the features of training batches, or None."""
+def augment(options: TrainingOptions, corpus: "data.Corpus") -> "data.Augment | None":
+    """Returns the augmentation of the training batches, or `None`."""
     from kerazoo import data
 
     if not options.augment:
@@ -45,15 +54,15 @@ def augment(options, corpus):
     return data.Augment(options.augment, corpus, seed=options.seed, packed=options.packing)
 
 
-def choose_feed(corpus):
-    """Returns where the batches of a corpus come from unless told otherwise: `"device"` or `"tf.data"`."""
-    return "device" if corpus.nbytes <= RESIDENT_BYTES else "tf.data"
+def choose_feed(corpus: "data.Corpus") -> str:
+    """Returns the default feed of a corpus by its size: `"device"` or `"tf.data"`."""
+    return "device" if corpus.nbytes <= MAX_DEVICE_BYTES else "tf.data"
 
 
-def stream(corpus, plan, batch_fn, epoch, change):
-    """Returns the batches of an epoch of a corpus, or of a stream's plan, made ahead of the training step.
+def stream(corpus: "data.Corpus", plan: Any, batch_fn: Callable, epoch: int, change: Callable | None) -> Iterable:
+    """Returns an iterable of the batches of one epoch of a corpus or a stream, prepared ahead of the training step.
 
-    TensorFlow makes them in its own pipeline; the other backends get them from NumPy and need no TensorFlow for it.
+    On TensorFlow the batches are made by `tf.data`, on the other backends by NumPy alone.
     """
     import keras
 

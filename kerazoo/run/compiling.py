@@ -1,21 +1,27 @@
-"""Turns `TrainingOptions` into what `Model.compile` takes."""
+"""Compiles a model with the optimizer, the loss and the metrics of its `TrainingOptions`."""
+
+from typing import TYPE_CHECKING, Any
 
 import keras
 
+from kerazoo.run.options import TrainingOptions
 from kerazoo.training import schedules
 
+if TYPE_CHECKING:
+    from kerazoo.tasks import Task
 
-def compile_model(model, task, options, total_steps):
-    """Compiles `model` for `task`: optimizer with its schedule, loss, metrics and penalties of the weights.
+
+def compile_model(model: keras.Model, task: "Task", options: TrainingOptions, total_steps: int) -> None:
+    """Compiles `model` for `task`: optimizer with its schedule, loss, metrics and weight regularization.
 
     Args:
-        model: A built model.
-        task: What gives the loss and the metrics.
-        options: The `TrainingOptions`.
-        total_steps: Optimizer steps of the whole training, where the schedule ends.
+        model: a built model.
+        task: `kerazoo.tasks.Task`. It defines the loss and the metrics.
+        options: `TrainingOptions`.
+        total_steps: int. The number of optimizer steps of the whole training, at which the schedule ends.
     """
     if options.l1 or options.l2:
-        penalise(model, options.l1, options.l2)
+        regularize(model, options.l1, options.l2)
     model.compile(
         optimizer=optimizer(options, total_steps),
         loss=task.loss(label_smoothing=options.label_smoothing),
@@ -24,7 +30,7 @@ def compile_model(model, task, options, total_steps):
     )
 
 
-def schedule(options, total_steps):
+def schedule(options: TrainingOptions, total_steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """Returns the learning rate as a function of the step."""
     peak = options.learning_rate
     warmup = min(int(options.warmup * total_steps), total_steps - 1)
@@ -37,7 +43,7 @@ def schedule(options, total_steps):
     return schedules.WarmupConstant(peak, warmup)
 
 
-def optimizer(options, total_steps):
+def optimizer(options: TrainingOptions, total_steps: int) -> keras.optimizers.Optimizer:
     """Returns the Keras optimizer of the options."""
     classes = {
         "adam": keras.optimizers.Adam,
@@ -48,7 +54,7 @@ def optimizer(options, total_steps):
         "lion": keras.optimizers.Lion,
         "muon": keras.optimizers.Muon,
     }
-    arguments = {"learning_rate": schedule(options, total_steps)}
+    arguments: dict[str, Any] = {"learning_rate": schedule(options, total_steps)}
     if options.weight_decay:
         arguments["weight_decay"] = options.weight_decay
     if options.clip_norm:
@@ -56,8 +62,8 @@ def optimizer(options, total_steps):
     return classes[options.optimizer](**arguments)
 
 
-def penalise(model, l1, l2):
-    """Adds L1 and L2 penalties to every trainable kernel: weights with two axes or more, embeddings left out."""
+def regularize(model: keras.Model, l1: float, l2: float) -> None:
+    """Adds L1 and L2 penalties to every trainable kernel: weights of rank two or more, except embeddings."""
     for variable in model.trainable_variables:
         if len(variable.shape) > 1 and "embedding" not in variable.path.lower():
             variable.regularizer = keras.regularizers.L1L2(l1=l1, l2=l2)

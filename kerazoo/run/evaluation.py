@@ -1,4 +1,4 @@
-"""Evaluates a model on unseen examples: a table of predictions beside their references, and the measures."""
+"""Evaluates a model on unseen examples: metrics, and a table of predictions and references."""
 
 import json
 import os
@@ -16,11 +16,11 @@ PLAIN = str | int | float | bool | list | None
 
 
 def evaluate(
-    run_dir,
+    run_dir: predictors.RunPath,
     split: str = "test",
     limit: int = 0,
     samples: int = 8,
-    data_dir=None,
+    data_dir: str | os.PathLike | None = None,
     checkpoint: str = "best",
     **options,
 ) -> dict:
@@ -31,7 +31,7 @@ def evaluate(
             the file.
         split: string. `"train"`, `"dev"` or `"test"`. Defaults to `"test"`.
         limit: int. The largest number of examples, 0 for all. Defaults to `0`.
-        samples: int. The predictions that are printed beside their references. Defaults to `8`.
+        samples: int. The predictions that are printed with their references. Defaults to `8`.
         data_dir: string or path. Where the data is now, if it moved. Defaults to `None`.
         checkpoint: string. `"best"` or `"last"`. Defaults to `"best"`.
         **options: the search and its options, `search="beam", num_beams=4`. Defaults to greedy search.
@@ -41,33 +41,35 @@ def evaluate(
         and accuracies are fractions of 1.
     """
     predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir)
-    result, shown = evaluate_predictor(predictor, split, limit, samples, **options)
-    first = run_dir[0] if isinstance(run_dir, list | tuple) else run_dir
-    run = directories.RunDirectory(os.fspath(first))
+    result, triples = evaluate_predictor(predictor, split, limit, samples, **options)
+    first = run_dir if isinstance(run_dir, str | os.PathLike) else run_dir[0]
+    run = directories.RunDirectory(first)
     _files.write_file(run.evaluation(split), json.dumps(result, indent=2) + "\n")
-    print(table(shown, split))
+    print(table(triples, split))
     print(summary(result, split))
     return result
 
 
-def evaluate_predictor(predictor, split: str, limit: int = 0, samples: int = 8, **options) -> tuple[dict, list]:
-    """Returns the result as `evaluate`, and up to `samples` triples of raw input, references and prediction."""
+def evaluate_predictor(
+    predictor: predictors.Predictor, split: str, limit: int = 0, samples: int = 8, **options
+) -> tuple[dict, list]:
+    """Returns the result of `evaluate`, and up to `samples` triples of raw input, references and prediction."""
     started = time.perf_counter()
     task = predictor.task
     raw, references = task.examples(split, limit=limit or None)
-    shown = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
+    chosen = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
     if task.is_language_model:
         metrics, examples = _losses(predictor, split, limit)
-        predictions = predictor([raw[i] for i in shown], **options) if shown else []
+        predictions = predictor([raw[i] for i in chosen], **options) if chosen else []
         # Both the reference and the prediction repeat the prompt.
         triples = [
             (raw[i][-WIDTH:], [reference[len(raw[i]) :] for reference in references[i]], text[len(raw[i]) :])
-            for i, text in zip(shown, predictions)
+            for i, text in zip(chosen, predictions)
         ]
     else:
         predictions, examples = predictor(raw, **options), len(raw)
         metrics = task.evaluate(predictions, references)
-        triples = [(raw[i], references[i], predictions[i]) for i in shown]
+        triples = [(raw[i], references[i], predictions[i]) for i in chosen]
     return {
         "metrics": {name: float(value) for name, value in metrics.items()},
         "examples": examples,
@@ -91,23 +93,23 @@ def _losses(predictor, split, limit):
     return training.evaluate(model, corpus, task.batch, plan), len(corpus)
 
 
-def table(shown: Sequence[tuple], split: str) -> str:
+def table(triples: Sequence[tuple], split: str) -> str:
     """Returns sample predictions as lines of text: the input, the reference, and the prediction where it differs."""
-    if not shown:
+    if not triples:
         return ""
     rows = [("input", "reference", f"prediction ({split})")]
-    for raw, references, prediction in shown:
-        right = any(isinstance(prediction, str) and prediction == reference for reference in references)
-        rows.append((_text(raw), _text(references[0]), "= reference" if right else _text(prediction)))
+    for raw, references, prediction in triples:
+        correct = any(isinstance(prediction, str) and prediction == reference for reference in references)
+        rows.append((_text(raw), _text(references[0]), "= reference" if correct else _text(prediction)))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = [f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}" for row in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
 def summary(result: dict, split: str) -> str:
-    """Returns the measures as one line."""
-    measures = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
-    return f"{split}: {measures}  ({result['examples']:,} examples in {result['seconds']:.1f} s)"
+    """Returns the metrics as one line."""
+    metrics = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
+    return f"{split}: {metrics}  ({result['examples']:,} examples in {result['seconds']:.1f} s)"
 
 
 def _text(value):

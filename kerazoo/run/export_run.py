@@ -1,5 +1,6 @@
 """Exports a run: the trained model with its tokenizers as a SavedModel, verified in a fresh process."""
 
+import os
 import pathlib
 
 from kerazoo.run import predictor as predictors
@@ -7,7 +8,13 @@ from kerazoo.run import predictor as predictors
 EXAMPLES = 16  # raw inputs whose predictions the SavedModel must repeat
 
 
-def export(run_dir, directory, checkpoint: str = "best", verify: bool = True, data_dir=None) -> pathlib.Path:
+def export(
+    run_dir: predictors.RunPath,
+    directory: str | os.PathLike,
+    checkpoint: str = "best",
+    verify: bool = True,
+    data_dir: str | os.PathLike | None = None,
+) -> pathlib.Path:
     """Writes a run as a SavedModel whose signature takes raw inputs and returns predictions.
 
     Args:

@@ -1,6 +1,7 @@
-"""How a model is trained: one frozen table of choices, shared by the command line and Python."""
+"""The options of a training run, shared by the command line and Python."""
 
 import dataclasses
+from typing import Any
 
 from kerazoo import _checks
 
@@ -15,32 +16,44 @@ class TrainingOptions:
     """Everything about a training run that is neither the model nor the task.
 
     Args:
-        epochs: Passes over the training data, a positive integer.
-        batch_size: Examples of one optimizer step.
-        batch_tokens: Positions of one optimizer step in its longest feature instead, 0 to count examples.
-        learning_rate: The highest learning rate of the schedule.
-        schedule: `"cosine"`, `"linear"` or `"constant"` after the warm-up, or the `"inverse_sqrt"` of 1706.03762.
-        warmup: Share of all steps in which the rate rises from zero, in [0, 1).
-        optimizer: A name of `kerazoo.run.options.OPTIMIZERS`.
-        weight_decay: Decoupled weight decay per step, 0 for none.
-        l2: Factor of the summed squares of all kernels, added to the loss, 0 for none.
-        l1: The same for absolute values.
-        clip_norm: Upper bound of the global gradient norm, 0 for none.
-        label_smoothing: Share of the target probability that is spread over the vocabulary, in [0, 1).
-        dtype: A Keras dtype policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
-        seed: Seed of initial weights, dropout and the order of examples.
-        patience: Epochs without a better dev result before training stops, 0 for never.
-        max_shapes: Most static batch shapes (one compiled program each): 4 for a short training, 8 for a long one.
-        packing: Whether several sequences share a row, which leaves hardly any padding; for Transformers that write
-            tokens.
-        augment: Strings such as `"flip"` or `"word_dropout:rate=0.1"`, see `kerazoo.data.Augment`: how training
-            examples are changed at random.
-        steps_per_execution: Most optimizer steps of one compiled program, 0 to choose by time.
-        feed: `"device"` keeps the data on the device, `"tf.data"` makes batches beside the training, `"auto"` decides
-            by size; `"stream"` reads training examples anew in every epoch and keeps none.
-        shuffle_buffer: Examples of a stream that are shuffled among each other.
-        limit: Most training examples, 0 for all.
-        xla: Whether programs are compiled with XLA.
+        epochs: int. The number of passes over the training data. Defaults to `10`.
+        batch_size: int. The number of examples of one optimizer step. Defaults to `64`.
+        batch_tokens: int. The number of positions of one optimizer step in its longest feature, which then replaces
+            `batch_size`; 0 counts examples. Defaults to `0`.
+        learning_rate: float. The peak learning rate of the schedule. Defaults to `1e-3`.
+        schedule: string. `"cosine"`, `"linear"` or `"constant"` after the warmup, or `"inverse_sqrt"` as in
+            arXiv:1706.03762. Defaults to `"cosine"`.
+        warmup: float in [0, 1). The share of all steps in which the rate rises from zero. Defaults to `0.05`.
+        optimizer: string. A name of `kerazoo.run.options.OPTIMIZERS`. Defaults to `"adam"`.
+        weight_decay: float. The decoupled weight decay per step, 0 for none. Defaults to `0.0`.
+        l2: float. The factor of the summed squares of all kernels, added to the loss. Defaults to `0.0`.
+        l1: float. The same for absolute values. Defaults to `0.0`.
+        clip_norm: float. The upper bound of the global gradient norm, 0 for none. Defaults to `1.0`.
+        label_smoothing: float in [0, 1). The share of the target probability that is spread over all classes or
+            tokens. Defaults to `0.0`.
+        dtype: string. A Keras dtype policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`. Defaults to
+            `"float32"`.
+        seed: int, not negative. The seed of initial weights, dropout and the order of examples. Defaults to `0`.
+        patience: int. The number of epochs without a better dev result after which training stops, 0 for never.
+            Defaults to `0`.
+        max_shapes: int. The largest number of static batch shapes, each of which is one compiled program. Defaults to
+            `4`.
+        packing: bool. Whether several sequences share a row, which leaves little padding; for Transformers that
+            generate tokens. Defaults to `False`.
+        augment: tuple of strings such as `"flip"` or `"word_dropout:rate=0.1"`. The random augmentations of training
+            examples, see `kerazoo.data.Augment`. Defaults to `()`.
+        steps_per_execution: int. The largest number of optimizer steps of one compiled program, 0 to choose it by
+            time. Defaults to `0`.
+        feed: string. `"device"` keeps the data on the device, `"tf.data"` prepares batches in parallel to training,
+            `"auto"` decides by size; `"stream"` reads the training examples again in every epoch and stores none.
+            Defaults to `"auto"`.
+        shuffle_buffer: int. The number of examples of a stream that are shuffled together. Defaults to `10000`.
+        limit: int. The largest number of training examples, 0 for all. Defaults to `0`.
+        xla: bool. Whether programs are compiled with XLA. Defaults to `True`.
+
+    Raises:
+        ValueError: if a value is out of its range.
+        TypeError: if a size is not an integer.
     """
 
     epochs: int = 10
@@ -89,14 +102,18 @@ class TrainingOptions:
             for item in self.augment:
                 AUGMENTATIONS.parse(item)
 
-    def replace(self, **changes):
-        """Returns a copy with `changes`; a name that does not exist is refused with the nearest one."""
+    def replace(self, **changes: Any) -> "TrainingOptions":
+        """Returns a copy with `changes`.
+
+        Raises:
+            ValueError: if there is no such option; the message offers the nearest name.
+        """
         names = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in names:
                 raise ValueError(f"TrainingOptions: no option {name!r}.{_checks.hint(name, names)}")
         return dataclasses.replace(self, **changes)
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """Returns the options as a dictionary of plain values."""
         return dataclasses.asdict(self)

@@ -3,13 +3,20 @@
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from kerazoo import _checks, catalog
 from kerazoo.run import directory as directories
 
+if TYPE_CHECKING:
+    import keras
+
+    from kerazoo import decoding
+    from kerazoo.tasks import Task, TextFeature
+
+RunPath = str | os.PathLike | Sequence[str | os.PathLike]  # one run, or those of an ensemble
 BLOCK = 4  # tokens that a stream generates in one compiled call
 
 
@@ -52,8 +59,8 @@ class Predictor:
         list of predictions, one for each input: strings, or arrays and numbers where the task predicts those.
     """
 
-    def __init__(self, model, task, batch_size: int = 256):
-        self.model = model
+    def __init__(self, model: "keras.Model | decoding.Ensemble", task: "Task", batch_size: int = 256):
+        self.model: Any = model
         self.task = task
         self.batch_size = _checks.positive_int("Predictor", "batch_size", batch_size)
 
@@ -61,6 +68,11 @@ class Predictor:
     def generates(self) -> bool:
         """Whether predictions are generated token by token by a search."""
         return self.task.targets.generated
+
+    @property
+    def _text_target(self) -> "TextFeature":
+        """The target of a model that generates."""
+        return cast("TextFeature", self.task.targets)
 
     def __call__(self, raw: Sequence, **options) -> list:
         raw, options = _listed(raw), self._in_tokens(options)
@@ -92,7 +104,7 @@ class Predictor:
         options = self._in_tokens(options)
         return self._in_batches(raw, lambda part, first: self._predictions(part, first, options))
 
-    def stream(self, raw, block: int = BLOCK, **options) -> Iterator[str]:
+    def stream(self, raw: Any, block: int = BLOCK, **options) -> Iterator[str]:
         """Yields the prediction for one input piece by piece, never half a character.
 
         Args:
@@ -115,7 +127,7 @@ class Predictor:
             sent = max(sent, len(ready))
         yield self._cut([text + detokenizer([[]], last=True)[0]], None, options)[0][sent:]
 
-    def score(self, raw: Sequence, targets: Sequence[str], **options):
+    def score(self, raw: Sequence, targets: Sequence[str], **options) -> "decoding.Scored":
         """Returns the scores of given targets, a `kerazoo.decoding.Scored`.
 
         Args:
@@ -132,7 +144,7 @@ class Predictor:
             raise ValueError(
                 "score: needs a model that generates a text for an input; a language model is scored by evaluate."
             )
-        tokens = self.task.targets.tokens([list(targets)])
+        tokens = self._text_target.tokens([list(targets)])
         rows = [tokens[row].tolist() for row in range(len(tokens))]
         return decoding.score(self.model, self._encoded(_listed(raw))["source"], rows, **options)
 
@@ -141,7 +153,7 @@ class Predictor:
         # Inputs of similar length share a batch, so little of it is padding.
         lengths = [len(item) if isinstance(item, str) else 0 for item in raw]
         order = sorted(range(len(raw)), key=lengths.__getitem__)
-        rows = [None] * len(raw)
+        rows: list[Any] = [None] * len(raw)
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
             for index, row in zip(chosen, function([raw[i] for i in chosen], start), strict=True):
@@ -178,7 +190,7 @@ class Predictor:
                 )
             return {}
         options = {"max_length": self.task.max_length, **options}
-        tokenizer = self.task.targets.tokenizer
+        tokenizer = self._text_target.tokenizer
         for name in ("prefix", "allowed", "forbidden"):
             if isinstance(options.get(name), str):
                 options[name] = tokenizer.tokenize([options[name]]).to_list()[0]
@@ -213,7 +225,7 @@ def _prediction(found, row, n, prompt, text):
     )
 
 
-def load(run_dir, checkpoint: str = "best", data_dir=None) -> Predictor:
+def load(run_dir: RunPath, checkpoint: str = "best", data_dir: str | os.PathLike | None = None) -> Predictor:
     """Returns the `Predictor` of a finished or running training.
 
     Args:
@@ -227,9 +239,9 @@ def load(run_dir, checkpoint: str = "best", data_dir=None) -> Predictor:
         CheckpointError: if there is no run, or its state is damaged or does not fit the model.
         ValueError: if the vocabularies of several runs differ.
     """
-    if isinstance(run_dir, list | tuple):
+    if not isinstance(run_dir, str | os.PathLike):
         return _ensemble([load(each, checkpoint, data_dir) for each in run_dir])
-    run = directories.RunDirectory(os.fspath(run_dir))
+    run = directories.RunDirectory(run_dir)
     record = run.record()
     model, task = rebuild(run, record, data_dir)
     from kerazoo.training import checkpoints
@@ -248,7 +260,9 @@ def _ensemble(predictors):
     return Predictor(decoding.Ensemble(models, vocabulary_hashes=hashes), predictors[0].task)
 
 
-def rebuild(run, record: dict, data_dir=None) -> tuple:
+def rebuild(
+    run: directories.RunDirectory, record: dict, data_dir: str | os.PathLike | None = None
+) -> "tuple[keras.Model, Task]":
     """Returns the model and the task of `record`, untrained, without reading the data."""
     from kerazoo import tasks
 
@@ -257,7 +271,7 @@ def rebuild(run, record: dict, data_dir=None) -> tuple:
     return build_model(record["model"], task, record["model_options"]), task
 
 
-def build_model(name: str, task, overrides: dict):
+def build_model(name: str, task: "Task", overrides: dict) -> "keras.Model":
     """Returns the built model `name` with the sizes that `task` determines and the given `overrides`."""
     sizes = {key: value for key, value in task.sizes().items() if key in catalog.arguments(name)}
     model = catalog.create(name, **{**sizes, **overrides})

@@ -1,24 +1,30 @@
-"""Starts the embeddings of a new model from word vectors."""
+"""Initializes the embeddings of a new model with word vectors."""
 
 import inspect
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kerazoo.layers import TokenEmbedding
 
+if TYPE_CHECKING:
+    import keras
 
-def load_vectors(model, task, seed=0):
-    """Puts the word vectors that the task's options name into the embeddings of `model`, and says how many fit.
+    from kerazoo.tasks import Task
+
+
+def load_vectors(model: "keras.Model", task: "Task", seed: int = 0) -> None:
+    """Loads the word vectors of the task into the embeddings of `model`, and prints how many tokens have one.
 
     Args:
-        model: A built model with `source_embedding` or `target_embedding`.
-        task: A task with `vectors`.
-        seed: Non-negative integer that the rows without a vector follow from.
+        model: a built model with `source_embedding` or `target_embedding`.
+        task: `kerazoo.tasks.Task`. Its `vectors` are the files by role.
+        seed: int, not negative. The seed of the rows without a vector. Defaults to `0`.
 
     Raises:
-        ValueError: The model has no such embedding, or one of another width.
-        DataError: A file is missing or bad.
+        ValueError: if the model has no such embedding, or one of another size.
+        DataError: if a file is missing or cannot be read.
     """
     from kerazoo import text
 
@@ -35,13 +41,13 @@ def load_vectors(model, task, seed=0):
         if width != embedding.hidden_dim:
             size = "embedding_dim" if "embedding_dim" in inspect.signature(type(model)).parameters else "hidden_dim"
             raise ValueError(
-                f"`{role}_vectors`: the embedding must be as wide as the vectors; got {width} numbers a word in "
+                f"`{role}_vectors`: the embedding must have the size of the vectors; got {width} numbers a word in "
                 f"{path}, {size}={embedding.hidden_dim}. Try {size}={width}."
             )
-        array, known = vectors.array, vectors.found
-        if id(embedding) in loaded:  # both sides share one table: the second file fills what the first one lacks
-            before, had = loaded[id(embedding)]
-            array, known = np.where(had[:, None], before, array), had | known
-        loaded[id(embedding)] = array, known
+        array, found = vectors.array, vectors.found
+        if id(embedding) in loaded:  # both sides share one table: the second file adds what the first one lacks
+            first, found_first = loaded[id(embedding)]
+            array, found = np.where(found_first[:, None], first, array), found_first | found
+        loaded[id(embedding)] = array, found
         embedding.load_vectors(array)
         print(f"{path}: vectors of {vectors.coverage:.1%} of the {role} vocabulary.", file=sys.stderr)

@@ -1,10 +1,12 @@
-"""Trains a model of the catalog on a task inside a run directory, and goes on where an earlier call stopped."""
+"""Trains a model of the catalog on a task in a run directory, and resumes a run that stopped."""
 
 import dataclasses
 import importlib.util
 import json
 import os
 import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import kerazoo
 from kerazoo import _files, catalog
@@ -12,48 +14,53 @@ from kerazoo.run import batching, report
 from kerazoo.run import directory as directories
 from kerazoo.run.options import TrainingOptions
 
+if TYPE_CHECKING:
+    from kerazoo.run.predictor import Predictor
+
 
 def train(
-    model,
-    task=None,
-    run_dir=None,
-    model_options=None,
-    task_options=None,
-    training=None,
-    imports=(),
-    measure=True,
-    tensorboard=True,
-    command=(),
-):
-    """Trains, measures and keeps a model.
+    model: str,
+    task: str | None = None,
+    run_dir: str | os.PathLike | None = None,
+    model_options: Mapping[str, Any] | None = None,
+    task_options: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    imports: Sequence[str] = (),
+    evaluate: bool = True,
+    tensorboard: bool = True,
+    command: Sequence[str] = (),
+) -> "Predictor":
+    """Trains a model, evaluates it and saves it in a run directory.
 
     Args:
-        model: Name of a catalog row.
-        task: Name of a task; the kind of the model has a default.
-        run_dir: Folder of the run, `runs/MODEL-TASK` by default. A run that is already there goes on.
-        model_options: Constructor arguments of the model that differ from its row.
-        task_options: Options of the task.
-        training: Fields of `TrainingOptions` that differ from the defaults of the task and of the row.
-        imports: Modules to import first (they register models of your own).
-        measure: Whether the dev examples are decoded and a table is printed at the end.
-        tensorboard: Whether TensorBoard events are written when TensorBoard is installed.
-        command: The flags to keep in `run.flags`.
+        model: string. The name of a model of the catalog.
+        task: string. The name of a task. Defaults to `None`: the default task of the kind of the model.
+        run_dir: string or path. The folder of the run. A run that exists there is resumed. Defaults to `None`:
+            `runs/MODEL-TASK`.
+        model_options: dict. Constructor arguments that replace those of the catalog. Defaults to `None`.
+        task_options: dict. Options of the task. Defaults to `None`.
+        training: dict. Fields of `TrainingOptions` that replace the defaults of the task and of the model. Defaults to
+            `None`.
+        imports: list of strings. Modules to import first, which register the user's models. Defaults to `()`.
+        evaluate: bool. Whether the dev examples are predicted and a table is printed at the end. Defaults to `True`.
+        tensorboard: bool. Whether TensorBoard events are written, if TensorBoard is installed. Defaults to `True`.
+        command: list of strings. The flags that are saved in `run.flags`. Defaults to `()`.
 
     Returns:
         The `Predictor` of the trained model.
 
     Raises:
-        ValueError: An unknown model, task or option, or a task that the model cannot learn.
-        DataError: The data is missing or bad.
-        CheckpointError: The folder belongs to another run.
-        SetupError: The folder cannot be written, or a package is missing.
+        ValueError: if a model, task or option is unknown, or the task does not fit the kind of the model.
+        DataError: if the data is missing or cannot be read.
+        CheckpointError: if the folder belongs to another run.
+        SetupError: if the folder cannot be written, or a package is missing.
     """
     from kerazoo import tasks
 
     spec = catalog.get(model)
-    if {"batch_size", "batch_tokens"} <= set(training or {}):
+    if training and {"batch_size", "batch_tokens"} <= set(training):
         raise ValueError(
-            "train: give `batch_size` or `batch_tokens`; got "
+            "train: set either `batch_size` or `batch_tokens`; got "
             f"batch_size={training['batch_size']}, batch_tokens={training['batch_tokens']}."
         )
     name = task or tasks.default(spec.kind)
@@ -68,15 +75,15 @@ def train(
         "training": options.to_dict(),
         "import": list(imports),
     }
-    task = tasks.create(name, spec.kind, **record["task_options"])
+    created = tasks.create(name, spec.kind, **record["task_options"])
     catalog.check_overrides(model, record["model_options"])
     new = run.create(record)
     with run.lock():
-        return _Training(run, record, task, options, tensorboard).execute(new, command, measure)
+        return _Training(run, record, created, options, tensorboard).execute(new, command, evaluate)
 
 
 class _Training:
-    """One call of `train`: what its steps share."""
+    """One call of `train`, and the state that its steps share."""
 
     def __init__(self, run, record, task, options, tensorboard):
         self.run = run
@@ -85,8 +92,8 @@ class _Training:
         self.options = options
         self.tensorboard = tensorboard
 
-    def execute(self, new, command, measure):
-        """Prepares, fits and measures."""
+    def execute(self, new, command, evaluate):
+        """Prepares, fits and evaluates the model."""
         import keras
 
         from kerazoo.run import evaluation, predictor
@@ -95,7 +102,7 @@ class _Training:
         policy = keras.config.dtype_policy()
         try:
             model = self._prepare(keras, new)
-            if new:  # whatever was refused until here leaves no record behind
+            if new:  # an error before this line leaves no record
                 self.task.save(self.run.task)
                 self.run.save_record(self.record)
                 _files.write_file(self.run.path / "run.flags", report.flag_file(self.record, command))
@@ -105,13 +112,11 @@ class _Training:
             keras.config.set_dtype_policy(policy)
         store.restore(model, which="best")
         trained = predictor.Predictor(model, self.task)
-        if measure:
-            result, shown = evaluation.evaluate_predictor(trained, "dev")
-            table = evaluation.table(shown, "dev")
+        if evaluate:
+            result, triples = evaluation.evaluate_predictor(trained, "dev")
+            table = evaluation.table(triples, "dev")
             _files.write_file(self.run.evaluation("dev"), json.dumps(result, indent=2) + "\n")
-            _files.write_file(
-                self.run.report, report.markdown(self.record, result, "dev", table)
-            )
+            _files.write_file(self.run.report, report.markdown(self.record, result, "dev", table))
             print(table, evaluation.summary(result, "dev"), sep="\n\n")
         print("\n" + report.next_commands(self.run, self.task), flush=True)
         return trained
@@ -128,14 +133,15 @@ class _Training:
         streamed = options.feed == "stream"
         if streamed and self.task.options.get("subword_dropout"):
             raise ValueError(
-                "TrainingOptions: a stream is cut one way only; got feed='stream' with "
-                f"subword_dropout={self.task.options['subword_dropout']}. Leave one out."
+                "TrainingOptions: a stream cannot resample subwords; got feed='stream' with "
+                f"subword_dropout={self.task.options['subword_dropout']}. Set one of them only."
             )
         self.task = dataclasses.replace(self.task, streamed=streamed)
-        self.corpus, self.dev = self.task.load("train"), self.task.load("dev")
+        self.corpus: Any = self.task.load("train")  # a `Corpus`, or a `Stream` if streamed
+        self.dev: Any = self.task.load("dev")
         if not streamed and options.limit and options.limit < len(self.corpus):
             self.corpus = self.corpus.take(range(options.limit))
-        # Where subwords are left to chance, every epoch has a corpus of its own, and the plan has room for all.
+        # With subword dropout each epoch has a different corpus, and the plan bounds the lengths of all of them.
         self.resampled = None if streamed else self.task.resampled(options.seed)
         planned = self.resampled.bounds.take(range(len(self.corpus))) if self.resampled else self.corpus
         self.plan, self.dev_plan = batching.plans(options, planned, self.dev)
@@ -147,7 +153,7 @@ class _Training:
             pretrained_embeddings.load_vectors(model, self.task, options.seed)
         compiling.compile_model(model, self.task, options, self.plan.steps * options.epochs)
         seconds = time.perf_counter() - started
-        report.say(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
+        report.log(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
         return model
 
     def _fit(self, model, store):
@@ -156,13 +162,18 @@ class _Training:
         options = self.options
         state = store.restore(model) if store.names() else None
         if state and state["epoch"] >= options.epochs:
-            report.say(f"Trained already: {state['epoch']} epochs. --epochs=N with a larger N goes on.")
+            report.log(f"Trained already: {state['epoch']} epochs. Set a larger `epochs` to continue.")
             return
         if state:
-            report.say(f"Goes on in epoch {state['epoch'] + 1}, after step {state['step']:,}.")
+            report.log(f"Resumes in epoch {state['epoch'] + 1}, after step {state['step']:,}.")
         if self._feed() == "device":
-            data = {"data": self.corpus, "batch_fn": self.task.batch, "plan": self.plan, "augment": self.augment}
-        else:  # the batches come out of the stream finished
+            data: dict[str, Any] = {
+                "data": self.corpus,
+                "batch_fn": self.task.batch,
+                "plan": self.plan,
+                "augment": self.augment,
+            }
+        else:  # the stream yields complete batches
             data = {"data": self._stream}
         training.fit(
             model,
@@ -209,7 +220,7 @@ class _Training:
 
 
 def _with_saved_vocabulary(run, task):
-    """Returns the task with what it knew when the run began: data that changed since cannot renumber tokens."""
+    """Returns the task with the state of the run, so that data that changed since cannot renumber its tokens."""
     from kerazoo import tasks
 
     return tasks.restore(run.task, **task.options)

@@ -91,7 +91,7 @@ def test_run_directories_that_cannot_be_used(tmp_path):
     train = ["--model=lstm_seq2seq", "--task=copy", "--epochs=1", "--limit=64"]
     (tmp_path / "file").write_text("not a folder")
     _, err = command("run", *train, f"--run_dir={tmp_path}/file/run", code=5, fresh=True)
-    assert "--run_dir" in err and "cannot be made" in err
+    assert "--run_dir" in err and "cannot be created" in err
     (tmp_path / "file2").mkdir()
     (tmp_path / "file2" / "letter.txt").write_text("something else")
     err = refused("run", *train, f"--run_dir={tmp_path}/file2", code=4)
@@ -103,7 +103,7 @@ def test_run_directories_that_cannot_be_used(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_has_its_own_exit_code(tmp_path):
-    arguments = ["--model=mlp_classifier", "--task=digits", "--limit=97", "--epochs=3", "--nomeasure"]
+    arguments = ["--model=mlp_classifier", "--task=digits", "--limit=97", "--epochs=3", "--noevaluate"]
     training = ["--optimizer=sgd", "--learning_rate=1e30", "--clip_norm=0"]
     _, err = command("run", *arguments, *training, f"--run_dir={tmp_path}/run", code=6, fresh=True)
     assert "diverged" in err
@@ -119,7 +119,7 @@ def test_a_preempted_run_saves_its_state_and_has_its_own_exit_code(tmp_path):
         "threading.Thread(target=stop, daemon=True).start()\n"
     )
     arguments = ["--model=mlp_classifier", "--task=digits", "--limit=97", "--epochs=100000", "--import=preempt"]
-    _, err = command("run", *arguments, "--run_dir=run", "--nomeasure", code=75, cwd=tmp_path, fresh=True)
+    _, err = command("run", *arguments, "--run_dir=run", "--noevaluate", code=75, cwd=tmp_path, fresh=True)
     assert "Stopped by SIGTERM" in err and list((tmp_path / "run" / "checkpoints").glob("step-*"))
 
 
@@ -209,9 +209,9 @@ def test_predict_refuses_what_it_cannot_do(finished, flags, message):
 
 def test_a_run_continues_and_refuses_another_model(finished):
     run, arguments, *_ = finished
-    out, err = command("run", *arguments, "--epochs=2", "--nomeasure")
+    out, err = command("run", *arguments, "--epochs=2", "--noevaluate")
     assert "Trained already" in out + err
-    command("run", *arguments, "--epochs=3", "--nomeasure")
+    command("run", *arguments, "--epochs=3", "--noevaluate")
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     err = refused("run", *["--model=lstm_seq2seq_attention", *arguments[1:]], code=4)
     assert "belongs to another run" in err and "lstm_seq2seq_attention" in err

@@ -30,7 +30,7 @@ def finished(tmp_path_factory):
 
 def test_subwords_train_answer_and_export(finished, tmp_path):
     folder, _, out, err = finished
-    assert "token_error_rate" in out and "goes on" not in err.lower()
+    assert "token_error_rate" in out and "resumes" not in err.lower()
     saved = json.loads((folder / "run" / "task" / "source.json").read_text(encoding="utf-8"))
     assert (saved["tokenizer"], saved["case"], saved["normalization"]) == ("subwords", "lower", "nfkc")
     folded, given = kz.load(folder / "run")(["the black cat finds", "THE black Cat ﬁnds"])

@@ -51,7 +51,7 @@ def test_a_shared_table_takes_both_files(files):
 def test_what_does_not_fit_is_refused(files):
     model = kz.models.LSTMSeq2Seq(7, 7, embedding_dim=5, units=5)
     model.build_from_inputs()
-    said = "as wide as the vectors; got 6 numbers a word in .*en.vec, embedding_dim=5. Try embedding_dim=6"
+    said = "the size of the vectors; got 6 numbers a word in .*en.vec, embedding_dim=5. Try embedding_dim=6"
     with pytest.raises(ValueError, match=said):
         load_vectors(model, Given(source=files[0]))
     dense = kz.models.MLPClassifier(num_classes=3)

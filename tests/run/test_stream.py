@@ -15,7 +15,7 @@ def train(folder, **training):
         run_dir=folder,
         model_options={"units": [7]},
         training=options,
-        measure=False,
+        evaluate=False,
         tensorboard=False,
     )
 
@@ -23,8 +23,8 @@ def train(folder, **training):
 def test_a_stream_trains_and_goes_on(tmp_path, capsys):
     train(tmp_path / "run", limit=301)
     said = capsys.readouterr().err
-    assert "feed=stream: 97 examples are shuffled among each other. A run that goes on reads" in said
-    assert "approximate, unless the same examples come in the same order" in said
+    assert "feed=stream: 97 examples are shuffled among each other. A run that resumes reads" in said
+    assert "approximate, unless the examples have the same order" in said
     assert "about 301 streamed training and" in said
     train(tmp_path / "run", limit=301, epochs=2)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -32,7 +32,7 @@ def test_a_stream_trains_and_goes_on(tmp_path, capsys):
 
 
 def test_what_a_stream_cannot_do(tmp_path):
-    with pytest.raises(ValueError, match="a stream is not packed; got feed='stream' with packing=True"):
+    with pytest.raises(ValueError, match="a stream cannot be packed; got feed='stream' with packing=True"):
         train(tmp_path / "run", packing=True)
     with pytest.raises(ValueError, match="`shuffle_buffer` must be an integer above 0; got shuffle_buffer=0"):
         train(tmp_path / "run", shuffle_buffer=0)

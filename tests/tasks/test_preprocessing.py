@@ -52,7 +52,7 @@ def test_standardised_images(kind, tmp_path):
     assert task.state["source"]["deviation"] == pytest.approx(pixels.std((0, 1, 2)))
     inputs = np.asarray(task.batch(*task.load("train").batch(range(len(pixels))))[0]["source"])
     assert inputs.mean() == pytest.approx(0, abs=1e-4) and inputs.std() == pytest.approx(1, abs=1e-4)
-    with pytest.raises(ValueError, match="fitted with preprocess='standardise'; got preprocess='scale'. Train anew"):
+    with pytest.raises(ValueError, match="fitted with preprocess='standardise'; got preprocess='scale'. Train a new"):
         tasks.restore(tmp_path, preprocess="scale")
 
 
@@ -105,7 +105,7 @@ def test_the_compiled_program_makes_spectrograms(path, tmp_path, preprocess):
     options = {"data_dir": str(path), "length": LENGTH, "preprocess": preprocess}
     training = {"epochs": 1, "batch_size": 13, "limit": 26, "steps_per_execution": 2, "xla": True}
     trained = run.train(
-        "dense_autoencoder", "series", tmp_path, {}, options, training, measure=False, tensorboard=False
+        "dense_autoencoder", "series", tmp_path, {}, options, training, evaluate=False, tensorboard=False
     )
     windows, _ = trained.task.examples("dev", limit=2)
     inputs, targets, weights = trained.task.batch(*trained.task.load("dev").batch([0, 1]))
