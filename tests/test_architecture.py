@@ -27,13 +27,9 @@ BANNED_WHOLE = {"begun", "there", "own", "every", "several", "gone", "behind", "
 # Packages whose names and messages are still to be reworded.
 PENDING_WORDS = {
     "decoding",
-    "export",
     "layers",
-    "run",
-    "tasks",
 }
 PENDING_FLAGS = {
-    "run",
 }
 SOURCES = sorted(path for package in ("kerazoo", "experiments") for path in (ROOT / package).rglob("*.py"))
 HEAVY = ("tensorflow", "keras", "jax", "tensorflow_datasets", "sklearn")

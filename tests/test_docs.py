@@ -20,8 +20,6 @@ README_BLOCK = re.compile(r"(<!-- not run: .*? -->\n)?^```python\n(.*?)^```", re
 PENDING_DIALECT = {
     "decoding",
     "layers",
-    "run",
-    "tasks",
     "training",
 }
 
