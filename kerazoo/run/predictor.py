@@ -272,7 +272,19 @@ def rebuild(
 
 
 def build_model(name: str, task: "Task", overrides: dict) -> "keras.Model":
-    """Returns the built model `name` with the sizes that `task` determines and the given `overrides`."""
+    """Returns the built model `name` with the sizes that `task` determines and the given `overrides`.
+
+    Raises:
+        ValueError: if the model has another number of encoders than the task has inputs.
+    """
+    encoders = name.partition("+")[0].count(",") + 1 if "+" in name else 1
+    if task.inputs and encoders != len(task.inputs):
+        inputs = " and ".join(f"{feature.modality} ({', '.join(feature.columns)})" for feature in task.inputs)
+        raise ValueError(
+            f"{task.owner}: `model` must have an encoder for each input; got model={name!r} with {encoders} and the "
+            f"inputs {inputs}. Neighbouring texts, and numbers, are one input. Name an encoder for each, such as "
+            "model='conv,lstm+lstm' for an image and a text."
+        )
     sizes = {key: value for key, value in task.sizes().items() if key in catalog.arguments(name)}
     model = catalog.create(name, **{**sizes, **overrides})
     if not model.built:

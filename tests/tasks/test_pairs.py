@@ -195,3 +195,12 @@ def test_refusals(folder, options, message):
     with pytest.raises(ValueError) as caught:
         kz.tasks.create("table", kind, data_dir=folder / "table.tsv", **options)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "inputs, model", [("text:question,text:caption", "lstm,lstm+lstm"), ("image:file", "conv,lstm+lstm")]
+)
+def test_a_model_has_an_encoder_for_each_input(folder, inputs, model):
+    task = kz.tasks.create("table", "seq2seq", data_dir=folder / "table.tsv", inputs=inputs, targets="text:colour")
+    with pytest.raises(ValueError, match="`model` must have an encoder for each input; got model='.*,lstm.lstm' with 2"):
+        kz.run.predictor.build_model(model, task, {})
