@@ -112,7 +112,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves the state of training at the end of each epoch, every few minutes, and when the process is told to stop.
+    """Saves the state of training at the end of each epoch, every few minutes, and when a signal ends the process.
 
     On SIGTERM or SIGINT the running block is finished, the state is saved and a `PreemptedError` is raised; a second
     SIGINT interrupts at once. A state whose loss is not finite is never saved. The best value and the epochs since
