@@ -1,6 +1,7 @@
 """Series of numbers from tables, one row per time step, and the windows over them."""
 
 import csv
+import functools
 import itertools
 import math
 import os
@@ -132,15 +133,17 @@ class SeriesSource(FileSource):
         """Returns names, shape, mean and deviation of the windows; reads the training rows."""
         if column not in ("window", "future") or self.fingerprint("train") is None:  # standard input is read only once
             return None
+        names = self._training_scale["names"]
+        return {"shape": [self.length if column == "window" else self.horizon, len(names)], **self._training_scale}
+
+    @functools.cached_property
+    def _training_scale(self):
+        """Names, mean and deviation of the variables, which a window and its future share."""
         names = self.column_names()
         rows = np.concatenate([numeric for _, _, numeric, _, _ in self._rows("train", names)])
         deviation = rows.std(axis=0)
-        return {
-            "names": names,
-            "shape": [self.length if column == "window" else self.horizon, len(names)],
-            "mean": rows.mean(axis=0).tolist(),
-            "deviation": np.where(deviation > 0, deviation, 1.0).tolist(),
-        }
+        deviation = np.where(deviation > 0, deviation, 1.0).tolist()
+        return {"names": names, "mean": rows.mean(axis=0).tolist(), "deviation": deviation}
 
     def fingerprint(self, split: str):
         """Returns plain values that change whenever the windows of a split do."""

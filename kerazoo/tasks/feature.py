@@ -194,8 +194,3 @@ def check_pairs(owner: str, predictions: Sequence, references: Sequence) -> None
             f"{owner}: `predictions` and `references` must be equally long and not empty; got {len(predictions)} "
             f"predictions, {len(references)} references."
         )
-
-
-def option_error(owner: str, name: str, rule: str, value: Any) -> ValueError:
-    """Returns the ValueError of an option of a task."""
-    return ValueError(f"{owner}: `{name}` must be {rule}; got {name}={value!r}.")
