@@ -18,7 +18,7 @@ shared.define_search()
 shared.define_checkpoint()
 with command.flag_group("Task and data", {"data_dir": "that of the run"}):
     flags.DEFINE_enum("split", "test", ["train", "dev", "test"], "Split of the data that is evaluated.")
-    flags.DEFINE_integer("limit", 0, "Maximum number of examples; 0 for all.", lower_bound=0)
+    flags.DEFINE_integer("limit", 0, "Maximum number of examples, spread over the split; 0 for all.", lower_bound=0)
     flags.DEFINE_string("data_dir", None, "Folder of the data, if it has moved since the training.")
 with command.flag_group("Run and output"):
     flags.DEFINE_integer("samples", 8, "Predictions that are printed with their references.", lower_bound=0)

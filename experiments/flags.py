@@ -128,7 +128,7 @@ TRAINING_HELP = {
     "steps_per_execution": "Maximum number of optimizer steps of one compiled program; 0 to choose by time.",
     "feed": "Where batches are made: {FEEDS}.",
     "shuffle_buffer": "Examples among which --feed=stream shuffles.",
-    "limit": "Maximum number of training examples; 0 for all.",
+    "limit": "Maximum number of training examples, spread over the data (of a stream the first ones); 0 for all.",
     "xla": "Whether to compile with XLA.",
 }
 

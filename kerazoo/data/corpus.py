@@ -86,6 +86,10 @@ class Corpus:
             self.notes,
         )
 
+    def sample(self, limit: int) -> "Corpus":
+        """Returns `limit` of the examples, spread over all of them by `sample_rows`; itself if it has no more."""
+        return self.take(sample_rows(len(self), limit)) if limit < len(self) else self
+
     def batch(
         self, rows: Sequence[int] | np.ndarray, lengths: Mapping[str, int] | None = None, pad: int = 0
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -167,6 +171,18 @@ class Corpus:
         if not isinstance(feature, Ragged):
             raise ValueError(f"Corpus: `name` must be one of the ragged features {self.length_names}; got {name!r}.")
         return feature
+
+
+def sample_rows(count: int, limit: int) -> np.ndarray:
+    """Returns `limit` of `count` rows in ascending order, the same ones in every call; all rows if there are no more.
+
+    The rows are divided into `limit` parts of equal size, and one row of each part is chosen at random. So data that is
+    sorted by class keeps its classes in their proportions, and so does data in which classes take turns.
+    """
+    if limit >= count:
+        return np.arange(count)
+    bounds = np.arange(limit + 1) * count // limit
+    return np.random.default_rng(0).integers(bounds[:-1], bounds[1:])
 
 
 def concatenate(corpora: Sequence[Corpus]) -> Corpus:

@@ -1,6 +1,7 @@
 """Images in folders, one folder per class."""
 
 import functools
+import hashlib
 import itertools
 import os
 import pathlib
@@ -83,7 +84,7 @@ class ImageFolderSource(DataSource):
         return [[path, each.st_size, each.st_mtime_ns] for path, each in status]
 
     def chunks(self, split: str) -> Iterator[Chunk]:
-        """Yields paths and classes of the images of a split, in alphabetical order."""
+        """Yields paths and classes of the images of a split, in an order that mixes the classes."""
         files = self.files(split)
         for start in range(0, len(files), CHUNK_IMAGES):
             paths, labels = map(list, zip(*files[start : start + CHUNK_IMAGES]))
@@ -91,14 +92,20 @@ class ImageFolderSource(DataSource):
             yield Chunk({"image": paths, "label": labels}, progress=progress, locations=paths)
 
     def files(self, split: str) -> list[tuple[str, str]]:
-        """Returns path and class of each image of a split, in alphabetical order."""
+        """Returns path and class of each image of a split, ordered by a hash of both, so that classes are mixed."""
         _checks.one_of("ImageFolderSource", "split", split, SPLITS)
         given, fractions = split_origin(split, self.folders, self.fractions)
-        return [
+        files = [
             (os.path.abspath(path), name)
             for path, name in _images(self.folders[given])
             if not fractions or assign_split(f"{name}/{path.name}", fractions) == split
         ]
+        return sorted(files, key=_mixed)
+
+
+def _mixed(file):
+    path, name = file
+    return hashlib.blake2b(f"{name}/{os.path.basename(path)}".encode(errors="surrogateescape")).digest(), path
 
 
 def _images(folder):

@@ -45,7 +45,8 @@ class StreamPlan:
     Args:
         stream: a `Stream`.
         buffer: integer above 0. Number of examples that are shuffled together.
-        limit: integer of at least 0. Largest number of examples of an epoch, `0` for all. Defaults to `0`.
+        limit: integer of at least 0. Largest number of examples of an epoch, the first ones of the stream, `0` for
+            all. Defaults to `0`.
         seed: integer of at least 0. Defaults to `0`.
         **options: further arguments of `Plan`: `batch_size` or `tokens`, and `max_shapes`.
 

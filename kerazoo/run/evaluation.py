@@ -30,7 +30,7 @@ def evaluate(
         run_dir: string or path. The run's folder; or a list of them to evaluate their ensemble, of which the first gets
             the file.
         split: string. `"train"`, `"dev"` or `"test"`. Defaults to `"test"`.
-        limit: int. The largest number of examples, 0 for all. Defaults to `0`.
+        limit: int. The largest number of examples, spread evenly over the split; 0 for all. Defaults to `0`.
         samples: int. The predictions that are printed with their references. Defaults to `8`.
         data_dir: string or path. Where the data is now, if it moved. Defaults to `None`.
         checkpoint: string. `"best"` or `"last"`. Defaults to `"best"`.
@@ -86,8 +86,7 @@ def _losses(predictor, split, limit):
     if not hasattr(model, "compile"):
         model = model.teacher_forced()
     corpus = task.load(split)
-    if limit and limit < len(corpus):
-        corpus = corpus.take(range(limit))
+    corpus = corpus.sample(limit) if limit else corpus
     model.compile(loss=task.loss(), weighted_metrics=task.metrics())
     plan = data.Plan.of(corpus, batch_size=64, max_shapes=1, shuffle=False)
     return training.evaluate(model, corpus, task.batch, plan), len(corpus)

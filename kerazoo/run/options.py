@@ -48,7 +48,8 @@ class TrainingOptions:
             `"auto"` decides by size; `"stream"` reads the training examples again in every epoch and stores none.
             Defaults to `"auto"`.
         shuffle_buffer: int. The number of examples of a stream that are shuffled together. Defaults to `10000`.
-        limit: int. The largest number of training examples, 0 for all. Defaults to `0`.
+        limit: int. The largest number of training examples, 0 for all. They are spread evenly over the data; of a
+            stream they are the first ones. Defaults to `0`.
         xla: bool. Whether programs are compiled with XLA. Defaults to `True`.
 
     Raises:

@@ -139,11 +139,11 @@ class _Training:
         self.task = dataclasses.replace(self.task, streamed=streamed)
         self.corpus: Any = self.task.load("train")  # a `Corpus`, or a `Stream` if streamed
         self.dev: Any = self.task.load("dev")
-        if not streamed and options.limit and options.limit < len(self.corpus):
-            self.corpus = self.corpus.take(range(options.limit))
         # With subword dropout each epoch has a different corpus, and the plan bounds the lengths of all of them.
         self.resampled = None if streamed else self.task.resampled(options.seed)
-        planned = self.resampled.bounds.take(range(len(self.corpus))) if self.resampled else self.corpus
+        if not streamed:
+            self.corpus = self._limited(self.corpus)
+        planned = self._limited(self.resampled.bounds) if self.resampled else self.corpus
         self.plan, self.dev_plan = batching.plans(options, planned, self.dev)
         self.augment = batching.augment(options, self.plan.head if streamed else self.corpus)
         model = predictor.build_model(self.record["model"], self.task, self.record["model_options"])
@@ -186,6 +186,9 @@ class _Training:
             jit_compile=options.xla,
         )
 
+    def _limited(self, corpus):
+        return corpus.sample(self.options.limit) if self.options.limit else corpus
+
     def _feed(self):
         if self.resampled:
             if self.options.feed == "device":
@@ -199,7 +202,7 @@ class _Training:
         return batching.choose_feed(self.corpus)
 
     def _stream(self, epoch):
-        corpus = self.resampled.epoch(epoch) if self.resampled else self.corpus
+        corpus = self._limited(self.resampled.epoch(epoch)) if self.resampled else self.corpus
         return batching.stream(corpus, self.plan, self.task.batch, epoch, self.augment)
 
     def _callbacks(self, store):

@@ -15,6 +15,7 @@ import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data import Chunk, Corpus, DataSource, Stream, cache, prepare
+from kerazoo.data.corpus import sample_rows
 from kerazoo.data.preparing import Progress
 from kerazoo.tasks import saved_task
 from kerazoo.tasks.feature import Fatal, Feature
@@ -313,29 +314,30 @@ class Task:
 
         Args:
             split: string. `"train"`, `"dev"` or `"test"`.
-            limit: int. The largest number of inputs. Defaults to `None`: all of them.
+            limit: int. The largest number of inputs, spread evenly over the split. Defaults to `None`: all of them.
         """
         self.fit()
         if self.is_language_model:
             rows = cast(Corpus, self.load(split)).features["targets"]
-            rows = [rows[row] for row in range(len(rows)) if len(rows[row]) > 1][:limit]
+            rows = _sampled([rows[row] for row in range(len(rows)) if len(rows[row]) > 1], limit)
             wholes = self.targets.decode(rows)
             return self.targets.decode([row[: len(row) // 2] for row in rows]), [[whole] for whole in wholes]
         if all(feature.stored_exactly for feature in self.features):
-            stored = cast(Corpus, self.load(split)).features  # faster than the raw examples
-            raw = _rows([feature.raw(stored[name][:limit]) for name, feature in zip(self.input_names, self.inputs)])
-            targets = raw if self.targets in self.inputs else self.targets.raw(stored["targets"][:limit])
+            corpus = cast(Corpus, self.load(split))  # faster than the raw examples
+            stored = corpus.features if limit is None else corpus.sample(limit).features
+            raw = _rows([feature.raw(stored[name]) for name, feature in zip(self.input_names, self.inputs)])
+            targets = raw if self.targets in self.inputs else self.targets.raw(stored["targets"])
         else:
             columns = self._readable(split, limit)
             raw = _rows([columns[name] for name in self.input_columns])
             targets = _rows([columns[name] for name in self.targets.columns])
         targets = self.targets.references(targets)
         if not (self.targets.generated and all(map(_text, self.inputs))):
-            return raw[:limit], [[target] for target in targets[:limit]]
+            return _sampled(raw, limit), [[target] for target in _sampled(targets, limit)]
         accepted: dict[Any, list] = {}
         for value, target in zip(raw, targets):
             accepted.setdefault(value, []).append(target)
-        raw = list(accepted)[:limit]
+        raw = _sampled(list(accepted), limit)
         return raw, [list(dict.fromkeys(accepted[value])) for value in raw]
 
     def _readable(self, split, limit):
@@ -344,7 +346,7 @@ class Task:
         if all(map(_text, self.features)):
             return columns
         if self.bad_lines == "stop":
-            columns = {name: values[:limit] for name, values in columns.items()}
+            columns = {name: _sampled(values, limit) for name, values in columns.items()}
         faults: dict[int, str] = {}
         for feature in self.features:
             for name in feature.columns:
@@ -533,6 +535,11 @@ def _bounded(feature: Feature) -> TypeGuard[TextFeature]:
 
 def _characters(column):
     return sum(map(len, column)) if len(column) and isinstance(column[0], str) else 0
+
+
+def _sampled(values, limit):
+    """Returns up to `limit` of the values, spread over all of them; all of them without a limit."""
+    return values if limit is None else [values[row] for row in sample_rows(len(values), limit)]
 
 
 def _rows(columns):

@@ -2,9 +2,12 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kerazoo._checks import DataError
 from kerazoo.data import Corpus, Ragged
+from kerazoo.data.corpus import sample_rows
 
 ROWS = [[5, 6, 7], [], [8], [9, 10, 11, 12, 13]]
 
@@ -106,3 +109,22 @@ def test_damaged_corpus_is_refused(corpus, tmp_path, damage):
         path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match="corpus: cannot be opened as a corpus"):
         Corpus.open(folder)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.integers(1, 400), st.data())
+def test_a_limit_spreads_over_all_rows(count, data):
+    limit = data.draw(st.integers(1, count))
+    rows = sample_rows(count, limit)
+    assert len(rows) == limit and (np.diff(rows) > 0).all() and rows[0] >= 0 and rows[-1] < count
+    assert (rows == sample_rows(count, limit)).all()
+    bounds = np.arange(limit + 1) * count // limit
+    assert ((bounds[:-1] <= rows) & (rows < bounds[1:])).all()  # one row of each of the equal parts
+
+
+def test_a_limit_keeps_the_classes_of_sorted_and_of_alternating_data():
+    for labels in (np.repeat(np.arange(5), 100), np.tile(np.arange(5), 100)):
+        taken = Corpus({"label": labels}).sample(100).features["label"]
+        assert (np.bincount(taken, minlength=5) >= 8).all() and len(taken) == 100
+    corpus = Corpus({"label": np.arange(3)})
+    assert corpus.sample(3) is corpus and corpus.sample(9) is corpus

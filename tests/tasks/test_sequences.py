@@ -67,7 +67,8 @@ def test_examples_group_the_lines_of_a_source():
     sources, references = make().examples("train")
     assert sources == ["read", "cat", "tree"]
     assert references == [["R EH D", "R IY D"], ["K AE T"], ["T R IY"]]
-    assert make().examples("train", limit=1) == (["read"], [["R EH D", "R IY D"]])
+    assert make().examples("train", limit=3) == (sources, references)
+    assert len(make().examples("train", limit=2)[0]) == 2
     assert make().examples("test") == (["a"], [["AH", "EY"]])
 
 

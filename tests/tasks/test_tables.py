@@ -1,3 +1,5 @@
+import collections
+
 import numpy as np
 import pytest
 
@@ -128,3 +130,13 @@ def test_real_tables(shared_data):
     assert len(task.examples("test")[0]) == 12000 and len(task.examples("dev")[0]) == 2670
     assert task.sizes()["target_vocabulary_size"] == 43
     assert 3 not in task.encode(["kerazoo"])["source"]
+
+
+def test_a_limit_takes_every_class_of_sorted_data(tmp_path):
+    rows = [(f"text {i}", "abc"[i // 40]) for i in range(120)]
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    for targets in ("label:1", "text:1"):  # from the stored labels, and from the raw texts
+        task = tasks.create("table", data_dir=tmp_path, inputs="text:0", targets=targets, kind=None)
+        _, references = task.examples("dev", limit=12)
+        assert collections.Counter(accepted[0] for accepted in references) == {"a": 4, "b": 4, "c": 4}

@@ -55,7 +55,7 @@ def test_each_side_has_its_own_size_where_it_is_given(folder):
 
 def test_folding_is_kept_with_the_vocabulary_and_in_the_references(folder):
     task = make(folder, case="lower", normalization="nfkc")
-    sources, references = task.examples("dev", limit=4)
+    sources, references = task.examples("dev")
     assert sources[3] == "A white dog ﬁnds here 0" and references[3] == ["ein weißer hund findet hier 0"]
     assert rows(task, task.load("dev"), "source", "source")[3] == "a white dog finds here 0"
     task.save(folder / "task")
