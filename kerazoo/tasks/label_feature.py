@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 class LabelFeature(Feature):
     """The name of a class.
 
-    The classes are the distinct names in the training part of the data, in alphabetical order, or in the order of their
-    numbers where all of them are whole numbers. As a target it is one of C classes, or with `binary=True` one logit for
-    the second of two classes. As an input it is a sequence of one token.
+    Blanks around a name are not part of it, and a whole number is the same class however it is written (`"1"`,
+    `"1.0"`). The classes are the distinct names in the training part of the data, in alphabetical order, or in the
+    order of their numbers where all of them are whole numbers. As a target it is one of C classes, or with
+    `binary=True` one logit for the second of two classes. As an input it is a sequence of one token.
 
     Args:
-        column: string. The name of the raw column, whose values are strings. Defaults to `"label"`.
+        column: string. The name of the raw column, whose values are strings or numbers. Defaults to `"label"`.
         binary: bool. Whether the target is a single logit. Needs two classes, or digits, of which it then predicts
             whether they are odd. Defaults to `False`.
     """
@@ -56,7 +57,7 @@ class LabelFeature(Feature):
         self._declared = source.class_names(self.columns[0])
 
     def update(self, columns: Mapping[str, Sequence]) -> bool:
-        self._names.update(columns[self.columns[0]])
+        self._names.update(map(class_name, columns[self.columns[0]]))
         return True
 
     def finish(self) -> bool:
@@ -90,8 +91,9 @@ class LabelFeature(Feature):
         return [self.names[index] for index in np.asarray(values).tolist()]
 
     def references(self, values: Sequence) -> list:
+        values = list(map(class_name, values))
         if not (self.state and self.state["parity"]):
-            return list(values)
+            return values
         return [label if label in self.names else self.names[int(label) % 2] for label in values]
 
     # As an input: one token; id 0 is reserved for padding.
@@ -102,15 +104,16 @@ class LabelFeature(Feature):
         return ops.expand_dims(ops.cast(values, "int32"), -1) + 1  # [B, 1]
 
     def pack(self, values: Sequence) -> Any:
-        for value in values:
-            _checks.one_of(self.owner, self.columns[0], value, self.names)
-        return list(values)
+        names = list(map(class_name, values))
+        for name in names:
+            _checks.one_of(self.owner, self.columns[0], name, self.names)
+        return names
 
     def encode(self, *packed: Any) -> Any:
         import tensorflow as tf
 
         (names,) = packed
-        equal = tf.equal(tf.expand_dims(tf.convert_to_tensor(names), -1), tf.constant(self.names))  # [B, C]
+        equal = tf.equal(tf.expand_dims(tf.strings.strip(names), -1), tf.constant(self.names))  # [B, C]
         valid = tf.debugging.assert_equal(tf.reduce_any(equal, -1), True, message=f"one of {', '.join(self.names)}")
         with tf.control_dependencies([valid] if valid is not None else []):
             return tf.argmax(tf.cast(equal, tf.int32), axis=-1, output_type=tf.int32)[:, None] + 1
@@ -173,3 +176,10 @@ class LabelFeature(Feature):
             hits = np.sum((predicted == label) & (true == label))
             scores.append(2 * hits / (np.sum(predicted == label) + np.sum(true == label)))
         return {"accuracy": float(np.mean(predicted == true)), "f1": float(np.mean(scores))}
+
+
+def class_name(value: Any) -> str:
+    """Returns the name of a class as it is compared: without blanks around it, and a whole number without fraction."""
+    name = str(value).strip()
+    whole, point, fraction = name.partition(".")
+    return whole if point and fraction and not fraction.strip("0") and whole.lstrip("+-").isdecimal() else name

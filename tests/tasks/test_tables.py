@@ -140,3 +140,28 @@ def test_a_limit_takes_every_class_of_sorted_data(tmp_path):
         task = tasks.create("table", data_dir=tmp_path, inputs="text:0", targets=targets, kind=None)
         _, references = task.examples("dev", limit=12)
         assert collections.Counter(accepted[0] for accepted in references) == {"a": 4, "b": 4, "c": 4}
+
+
+@pytest.mark.parametrize(
+    "name, lines, classes",
+    [
+        ("train.csv", ["a,pos", "b,pos ", "c, neg", "d,neg\u00a0", "e,\u3000pos"], ["neg", "pos"]),
+        (
+            "train.jsonl",
+            [f'{{"t": "a", "y": {label}}}' for label in ("1", "1.0", '"1"', "-2.0", "1.5", '"-2 "')],
+            ["-2", "1", "1.5"],
+        ),
+        ("train.csv", ["a,1.0", "b,2.0", "c,10.0", "d,1"], ["1", "2", "10"]),
+        ("train.csv", ["a,1.10", "b,1.1", "c,v1.0", "d,1."], ["1.", "1.1", "1.10", "v1.0"]),
+    ],
+)
+def test_one_class_has_one_name(tmp_path, name, lines, classes):
+    path = tmp_path / name
+    path.write_text("\n".join(lines) + "\n")
+    for split in ("dev", "test"):
+        path.with_name(path.name.replace("train", split)).write_text(lines[1] + "\n")
+    text, label = ("t", "y") if name.endswith("jsonl") else (0, 1)
+    task = tasks.create("table", "classifier", data_dir=tmp_path, inputs=f"text:{text}", targets=f"label:{label}")
+    assert task.fit().targets.names == classes
+    predicted = task.targets.decode(np.eye(len(classes))[task.load("dev").features["targets"]])
+    assert task.evaluate(predicted, task.examples("dev")[1])["accuracy"] == 1
