@@ -61,8 +61,9 @@ def check_shift(
     leak, reach = 0.0, np.inf
     for position in range(targets.shape[1]):
         changed = targets.copy()
-        changed[:, position] = np.where(targets[:, position] == base.shape[-1] - 1, base.shape[-1] - 2,
-                                        base.shape[-1] - 1)
+        changed[:, position] = np.where(
+            targets[:, position] == base.shape[-1] - 1, base.shape[-1] - 2, base.shape[-1] - 1
+        )
         logits = ops.convert_to_numpy(model({**inputs, "targets": changed}, training=False))
         difference = np.abs(logits - base).max(axis=(0, 2))  # [T]
         leak = max(leak, float(difference[: position + 1].max()))

@@ -136,9 +136,7 @@ class Registry:
         accepted = tuple(argument_names(self.get(name)) if accepted is None else accepted)
         for option in options:
             if option not in accepted:
-                raise _checks.unknown(
-                    f"option of {self.what} {name}:", option, accepted, ", ".join(accepted) or "none"
-                )
+                raise _checks.unknown(f"option of {self.what} {name}:", option, accepted, ", ".join(accepted) or "none")
 
 
 def argument_names(function: Callable) -> tuple[str, ...]:

@@ -29,8 +29,7 @@ PENDING_WORDS = {
     "decoding",
     "layers",
 }
-PENDING_FLAGS = {
-}
+PENDING_FLAGS = {}
 SOURCES = sorted(path for package in ("kerazoo", "experiments") for path in (ROOT / package).rglob("*.py"))
 HEAVY = ("tensorflow", "keras", "jax", "tensorflow_datasets", "sklearn")
 

@@ -35,7 +35,7 @@ def test_a_name_and_its_options(text, name, options):
         ("name:a=1,,b=2", ""),
         ("name:a=1,", ""),
         ("name:a=(1,2", " The value in 'a=(1,2' does not end."),
-        ("name:a='x,b=2", " The value in \"a='x,b=2\" does not end."),
+        ("name:a='x,b=2", ' The value in "a=\'x,b=2" does not end.'),
         ("name:a=1,a=2", " The option 'a' is there twice."),
     ],
 )

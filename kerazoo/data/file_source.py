@@ -98,9 +98,7 @@ class FileSource(DataSource):
     def splits(self) -> tuple[str, ...]:
         """Returns the splits that can be read; nothing is held out from standard input."""
         return tuple(
-            split
-            for split in SPLITS
-            if split == "train" or not any(STDIN in part.paths for part in self.parts(split))
+            split for split in SPLITS if split == "train" or not any(STDIN in part.paths for part in self.parts(split))
         )
 
     def fingerprint(self, split: str) -> Any:
@@ -163,9 +161,7 @@ class SingleRead:
         if STDIN not in paths:
             return
         if split != "train":
-            raise _checks.DataError(
-                f"-: standard input holds training examples alone. Name a file: {split}_data=FILE."
-            )
+            raise _checks.DataError(f"-: standard input holds training examples alone. Name a file: {split}_data=FILE.")
         if self.done:
             raise _checks.DataError("-: standard input can be read only once: use feed='stream' with epochs=1.")
         self.done = True

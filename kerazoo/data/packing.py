@@ -18,8 +18,9 @@ class PackedPlan:
     Rows are filled once: the longest remaining example starts a row, then the example that leaves the fewest positions
     free is added until none fits. Only the lengths that share a row are fixed: in every epoch the examples of equal
     length are permuted, and the rows are shuffled. `epoch(e)` is a pure function of `(seed, e)`, and all epochs have
-    the same number of batches. The model must keep the examples of a row apart: `batches` returns the number of the
-    example at each position as `NAME_segments`, counted from 1, 0 for padding.
+    the same number of batches, of which the last holds the rows that are left. The model must keep the examples of a
+    row apart: `batches` returns the number of the example at each position as `NAME_segments`, counted from 1, 0 for
+    padding.
 
     Args:
         lengths: dictionary of ragged feature to an int array `[N]` of its row lengths, as `corpus.lengths()` returns
@@ -117,7 +118,7 @@ class PackedPlan:
     @property
     def valid_fraction(self) -> float:
         """Fraction of the positions of an epoch's batches that are not padding."""
-        return self._valid / (self.steps * self.shapes[0].rows * self.shapes[0].cells)
+        return self._valid / (len(self._slots) * self.shapes[0].cells)
 
     def epoch(self, epoch: int) -> list[Batch]:
         """Returns the batches of epoch number `epoch`; their rows are int32 `[rows, P]`, -1 for no example."""
@@ -130,8 +131,6 @@ class PackedPlan:
         rows[filled] = order
         rows = rows.reshape(self._slots.shape)[permutation(self.seed, epoch, 1, len(self._slots))]
         size = self.shapes[0].rows
-        padding = np.full((self.steps * size - len(rows), rows.shape[1]), -1, np.int32)
-        rows = np.concatenate([rows, padding])
         return [Batch(0, rows[start : start + size]) for start in range(0, len(rows), size)]
 
 

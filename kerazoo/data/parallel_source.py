@@ -91,9 +91,7 @@ def target_file(path: Path, source_language: str, target_language: str) -> pathl
     path = pathlib.Path(path)
     plain = path.name.removesuffix(".gz")
     if not plain.endswith(f".{source_language}"):
-        raise _checks.DataError(
-            f"{path}: a file of sources must end in .{source_language} or .{source_language}.gz."
-        )
+        raise _checks.DataError(f"{path}: a file of sources must end in .{source_language} or .{source_language}.gz.")
     other = path.with_name(plain.removesuffix(source_language) + target_language)
     packed = other.with_name(other.name + ".gz")
     return packed if packed.exists() and not other.exists() else other

@@ -99,30 +99,29 @@ def dataset(
     example, _ = gather(corpus, first.rows, plan.shapes[first.shape_index])
     steps = np.arange(len(planned), dtype=np.int32) + epoch * len(planned)
     indices = np.array([batch.shape_index for batch in planned], np.int32)
-    # One matrix of rows for all batches; -2 fills up those with fewer rows than the largest.
-    rows = np.full((len(planned), max(shape.rows for shape in plan.shapes), *first.rows.shape[1:]), -2, np.int32)
+    sizes = np.array([len(batch.rows) for batch in planned], np.int32)
+    rows = np.zeros((len(planned), sizes.max(), *first.rows.shape[1:]), np.int32)  # of all batches, up to their sizes
     for row, batch in zip(rows, planned):
         row[: len(batch.rows)] = batch.rows
 
-    def read(shape_index, row):
-        shape = plan.shapes[shape_index]
-        features, valid = gather(corpus, row[: shape.rows], shape)
+    def read(shape_index, size, row):
+        features, valid = gather(corpus, row[:size], plan.shapes[shape_index])
         return [*(features[name] for name in example), valid]
 
     widths = {name: _only(shape.lengths[name] for shape in plan.shapes) for name in corpus.length_names}
-    same_rows = _only(shape.rows for shape in plan.shapes)
+    same_size = _only(sizes.tolist())
     types = [*(tf.as_dtype(array.dtype) for array in example.values()), tf.bool]
     finish = batch_maker(batch_fn, augment)
 
-    def make(step, shape_index, row):
-        *arrays, valid = tf.numpy_function(read, [shape_index, row], types, stateful=False)
+    def make(step, shape_index, size, row):
+        *arrays, valid = tf.numpy_function(read, [shape_index, size, row], types, stateful=False)
         for name, array in zip(example, arrays):
             ragged = name.removesuffix("_segments")
-            array.set_shape([same_rows, *([widths[ragged]] if ragged in widths else example[name].shape[1:])])
-        valid.set_shape([same_rows])
+            array.set_shape([same_size, *([widths[ragged]] if ragged in widths else example[name].shape[1:])])
+        valid.set_shape([same_size])
         return finish(dict(zip(example, arrays)), valid, step)
 
-    numbered = tf.data.Dataset.from_tensor_slices(tuple(array[start:] for array in (steps, indices, rows)))
+    numbered = tf.data.Dataset.from_tensor_slices(tuple(array[start:] for array in (steps, indices, sizes, rows)))
     return numbered.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(prefetch)
 
 

@@ -19,7 +19,7 @@ class Shape:
     """One static batch shape.
 
     Args:
-        rows: integer. Number of rows of a batch, padding rows included.
+        rows: integer. Number of rows of a batch.
         lengths: dictionary of ragged feature to the length that its rows are padded to; empty for dense data.
         segments: integer. Largest number of examples that share a row, `0` if each has its own. Defaults to `0`.
     """
@@ -39,8 +39,8 @@ class Batch(NamedTuple):
 
     Args:
         shape_index: integer. Index of the batch's shape in `plan.shapes`.
-        rows: int32 `[rows]`, the examples, -1 for a padding row, which has weight zero. If examples share rows: int32
-            `[rows, segments]`.
+        rows: int32 `[rows]`, the examples; fewer in the last batch of an epoch, which holds what is left. If examples
+            share rows: int32 `[rows, segments]`, -1 for no further example.
     """
 
     shape_index: int
@@ -51,9 +51,9 @@ class Plan:
     """Batches of a few static shapes that waste little padding.
 
     Each example belongs to the first of the chosen shapes that holds it. If the examples of a shape do not fill its
-    last batch, some of the next shorter shape join them, so only the shortest shape has padding rows, in at most one
-    batch. All batches of a shape have the same number of rows. `epoch(e)` is a pure function of `(seed, e)`, so a
-    resumed run computes where it was.
+    last batch, some of the next shorter shape join them. All batches of a shape have the same number of rows, apart
+    from one of the shortest, which holds the examples that are left and ends the epoch. `epoch(e)` is a pure function
+    of `(seed, e)`, so a resumed run computes where it was.
 
     Args:
         lengths: dictionary of ragged feature to an int array `[N]` of its row lengths, as `corpus.lengths()` returns
@@ -153,7 +153,7 @@ class Plan:
     @property
     def valid_fraction(self) -> float:
         """Fraction of the positions of an epoch's batches that are not padding."""
-        cells = sum(self.shapes[batch.shape_index].rows * self.shapes[batch.shape_index].cells for batch in self._first)
+        cells = sum(len(batch.rows) * self.shapes[batch.shape_index].cells for batch in self._first)
         return int(sum(value.sum() for value in self._lengths.values()) or len(self._rows)) / cells
 
     def epoch(self, epoch: int) -> list[Batch]:
@@ -161,18 +161,23 @@ class Plan:
         _checks.non_negative_int("Plan.epoch", "epoch", epoch)
         groups = self._groups(self._order(epoch, 0, len(self._rows)))
         batches = [
-            [Batch(index, rows) for rows in group.reshape(-1, shape.rows)]
+            [Batch(index, group[start : start + shape.rows]) for start in range(0, len(group), shape.rows)]
             for index, (shape, group) in enumerate(zip(self.shapes, groups))
         ]
+        short = []
+        if self.shuffle:
+            short = [
+                group.pop() for group, shape in zip(batches, self.shapes) if group and len(group[-1].rows) < shape.rows
+            ]
         runs = [
             group[start : start + self.consecutive]
             for group in batches
             for start in range(0, len(group), self.consecutive)
         ]
-        return [batch for run in self._order(epoch, 1, len(runs)) for batch in runs[run]]
+        return [batch for run in self._order(epoch, 1, len(runs)) for batch in runs[run]] + short
 
     def _groups(self, order):
-        """Returns the rows of each shape in whole batches, int32; each shape is filled up from the shorter ones."""
+        """Returns the rows of each shape, int32; each shape is filled up from the shorter ones to whole batches."""
         groups = [order[self._shape_of[order] == index] for index in range(len(self.shapes))]
         for index in reversed(range(len(groups))):
             missing, shorter = -len(groups[index]) % self.shapes[index].rows, index
@@ -183,8 +188,7 @@ class Plan:
                 missing -= len(joining)
             if not self.shuffle:
                 groups[index].sort()
-            padding = np.full(missing, -1, np.int32)
-            groups[index] = np.concatenate([self._rows[groups[index]].astype(np.int32), padding])
+            groups[index] = self._rows[groups[index]].astype(np.int32)
         return groups
 
     @functools.cached_property

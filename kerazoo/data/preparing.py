@@ -19,9 +19,7 @@ SECONDS_BETWEEN_LINES = 10.0  # without a terminal
 Convert = Callable[[Chunk], tuple[Features, Mapping[str, int]]]
 
 
-def prepare(
-    label: str, chunks: Callable[[], Iterable[Chunk]], convert: Convert, key: str | None = None
-) -> Corpus:
+def prepare(label: str, chunks: Callable[[], Iterable[Chunk]], convert: Convert, key: str | None = None) -> Corpus:
     """Returns the `Corpus` of the chunks, from the cache if it was made before.
 
     Args:

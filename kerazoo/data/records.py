@@ -90,9 +90,7 @@ def read_record_blocks(
     groups = [(column,) if isinstance(column, int | str) else tuple(column) for column in columns]
     flat: list[int | str] = list(itertools.chain.from_iterable(groups))
     bad, check = BadLines.of(bad_lines), _NotEmpty(flat)
-    for records in parse_file(
-        os.fspath(path), flat, bad, check, header=header, format=format, on_read=on_read
-    ):
+    for records in parse_file(os.fspath(path), flat, bad, check, header=header, format=format, on_read=on_read):
         remaining = iter(records.columns)
         parts = [list(itertools.islice(remaining, len(group))) for group in groups]
         joined = [part[0] if len(part) == 1 else [" ".join(values) for values in zip(*part)] for part in parts]

@@ -35,9 +35,7 @@ def split_rows(split: str, keys: Sequence[str | bytes], fractions: Mapping[str, 
     return rows
 
 
-def split_origin(
-    split: str, given: Collection[str], fractions: Mapping[str, float]
-) -> tuple[str, dict[str, float]]:
+def split_origin(split: str, given: Collection[str], fractions: Mapping[str, float]) -> tuple[str, dict[str, float]]:
     """Returns which given split `split` is read from, and how the others are held out from it.
 
     Args:

@@ -155,8 +155,7 @@ class StreamPlan:
         for index, shape in enumerate(self.shapes):
             over = _joined(over, left[index])
             while over and (len(over) >= shape.rows or index == len(self.shapes) - 1):
-                rows = np.arange(shape.rows)
-                yield over, np.where(rows < len(over), rows, -1), shape
+                yield over, np.arange(min(shape.rows, len(over))), shape
                 over = over.take(range(shape.rows, len(over))) if len(over) > shape.rows else None
 
     def _shapes_of(self, corpus):

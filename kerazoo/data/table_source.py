@@ -67,17 +67,15 @@ class TableSource(FileSource):
         bad_lines: str = "stop",
         path_columns: Sequence[str] = (),
     ):
-        super().__init__(
-            data_dir, formats.EXTENSIONS, dev_data=dev_data, test_data=test_data, bad_lines=bad_lines
-        )
+        super().__init__(data_dir, formats.EXTENSIONS, dev_data=dev_data, test_data=test_data, bad_lines=bad_lines)
         columns = {"source": 0, "target": 1} if columns is None else dict(columns)
         if not columns:
             raise ValueError("TableSource: `columns` must name at least one column; got {}.")
         self.columns = tuple(columns)
         self.chosen = [check_column("TableSource", name, column) for name, column in columns.items()]
         self.header = header
-        self.format = format if format is None else _checks.one_of(
-            "TableSource", "format", format, tuple(formats.PARSERS)
+        self.format = (
+            format if format is None else _checks.one_of("TableSource", "format", format, tuple(formats.PARSERS))
         )
         for name in path_columns:
             _checks.one_of("TableSource", "path_columns", name, self.columns)
@@ -109,9 +107,7 @@ class TableSource(FileSource):
         """Yields a chunk for each block of a table."""
         folder = pathlib.Path() if path == STDIN else pathlib.Path(path).parent
         folder = os.path.abspath(folder)
-        for numbers, columns in read_record_blocks(
-            path, self.chosen, bad, self.header, self.format, progress.on_read
-        ):
+        for numbers, columns in read_record_blocks(path, self.chosen, bad, self.header, self.format, progress.on_read):
             named = dict(zip(self.columns, columns))
             for name in self.path_columns:
                 named[name] = [os.path.join(folder, value) for value in named[name]]

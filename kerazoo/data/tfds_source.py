@@ -297,9 +297,7 @@ class Prepared:
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise _checks.DataError(
-                f"tfds:{self.name}: feature {feature!r} holds a text that is not UTF-8."
-            ) from error
+            raise _checks.DataError(f"tfds:{self.name}: feature {feature!r} holds a text that is not UTF-8.") from error
 
     def _download(self):
         try:

@@ -195,4 +195,3 @@ def _order(name):
 def _class(optimizer):
     inner = getattr(optimizer, "inner_optimizer", None)
     return type(optimizer).__name__ + (f" of {_class(inner)}" if inner is not None else "")
-

@@ -45,9 +45,7 @@ def test_any_bytes_are_read_or_refused(tmp_path, monkeypatch, source, target, bl
         except DataError as error:
             assert choice == "stop" and str(error).startswith(f"{paths[0]}:")
         try:
-            pairs = [
-                pair for _, *sides in read_pairs(*paths, BadLines(choice)) for pair in zip(*sides, strict=True)
-            ]
+            pairs = [pair for _, *sides in read_pairs(*paths, BadLines(choice)) for pair in zip(*sides, strict=True)]
             assert all(one.strip() and other.strip() for one, other in pairs)
         except DataError as error:
             assert str(error).startswith(str(tmp_path))

@@ -113,8 +113,10 @@ def test_classes_that_all_sources_declare():
 def test_texts_are_not_torn(tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.txt").write_text(f"{name}\n" * 50)
-    sources = [TextSource(tmp_path / f"{name}.txt", dev_data=tmp_path / "a.txt", test_data=tmp_path / "a.txt")
-               for name in ("a", "b")]
+    sources = [
+        TextSource(tmp_path / f"{name}.txt", dev_data=tmp_path / "a.txt", test_data=tmp_path / "a.txt")
+        for name in ("a", "b")
+    ]
     assert texts(MixtureSource(sources, [1, 2])) == ["a\n" * 50, "b\n" * 50, "b\n" * 50]
     assert texts(MixtureSource(sources, [1, 2]), "dev") == ["a\n" * 50] * 2
     with pytest.raises(ValueError, match="the weight of a text must be a whole number; got 0.5"):

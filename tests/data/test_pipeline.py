@@ -22,13 +22,13 @@ def test_same_batches_with_and_without_tensorflow(corpus):
     assert made.cardinality() == plan.steps
     count = 0
     for (features, valid), (expected, real), batch in zip(made, batches(corpus, plan, epoch=2), plan.epoch(2)):
-        assert np.array_equal(valid, real) and np.array_equal(real, batch.rows >= 0)
+        assert np.array_equal(valid, real) and real.tolist() == [True] * len(batch.rows)
         for name in ("source", "image"):
             assert features[name].dtype == expected[name].dtype
             assert np.array_equal(features[name], expected[name])
-        assert expected["source"].shape == (7, plan.shapes[batch.shape_index].lengths["source"])
+        assert expected["source"].shape == (len(batch.rows), plan.shapes[batch.shape_index].lengths["source"])
         for row, tokens in zip(batch.rows, expected["source"]):
-            assert row < 0 or tokens[tokens > 0].tolist() == corpus[row]["source"].tolist()
+            assert tokens[tokens > 0].tolist() == corpus[row]["source"].tolist()
         count += 1
     assert count == plan.steps
 
@@ -45,6 +45,7 @@ def test_a_run_that_goes_on_gets_the_rest(corpus):
 
 
 def test_batch_fn_runs_in_the_pipeline_and_one_shape_is_static(corpus):
+    corpus = corpus.take(range(49))
     plan = Plan.of(corpus, batch_size=7, max_shapes=1)
     made = dataset(corpus, plan, lambda features, valid: (features["source"] + 1, features["image"], valid))
     longest = int(corpus.lengths("source").max())

@@ -134,9 +134,18 @@ def finished(tmp_path_factory):
     for split in ("dev", "test"):
         (folder / f"{split}.tsv").write_text(rows[: len(rows) // 6])
     run = folder / "run"
-    arguments = ["--model=lstm_seq2seq", "--task=tsv", f"--data_dir={folder}", "--source_tokens=characters",
-                 "--target_tokens=words", f"--run_dir={run}", "--set=units=17", "--set=embedding_dim=13",
-                 "--batch_size=16", "--learning_rate=0.01"]
+    arguments = [
+        "--model=lstm_seq2seq",
+        "--task=tsv",
+        f"--data_dir={folder}",
+        "--source_tokens=characters",
+        "--target_tokens=words",
+        f"--run_dir={run}",
+        "--set=units=17",
+        "--set=embedding_dim=13",
+        "--batch_size=16",
+        "--learning_rate=0.01",
+    ]
     out, err = command("run", *arguments, "--epochs=2", fresh=True)
     return run, arguments, out, err
 
@@ -185,8 +194,16 @@ def test_predict_prints_several_predictions_and_scores(finished):
 
 def test_evaluate_takes_the_options_of_a_search(finished):
     run, *_ = finished
-    command("evaluate", f"--run_dir={run}", "--split=dev", "--limit=5", "--search=beam", "--num_beams=3",
-            "--option=length_penalty=power", "--stop= I")
+    command(
+        "evaluate",
+        f"--run_dir={run}",
+        "--split=dev",
+        "--limit=5",
+        "--search=beam",
+        "--num_beams=3",
+        "--option=length_penalty=power",
+        "--stop= I",
+    )
     written = json.loads((run / "evaluation-dev.json").read_text())
     expected = {"search": "beam", "num_beams": 3, "length_penalty": "power", "stop_strings": [" I"]}
     assert written["search"] == expected

@@ -19,10 +19,21 @@ def finished(tmp_path_factory):
     for split in ("train", "dev", "test"):
         (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
     arguments = [
-        "--model=lstm_seq2seq", "--task=tsv", f"--data_dir={folder}", "--source_tokens=subwords",
-        "--target_tokens=subwords", "--vocabulary_size=283", "--share_vocabulary", "--subword_dropout=0.2",
-        "--normalization=nfkc", "--case=lower", "--set=units=7", "--set=embedding_dim=5", "--batch_size=12",
-        "--cache_dir=", "--notensorboard",
+        "--model=lstm_seq2seq",
+        "--task=tsv",
+        f"--data_dir={folder}",
+        "--source_tokens=subwords",
+        "--target_tokens=subwords",
+        "--vocabulary_size=283",
+        "--share_vocabulary",
+        "--subword_dropout=0.2",
+        "--normalization=nfkc",
+        "--case=lower",
+        "--set=units=7",
+        "--set=embedding_dim=5",
+        "--batch_size=12",
+        "--cache_dir=",
+        "--notensorboard",
     ]
     out, err = command("run", *arguments, "--epochs=2", f"--run_dir={folder}/run")
     return folder, arguments, out, err
@@ -56,8 +67,15 @@ def test_word_vectors_of_another_width_are_refused(finished):
     folder, *_ = finished
     (folder / "en.vec").write_text("2 3\nblack 1 2 3\ncat 4 5 6\n")
     err = refused(
-        "run", "--model=lstm_seq2seq", "--task=tsv", f"--data_dir={folder}", "--source_tokens=words", "--cache_dir=",
-        f"--source_vectors={folder}/en.vec", "--set=embedding_dim=4", f"--run_dir={folder}/wide",
+        "run",
+        "--model=lstm_seq2seq",
+        "--task=tsv",
+        f"--data_dir={folder}",
+        "--source_tokens=words",
+        "--cache_dir=",
+        f"--source_vectors={folder}/en.vec",
+        "--set=embedding_dim=4",
+        f"--run_dir={folder}/wide",
     )
     assert "got 3 numbers a word in" in err and "Try embedding_dim=3" in err
     assert not (folder / "wide" / "run.json").exists()

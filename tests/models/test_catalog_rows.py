@@ -13,11 +13,17 @@ LM = {"vocabulary_size": 13, **TRANSFORMER, "num_layers": 1, "max_length": 17}
 TINY = {
     "dense_autoencoder": {"input_shape": (5, 3, 1), "encoder_units": (7, 3), "decoder_units": (11,)},
     "dense_autoencoder_binary": {
-        "input_shape": (5,), "encoder_units": (7, 3), "decoder_units": (11,), "encoder_activation": ("relu", None),
+        "input_shape": (5,),
+        "encoder_units": (7, 3),
+        "decoder_units": (11,),
+        "encoder_activation": ("relu", None),
     },
     "mlp_classifier": {"input_shape": (5,), "units": (7,)},
     "mlp_encoder_classifier": {
-        "input_shape": (8, 8, 1), "units": (7, 5, 3), "activation": ("relu", "tanh", None), "num_classes": 1,
+        "input_shape": (8, 8, 1),
+        "units": (7, 5, 3),
+        "activation": ("relu", "tanh", None),
+        "num_classes": 1,
     },
     "cnn_classifier": {"input_shape": (8, 8, 1), "filters": (5, 7)},
     "mobilenet_classifier": {"input_shape": (28, 28, 1), "filters": (3, 5, 7), "strides": (1, 2, 2)},

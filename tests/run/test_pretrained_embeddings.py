@@ -38,7 +38,14 @@ def test_each_side_gets_its_own_vectors(files, capsys):
 
 def test_a_shared_table_takes_both_files(files):
     model = kz.models.TransformerSeq2Seq(
-        7, 7, num_encoder_layers=1, num_decoder_layers=1, hidden_dim=6, num_heads=3, intermediate_dim=5, dropout=0.0,
+        7,
+        7,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        hidden_dim=6,
+        num_heads=3,
+        intermediate_dim=5,
+        dropout=0.0,
         positions="rotary",
     )
     model.build_from_inputs()

@@ -221,9 +221,7 @@ def test_a_full_disk_is_reported_and_leaves_the_old_one(store, monkeypatch, name
     store.save(made, {"step": 1})
     with monkeypatch.context() as patch:
         fail_at(patch, name, count, OSError(errno.ENOSPC, "No space left on device"))
-        with pytest.raises(
-            _checks.SetupError, match=r"step-000000002: cannot be written: No space left"
-        ):
+        with pytest.raises(_checks.SetupError, match=r"step-000000002: cannot be written: No space left"):
             store.save(made, {"step": 2})
     assert os.listdir(store.directory) == ["step-000000001"]
     assert store.restore(made)["step"] == 1
