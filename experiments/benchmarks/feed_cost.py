@@ -1,9 +1,8 @@
 """What the data costs: tokenizing and feeding in tokens per second, and the time that feeding adds to a training step.
 
 The step is that of transformer_seq2seq_tiny on pairs of texts, --data_dir=multi30k for the published figures. Feeding
-is measured alone, as a share of that step. Batches from outside the program are also compared with batches that are in
-memory already: the first figure is exact and counts all of the work, the second is what training notices, up to the
-noise of the machine.
+is measured alone, as a share of that step, which counts all of its work; and within training, where one epoch of each
+feed is run in turn and compared with that of the program that gathers its batches from the corpus.
 """
 
 import functools
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments.benchmarks.timing import epoch_timer, timed
+from experiments.benchmarks.timing import epoch_timer, epochs_in_turn, timed
 
 FLAGS = flags.FLAGS
 
@@ -84,29 +83,44 @@ def _feeding(kz, task):
     corpus = corpus.take(order[first : first + wanted])
     plan = kz.data.Plan.of(corpus, batch_size=FLAGS.batch_size, max_shapes=1)
     tokens = sum(int(lengths.sum()) for lengths in corpus.lengths().values()) / plan.steps
-    _report("training, the program gathers its batches")
-    step = _program(kz, _model(kz, task), corpus, task.batch, plan)
-    rows = [_row("step, program on the corpus", tokens / step, step)]
-    alone = _program(kz, _idle(), corpus, task.batch, plan)
-    rows.append(_row("  gathering alone", tokens / alone, alone, alone / step))
-    _report("training, batches from outside")
-    seconds, streams = _streams(kz, task, corpus, plan)
-    base = statistics.median(seconds) / plan.steps
-    rows.append(_row("step, batches in memory", tokens / base, base))
-    for name, (feed, ratios) in streams.items():
-        share = statistics.median(ratios) - 1
-        rows.append(_row(f"step, {name}", tokens / base / (1 + share), base * (1 + share), share))
-        epochs = [feed(corpus, plan, task.batch, epoch=epoch) for epoch in range(FLAGS.repeats)]
-        alone = statistics.median(timed(functools.partial(list, batches)) for batches in epochs) / plan.steps
-        rows.append(_row(f"  {name} alone", tokens / alone, alone, alone / base))
+    feeds = {"tf.data": kz.data.dataset} if _backend() == "tensorflow" else {}
+    feeds["NumPy"] = kz.data.batches
+    ready = list(kz.data.batches(corpus, plan, task.batch))
+    data = {"batches in memory": lambda epoch: ready} | {
+        name: functools.partial(_epoch, feed, corpus, plan, task.batch) for name, feed in feeds.items()
+    }
+    _report("training, one epoch of each feed in turn")
+    seconds = epochs_in_turn(
+        {"program on the corpus": functools.partial(_fit, kz, _model(kz, task), corpus, task.batch, plan)}
+        | {name: functools.partial(_fit, kz, _model(kz, task), batches, None, None) for name, batches in data.items()}
+    )
+    measured = {name: np.array(taken[WARMUP_EPOCHS:]) / plan.steps for name, taken in seconds.items()}
+    on_device = measured["program on the corpus"]
+    base = float(np.median(on_device))
+    _report("the feeds alone")
+    timer = epoch_timer()
+    _fit(kz, _idle(), corpus, task.batch, plan, timer)
+    alone = {"program on the corpus": statistics.median(timer.seconds[WARMUP_EPOCHS:]) / plan.steps}
+    for name in feeds:
+        taken = [timed(functools.partial(list, data[name](epoch))) for epoch in range(FLAGS.repeats)]
+        alone[name] = statistics.median(taken) / plan.steps
+    rows = []
+    for name, step in measured.items():
+        seconds = base * float(np.median(step / on_device))  # of the same round
+        share = None if step is on_device else seconds / base - 1
+        rows.append(_row(f"step, {name}", tokens / seconds, seconds, share))
+        if name in alone:
+            rows.append(_row(f"  {name} alone", tokens / alone[name], alone[name], alone[name] / base))
     return rows
 
 
-def _program(kz, model, corpus, batch, plan):
-    """Returns the seconds of a step of a model whose compiled program gathers its batches."""
-    timer = epoch_timer()
-    kz.training.fit(model, corpus, batch, plan, epochs=FLAGS.repeats + WARMUP_EPOCHS, callbacks=[timer])
-    return statistics.median(timer.seconds[WARMUP_EPOCHS:]) / plan.steps
+def _epoch(feed, corpus, plan, batch_fn, epoch):
+    return feed(corpus, plan, batch_fn, epoch=epoch)
+
+
+def _fit(kz, model, data, batch_fn, plan, timer):
+    """Trains for the measured epochs."""
+    kz.training.fit(model, data, batch_fn, plan, epochs=FLAGS.repeats + WARMUP_EPOCHS, callbacks=[timer])
 
 
 def _idle():
@@ -127,28 +141,6 @@ def _idle():
     model = Idle()
     model.compile(keras.optimizers.SGD(), lambda targets, output: ops.cast(targets, "float32") * output)
     return model
-
-
-def _streams(kz, task, corpus, plan):
-    """Returns the time of each kind of stream, all in one training, epoch by epoch in turn.
-
-    Returns:
-        The seconds of the epochs from memory; and for the name of each other feed its function, and its seconds as
-        multiples of those from memory in the same round.
-    """
-    feeds = {"tf.data": kz.data.dataset} if _backend() == "tensorflow" else {}
-    feeds["NumPy"] = kz.data.batches
-    ready, timer = list(kz.data.batches(corpus, plan, task.batch)), epoch_timer()
-    sources = [lambda *_, **__: ready, *feeds.values()]
-    kz.training.fit(
-        _model(kz, task),
-        lambda epoch: sources[epoch % len(sources)](corpus, plan, task.batch, epoch=epoch),
-        epochs=(FLAGS.repeats + 1) * len(sources),
-        callbacks=[timer],
-    )
-    rounds = np.reshape(timer.seconds, (-1, len(sources)))[1:]  # the first round compiles
-    ratios = (rounds / rounds[:, :1]).T[1:].tolist()
-    return rounds[:, 0].tolist(), {name: pair for name, *pair in zip(feeds, feeds.values(), ratios)}
 
 
 def _model(kz, task):
