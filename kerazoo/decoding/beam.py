@@ -37,8 +37,9 @@ class Beam(Search):
         coverage_penalty: float, at least 0. Strength of the penalty on finished hypotheses that leave positions of the
             source without attention; the model must return its attention. Defaults to `0.0`.
         num_groups: int, a divisor of `num_beams`. Number of groups of equal size, each of which is a beam search that
-            avoids the tokens which the groups before it chose at the same position. The result holds the best
-            hypotheses of every group, without duplicates. Defaults to `1`.
+            avoids the tokens which the groups before it chose at the same position. The result holds equally many
+            of the best hypotheses of every group, without duplicates; where a group has no more, the best ones of the
+            others take their place. Defaults to `1`.
         diversity_penalty: float, at least 0. Subtracted from the log-probability of a token for each time that a group
             before chose it. Defaults to `0.5`.
         constraints: callable or sequence of callables of `kerazoo.decoding.constraints`. Applied in order. Defaults to
@@ -240,7 +241,8 @@ class Beam(Search):
             # Log-probabilities only fall, the divisor only grows, and coverage adds at most 0: no unfinished hypothesis
             # can end with a score above this bound.
             bound = best_sum / length_divisor(self.length_penalty, self.alpha, context.max_new_tokens)
-            stopped = finished[:, -(-self.n_best // self.num_groups) - 1] >= bound
+            # A group may have to give more than its share, where the others find the same as it does.
+            stopped = finished[:, min(self.n_best, finished.shape[1]) - 1] >= bound
         return ops.logical_or(ops.logical_or(stopped, best_sum < LOWEST / 2), context.is_last)
 
     def is_finished(self, state):
@@ -255,24 +257,42 @@ class Beam(Search):
         """Returns scores [B, N] and indices [B, N] of the best finished hypotheses, equally many of each group."""
         scores = state["done_scores"]  # [B, W], sorted within each group
         if self.num_groups == 1:
-            indices = ops.zeros_like(scores[:, : self.n_best], dtype="int32") + ops.arange(self.n_best, dtype="int32")
-            return scores[:, : self.n_best], indices
-        size = self.num_beams // self.num_groups
-        scores = ops.where(_is_duplicate(state["done_tokens"], state["done_lengths"]), LOWEST, scores)
-        grouped = ops.reshape(scores, (-1, self.num_groups, size))
-        grouped, indices = ops.top_k(grouped, -(-self.n_best // self.num_groups))
-        indices = ops.cast(indices, "int32") + ops.arange(self.num_groups, dtype="int32")[:, None] * size
-        flat = (-1, grouped.shape[1] * grouped.shape[2])
-        scores, order = ops.top_k(ops.reshape(grouped, flat), self.n_best)
-        return scores, pick(ops.reshape(indices, flat), ops.cast(order, "int32"))
+            scores, indices = ops.top_k(scores, self.n_best)
+            return scores, ops.cast(indices, "int32")
+        chosen, others = self._choices_of_groups(state)
+        found = [ops.top_k(ops.where(mask, scores, LOWEST), self.n_best) for mask in (chosen, others)]
+        scores, indices = (ops.concatenate(each, axis=1) for each in zip(*found))  # [B, 2 * N]
+        # What the groups choose comes first, then the best of the others, then what does not exist.
+        rank = ops.where(scores > LOWEST / 2, 0, 2 * self.n_best) + ops.arange(2 * self.n_best, dtype="int32")
+        order = ops.argsort(rank, axis=1)[:, : self.n_best]
+        indices = pick(ops.cast(indices, "int32"), ops.cast(order, "int32"))
+        scores, order = ops.top_k(pick(scores, ops.cast(order, "int32")), self.n_best)
+        return scores, pick(indices, ops.cast(order, "int32"))
+
+    def _choices_of_groups(self, state):
+        """Returns the finished hypotheses that each group chooses, and the others that repeat none, bool [B, W] each.
+
+        A group chooses the best of its hypotheses that no group before it chose.
+        """
+        exists, size = state["done_scores"] > LOWEST / 2, self.num_beams // self.num_groups
+        same = _is_same(state["done_tokens"], state["done_lengths"])  # [B, W, W]
+        chosen = ops.zeros_like(exists[:, :0])
+        for first in range(0, self.num_beams, size):
+            group = slice(first, first + size)
+            taken = ops.any(ops.logical_and(same[:, group, :first], chosen[:, None, :]), axis=2)
+            free = ops.logical_and(exists[:, group], ops.logical_not(taken))
+            best = ops.cumsum(ops.cast(free, "int32"), axis=1) <= -(-self.n_best // self.num_groups)
+            chosen = ops.concatenate([chosen, ops.logical_and(free, best)], axis=1)
+        index = ops.arange(self.num_beams, dtype="int32")
+        before = ops.logical_or(chosen[:, None, :], index[None, None, :] < index[None, :, None])
+        repeats = ops.any(ops.logical_and(same, before), axis=2)
+        return chosen, ops.logical_not(ops.logical_or(chosen, repeats))
 
 
-def _is_duplicate(tokens, lengths):
-    """Returns which finished hypotheses occur before themselves in the list, bool [B, W]."""
-    same = ops.all(tokens[:, :, None] == tokens[:, None, :], axis=-1)  # [B, W, W]
-    same = ops.logical_and(same, lengths[:, :, None] == lengths[:, None, :])
-    index = ops.arange(tokens.shape[1], dtype="int32")
-    return ops.any(ops.logical_and(same, index[None, :] < index[:, None]), axis=2)
+def _is_same(tokens, lengths):
+    """Returns which pairs of finished hypotheses have the same tokens, bool [B, W, W]."""
+    same = ops.all(tokens[:, :, None] == tokens[:, None, :], axis=-1)
+    return ops.logical_and(same, lengths[:, :, None] == lengths[:, None, :])
 
 
 def length_divisor(kind: str, alpha: float, lengths: Any) -> Any:

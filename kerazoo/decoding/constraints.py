@@ -1,7 +1,9 @@
 """Constraints on generated tokens: functions from the log-probabilities of the next token to others, which compose.
 
 They are applied in order before a search chooses. They change its ranking, not the log-probabilities that it returns.
-All are computed in float32, where `LOWEST` excludes a token.
+All are computed in float32, where `LOWEST` excludes a token. Where together they exclude every token, a sequence of
+`Greedy`, `Sample`, `Contrastive` and `Speculative` ends, whatever its minimum length. `Beam` drops such a hypothesis,
+so it returns fewer sequences, and none if no sequence keeps the constraints.
 """
 
 import dataclasses
@@ -178,6 +180,13 @@ class ForcedPrefix:
         forced = ops.take(table, ops.minimum(context.num_generated, len(self.tokens)), axis=0)[:, None]  # [R, 1]
         is_forced = ops.arange(log_probs.shape[-1], dtype="int32")[None, :] == forced
         return ops.where(ops.logical_or(forced < 0, is_forced), log_probs, LOWEST)
+
+
+def end_if_all_excluded(constrained: Any, log_probs: Any, end_ids: tuple[int, ...]) -> Any:
+    """Returns `constrained` [..., V], with the end tokens of `log_probs` [..., V] where it excludes every token."""
+    all_excluded = ops.max(constrained, axis=-1, keepdims=True) <= LOWEST / 2
+    is_end = _one_of(log_probs.shape[-1], end_ids)
+    return ops.where(ops.logical_and(all_excluded, is_end), log_probs, constrained)
 
 
 def _token_ids(owner, name, values):

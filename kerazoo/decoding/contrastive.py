@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.decoding.constraints import LOWEST
+from kerazoo.decoding.constraints import LOWEST, end_if_all_excluded
 from kerazoo.decoding.search import Search, pick, write
 
 
@@ -72,6 +72,8 @@ class Contrastive(Search):
         held = ops.logical_or(state["done"], self._is_ended(state, chosen, is_first, context))
         parents = ops.broadcast_to(chosen, (ops.shape(chosen)[0], self.top_k))  # [B, K]
         constrained, log_probs = pick(constrained, chosen)[:, 0], pick(log_probs, chosen)[:, 0]  # [B, V]
+        if self.constraints:
+            constrained = end_if_all_excluded(constrained, log_probs, context.end_ids)
         candidates, tokens = ops.top_k(constrained, min(self.top_k, vocabulary_size))
         candidates, tokens = _pad(candidates, self.top_k, LOWEST), _pad(ops.cast(tokens, "int32"), self.top_k, 0)
         forced = context.forced[:, None]

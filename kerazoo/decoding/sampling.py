@@ -8,9 +8,14 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.decoding.constraints import LOWEST
+from kerazoo.decoding.constraints import LOWEST, end_if_all_excluded
 from kerazoo.decoding.context import StepContext
 from kerazoo.decoding.search import Search, argmax, pick, write
+
+# Any lower temperature gives the same distribution: float32 log-probabilities that differ do so by more.
+MIN_TEMPERATURE = 1e-30
+# Sums of float32 probabilities that are equal in decimal figures differ by about this much.
+SUM_TOLERANCE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +38,8 @@ class _TokenByToken(Search):
 
     def update(self, state, log_probs, constrained, context):
         done, forced = state["done"], context.forced[:, None]
+        if self.constraints:
+            constrained = end_if_all_excluded(constrained, log_probs, context.end_ids)
         tokens = ops.where(forced, context.prompt_token[:, None], self.choose(constrained, context))  # [B, W]
         rows = ops.reshape(log_probs, (-1, log_probs.shape[-1]))  # [B * W, V]
         token_scores = ops.reshape(pick(rows, ops.reshape(tokens, (-1, 1))), ops.shape(tokens))
@@ -83,11 +90,12 @@ class Sample(_TokenByToken):
     of the arguments.
 
     Args:
-        temperature: float, above 0. Divides the log-probabilities; below 1 it favours probable tokens. Defaults to
-            `1.0`.
-        top_k: int, above 0. Samples among this many most probable tokens. Defaults to `None`, for all.
+        temperature: float, above 0. Divides the log-probabilities; below 1 it favours probable tokens, and near 0 the
+            most probable one is taken. Defaults to `1.0`.
+        top_k: int, above 0. Samples among this many most probable tokens; of equally probable ones the first count.
+            Defaults to `None`, for all.
         top_p: float in (0, 1]. Samples among the fewest most probable tokens whose probabilities reach this sum
-            (nucleus sampling). Defaults to `1.0`.
+            (nucleus sampling); of equally probable ones the first count. Defaults to `1.0`.
         min_p: float in [0, 1). Samples among the tokens with at least this share of the largest probability. Defaults
             to `0.0`.
         seed: int, at least 0. Equal seeds give equal samples. Defaults to `None`, for a new seed in each call.
@@ -137,7 +145,10 @@ class Sample(_TokenByToken):
 
     def choose(self, constrained: Any, context: StepContext) -> Any:
         """Returns sampled tokens."""
-        kept = filter_probable(constrained / self.temperature, self.top_k, self.top_p, self.min_p)
+        # Relative to the largest, so that a low temperature excludes all others and a high one excludes none.
+        scores = constrained - ops.max(constrained, axis=-1, keepdims=True)
+        scores = ops.where(scores > LOWEST / 2, scores / max(self.temperature, MIN_TEMPERATURE), LOWEST)
+        kept = filter_probable(ops.maximum(scores, LOWEST), self.top_k, self.top_p, self.min_p)
         samples = ops.arange(self.n_best, dtype="int32")
         # The argmax of log-probability plus Gumbel noise is a sample of the distribution (Gumbel, 1954).
         noise = gumbel_noise(
@@ -159,18 +170,26 @@ def filter_probable(scores: Any, top_k: int | None = None, top_p: float = 1.0, m
         The scores, with `LOWEST` for the tokens that are excluded.
     """
     if top_k is not None and top_k < scores.shape[-1]:
-        threshold = ops.top_k(scores, top_k)[0][..., -1:]
-        scores = ops.where(scores < threshold, LOWEST, scores)
+        scores = _keep_largest(scores, ops.top_k(scores, top_k)[0][..., -1:], top_k)
     if top_p < 1.0:
         descending = ops.flip(ops.sort(scores, axis=-1), axis=-1)
-        probabilities = ops.softmax(descending, axis=-1)
-        before = ops.cumsum(probabilities, axis=-1) - probabilities
-        threshold = ops.min(ops.where(before < top_p, descending, -LOWEST), axis=-1, keepdims=True)
-        scores = ops.where(scores < threshold, LOWEST, scores)
+        total = ops.cumsum(ops.softmax(descending, axis=-1), axis=-1)
+        # A token is kept unless those before it reach the sum; the first one always is.
+        is_kept = ops.concatenate([ops.ones_like(total[..., :1], "bool"), total[..., :-1] < top_p - SUM_TOLERANCE], -1)
+        threshold = ops.min(ops.where(is_kept, descending, -LOWEST), axis=-1, keepdims=True)
+        scores = _keep_largest(scores, threshold, ops.sum(ops.cast(is_kept, "int32"), axis=-1, keepdims=True))
     if min_p > 0.0:
         threshold = ops.max(scores, axis=-1, keepdims=True) + float(np.log(min_p))
         scores = ops.where(scores < threshold, LOWEST, scores)
     return scores
+
+
+def _keep_largest(scores: Any, threshold: Any, count: Any) -> Any:
+    """Excludes all but the `count` [..., 1] largest scores, the last of which is `threshold` [..., 1]."""
+    above, equal = scores > threshold, scores == threshold
+    room = count - ops.sum(ops.cast(above, "int32"), axis=-1, keepdims=True)
+    is_first = ops.cumsum(ops.cast(equal, "int32"), axis=-1) <= room
+    return ops.where(ops.logical_or(above, ops.logical_and(equal, is_first)), scores, LOWEST)
 
 
 def gumbel_noise(*keys: Any, size: int) -> Any:

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.decoding.constraints import LOWEST
+from kerazoo.decoding.constraints import LOWEST, end_if_all_excluded
 from kerazoo.decoding.context import ConstraintContext, DecodingContext
 from kerazoo.decoding.decoding_state import loop_variables, same_shapes, start_cache
 from kerazoo.decoding.protocol import Decodable
@@ -126,6 +126,8 @@ class Speculative(Search):
                 constrained,
                 ConstraintContext(tokens, index, num_generated, context.source_lengths, context.end_ids),
             )
+        if self.constraints:
+            constrained = end_if_all_excluded(constrained, log_probs, context.end_ids)
         column = ops.minimum(index, context.prompt.shape[1] - 1)
         forced = index < context.prompt_lengths
         chosen = ops.where(forced, ops.take(context.prompt, column, axis=1), argmax(constrained))

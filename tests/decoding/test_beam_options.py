@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 from toys import END, LookingToy, Toy, all_sequences, not_on_jax
 
 from kerazoo import decoding, models
+from kerazoo.decoding.constraints import LOWEST
 
 pytestmark = pytest.mark.usefixtures("run_eagerly")
 
@@ -103,6 +105,29 @@ def test_each_group_gives_an_answer_and_none_comes_twice():
     diverse = decoding.Beam(4, num_groups=4, diversity_penalty=50.0, n_best=4)
     apart = decoding.generate(model, [SOURCE], search=diverse, max_length=5)
     assert len({sequence[0] for sequence in apart.sequences(keep_end=True)[0]}) >= 3
+
+
+@not_on_jax
+def test_groups_return_as_many_answers_as_were_asked_for():
+    model = LookingToy(vocabulary_size=8, seed=1, sharpness=1.5)
+    sources = np.random.default_rng(0).integers(3, 8, (64, 4))
+    found = decoding.generate(model, sources, search=decoding.Beam(4, num_groups=2, n_best=2), max_length=6)
+    assert np.isfinite(found.scores).all() and (np.diff(found.scores, axis=1) <= 0).all()
+    assert all(first != second for first, second in found.sequences(keep_end=True))
+
+
+def test_what_groups_choose_comes_before_what_fills_up():
+    """Group 1 finished a, b and c; group 2 finished a again, then d; group 3 finished nothing."""
+    a, b, c, d = ([3, 2], [4, 2], [5, 2], [6, 2])
+    state = {
+        "done_tokens": ops.convert_to_tensor(np.array([[a, b, c, a, d, a, a, a, a]], "int32")),
+        "done_lengths": ops.convert_to_tensor(np.array([[2, 2, 2, 2, 2, 0, 0, 0, 0]], "int32")),
+        "done_scores": ops.convert_to_tensor(np.array([[-1, -2, -3, -1, -9] + [LOWEST] * 4], "float32")),
+    }
+    for n_best, expected in {1: [0], 2: [0, 4], 3: [0, 1, 4], 4: [0, 1, 2, 4], 5: [0, 1, 2, 4]}.items():
+        scores, indices = decoding.Beam(9, num_groups=3, n_best=n_best)._best(state)
+        exists = ops.convert_to_numpy(scores)[0] > LOWEST / 2
+        assert ops.convert_to_numpy(indices)[0][exists].tolist() == expected, n_best
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,23 @@ def test_search_keeps_every_rule():
         assert sequence[-1] == END
 
 
+@pytest.mark.parametrize("search", ["greedy", "sample", "contrastive", "speculative"])
+def test_constraints_that_exclude_all_tokens_end_the_sequence(search):
+    """One token is allowed, once, and the minimum length is three."""
+    model, options = Toy(seed=1), {"draft": Toy(seed=2)} if search == "speculative" else {}
+    found = decoding.generate(
+        model, search=search, max_length=6, allowed=[5], no_repeat_ngram=1, min_length=3, **options
+    )
+    assert found.sequences(keep_end=True) == [[[5, END]]]
+    expected = [model.log_probs([])[5], model.log_probs([5])[END]]
+    np.testing.assert_allclose(found.token_scores[0, 0, :2], expected, rtol=1e-4)
+
+
+def test_a_beam_returns_nothing_where_no_sequence_keeps_the_constraints():
+    found = decoding.generate(Toy(seed=1), search="beam", max_length=6, allowed=[5], no_repeat_ngram=1, min_length=3)
+    assert found.lengths.tolist() == [[0]] and np.isneginf(found.scores).all()
+
+
 def test_length_by_the_source_in_a_ragged_batch():
     found = decoding.generate(SourceToy(sharpness=0.1, seed=3), [[3] * 5, [4] * 2], max_ratio=1.0, max_length=16)
     found = decoding.generate(

@@ -1,13 +1,17 @@
 """Draws follow the softmax, repeat with their seed, and do not depend on what else is in the batch."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import ops
 from toys import END, PAD, START, SourceToy, Toy, tokens
 
 from kerazoo import decoding
+from kerazoo.decoding.constraints import LOWEST
 from kerazoo.decoding.sampling import filter_probable, gumbel_noise
 
 
@@ -106,6 +110,51 @@ def test_filters_keep_the_likely(options, kept):
     found = ops.convert_to_numpy(filter_probable(ops.convert_to_tensor(LIKELY), **options))
     assert [np.flatnonzero(row > -1e9).tolist() for row in found] == kept
     np.testing.assert_array_equal(found[found > -1e9], LIKELY[found > -1e9])
+
+
+@pytest.mark.parametrize(
+    "probabilities, options, kept",
+    [
+        ([0.3, 0.1, 0.1, 0.5], {"top_p": 0.8}, [0, 3]),
+        ([0.1] * 10, {"top_p": 0.5}, [0, 1, 2, 3, 4]),
+        ([0.1] * 10, {"top_k": 3}, [0, 1, 2]),
+        ([0.2, 0.4, 0.2, 0.2], {"top_k": 3, "top_p": 0.6}, [0, 1]),
+    ],
+)
+def test_filters_cut_by_rank_where_probabilities_are_equal(probabilities, options, kept):
+    scores = ops.convert_to_tensor(np.log(np.array([probabilities], "float32")))
+    assert np.flatnonzero(ops.convert_to_numpy(filter_probable(scores, **options))[0] > -1e9).tolist() == kept
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.lists(st.integers(1, 20), min_size=2, max_size=30), st.integers(1, 99))
+def test_top_p_keeps_the_fewest_tokens_that_reach_it(weights, percent):
+    """Exact in integers: sums of probabilities that equal `top_p` in decimal figures reach it."""
+    scores = ops.convert_to_tensor(np.log(np.array(weights, "float64") / sum(weights)).astype("float32"))
+    found = filter_probable(scores[None], top_p=percent / 100)
+    count = int((ops.convert_to_numpy(found) > -1e9).sum())
+    reached = np.cumsum(sorted(weights, reverse=True)) * 100 >= percent * sum(weights)
+    assert count == np.argmax(reached) + 1
+
+
+@pytest.mark.parametrize("temperature", [1e-30, 1e-40, 5e-324])
+def test_the_lowest_temperatures_are_greedy(temperature):
+    model = Toy(seed=2)
+    search = decoding.Sample(temperature=temperature, top_k=5, top_p=0.9, min_p=0.1, seed=3)
+    context = SimpleNamespace(seed=3, row_ids=ops.arange(2, dtype="int32"), index=0)
+    log_probs = np.array([[model.log_probs([])], [model.log_probs([4])]], "float32")
+    log_probs[:, :, [PAD, START]] = LOWEST
+    assert np.array_equal(search.choose(ops.convert_to_tensor(log_probs), context), log_probs.argmax(-1))
+
+
+@pytest.mark.parametrize("temperature", [1e30, math.inf])
+def test_the_highest_temperatures_draw_evenly_among_what_is_allowed(temperature):
+    log_probs = np.log(np.full((1000, 1, 6), 1 / 6, "float32"))
+    log_probs[:, :, [PAD, START]] = LOWEST
+    context = SimpleNamespace(seed=3, row_ids=ops.arange(1000, dtype="int32"), index=0)
+    drawn = decoding.Sample(temperature=temperature).choose(ops.convert_to_tensor(log_probs), context)
+    counts = np.bincount(ops.convert_to_numpy(drawn).ravel(), minlength=6)
+    assert counts[[PAD, START]].tolist() == [0, 0] and counts[2:].min() > 200
 
 
 def test_padding_and_start_are_never_drawn():
