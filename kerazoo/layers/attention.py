@@ -67,18 +67,22 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def _query_layout(self, x: Any) -> Any:
         """Returns queries [B, T, H, K] as [B * G, H/G * T, K], scaled."""
-        length, groups = ops.shape(x)[1], self.num_key_value_heads
-        x = ops.reshape(x * self.head_dim**-0.5, (-1, length, groups, self.num_heads // groups, self.head_dim))
+        # Here and below every size is given: where one of them is 0, no other can be inferred.
+        batch, length = ops.shape(x)[:2]
+        groups, heads = self.num_key_value_heads, self.num_heads // self.num_key_value_heads
+        x = ops.reshape(x * self.head_dim**-0.5, (batch, length, groups, heads, self.head_dim))
         x = ops.transpose(x, (0, 2, 3, 1, 4))  # [B, G, H/G, T, K]
-        return ops.reshape(x, (-1, self.num_heads // groups * length, self.head_dim))
+        return ops.reshape(x, (batch * groups, heads * length, self.head_dim))
 
     def _key_layout(self, x: Any) -> Any:
         """Returns keys [B, S, G, K] as [B * G, K, S]."""
-        return ops.reshape(ops.transpose(x, (0, 2, 3, 1)), (-1, self.head_dim, ops.shape(x)[1]))
+        batch, length = ops.shape(x)[:2]
+        return ops.reshape(ops.transpose(x, (0, 2, 3, 1)), (batch * x.shape[2], self.head_dim, length))
 
     def _value_layout(self, x: Any) -> Any:
         """Returns values [B, S, G, K] as [B * G, S, K]."""
-        return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, ops.shape(x)[1], self.head_dim))
+        batch, length = ops.shape(x)[:2]
+        return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch * x.shape[2], length, self.head_dim))
 
     def _attend(self, query: Any, key: Any, value: Any, mask: Any, causal: bool, scores: bool, training: Any) -> Any:
         """Attends with queries [B, T, H, K] to keys and values [B, S, G, K].
@@ -111,10 +115,11 @@ class MultiHeadAttention(keras.layers.Layer):
         Returns the outputs [B, T, D] and the weights, float32 [B, H, T, S]. The mask has any shape that broadcasts to
         [B, H, T, S].
         """
-        length, query = ops.shape(query)[1], self._query_layout(query)
+        batch, length = ops.shape(query)[:2]
+        query = self._query_layout(query)
         scores = ops.cast(ops.matmul(query, key), "float32")  # [B * G, H/G * T, S]
         source_length = ops.shape(scores)[-1]
-        scores = ops.reshape(scores, (-1, self.num_heads, length, source_length))  # [B, H, T, S]
+        scores = ops.reshape(scores, (batch, self.num_heads, length, source_length))  # [B, H, T, S]
         if mask is not None:
             scores = ops.where(mask, scores, MASKED_SCORE)
         weights = ops.softmax(scores, axis=-1)
@@ -122,10 +127,11 @@ class MultiHeadAttention(keras.layers.Layer):
             # Where nothing may be attended to the softmax is uniform, and would depend on the number of positions.
             weights = ops.where(mask, weights, 0.0)
         dropped = self.dropout(ops.cast(weights, self.compute_dtype), training=training)
-        dropped = ops.reshape(dropped, (-1, self.num_heads // self.num_key_value_heads * length, source_length))
+        groups, heads = self.num_key_value_heads, self.num_heads // self.num_key_value_heads
+        dropped = ops.reshape(dropped, (batch * groups, heads * length, source_length))
         x = ops.matmul(dropped, value)  # [B * G, H/G * T, K]
-        x = ops.reshape(x, (-1, self.num_heads, length, self.head_dim))  # [B, H, T, K]
-        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, length, self.hidden_dim))  # [B, T, D]
+        x = ops.reshape(x, (batch, self.num_heads, length, self.head_dim))  # [B, H, T, K]
+        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, length, self.hidden_dim))  # [B, T, D]
         return self.output_projection(x), weights
 
     def get_config(self) -> dict[str, Any]:
@@ -251,7 +257,7 @@ class Attention(MultiHeadAttention):
         """Returns queries [B, T, H, K], keys and values [B, T, G, K] of inputs [B, T, D], rotated with `rotary`."""
         H, G = self.num_heads, self.num_key_value_heads
         x = self.joint_projection(inputs)
-        x = ops.reshape(x, (-1, ops.shape(inputs)[1], H + 2 * G, self.head_dim))  # [B, T, H + 2G, K]
+        x = ops.reshape(x, (*ops.shape(inputs)[:2], H + 2 * G, self.head_dim))  # [B, T, H + 2G, K]
         query_key, value = x[:, :, : H + G], x[:, :, H + G :]
         if self.rotary:
             query_key = rotate(query_key, positions)
@@ -432,11 +438,11 @@ class CrossAttention(MultiHeadAttention):
 
     def _project_query(self, inputs: Any) -> Any:
         x = self.query_projection(inputs)
-        return ops.reshape(x, (-1, ops.shape(inputs)[1], self.num_heads, self.head_dim))  # [B, T, H, K]
+        return ops.reshape(x, (*ops.shape(inputs)[:2], self.num_heads, self.head_dim))  # [B, T, H, K]
 
     def _project_key_value(self, sequence: Any) -> Any:
         x = self.joint_projection(sequence)
-        x = ops.reshape(x, (-1, ops.shape(sequence)[1], 2 * self.num_key_value_heads, self.head_dim))
+        x = ops.reshape(x, (*ops.shape(sequence)[:2], 2 * self.num_key_value_heads, self.head_dim))
         return ops.split(x, 2, axis=2)  # [B, S, G, K] each
 
     def call(
@@ -477,15 +483,16 @@ class CrossAttention(MultiHeadAttention):
             The outputs `[B * W, T, D]`. With `return_attention_scores`, a pair with the weights, float32
             `[B * W, T, S]`, averaged over the heads.
         """
-        sources, length = ops.shape(padding_mask)[0], ops.shape(inputs)[1]
+        sources, source_length = ops.shape(padding_mask)
+        rows, length = ops.shape(inputs)[:2]
         x = ops.reshape(inputs, (sources, -1, inputs.shape[-1]))  # [B, W * T, D]
         mask = merge_masks("CrossAttention", padding_mask, None)
         x, weights = self._attend_cached(self._project_query(x), memory["key"], memory["value"], mask)
-        outputs = ops.reshape(x, (-1, length, self.hidden_dim))  # [B * W, T, D]
+        outputs = ops.reshape(x, (rows, length, self.hidden_dim))  # [B * W, T, D]
         if not return_attention_scores:
             return outputs
         weights = ops.mean(weights, axis=1)  # [B, W * T, S]
-        return outputs, ops.reshape(weights, (-1, length, ops.shape(padding_mask)[1]))
+        return outputs, ops.reshape(weights, (rows, length, source_length))
 
 
 def _keras_has_fused_kernel() -> bool:

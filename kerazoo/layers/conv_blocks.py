@@ -114,7 +114,8 @@ class NormalizedConvolution(Block):
 
     def call(self, inputs: Any, padding_mask: Any = None, training: bool | None = None, mask: Any = None) -> Any:
         valid = _sequence_mask(inputs, padding_mask, mask)
-        x = self.convolution(_zero_padding(inputs, valid))
+        # Keras casts floats only, and TensorFlow's convolutions refuse integers.
+        x = self.convolution(_zero_padding(ops.cast(inputs, self.compute_dtype), valid))
         if isinstance(self.norm, keras.layers.BatchNormalization):
             # Zeroing also makes a new tensor, without the mask that Keras attaches to the result.
             x = _zero_padding(self.norm(x, training=training, mask=valid), valid)
@@ -163,7 +164,7 @@ class ConvBlock(NormalizedConvolution):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: float tensor. Images `[B, H, W, C]` or sequences `[B, T, C]`.
+        inputs: float or int tensor. Images `[B, H, W, C]` or sequences `[B, T, C]`.
         padding_mask: bool tensor `[B, T]` for sequences, True = valid position. Defaults to `None`.
         training: bool. Whether batch normalization uses the statistics of the batch and updates its own.
         mask: The Keras mask of `inputs`, used where `padding_mask` is None. Keras fills it in.
@@ -219,7 +220,7 @@ class SeparableConvBlock(Block):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: float tensor. Images `[B, H, W, C]` or sequences `[B, T, C]`.
+        inputs: float or int tensor. Images `[B, H, W, C]` or sequences `[B, T, C]`.
         padding_mask: bool tensor `[B, T]` for sequences, True = valid position. Defaults to `None`.
         training: bool. Whether batch normalization uses the statistics of the batch and updates its own.
         mask: The Keras mask of `inputs`, used where `padding_mask` is None. Keras fills it in.
@@ -320,7 +321,7 @@ class ShuffleBlock(Block):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: float tensor. Images `[B, H, W, C]` or sequences `[B, T, C]`.
+        inputs: float or int tensor. Images `[B, H, W, C]` or sequences `[B, T, C]`.
         padding_mask: bool tensor `[B, T]` for sequences, True = valid position. Defaults to `None`.
         training: bool. Whether batch normalization uses the statistics of the batch and updates its own.
         mask: The Keras mask of `inputs`, used where `padding_mask` is None. Keras fills it in.
@@ -377,7 +378,8 @@ class ShuffleBlock(Block):
 
     def call(self, inputs: Any, padding_mask: Any = None, training: bool | None = None, mask: Any = None) -> Any:
         valid = _sequence_mask(inputs, padding_mask, mask)
-        shortcut, x = ops.split(inputs, 2, axis=-1) if self.passes_half else (inputs, inputs)
+        x = ops.cast(inputs, self.compute_dtype)
+        shortcut, x = ops.split(x, 2, axis=-1) if self.passes_half else (x, x)
         for layer in self.branch:
             x = layer(x, padding_mask=valid, training=training)
         for layer in self.shortcut:

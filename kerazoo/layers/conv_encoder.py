@@ -36,7 +36,7 @@ class ConvEncoder(keras.layers.Layer):
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
-        inputs: float tensor. Images `[B, H, W, C]` or sequences `[B, S, C]`.
+        inputs: float or int tensor. Images `[B, H, W, C]` or sequences `[B, S, C]`.
         padding_mask: bool tensor `[B, S]` for sequences, True = valid position. Defaults to `None`.
         training: bool. Whether to apply dropout, and whether batch normalization uses the statistics of the batch and
             updates its own.

@@ -49,7 +49,8 @@ class LSTM(keras.layers.Layer):
         A pair of the outputs `[B, T, U]` and the final state (h, c), each `[B, U]`, all in the compute dtype.
 
     Masking:
-        A padding position leaves the state unchanged and outputs zeros. Padding may be anywhere. A reversed recurrence
+        A padding position leaves the state unchanged and outputs zeros, and so does a sequence of length 0, which
+        a TensorFlow graph must know to be empty. Padding may be anywhere. A reversed recurrence
         of right-padded sequences therefore starts at the last valid position.
 
     Raises:
@@ -129,6 +130,8 @@ class LSTM(keras.layers.Layer):
     ) -> Any:
         valid = first_mask(padding_mask, mask, inputs_mask)
         state = self.zero_state(ops.shape(inputs)[0]) if initial_state is None else initial_state
+        if inputs.shape[1] == 0:  # which neither loop of Keras accepts
+            return ops.zeros((ops.shape(inputs)[0], 0, self.units), dtype=self.compute_dtype), tuple(state)
         drops = bool(training) and self.recurrent_dropout > 0
         if not drops and self._uses_fused_kernel(masked=valid is not None):
             outputs, state = self._fused(inputs, state, valid)

@@ -120,9 +120,10 @@ def masked_mean(sequence: Any, mask: Any = None) -> Any:
         A float tensor `[B, D]` in the dtype of `sequence`.
     """
     sequence = ops.convert_to_tensor(sequence)
-    if mask is None:
-        return ops.mean(sequence, axis=1)
     values = ops.cast(sequence, "float32")
+    if mask is None:
+        length = ops.cast(ops.shape(sequence)[1], "float32")
+        return ops.cast(ops.sum(values, axis=1) / ops.maximum(length, 1.0), sequence.dtype)
     weights = ops.cast(mask, "float32")[:, :, None]  # [B, S, 1]
     total = ops.sum(values * weights, axis=1)  # [B, D]
     count = ops.maximum(ops.sum(weights, axis=1), 1.0)  # [B, 1]
@@ -130,7 +131,7 @@ def masked_mean(sequence: Any, mask: Any = None) -> Any:
 
 
 def last_valid(sequence: Any, mask: Any = None) -> Any:
-    """Returns the last valid position of each sequence; position 0 for a row without any.
+    """Returns the last valid position of each sequence; position 0 for a row without any, zeros if there is none.
 
     Args:
         sequence: float tensor `[B, S, D]`.
@@ -140,8 +141,11 @@ def last_valid(sequence: Any, mask: Any = None) -> Any:
         A float tensor `[B, D]` in the dtype of `sequence`.
     """
     sequence = ops.convert_to_tensor(sequence)
+    length = ops.shape(sequence)[1]
+    if not sequence.shape[1]:  # 0, or unknown and perhaps 0
+        sequence = ops.pad(sequence, ((0, 0), (0, 1), (0, 0)))
     if mask is None:
-        return sequence[:, -1]
-    positions = ops.arange(ops.shape(sequence)[1], dtype="int32")[None, :]  # [1, S]
-    last = ops.max(ops.where(mask, positions, 0), axis=1)  # [B]
+        return ops.take(sequence, ops.maximum(length - 1, 0), axis=1)
+    positions = ops.arange(length, dtype="int32")[None, :]  # [1, S]
+    last = ops.max(ops.where(mask, positions, 0), axis=1, initial=0)  # [B]
     return ops.squeeze(ops.take_along_axis(sequence, last[:, None, None], axis=1), axis=1)  # [B, D]

@@ -25,7 +25,8 @@ class Classifier(EncoderModel):
         num_classes: integer, above 0. Number of classes C; 1 for a binary classifier with one logit.
         source_embedding: a layer that turns token ids into vectors. None where the source is vectors or images.
             Defaults to `None`.
-        pooling: `"mean"`, `"max"`, or `"last"`. How the valid positions become one vector. Defaults to `"mean"`.
+        pooling: `"mean"`, `"max"`, or `"last"`. How the valid positions become one vector; a source without any gives
+            zeros, with `"last"` its first position. Defaults to `"mean"`.
         dropout: float, in [0, 1). Rate before the head. Defaults to `0.0`.
         head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
         input_shape: tuple of integers. Shape of one source without the batch, where there is no embedding. Defaults to
@@ -67,7 +68,8 @@ class Classifier(EncoderModel):
         owner = type(self).__name__
         self.num_classes = _checks.positive_int(owner, "num_classes", num_classes)
         self.pooling = _checks.one_of(owner, "pooling", pooling, POOLINGS)
-        self.dropout = keras.layers.Dropout(_checks.rate(owner, "dropout", dropout), name="dropout")
+        rate = _checks.rate(owner, "dropout", dropout)
+        self.dropout = keras.layers.Dropout(rate, name="dropout", dtype=self.dtype_policy)
         self._make_head(self.num_classes, head_activation)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -81,8 +83,10 @@ class Classifier(EncoderModel):
             return masked_mean(sequence, mask)
         if self.pooling == "last":
             return last_valid(sequence, mask)
-        minimum = ops.cast(-1e4, sequence.dtype)  # below any activation, and finite in float16
-        return ops.max(ops.where(mask[:, :, None], sequence, minimum), axis=1)
+        lowest = -1e4  # below any activation, and finite in float16
+        minimum = ops.cast(lowest, sequence.dtype)
+        largest = ops.max(ops.where(mask[:, :, None], sequence, minimum), axis=1, initial=lowest)
+        return ops.where(ops.any(mask, axis=1, keepdims=True), largest, ops.zeros_like(largest))
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")

@@ -175,3 +175,13 @@ def test_dropout_and_penalties_of_the_encoder():
 def test_errors_name_argument_and_value(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("block", ["plain", "separable", "shuffle"])
+def test_integer_images_give_what_their_floats_give(block):
+    encoder = ConvEncoder((6, 6), strides=1, block=block)
+    images = np.random.default_rng(3).integers(0, 256, (2, 5, 5, 6), "uint8")
+    expected = encoder(images.astype("float32"))["sequence"]
+    np.testing.assert_array_equal(encoder(images)["sequence"], expected)
+    block = encoder.blocks[1]
+    np.testing.assert_array_equal(block(images), block(images.astype("float32")))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kerazoo import layers
+from kerazoo import layers, models
 
 B, S, T, D, V = 3, 7, 5, 12, 19
 RNG = np.random.default_rng(29)
@@ -102,6 +102,15 @@ def test_an_encoder_gives_its_sequence_the_mask_and_no_other_output():
         # A Keras mask of "mask" would have an effect here.
         flags = ops.cast(encoded["mask"], "float32")
         close(keras.losses.MeanSquaredError()(np.zeros((B, S)), flags), np.mean(SOURCE > 0))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+def test_a_classifier_pools_what_the_mask_of_an_embedding_leaves(pooling):
+    for embedding in embeddings().values():
+        model = models.Classifier(layers.TransformerEncoder(**SIZES), 3, source_embedding=embedding, pooling=pooling)
+        tokens = np.where(SOURCE > 0, SOURCE, 0).astype("int32")
+        longer = np.pad(tokens, [(0, 0), (0, 2)])
+        close(model({"source": longer}), model({"source": tokens}))
 
 
 def test_images_and_vectors_have_no_mask():
