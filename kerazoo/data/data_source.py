@@ -81,6 +81,24 @@ class DataSource:
         del column
         return None
 
+    def resolved_columns(self) -> list | None:
+        """Returns which columns of the files are read, by the names in the header of the training data.
+
+        Returns:
+            Plain values for `use_columns`, or `None` if the columns need no header.
+        """
+        return None
+
+    def use_columns(self, columns: list) -> None:
+        """Reads the columns that `resolved_columns` returned for the data that a model was trained on.
+
+        Args:
+            columns: list, as returned by `resolved_columns`.
+
+        Raises:
+            ValueError: if other columns are chosen.
+        """
+
     def chunks(self, split: str) -> Iterator[Chunk]:
         """Yields the examples of a split, each `Chunk` with the columns `columns`.
 

@@ -58,7 +58,7 @@ def prepare(label: str, chunks: Callable[[], Iterable[Chunk]], convert: Convert,
                     notes["skipped"] += chunk.skipped
                     progress.update(chunk.progress, builder.examples, builder.values)
                 if not builder.examples:
-                    raise _checks.NoExamplesError(f"{label}: there are no examples. Give it more data.")
+                    raise _checks.NoExamplesError(f"{label}: {_why_empty(notes)}")
                 notes = {name: count for name, count in notes.items() if count or name != "skipped"}
                 return builder.finish(notes), notes
             finally:
@@ -67,6 +67,14 @@ def prepare(label: str, chunks: Callable[[], Iterable[Chunk]], convert: Convert,
     if key is None or cache.cache_dir() is None:
         return Corpus(*fill())
     return cache.entry(key, fill, Corpus.open)
+
+
+def _why_empty(notes):
+    if notes["unseen"]:
+        return f"the classes of all {notes['unseen']:,} examples are not in the training data."
+    if notes["skipped"]:
+        return f"there are no examples: all {notes['skipped']:,} are bad and were skipped. bad_lines='stop' says why."
+    return "there are no examples. Give it more data."
 
 
 def in_order(function: Callable, items: Iterable, workers: int | None = None) -> Iterator[tuple[Any, Any]]:

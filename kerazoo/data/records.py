@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 
 from kerazoo import _checks
-from kerazoo.data.formats import Records, parse_file
-from kerazoo.data.lines import BadLines, OnRead, Path, shorten
+from kerazoo.data.formats import PARSERS, Records, ending, parse_file
+from kerazoo.data.lines import BadLines, OnRead, Path, read_blocks, shorten
 
 Column = int | str | Sequence[int | str]
 
@@ -95,6 +95,21 @@ def read_record_blocks(
         parts = [list(itertools.islice(remaining, len(group))) for group in groups]
         joined = [part[0] if len(part) == 1 else [" ".join(values) for values in zip(*part)] for part in parts]
         yield Records(records.numbers, joined)
+
+
+def read_header(path: Path, format: str | None = None) -> list[str]:
+    """Returns the values of the first record of a TSV or CSV, the names of the columns.
+
+    Args:
+        path: string or path of a file, plain or `.gz`.
+        format: string or `None`. See `read_records`. Defaults to `None`.
+
+    Raises:
+        DataError: if the file cannot be read as text.
+    """
+    parser = PARSERS[format or ending(os.fspath(path))](os.fspath(path), [])
+    rows = (row for block in itertools.chain(read_blocks(path), [None]) for row in parser(block)[1])
+    return next(rows, [])
 
 
 def read_table(

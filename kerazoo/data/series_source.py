@@ -99,7 +99,7 @@ class SeriesSource(FileSource):
     def settings(self) -> list:
         """Plain values that decide what is read from the files."""
         sizes = [self.length, self.stride, self.horizon]
-        return [*super().settings, self.numeric, *sizes, list(self.labels)]
+        return [*super().settings, self.column_names(), *sizes, list(self.labels)]
 
     def check(self) -> None:
         """Raises an error if a file is missing or has a weight; opens none."""
@@ -129,6 +129,23 @@ class SeriesSource(FileSource):
             raise _checks.DataError(f"{path}:2: no column but the labels {list(self.labels)} holds a number.")
         return names
 
+    def resolved_columns(self) -> list | None:
+        """Returns the names of the columns of numbers."""
+        return self.column_names()
+
+    def use_columns(self, columns: list) -> None:
+        """Reads these columns of numbers in this order, whatever else the files contain.
+
+        Raises:
+            ValueError: if other columns are chosen.
+        """
+        if self.numeric not in (None, columns):
+            raise ValueError(
+                f"SeriesSource: the model was trained on the columns {columns}; got columns={self.numeric}. "
+                "Leave the option out, or train a new model."
+            )
+        self.numeric = list(columns)
+
     def describe_series(self, column: str) -> dict[str, Any] | None:
         """Returns names, shape, mean and deviation of the windows; reads the training rows."""
         if column not in ("window", "future") or self.fingerprint("train") is None:  # standard input is read only once
@@ -147,12 +164,12 @@ class SeriesSource(FileSource):
 
     def fingerprint(self, split: str):
         """Returns plain values that change whenever the windows of a split do."""
-        parts, first = self.parts(split), self.parts("train")[0].paths[0]
+        parts = self.parts(split)
         paths = [path for part in parts for path in part.paths]
         if STDIN in paths:
             return None
         ranges = [split_range(split, part.fractions) for part in parts]
-        return [self.settings, cache.fingerprint([first, *paths]), ranges]  # the first header determines the columns
+        return [self.settings, cache.fingerprint(paths), ranges]
 
     def chunks(self, split: str) -> Iterator[Chunk]:
         """Yields the windows of a split, file by file."""

@@ -1,5 +1,6 @@
 """Examples in tables: TSV, CSV, JSON lines and plain lines."""
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -11,7 +12,7 @@ from kerazoo.data import formats
 from kerazoo.data.data_source import Chunk
 from kerazoo.data.file_source import FileSource
 from kerazoo.data.lines import STDIN
-from kerazoo.data.records import Column, read_record_blocks
+from kerazoo.data.records import Column, read_header, read_record_blocks
 
 
 class TableSource(FileSource):
@@ -72,7 +73,8 @@ class TableSource(FileSource):
         if not columns:
             raise ValueError("TableSource: `columns` must name at least one column; got {}.")
         self.columns = tuple(columns)
-        self.chosen = [check_column("TableSource", name, column) for name, column in columns.items()]
+        self.given = [check_column("TableSource", name, column) for name, column in columns.items()]
+        self._used: list | None = None
         self.header = header
         self.format = (
             format if format is None else _checks.one_of("TableSource", "format", format, tuple(formats.PARSERS))
@@ -85,6 +87,33 @@ class TableSource(FileSource):
     def settings(self) -> list:
         """Plain values that decide what is read from the files."""
         return [*super().settings, list(self.columns), self.chosen, self.header, self.format, list(self.path_columns)]
+
+    @functools.cached_property
+    def chosen(self) -> list:
+        """The columns of the table; those that were given by number have the name in the first header, if there is one.
+
+        So a file whose columns have another order is read correctly.
+        """
+        if self._used is not None:
+            return self._used
+        numbers = [each for column in self.given for each in _listed(column) if isinstance(each, int)]
+        path = next((part.paths[0] for part in self.parts("train")), STDIN) if numbers and self.header else STDIN
+        if path == STDIN:
+            return self.given
+        names = read_header(path, self.format)
+        named = [
+            [_name_of(names, each) if isinstance(each, int) else each for each in _listed(column)]
+            for column in self.given
+        ]
+        return [column if len(column) > 1 else column[0] for column in named]
+
+    def resolved_columns(self) -> list:
+        """Returns the chosen columns, by name where there is a header."""
+        return self.chosen
+
+    def use_columns(self, columns: list) -> None:
+        """Reads these columns, whatever their order in the files is."""
+        self._used = list(columns)
 
     def fingerprint(self, split: str) -> Any:
         """Returns plain values that change whenever the table or a file that it names does."""
@@ -112,6 +141,16 @@ class TableSource(FileSource):
             for name in self.path_columns:
                 named[name] = [os.path.join(folder, value) for value in named[name]]
             yield Chunk(named, locations=[f"{path}:{number}" for number in numbers])
+
+
+def _listed(column):
+    return column if isinstance(column, list) else [column]
+
+
+def _name_of(names, number):
+    """Returns the name of a column, or its number if there is no such column or the name is not unique."""
+    unique = number < len(names) and names.count(names[number]) == 1
+    return names[number] if unique else number
 
 
 def check_column(owner: str, name: str, value: Column) -> int | str | list[int | str]:

@@ -17,8 +17,8 @@ class Converted(NamedTuple):
     Args:
         values: `kerazoo.data.Ragged` or array `[N, ...]`. What the corpus stores.
         clipped: bool array `[N]`, True where an example was truncated. Defaults to `None`: nothing can be truncated.
-        faults: dict of row to message. The examples that cannot be read; their values are arbitrary. A `Fatal` message
-            is raised even where bad examples are skipped.
+        faults: dict of row to message, which is an `Unseen` for a class that the training data lacks. The examples that
+            cannot be read; their values are arbitrary.
     """
 
     values: Any
@@ -26,8 +26,12 @@ class Converted(NamedTuple):
     faults: Mapping[int, str] = {}
 
 
-class Fatal(str):
-    """The message of an example that is refused even where bad lines are skipped."""
+class Unseen(str):
+    """The message of an example whose class is not in the training data.
+
+    A training example of it is refused even where bad lines are skipped. One of dev or test is left out of the corpus
+    and counted, since it has no logit and so no loss; an evaluation counts it as wrong.
+    """
 
 
 class Feature:
@@ -57,6 +61,7 @@ class Feature:
         self.columns = tuple(map(str, columns))
         self.state: Any = None  # a dict of plain values once the feature is fitted
         self.owner = f"{self.modality} feature"
+        self.is_target = False  # whether it is the target of its task
 
     def bind(self, owner: str) -> None:
         """Sets the owner that error messages name, such as `"task cmudict"`."""
@@ -161,6 +166,10 @@ class Feature:
     def references(self, values: Sequence) -> list:
         """Returns raw target values as they are compared with predictions."""
         return list(values)
+
+    def unseen(self, references: Sequence[Sequence]) -> dict[str, int]:
+        """Returns how many references have each class that the training data lacks, so no prediction can be right."""
+        return {}
 
     def decode(self, outputs: Any) -> list:
         """Returns the predictions for the outputs of the model, one for each row."""

@@ -1,12 +1,13 @@
 """A class out of several, or yes or no, as a feature."""
 
+import collections
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.tasks.feature import Converted, Fatal, Feature, check_pairs
+from kerazoo.tasks.feature import Converted, Feature, Unseen, check_pairs
 
 if TYPE_CHECKING:
     import keras
@@ -62,6 +63,11 @@ class LabelFeature(Feature):
 
     def finish(self) -> bool:
         names = list(self._declared or sorted(self._names))
+        if self.is_target and len(names) == 1:
+            raise _checks.DataError(
+                f"{self.owner}: a target needs at least 2 classes; column {self.columns[0]!r} has one in all of the "
+                f"training data, {names[0]!r}. Name another column, or add examples of other classes."
+            )
         if not self._declared and all(name.isdecimal() for name in names):
             names.sort(key=int)
         parity = False
@@ -79,11 +85,7 @@ class LabelFeature(Feature):
     def convert(self, columns: Mapping[str, Sequence], continues: bool = False) -> Converted:
         labels = self.references(columns[self.columns[0]])
         ids = {name: index for index, name in enumerate(self.names)}
-        unknown = {
-            row: Fatal(f"the class {label!r} is not in the training data.{_checks.hint(label, ids)}")
-            for row, label in enumerate(labels)
-            if label not in ids
-        }
+        unknown = {row: self._unseen(label) for row, label in enumerate(labels) if label not in ids}
         values = np.array([ids.get(label, 0) for label in labels], np.int32)
         return Converted(values, faults=unknown)
 
@@ -94,7 +96,24 @@ class LabelFeature(Feature):
         values = list(map(class_name, values))
         if not (self.state and self.state["parity"]):
             return values
-        return [label if label in self.names else self.names[int(label) % 2] for label in values]
+        named = {label: label for label in self.names}
+        return [
+            named.get(label) or (self.names[int(label) % 2] if label.isdecimal() else label) for label in values
+        ]
+
+    def load(self, values: Sequence) -> tuple[list, dict[int, str]]:
+        """Returns the names, and a fault for each that a model cannot read as its input."""
+        names, labels = set(self.names), list(map(class_name, values))
+        if self.is_target:
+            return labels, {}
+        return labels, {row: self._unseen(label) for row, label in enumerate(labels) if label not in names}
+
+    def unseen(self, references: Sequence[Sequence]) -> dict[str, int]:
+        names = set(self.names)
+        return dict(collections.Counter(accepted[0] for accepted in references if accepted[0] not in names))
+
+    def _unseen(self, label):
+        return Unseen(f"the class {label!r} is not in the training data.{_checks.hint(label, self.names)}")
 
     # As an input: one token; id 0 is reserved for padding.
 

@@ -122,6 +122,11 @@ class SeriesFeature(Feature):
 
     def convert(self, columns: Mapping[str, Sequence], continues: bool = False) -> Converted:
         windows = np.asarray(columns[self.columns[0]], np.float64)
+        if len(windows) and windows.shape[1:] != self.shape:
+            raise _checks.DataError(
+                f"{self.owner}: the windows in column {self.columns[0]!r} must have shape {self.shape}, as in the "
+                f"training data; got {windows.shape[1:]}."
+            )
         return Converted(self._scaled(windows).astype(np.float32))
 
     def references(self, values: Sequence) -> list:

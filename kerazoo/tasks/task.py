@@ -18,7 +18,7 @@ from kerazoo.data import Chunk, Corpus, DataSource, Stream, cache, prepare
 from kerazoo.data.corpus import sample_rows
 from kerazoo.data.preparing import Progress
 from kerazoo.tasks import saved_task
-from kerazoo.tasks.feature import Fatal, Feature
+from kerazoo.tasks.feature import Feature, Unseen
 from kerazoo.tasks.subword_dropout import ResampledCorpus, max_sampled_tokens
 from kerazoo.tasks.text_feature import SAMPLE_SIZE, TextFeature
 
@@ -87,8 +87,7 @@ class Task:
             )
         for feature in self.features:
             feature.bind(self.owner)
-        if isinstance(self.targets, TextFeature):
-            self.targets.is_target = True
+        self.targets.is_target = True
 
     # What the features are.
 
@@ -238,10 +237,11 @@ class Task:
         """
         key = f"columns {split}"
         if key not in self._cache:
-            columns = _joined(self.chunks(split))
+            locations: list[str] = []
+            columns = _joined(self.chunks(split), locations)
             if not columns or not len(next(iter(columns.values()))):
                 raise _checks.DataError(f"{self.owner}, {split}: there are no examples. Give it more data.")
-            self._cache[key] = columns
+            self._cache[key], self._cache[f"locations {split}"] = columns, locations
         return self._cache[key]
 
     def load(self, split: str) -> Corpus | Stream:
@@ -263,38 +263,42 @@ class Task:
     def _prepared(self, split):
         label = f"{self.owner}, {split}"
         if self.streamed and split == "train":
-            return Stream(lambda: self.chunks("train"), functools.partial(self._convert_windows, label))
+            return Stream(lambda: self.chunks("train"), functools.partial(self._convert_windows, split))
         fitted = {name: None if _text(feature) else feature.state for name, feature in self.arrays.items()}
         configs = {name: feature.config for name, feature in self.arrays.items()}
         hashes = [feature.tokenizer.hash for feature in self.features if _text(feature)]
         key = self._key((split,), "corpus", configs, fitted, hashes, self.bad_lines)
-        return prepare(label, lambda: self.chunks(split), functools.partial(self._convert, label), key)
+        return prepare(label, lambda: self.chunks(split), functools.partial(self._convert, split), key)
 
-    def _convert(self, label, chunk):
+    def _convert(self, split, chunk):
         converted = {name: feature.convert(chunk.columns, chunk.continues) for name, feature in self.arrays.items()}
         values = {name: each.values for name, each in converted.items()}
         clipped = [each.clipped for each in converted.values() if each.clipped is not None]
         faults: dict[int, str] = {}
         for each in reversed(converted.values()):
             faults |= each.faults
+        unseen = 0
         if faults:
-            self._refuse(label, chunk, faults)
+            unseen = self._refuse(split, chunk, faults)
             kept = np.setdiff1d(np.arange(len(next(iter(values.values())))), list(faults))
             values = {name: v.take(kept) if hasattr(v, "offsets") else v[kept] for name, v in values.items()}
             clipped = [each[kept] for each in clipped]
         notes = {"clipped": int(np.count_nonzero(np.logical_or.reduce(clipped)))} if clipped else {}
-        return values, {**notes, "skipped": len(faults)}
+        return values, {**notes, "skipped": len(faults) - unseen, **({"unseen": unseen} if unseen else {})}
 
-    def _refuse(self, label, chunk, faults):
-        """Raises a DataError of the first fault, unless bad examples are skipped."""
-        refused = [row for row, fault in faults.items() if self.bad_lines == "stop" or isinstance(fault, Fatal)]
+    def _refuse(self, split, chunk, faults):
+        """Raises a DataError of the first fault that may not be left out, and returns the number of unseen classes."""
+        unseen = {row for row, fault in faults.items() if isinstance(fault, Unseen)}
+        bad = set(faults) - unseen if self.bad_lines == "stop" else set()
+        refused = bad | unseen if split == "train" else bad
         if refused:
             row = min(refused)
-            where = chunk.locations[row] if chunk.locations else label
+            where = chunk.locations[row] if chunk.locations else f"{self.owner}, {split}"
             raise _checks.DataError(faults[row] if faults[row].startswith(where) else f"{where}: {faults[row]}")
+        return len(unseen)
 
-    def _convert_windows(self, label, chunk):
-        values, notes = self._convert(label, chunk)
+    def _convert_windows(self, split, chunk):
+        values, notes = self._convert(split, chunk)
         if self.is_language_model:
             values = {"targets": _as_text(self.targets).windows(values["targets"], training=True)}
         return values, notes
@@ -322,8 +326,8 @@ class Task:
             rows = _sampled([rows[row] for row in range(len(rows)) if len(rows[row]) > 1], limit)
             wholes = self.targets.decode(rows)
             return self.targets.decode([row[: len(row) // 2] for row in rows]), [[whole] for whole in wholes]
-        if all(feature.stored_exactly for feature in self.features):
-            corpus = cast(Corpus, self.load(split))  # faster than the raw examples
+        corpus = self._stored(split)
+        if corpus is not None:
             stored = corpus.features if limit is None else corpus.sample(limit).features
             raw = _rows([feature.raw(stored[name]) for name, feature in zip(self.input_names, self.inputs)])
             targets = raw if self.targets in self.inputs else self.targets.raw(stored["targets"])
@@ -340,13 +344,24 @@ class Task:
         raw = _sampled(list(accepted), limit)
         return raw, [list(dict.fromkeys(accepted[value])) for value in raw]
 
+    def _stored(self, split):
+        """Returns the corpus if raw examples can be restored from it, which is faster than to read them, or `None`."""
+        if not all(feature.stored_exactly for feature in self.features):
+            return None
+        with contextlib.suppress(_checks.NoExamplesError):
+            corpus = cast(Corpus, self.load(split))
+            if not corpus.notes.get("unseen"):
+                return corpus
+        return None
+
     def _readable(self, split, limit):
         """Returns the raw columns of `split` with files replaced by their contents, without unreadable examples."""
-        columns = self.columns(split)
+        columns, locations = self.columns(split), self._cache[f"locations {split}"]
         if all(map(_text, self.features)):
             return columns
         if self.bad_lines == "stop":
             columns = {name: _sampled(values, limit) for name, values in columns.items()}
+            locations = _sampled(locations, limit)
         faults: dict[int, str] = {}
         for feature in self.features:
             for name in feature.columns:
@@ -354,7 +369,9 @@ class Task:
                 columns = {**columns, name: loaded}
                 faults |= unreadable
         if faults and self.bad_lines == "stop":
-            raise _checks.DataError(f"{self.owner}, {split}: {faults[min(faults)]}")
+            row = min(faults)
+            where = locations[row] if row < len(locations) else f"{self.owner}, {split}"
+            raise _checks.DataError(faults[row] if faults[row].startswith(where) else f"{where}: {faults[row]}")
         return {name: [v for row, v in enumerate(values) if row not in faults] for name, values in columns.items()}
 
     # Batches.
@@ -558,10 +575,11 @@ def _joined_sizes(parts):
     return {**sizes, "max_length": max(lengths), "pad_id": 0} if lengths else sizes
 
 
-def _joined(chunks):
-    """Returns the columns of all chunks as one dictionary."""
+def _joined(chunks, locations):
+    """Returns the columns of all chunks as one dictionary, and adds where each example comes from to `locations`."""
     columns, continues = {}, False
     for chunk in chunks:
+        locations += chunk.locations or ()
         for name, column in chunk.columns.items():
             if name not in columns:
                 columns[name] = column if isinstance(column, np.ndarray) else list(column)

@@ -132,7 +132,6 @@ class TextFeature(Feature):
         self.window = window
         self.stride = stride or window
         self.monitor = monitor
-        self.is_target = False
         if window is not None:
             self.kinds, self.outputs = ("language_model",), ("text", "score")
 
