@@ -169,23 +169,30 @@ def test_signature_has_a_dynamic_batch_and_says_what_it_takes(exported):
             assert serve(source=tf.constant([], tf.string))["answer"].shape == (0,)
 
 
-def test_a_prompt_that_leaves_no_room_is_refused_in_the_graph(exported):
+def test_a_prompt_that_leaves_no_room_is_its_own_answer(exported):
     import tensorflow as tf
 
-    serve = tf.saved_model.load(exported["TransformerLM"][0]).signatures["serving_default"]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="fewer than max_length=23 tokens"):
-        serve(prompt=tf.constant(["the cat" * 5]))
+    long = "the cat" * 5
+    folder, model, task, _, options, _ = exported["TransformerLM"]
+    serve = tf.saved_model.load(folder).signatures["serving_default"]
+    served = serve(prompt=tf.constant(["the cat", long]))
+    alone = serve(prompt=tf.constant(["the cat"]))
+    assert served["text"].numpy().tolist() == [alone["text"].numpy()[0], long.encode()]
+    assert served["score"].numpy()[1] == 0 and served["score"].numpy()[0] == pytest.approx(alone["score"].numpy()[0])
+    texts = Predictor(model, task)(["the cat", long], **options)
+    assert texts == [text.decode(errors="replace") for text in served["text"].numpy()]
 
 
-def test_a_source_that_is_too_long_is_refused_in_the_graph(exported, tmp_path):
+def test_a_source_that_is_too_long_is_cut(exported, tmp_path):
     import tensorflow as tf
 
     folder, model, task, *_ = exported["TransformerSeq2Seq"]
     serve = tf.saved_model.load(folder).signatures["serving_default"]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="at most max_length=8 tokens"):
-        serve(source=tf.constant(["abcdefghij"]))
-    with pytest.raises(ValueError, match="`max_length` must be at most 8, .*; got max_length=11"):
-        saved_model.export(model, task, tmp_path / "long", max_length=11)
+    served = serve(source=tf.constant(["ab", "abcdefghij" * 60]))["answer"].numpy().tolist()
+    cut = ("abcdefghij" * 60)[:512]
+    assert served == [serve(source=tf.constant([text]))["answer"].numpy()[0] for text in ("ab", cut)]
+    with pytest.raises(ValueError, match="`max_length` must be at most 512, .*; got max_length=513"):
+        saved_model.export(model, task, tmp_path / "long", max_length=513)
     assert not list(tmp_path.iterdir())
 
 

@@ -30,6 +30,9 @@ def export(
     - a label is `label`, strings [B], with `probabilities` float32 [B, C], or [B, 1] for the second of two classes;
     - an image or a window is `reconstruction`, the rows after a window are `forecast`, a number is `value`.
 
+    A source that is longer than the task's or the model's largest number of tokens is cut; a prompt of `max_length`
+    tokens or more is returned as it is, with the score 0.
+
     A search that samples is exported with its seed, so it samples the same for the same batch.
 
     Args:
@@ -82,8 +85,10 @@ def export(
 
 def _generator(model, task, search, max_length):
     """Returns the function from named raw inputs to what the search generates."""
+    import tensorflow as tf
+
     _checks.positive_int("export", "max_length", max_length)
-    limit = model.max_length
+    limit, limits = model.max_length, model.max_source_lengths
     if limit is not None and max_length > limit:
         raise ValueError(
             f"export: `max_length` must be at most {limit}, the positions of the model; got max_length={max_length}."
@@ -92,38 +97,35 @@ def _generator(model, task, search, max_length):
 
     def predict(raw):
         inputs = task.encode_packed(raw)
-        prompt = prompt_lengths = encoded = None
         if task.is_language_model:
-            prompt, prompt_lengths = _prompt(inputs["prompt"], model.pad_id, max_length)
+            prompt, lengths = _prompt(inputs["prompt"], model.pad_id, max_length)
+            short = tf.minimum(lengths, max_length - 1)
+            context = decoding.DecodingContext(prompt=prompt, prompt_lengths=short, seed=seed)
         else:
-            for name, limit in model.max_source_lengths.items():
-                _refuse_longer(inputs[name], limit)
+            inputs = {name: tokens[:, : limits.get(name)] for name, tokens in inputs.items()}
             encoded = model.encode(inputs["source"] if len(inputs) == 1 else inputs, training=False)
-        context = decoding.DecodingContext(encoded=encoded, prompt=prompt, prompt_lengths=prompt_lengths, seed=seed)
+            context = decoding.DecodingContext(encoded=encoded, seed=seed)
         found = decoding.decode(model, search, max_length, context)
-        return {**task.decode_in_graph(found["tokens"][:, 0]), "score": found["scores"][:, 0]}
+        outputs = {**task.decode_in_graph(found["tokens"][:, 0]), "score": found["scores"][:, 0]}
+        if not task.is_language_model:
+            return outputs
+        too_long = lengths >= max_length
+        return {
+            "text": tf.where(too_long, raw["prompt"], outputs["text"]),
+            "score": tf.where(too_long, 0.0, outputs["score"]),
+        }
 
     return predict
 
 
 def _prompt(tokens, pad_id, max_length):
-    """The prompt padded to the static width of the prediction, and its lengths."""
+    """The prompt cut and padded to the static width of the prediction, and its lengths before it was cut."""
     import tensorflow as tf
 
     positions = tf.range(1, tf.shape(tokens)[1] + 1)
     lengths = tf.reduce_max(positions * tf.cast(tokens != pad_id, tf.int32), axis=1)  # [B]
-    message = f"a prompt must have fewer than max_length={max_length} tokens"
-    tf.debugging.assert_less(lengths, max_length, message=message)
     tokens = tf.pad(tokens[:, :max_length], [[0, 0], [0, max_length]], constant_values=pad_id)[:, :max_length]
     return tf.ensure_shape(tokens, [None, max_length]), lengths
-
-
-def _refuse_longer(source, limit):
-    import tensorflow as tf
-
-    if limit is not None:
-        message = f"a source must have at most max_length={limit} tokens, the positions of the model"
-        tf.debugging.assert_less_equal(tf.shape(source)[1], limit, message=message)
 
 
 def _network(model, task):

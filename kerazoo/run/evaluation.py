@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kerazoo import _files
+from kerazoo.data import lines
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
 
@@ -38,7 +39,8 @@ def evaluate(
 
     Returns:
         The dict that was written: `{"metrics": {name: value}, "examples": n, "seconds": s, "search": options}`. Rates
-        and accuracies are fractions of 1.
+        and accuracies are fractions of 1. `"unseen"` has the number of examples of each class that the training data
+        lacks, which are counted as wrong, and `"cut"` the number of inputs that were cut, where there are any.
     """
     predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir)
     result, triples = evaluate_predictor(predictor, split, limit, samples, **options)
@@ -54,7 +56,7 @@ def evaluate_predictor(
     predictor: predictors.Predictor, split: str, limit: int = 0, samples: int = 8, **options
 ) -> tuple[dict, list]:
     """Returns the result of `evaluate`, and up to `samples` triples of raw input, references and prediction."""
-    started = time.perf_counter()
+    started, cut = time.perf_counter(), predictor.cut
     task = predictor.task
     raw, references = task.examples(split, limit=limit or None)
     chosen = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
@@ -75,15 +77,17 @@ def evaluate_predictor(
         "examples": examples,
         "seconds": round(time.perf_counter() - started, 3),
         "search": {name: value if isinstance(value, PLAIN) else str(value) for name, value in options.items()},
+        **({"unseen": unseen} if (unseen := task.targets.unseen(references)) else {}),
+        **({"cut": predictor.cut - cut} if predictor.cut > cut else {}),
     }, triples
 
 
 def _losses(predictor, split, limit):
     """Returns the loss and the metrics of a language model under teacher forcing."""
-    from kerazoo import data, training
+    from kerazoo import data, decoding, training
 
     task, model = predictor.task, predictor.model
-    if not hasattr(model, "compile"):
+    if isinstance(model, decoding.Ensemble):
         model = model.teacher_forced()
     corpus = task.load(split)
     corpus = corpus.sample(limit) if limit else corpus
@@ -101,14 +105,20 @@ def table(triples: Sequence[tuple], split: str) -> str:
         correct = any(isinstance(prediction, str) and prediction == reference for reference in references)
         rows.append((_text(raw), _text(references[0]), "= reference" if correct else _text(prediction)))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    lines = [f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}" for row in rows]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+    shown = [f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}" for row in rows]
+    return "\n".join([shown[0], "-" * max(map(len, shown)), *shown[1:]])
 
 
 def summary(result: dict, split: str) -> str:
-    """Returns the metrics as one line."""
+    """Returns the metrics as one line, and a line on classes that the training data lacks."""
     metrics = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
-    return f"{split}: {metrics}  ({result['examples']:,} examples in {result['seconds']:.1f} s)"
+    line = f"{split}: {metrics}  ({result['examples']:,} examples in {result['seconds']:.1f} s)"
+    unseen = result.get("unseen")
+    if not unseen:
+        return line
+    names = lines.list_names(f"{name} ({count:,})" for name, count in unseen.items())
+    count = sum(unseen.values())
+    return f"{line}\n{count:,} of them have classes that the training data lacks, and count as wrong: {names}"
 
 
 def _text(value):

@@ -1,8 +1,9 @@
 """A trained run as a function from raw input to prediction: the best one, several with their scores, or a stream."""
 
 import dataclasses
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from kerazoo.tasks import Task, TextFeature
 
 RunPath = str | os.PathLike | Sequence[str | os.PathLike]  # one run, or those of an ensemble
+log = logging.getLogger("kerazoo")
 BLOCK = 4  # tokens that a stream generates in one compiled call
 
 
@@ -49,20 +51,24 @@ class Predictor:
 
     Call arguments:
         raw: list of raw inputs: strings, images as arrays `[H, W, C]`, windows; for several input columns tuples or
-            dicts. A single string is one input.
+            dicts. A single string or dict is one input.
         search: string or object of `kerazoo.decoding`. Only for models that generate. Defaults to `"greedy"`.
-        max_length: int. The largest number of tokens of a prediction. Defaults to the largest of the task's data.
+        max_length: int. The largest number of tokens of a prediction, the prompt of a language model included. Defaults
+            to that of the longest target of the task's data.
         **options: further arguments of the search, such as `num_beams=4`. Text is accepted in place of token ids:
             `stop_strings=["."]`, `prefix="The"`, `forbidden="x"`.
 
     Returns:
-        list of predictions, one for each input: strings, or arrays and numbers where the task predicts those.
+        list of predictions, one for each input: strings, or arrays and numbers where the task predicts those. Texts
+        that are longer than the task's own `max_length` are cut, and a prompt of `max_length` tokens is returned as it
+        is; the logger `kerazoo` warns of how many there are.
     """
 
     def __init__(self, model: "keras.Model | decoding.Ensemble", task: "Task", batch_size: int = 256):
         self.model: Any = model
         self.task = task
         self.batch_size = _checks.positive_int("Predictor", "batch_size", batch_size)
+        self.cut = 0  # inputs so far that were cut to the largest number of tokens of the task
 
     @property
     def generates(self) -> bool:
@@ -75,7 +81,7 @@ class Predictor:
         return cast("TextFeature", self.task.targets)
 
     def __call__(self, raw: Sequence, **options) -> list:
-        raw, options = _listed(raw), self._in_tokens(options)
+        raw, options = _listed("raw", raw), self._in_tokens(options)
         return self._cut(self.task.decode(self.outputs(raw, **options)), raw, options)
 
     predict = __call__
@@ -84,10 +90,8 @@ class Predictor:
         """Returns the outputs of the model for `raw`: token ids, or rows of logits."""
         options = self._in_tokens(options)
         if self.generates:
-            return self._in_batches(raw, lambda part, first: list(self._generate(part, first, options).best()))
-        return self._in_batches(
-            raw, lambda part, _: list(np.asarray(self.model.predict_on_batch(self.task.encode(part))))
-        )
+            return self._in_batches(raw, lambda part, first: self._tokens(part, first, options))
+        return self._in_batches(raw, lambda part, _: list(np.asarray(self.model.predict_on_batch(self._inputs(part)))))
 
     def predictions(self, raw: Sequence, **options) -> list[list[Prediction]]:
         """Returns the predictions for each input, the best first, with their scores.
@@ -144,12 +148,15 @@ class Predictor:
             raise ValueError(
                 "score: needs a model that generates a text for an input; a language model is scored by evaluate."
             )
-        tokens = self._text_target.tokens([list(targets)])
+        raw, targets = _listed("raw", raw), self._text_target.pack(_listed("targets", targets))
+        if len(raw) != len(targets):
+            raise ValueError(f"score: needs a target for each input; got {len(raw)} inputs, {len(targets)} targets.")
+        tokens = self._text_target.tokens([targets])
         rows = [tokens[row].tolist() for row in range(len(tokens))]
-        return decoding.score(self.model, self._encoded(_listed(raw))["source"], rows, **options)
+        return decoding.score(self.model, self._encoded(raw)["source"], rows, **options)
 
     def _in_batches(self, raw, function):
-        raw = _listed(raw)
+        raw, cut = _listed("raw", raw), self.cut
         # Inputs of similar length share a batch, so little of it is padding.
         lengths = [len(item) if isinstance(item, str) else 0 for item in raw]
         order = sorted(range(len(raw)), key=lengths.__getitem__)
@@ -158,17 +165,61 @@ class Predictor:
             chosen = order[start : start + self.batch_size]
             for index, row in zip(chosen, function([raw[i] for i in chosen], start), strict=True):
                 rows[index] = row
+        if self.cut > cut:
+            log.warning(
+                f"{self.cut - cut:,} of {len(raw):,} inputs were cut: they have more tokens than `max_length` of the "
+                f"{self.task.owner}, which the model was trained with."
+            )
         return rows
+
+    def _inputs(self, raw):
+        """Returns the inputs of the model for raw inputs, and counts those that are cut."""
+        inputs = self.task.encode(raw)
+        self.cut += self.task.count_cut(raw, inputs)
+        return inputs
 
     def _encoded(self, raw):
         """Returns the arguments of `generate` for raw inputs: a prompt, a source, or a dict of several sources."""
-        inputs = self.task.encode(raw)
+        inputs = self._inputs(raw)
         return inputs if len(inputs) == 1 else {"source": inputs}
 
     def _generate(self, raw, first_row, options):
         return self.model.generate(**self._encoded(raw), **{"first_row": first_row, **options})
 
+    def _long_prompts(self, raw, options):
+        """Returns the token ids of the prompts that leave no room for another token, by their number in `raw`."""
+        if not self.task.is_language_model:
+            return {}
+        tokens = self._text_target.tokens([self._text_target.pack(raw)])
+        rows = np.flatnonzero(tokens.lengths >= options["max_length"]).tolist()
+        if rows:
+            log.warning(
+                f"{len(rows):,} prompts have max_length={options['max_length']} tokens or more: nothing is generated "
+                "for them."
+            )
+        return {row: np.array(tokens[row]) for row in rows}
+
+    def _tokens(self, raw, first_row, options):
+        """Returns the token ids of the best prediction for each input; a prompt that is too long is its own."""
+        rows = self._long_prompts(raw, options)
+        others = [row for row in range(len(raw)) if row not in rows]
+        if others:
+            found = self._generate([raw[row] for row in others], first_row, options).best()
+            rows |= dict(zip(others, found))
+        return [rows[row] for row in range(len(raw))]
+
     def _predictions(self, raw, first_row, options):
+        """Returns the `Prediction`s for each input; a prompt that is too long has one without tokens."""
+        rows = {
+            row: [Prediction(self.task.decode([tokens])[0], 0.0, [], np.zeros(0, np.float32))]
+            for row, tokens in self._long_prompts(raw, options).items()
+        }
+        others = [row for row in range(len(raw)) if row not in rows]
+        if others:
+            rows |= dict(zip(others, self._generated_predictions([raw[row] for row in others], first_row, options)))
+        return [rows[row] for row in range(len(raw))]
+
+    def _generated_predictions(self, raw, first_row, options):
         found = self._generate(raw, first_row, options)
         rows = []
         for row, prompt in enumerate(found.prompt_lengths):
@@ -193,7 +244,7 @@ class Predictor:
         tokenizer = self._text_target.tokenizer
         for name in ("prefix", "allowed", "forbidden"):
             if isinstance(options.get(name), str):
-                options[name] = tokenizer.tokenize([options[name]]).to_list()[0]
+                options[name] = tokenizer.tokenize(self._text_target.pack([options[name]])).to_list()[0]
         stop = options.get("stop_strings")
         if stop is not None and not hasattr(stop, "cut"):
             from kerazoo import decoding
@@ -210,8 +261,13 @@ class Predictor:
         return [text[: len(p)] + stop.cut(text[len(p) :]) for text, p in zip(texts, prompts)]
 
 
-def _listed(raw):
-    return [raw] if isinstance(raw, str) else list(raw)
+def _listed(name, values):
+    """Returns a list of inputs: a string, or a dict of columns, is one."""
+    if isinstance(values, str | Mapping):
+        return [values]
+    if isinstance(values, bytes) or not isinstance(values, Iterable):
+        raise TypeError(f"Predictor: `{name}` must be a list of inputs, or one string; got {values!r}.")
+    return list(values)
 
 
 def _prediction(found, row, n, prompt, text):
@@ -286,6 +342,13 @@ def build_model(name: str, task: "Task", overrides: dict) -> "keras.Model":
             "model='conv,lstm+lstm' for an image and a text."
         )
     sizes = {key: value for key, value in task.sizes().items() if key in catalog.arguments(name)}
+    least = sizes.get("max_length", 0)
+    if (overrides.get("max_length") or least) < least:
+        option = "length" if task.is_language_model else "max_length"
+        raise ValueError(
+            f"{task.owner}: `max_length` of the model must be at least {least}, where the task cuts its texts; got "
+            f"max_length={overrides['max_length']}. Set the task's {option}={overrides['max_length']} instead."
+        )
     model = catalog.create(name, **{**sizes, **overrides})
     if not model.built:
         model.build_from_inputs()

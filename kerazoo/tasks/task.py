@@ -471,14 +471,19 @@ class Task:
             raw: list. One value an example, or for several columns a tuple in the order of `input_columns` or a dict.
         """
         names = self.input_columns
-        if len(names) == 1:
-            return {self._signature_names[0]: list(raw)}
-        rows = [tuple(row[name] for name in names) if isinstance(row, Mapping) else tuple(row) for row in raw]
-        for row in rows:
-            if len(row) != len(names):
-                raise ValueError(f"{self.owner}: an input must have the columns {', '.join(names)}; got {row!r}.")
+        rows = [self._row(names, row) for row in raw]
         columns = list(map(list, zip(*rows))) if rows else [[] for _ in names]
         return dict(zip(self._signature_names, columns))
+
+    def _row(self, names, row):
+        """Returns the values of one raw input in the order of the columns."""
+        if isinstance(row, Mapping):
+            values = tuple(row[name] for name in names if name in row)
+        else:
+            values = (row,) if len(names) == 1 else row if isinstance(row, tuple | list) else ()
+        if len(values) != len(names):
+            raise ValueError(f"{self.owner}: an input must have the columns {', '.join(names)}; got {row!r}.")
+        return values
 
     def pack(self, raw: Sequence) -> dict:
         """Returns raw inputs as one array or list of strings for each name of `signature`, checked."""
@@ -504,6 +509,20 @@ class Task:
             raw: list. One value an example, or for several columns a tuple in the order of `input_columns` or a dict.
         """
         return {name: np.asarray(value) for name, value in self.encode_packed(self.pack(raw)).items()}
+
+    def count_cut(self, raw: Sequence, encoded: Mapping) -> int:
+        """Returns how many of the raw inputs `encode` cut because they are longer than `max_length` of a text.
+
+        Args:
+            raw: list. The raw inputs.
+            encoded: dict. What `encode` returned for them.
+        """
+        packed, cut = iter(self.pack(raw).values()), np.zeros(len(raw), bool)
+        for name, feature in zip(self.input_names, self.inputs):
+            columns = list(itertools.islice(packed, len(feature.columns)))
+            if _text(feature) and encoded[name].shape[1] >= feature.max_length:
+                cut |= feature.cut(*columns)
+        return int(cut.sum())
 
     def decode(self, outputs: Any) -> list:
         """Returns the predictions for the outputs of the model: generated ids or rows of logits."""

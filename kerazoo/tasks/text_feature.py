@@ -147,7 +147,7 @@ class TextFeature(Feature):
 
     @property
     def max_tokens(self) -> int:
-        """The largest number of tokens of an example of the data, or of a window."""
+        """The number of tokens of the longest example of the data, or of a window."""
         return self.window or self.state["longest"]
 
     @property
@@ -207,7 +207,14 @@ class TextFeature(Feature):
     def pack(self, values: Sequence) -> Any:
         for value in values:
             if not isinstance(value, str):
-                raise TypeError(f"{self.owner}: an input must be a string; got {value!r}.")
+                raise TypeError(f"{self.owner}: a text must be a string; got {value!r}.")
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(
+                    f"{self.owner}: a text must be valid Unicode; got {value[:40]!r} with half of a surrogate pair at "
+                    f"position {error.start + 1}. Read the text with its right encoding."
+                ) from error
         return list(values)
 
     def encode(self, *packed: Any) -> Any:
@@ -226,20 +233,24 @@ class TextFeature(Feature):
         missing = tf.maximum(1 - tf.shape(dense)[1], 0)
         return tf.pad(dense, [[0, 0], [0, missing]], constant_values=self.tokenizer.pad_id)
 
+    def cut(self, *packed: Any) -> np.ndarray:
+        """Returns a bool array `[B]`: whether `encode` cuts an example to `max_length` tokens."""
+        return self.tokens(packed).lengths > self.max_length
+
     def signature(self) -> list[tuple[list, str]]:
         return [([], "string")] * len(self.columns)
 
     def input_sizes(self) -> dict:
         return {
             "source_vocabulary_size": self.tokenizer.vocabulary_size,
-            "max_length": self.max_tokens,
+            "max_length": self.max_length,  # where `encode` cuts, whatever the data at hand is
             "pad_id": self.tokenizer.pad_id,
         }
 
     def target_sizes(self) -> dict:
         name = "vocabulary_size" if self.window else "target_vocabulary_size"
         ids = {name: getattr(self.tokenizer, name) for name in ("pad_id", "start_id", "end_id")}
-        return {name: self.tokenizer.vocabulary_size, "max_length": self.max_tokens, **ids}
+        return {name: self.tokenizer.vocabulary_size, "max_length": self.window or self.max_length, **ids}
 
     def weights(self, targets: Any, valid: Any) -> Any:
         """Returns float32 `[B, T]`: 1 for the tokens of valid examples."""

@@ -85,3 +85,33 @@ def test_a_model_that_does_not_generate_raises():
 def test_a_language_model_scores_no_given_targets(continuer):
     with pytest.raises(ValueError, match="score: needs a model that generates a text for an input"):
         continuer.score(["a"], ["b"])
+
+
+def test_a_string_is_one_input(copier):
+    assert copier("abcd") == copier.predict("abcd") == copier(["abcd"]) == copier({"source": "abcd"})
+    assert len(copier("")) == 1 and copier([]) == []
+    assert [each[0].text for each in copier.predictions("abcd")] == copier("abcd")
+    assert copier.score("abc", "abc").scores.shape == (1,)
+    with pytest.raises(ValueError, match="score: needs a target for each input; got 1 inputs, 2 targets"):
+        copier.score("ab", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "raw, error, message",
+    [
+        (None, TypeError, "Predictor: `raw` must be a list of inputs, or one string; got None"),
+        (7, TypeError, "Predictor: `raw` must be a list of inputs, or one string; got 7"),
+        (b"ab", TypeError, "Predictor: `raw` must be a list of inputs, or one string; got b'ab'"),
+        (["a", None], TypeError, "task copy: a text must be a string; got None"),
+        (["a", 7], TypeError, "task copy: a text must be a string; got 7"),
+        (["a", "b\ud800"], ValueError, "task copy: a text must be valid Unicode; got .*surrogate pair at position 2"),
+        ({"text": "a"}, ValueError, "task copy: an input must have the columns source; got {'text': 'a'}"),
+    ],
+)
+def test_inputs_that_are_no_text_are_refused(copier, raw, error, message):
+    with pytest.raises(error, match=message):
+        copier(raw)
+    if isinstance(raw, list):
+        with pytest.raises(error, match=message):
+            copier.score(["a", "b"], raw)
+

@@ -155,7 +155,7 @@ def test_files_are_relative_to_their_table_and_named_in_errors(folder, tmp_path)
     task = create(folder, "image:file", "label:colour")
     image = task.read([str(folder / "images" / "3.png")])[0]
     assert image.shape == (5, 7, 3) and image[4, 6].tolist() == list(COLOURS["red"])
-    (tmp_path / "one.tsv").write_text("file\tcolour\nmissing.png\tred\n" * 1)
+    (tmp_path / "one.tsv").write_text("file\tcolour\nmissing.png\tred\nother.png\tblue\n")
     broken = kz.tasks.create(
         "table", "classifier", data_dir=tmp_path / "one.tsv", dev_data=tmp_path / "one.tsv",
         test_data=tmp_path / "one.tsv", inputs="image:file", targets="label:colour", height=5, width=7,
