@@ -241,14 +241,24 @@ def create(name: str, /, **overrides: Any) -> Any:
 
 
 def count_parameters(name: str, /, **overrides: Any) -> int:
-    """Returns the number of weights of a model as `create` would make it, without memory for them."""
+    """Returns the number of weights of a model as `create` would make it, without memory for them.
+
+    Raises:
+        ValueError: if the model is a plain `keras.Model`, which only data can build.
+    """
     spec = describe(name)
     if not overrides and spec.parameters is not None:
         return spec.parameters
     from kerazoo import _backend
+    from kerazoo.models.base_model import BaseModel
 
     with _backend.no_memory():
         model = create(name, **overrides)
+        if not isinstance(model, BaseModel):
+            raise ValueError(
+                f"count_parameters: {name} must know the shapes of its inputs; got {type(model).__name__}, a plain "
+                "keras.Model. Call the model on data and use its `count_params()`."
+            )
         model.build_from_inputs()
         return model.count_params()
 
@@ -264,7 +274,9 @@ def register(
     """Returns a decorator that adds a class of your own to the catalog.
 
     The model is then available by its name in `create`, in the listings and on the command line
-    (`--import=my_module --model=mine`). The class is registered with Keras as well, so that its files can be loaded.
+    (`--import=my_module --model=mine`). It may be any `keras.Model` that takes a dictionary of the inputs of a task,
+    such as `{"source": ...}`; one that generates is a `kerazoo.decoding.Decodable` as well. The class is registered
+    with Keras as well, so that its files can be loaded.
 
     Args:
         name: string. The name of the row; a taken one is refused.

@@ -210,6 +210,8 @@ def test_register_a_model_of_ones_own(table):
     assert catalog.arguments("mine") == ("width", "num_classes", "name", "dtype", "trainable")
     assert keras.saving.get_registered_object(keras.saving.get_registered_name(Mine)) is Mine
     assert "nobody" in str(kz.describe("mine"))
+    with pytest.raises(ValueError, match="count_parameters: mine must know .*; got Mine, a plain keras.Model"):
+        kz.count_parameters("mine")
     with pytest.raises(ValueError, match="model 'mine' is already registered"):
         kz.register("mine", kind="classifier")(Mine)
     kz.register("mine", kind="classifier", sizes={"width": 7}, replace=True)(Mine)

@@ -351,5 +351,20 @@ def build_model(name: str, task: "Task", overrides: dict) -> "keras.Model":
         )
     model = catalog.create(name, **{**sizes, **overrides})
     if not model.built:
-        model.build_from_inputs()
+        _build(model, task)
     return model
+
+
+def _build(model, task):
+    """Creates the weights of a model; a plain `keras.Model` knows no shapes and is called on empty examples."""
+    from kerazoo.models.base_model import BaseModel
+
+    if isinstance(model, BaseModel):
+        model.build_from_inputs()
+        return
+    dtypes = {name: "str" if dtype == "string" else dtype for name, (_, dtype) in task.signature.items()}
+    empty = {name: np.zeros((2, *shape), dtypes[name]) for name, (shape, _) in task.signature.items()}
+    inputs = {name: x for name, x in task.encode_packed(empty).items() if name != "prompt"}
+    if task.targets.generated:
+        inputs["targets"] = np.zeros((2, 3), "int32")
+    model(inputs, training=False)

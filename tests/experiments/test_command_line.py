@@ -244,9 +244,15 @@ def test_export_gives_the_same_predictions(finished, tmp_path):
 def test_ones_own_model_trains_by_name(tmp_path):
     (tmp_path / "my_models.py").write_text(
         "import kerazoo as kz\n"
-        '@kz.register("mine", kind="classifier", sizes={"units": (11,)})\n'
-        "class Mine(kz.models.MLPClassifier):\n"
-        "    pass\n"
+        "import keras\n"
+        '@kz.register("mine", kind="classifier", sizes={"units": 11})\n'
+        "class Mine(keras.Model):\n"
+        "    def __init__(self, units, num_classes):\n"
+        "        super().__init__()\n"
+        '        self.hidden = keras.layers.Dense(units, "relu")\n'
+        "        self.head = keras.layers.Dense(num_classes)\n"
+        "    def call(self, inputs):\n"
+        '        return self.head(self.hidden(keras.ops.reshape(inputs["source"], (-1, 64))))\n'
     )
     out, _ = command("run", "--import=my_models", "--model=mine", "--epochs=1", "--limit=200", cwd=tmp_path)
     assert "accuracy" in out
