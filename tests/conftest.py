@@ -71,3 +71,12 @@ def _same_start():
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture
+def run_eagerly():
+    """Runs searches without tracing them; that programs give the same is shown in `decoding/test_compiled.py`."""
+    import model_contracts
+
+    with model_contracts.eager_searches():
+        yield

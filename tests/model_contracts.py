@@ -1,13 +1,16 @@
 """What every model promises, as one check: `check_model(model, inputs)`. It serves the catalog and the grid."""
 
+import contextlib
 import os
 import tempfile
+from unittest import mock
 
 import keras
 import numpy as np
 from keras import ops
 
 import kerazoo as kz
+from kerazoo import _backend
 from kerazoo.decoding import Decodable
 
 BLOCK = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 11, "dropout": 0.0}
@@ -130,7 +133,8 @@ def check_greedy(model, inputs, length=5):
     """Greedy answers are those of the full pass, and sources share a batch without a trace."""
     prompt = [[3], [], [4, 5]]
     source = {name: value[:3] for name, value in inputs.items() if name.startswith("source")}
-    found = model.generate(*([source] if source else []), prompt=prompt, max_length=length, jit_compile=False)
+    with eager_searches():
+        found = model.generate(*([source] if source else []), prompt=prompt, max_length=length, jit_compile=False)
     logits = ops.convert_to_numpy(model({**source, "targets": found.tokens[:, 0]}))
     logits[:, :, [model.pad_id, model.start_id]] = -np.inf
     for row, tokens in enumerate(found.tokens[:, 0]):
@@ -138,6 +142,13 @@ def check_greedy(model, inputs, length=5):
         for place in range(len(prompt[row]), found.lengths[row, 0]):
             assert tokens[place] == logits[row, place].argmax(), f"row {row}, token {place}"
     return found
+
+
+def eager_searches():
+    """Within it, searches run without tracing, which is faster where each runs once; JAX traces them in any case."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    return mock.patch.object(_backend, "compile", lambda function, variables=(), jit=False: function)
 
 
 def check_training(model, inputs, dead):

@@ -40,6 +40,7 @@ def test_equals_what_a_search_reports():
         np.testing.assert_allclose(scored.scores, found.scores[:, rank], rtol=1e-4)
 
 
+@pytest.mark.usefixtures("run_eagerly")
 @pytest.mark.parametrize("name", ["lstm_seq2seq_attention", "transformer_seq2seq_tiny"])
 def test_full_pass_of_a_model_equals_its_search(name):
     keras.utils.set_random_seed(4)

@@ -7,6 +7,7 @@ from toys import not_on_jax
 
 from kerazoo import decoding, models
 
+run_eagerly = pytest.mark.usefixtures("run_eagerly")
 SOURCES = [[3, 4, 5, 6, 7, 8], [5], [8, 3, 9]]
 
 
@@ -21,7 +22,10 @@ def model(request):
 
 
 @pytest.mark.parametrize("block", [1, pytest.param(5, marks=not_on_jax), 64])
-def test_blocks_joined_are_what_generate_returns(model, block):
+def test_blocks_joined_are_what_generate_returns(model, block, request):
+    vars(model).pop("_compiled_programs", None)
+    if block != 5:
+        request.getfixturevalue("run_eagerly")
     whole = model.generate(SOURCES, max_length=11, jit_compile=False).sequences()
     jit_compile = None if block == 5 else False  # one block by the default of the model, with XLA for a Transformer
     blocks = list(decoding.stream(model, SOURCES, max_length=11, block=block, jit_compile=jit_compile))
@@ -29,6 +33,7 @@ def test_blocks_joined_are_what_generate_returns(model, block):
     assert all(len(news[row]) <= block for news in blocks for row in range(3))
 
 
+@run_eagerly
 def test_prompts_are_left_out_and_draws_repeat(model):
     options = {"search": "sample", "seed": 5, "max_length": 13, "jit_compile": False}
     prompt = [[4, 5, 6], [7], []]
@@ -55,6 +60,7 @@ def test_text_comes_without_half_a_character():
     assert [cut([[0x61, 0xC3]])[0], cut([[]], last=True)[0]] == ["a", "\ufffd"]
 
 
+@run_eagerly
 def test_alignment_comes_with_the_answers(model):
     sources = [*SOURCES, [4, 4]]
     options = {"search": "beam", "num_beams": 3, "n_best": 2, "max_length": 7, "jit_compile": False}

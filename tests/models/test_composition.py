@@ -54,6 +54,7 @@ def test_several_sources_keep_the_contract(name):
     assert "state" not in model.encode(inputs)
 
 
+@pytest.mark.usefixtures("run_eagerly")
 def test_several_sources_are_searched_alone_and_together():
     """Ragged texts beside vectors: padding of one source changes no other row."""
     model = create_tiny("dense,lstm+lstm", source_vocabulary_size=[None, 11], input_shape=[(7,), None])

@@ -7,6 +7,8 @@ import pytest
 from kerazoo import decoding, run, tasks
 from kerazoo.run.predictor import build_model
 
+pytestmark = pytest.mark.usefixtures("run_eagerly")
+
 WORDS = ["abc", "j", "ggba", "a"]
 
 
