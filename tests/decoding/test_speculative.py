@@ -8,7 +8,6 @@ from toys import END, SourceToy, Toy, not_on_jax
 
 from kerazoo import decoding, models
 
-
 run_eagerly = pytest.mark.usefixtures("run_eagerly")
 
 
