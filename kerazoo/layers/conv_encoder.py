@@ -33,6 +33,8 @@ class ConvEncoder(keras.layers.Layer):
         dropout: float in `[0, 1)`. Dropout rate after each block. Defaults to `0.0`.
         kernel_initializer: Initializer of the kernels. Defaults to `"glorot_uniform"`.
         kernel_regularizer: Regularizer of the kernels. Defaults to `None`.
+        return_dict: bool. Whether to return a dict, which decoders and models read; False returns its "sequence" alone,
+            for other layers of Keras. Defaults to `True`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -44,7 +46,7 @@ class ConvEncoder(keras.layers.Layer):
 
     Returns:
         A dict with "sequence", `[B, H'W', filters[-1]]` for images and `[B, S, filters[-1]]` for sequences, in the
-        compute dtype, and "mask", bool `[B, H'W']` or `[B, S]`.
+        compute dtype, and "mask", bool `[B, H'W']` or `[B, S]`. With `return_dict=False` the sequence alone.
 
     Masking:
         Each block reads padding as zeros, so padding never changes a valid position. Batch normalization of sequences
@@ -83,6 +85,7 @@ class ConvEncoder(keras.layers.Layer):
         dropout: float = 0.0,
         kernel_initializer: Any = "glorot_uniform",
         kernel_regularizer: Any = None,
+        return_dict: bool = True,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -97,6 +100,7 @@ class ConvEncoder(keras.layers.Layer):
         self.dropout = _checks.rate("ConvEncoder", "dropout", dropout)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.return_dict = bool(return_dict)
         self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="dropout")
         self.supports_masking = True
 
@@ -138,12 +142,15 @@ class ConvEncoder(keras.layers.Layer):
         if image:
             _, height, width, _ = ops.shape(x)
             x = ops.reshape(x, (-1, height * width, self.filters[-1]))  # [B, H'W', C]
+        if not self.return_dict:
+            return x
         if valid is None:
             valid = ops.ones(ops.shape(x)[:2], dtype="bool")  # [B, H'W'] or [B, S]
         return {"sequence": x, "mask": valid}
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> dict[str, Any]:
-        return encoded_mask(previous_mask if len(inputs.shape) == 3 else None)
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        mask = previous_mask if len(inputs.shape) == 3 else None
+        return encoded_mask(mask) if self.return_dict else mask
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -157,4 +164,5 @@ class ConvEncoder(keras.layers.Layer):
             "dropout": self.dropout,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "return_dict": self.return_dict,
         }

@@ -90,6 +90,8 @@ class DenseEncoder(_DenseStack):
         bias_initializer: Initializer of the biases. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the kernels, such as `"l1"` or `"l2"`. Defaults to `None`.
         activity_regularizer: Regularizer of the outputs of the layers, for sparse codes. Defaults to `None`.
+        return_dict: bool. Whether to return a dict, which decoders and models read; False returns its "sequence" alone,
+            for other layers of Keras. Defaults to `True`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -100,7 +102,7 @@ class DenseEncoder(_DenseStack):
 
     Returns:
         A dict with "sequence", `[B, S, units[-1]]` in the compute dtype (S = 1 for vectors and images), and "mask",
-        bool `[B, S]`.
+        bool `[B, S]`. With `return_dict=False` a tensor, `[B, S, units[-1]]` for sequences, else `[B, units[-1]]`.
 
     Masking:
         Each position is computed separately, so padding has no effect. The mask is passed on.
@@ -133,6 +135,7 @@ class DenseEncoder(_DenseStack):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         activity_regularizer: Any = None,
+        return_dict: bool = True,
         **kwargs: Any,
     ):
         super().__init__(
@@ -145,6 +148,7 @@ class DenseEncoder(_DenseStack):
             activity_regularizer=activity_regularizer,
             **kwargs,
         )
+        self.return_dict = bool(return_dict)
 
     def build(self, inputs_shape: Any) -> None:
         _checks.rank("DenseEncoder", "inputs", inputs_shape, (2, 3, 4))
@@ -163,15 +167,21 @@ class DenseEncoder(_DenseStack):
         x, valid = inputs, first_mask(padding_mask, mask)
         if len(inputs.shape) == 4:
             x = ops.reshape(x, (-1, inputs.shape[1] * inputs.shape[2] * inputs.shape[3]))  # [B, F]
-        if len(inputs.shape) != 3:
-            x, valid = x[:, None], None  # [B, 1, F]
         x = self._transform(x, training)
+        if not self.return_dict:
+            return x
+        if len(inputs.shape) != 3:
+            x, valid = x[:, None], None  # [B, 1, U]
         if valid is None:
             valid = ops.ones(ops.shape(x)[:2], dtype="bool")  # [B, S]
         return {"sequence": x, "mask": valid}
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> dict[str, Any]:
-        return encoded_mask(previous_mask if len(inputs.shape) == 3 else None)
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        mask = previous_mask if len(inputs.shape) == 3 else None
+        return encoded_mask(mask) if self.return_dict else mask
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "return_dict": self.return_dict}
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")

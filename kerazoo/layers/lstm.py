@@ -19,7 +19,8 @@ class LSTM(keras.layers.Layer):
     multiplies the previous output. The weights are those of `keras.layers.LSTM` (gates in the order input, forget,
     candidate, output; the bias of the forget gate starts at one), so `set_weights` exchanges them. On a GPU Keras
     computes the recurrence where it has a fused (cuDNN) kernel: with TensorFlow for right-padded masks or none, with
-    JAX and PyTorch for inputs without a mask.
+    JAX and PyTorch for inputs without a mask. `LSTMEncoder` is a stack of these layers in one or both directions;
+    `keras.layers.Bidirectional` does not take a layer that returns its state beside its outputs.
 
     Args:
         units: int, above 0. Width U of the state and of the outputs.
@@ -54,7 +55,8 @@ class LSTM(keras.layers.Layer):
         of right-padded sequences therefore starts at the last valid position.
 
     Raises:
-        ValueError: if `inputs` do not have 3 axes, or an argument is out of range.
+        ValueError: if `inputs` do not have 3 axes, an argument is out of range, or `keras.layers.Bidirectional` wraps
+            the layer.
 
     Example:
 
@@ -215,6 +217,15 @@ class LSTM(keras.layers.Layer):
             "use_cudnn": self.use_cudnn,
             "seed": self.seed,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "LSTM":
+        if "go_backwards" in config:  # `keras.layers.Bidirectional` adds it
+            raise ValueError(
+                "LSTM: keras.layers.Bidirectional wraps keras.layers.LSTM only; got kerazoo.layers.LSTM. For both "
+                f"directions use kerazoo.layers.LSTMEncoder({config['units']}, bidirectional=True, return_dict=False)."
+            )
+        return super().from_config(config)
 
 
 class _Cell:

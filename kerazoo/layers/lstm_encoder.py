@@ -31,6 +31,8 @@ class LSTMEncoder(keras.layers.Layer):
         recurrent_dropout: float in `[0, 1)`. Dropout rate inside the recurrence. Defaults to `0.0`.
         kernel_initializer: Initializer of the kernels. Defaults to `"glorot_uniform"`.
         recurrent_initializer: Initializer of the recurrent kernels. Defaults to `"orthogonal"`.
+        return_dict: bool. Whether to return a dict, which decoders and models read; False returns its "sequence" alone,
+            for other layers of Keras. Defaults to `True`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -41,7 +43,7 @@ class LSTMEncoder(keras.layers.Layer):
 
     Returns:
         A dict with "sequence" `[B, S, U or 2U]` in the compute dtype, "mask" bool `[B, S]`, and "state", a tuple with
-        (h, c) of every layer, each `[B, U or 2U]`.
+        (h, c) of every layer, each `[B, U or 2U]`. With `return_dict=False` the sequence alone.
 
     Masking:
         Padding leaves the states unchanged and outputs zeros. The backward direction starts at the last valid position.
@@ -78,6 +80,7 @@ class LSTMEncoder(keras.layers.Layer):
         recurrent_dropout: float = 0.0,
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
+        return_dict: bool = True,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -90,6 +93,7 @@ class LSTMEncoder(keras.layers.Layer):
         self.recurrent_dropout = _checks.rate("LSTMEncoder", "recurrent_dropout", recurrent_dropout)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
+        self.return_dict = bool(return_dict)
         self.forward_layers = self._stack("forward", reverse=False)
         self.backward_layers = self._stack("backward", reverse=True) if self.bidirectional else []
         self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
@@ -130,12 +134,14 @@ class LSTMEncoder(keras.layers.Layer):
                 state = tuple(ops.concatenate(pair, axis=-1) for pair in zip(state, backward_state))
             x = outputs
             states.append(tuple(state))
+        if not self.return_dict:
+            return x
         if valid is None:
             valid = ops.ones(ops.shape(inputs)[:2], dtype="bool")  # [B, S]
         return {"sequence": x, "mask": valid, "state": tuple(states)}
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> dict[str, Any]:
-        return encoded_mask(previous_mask)
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        return encoded_mask(previous_mask) if self.return_dict else previous_mask
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -149,4 +155,5 @@ class LSTMEncoder(keras.layers.Layer):
             "recurrent_dropout": self.recurrent_dropout,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "recurrent_initializer": keras.initializers.serialize(self.recurrent_initializer),
+            "return_dict": self.return_dict,
         }

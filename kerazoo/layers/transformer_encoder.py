@@ -130,6 +130,8 @@ class TransformerEncoder(TransformerStack):
             `None`.
         kernel_initializer: Initializer of all kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: Initializer of all biases. Defaults to `"zeros"`.
+        return_dict: bool. Whether to return a dict, which decoders and models read; False returns its "sequence" alone,
+            for other layers of Keras. Defaults to `True`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
@@ -145,8 +147,9 @@ class TransformerEncoder(TransformerStack):
         inputs_mask: The same, where Keras fills it in under this name.
 
     Returns:
-        A dict with "sequence", float `[B, S, D]` in the compute dtype, and "mask", bool `[B, S]`. With
-        `return_attention_scores`, a pair with the weights of all blocks, float32 `[B, num_layers, H, S, S]`.
+        A dict with "sequence", float `[B, S, D]` in the compute dtype, and "mask", bool `[B, S]`; with
+        `return_dict=False` the sequence alone. With `return_attention_scores`, a pair with the weights of all blocks,
+        float32 `[B, num_layers, H, S, S]`.
 
     Masking:
         Padding is never attended to, so it changes no valid position. Its own outputs are meaningless.
@@ -185,6 +188,7 @@ class TransformerEncoder(TransformerStack):
         positions: str | None = None,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        return_dict: bool = True,
         **kwargs: Any,
     ):
         options = {
@@ -202,6 +206,7 @@ class TransformerEncoder(TransformerStack):
             "bias_initializer": bias_initializer,
         }
         super().__init__(TransformerEncoderBlock, num_layers, options, **kwargs)
+        self.return_dict = bool(return_dict)
 
     def build(self, inputs_shape: Any) -> None:
         self._build_final_norm(inputs_shape)
@@ -235,8 +240,13 @@ class TransformerEncoder(TransformerStack):
             if return_attention_scores:
                 x, weights = x
                 scores.append(weights)
-        encoded = {"sequence": self._normalize(x), "mask": ops.cast(valid, "bool")}
+        encoded = self._normalize(x)
+        if self.return_dict:
+            encoded = {"sequence": encoded, "mask": ops.cast(valid, "bool")}
         return (encoded, ops.stack(scores, axis=1)) if return_attention_scores else encoded
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> dict[str, Any]:
-        return encoded_mask(previous_mask)
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        return encoded_mask(previous_mask) if self.return_dict else previous_mask
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "return_dict": self.return_dict}

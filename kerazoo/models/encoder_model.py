@@ -93,6 +93,12 @@ class EncoderModel(BaseModel):
             self._encode_source(name, encoder, self.embedding_of(name), inputs, training)
             for name, encoder in zip(self.source_names, encoders)
         ]
+        for each, encoder in zip(encoded, encoders):
+            if not isinstance(each, dict):
+                raise ValueError(
+                    f'{type(self).__name__}: `encoder` must return a dictionary with "sequence" and "mask"; '
+                    f"got {type(encoder).__name__}, which returns one tensor. Try return_dict=True."
+                )
         if self.join is None:
             return encoded[0]
         return self.join([each["sequence"] for each in encoded], [each["mask"] for each in encoded])

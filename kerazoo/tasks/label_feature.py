@@ -97,9 +97,7 @@ class LabelFeature(Feature):
         if not (self.state and self.state["parity"]):
             return values
         named = {label: label for label in self.names}
-        return [
-            named.get(label) or (self.names[int(label) % 2] if label.isdecimal() else label) for label in values
-        ]
+        return [named.get(label) or (self.names[int(label) % 2] if label.isdecimal() else label) for label in values]
 
     def load(self, values: Sequence) -> tuple[list, dict[int, str]]:
         """Returns the names, and a fault for each that a model cannot read as its input."""
