@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 
 from absl import flags
 
+import kerazoo as kz
+
 FLAGS = flags.FLAGS
 USAGE = 2
 ENVIRONMENT = 5
@@ -187,6 +189,6 @@ def _no_memory(error: BaseException) -> bool:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    lines = message.strip().splitlines()[:MAX_ERROR_LINES]
+    lines = [kz.run.printable(line) for line in message.strip().split("\n")[:MAX_ERROR_LINES]]
     print("\n".join(["error: " + lines[0], *lines[1:]]) if lines else "error", file=sys.stderr)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""Evaluate a trained run on unseen examples and write evaluation-SPLIT.json into its folder.
+"""Evaluate a trained run on unseen examples; writes evaluation-SPLIT.json and report.md into its folder.
 
   python -m experiments.evaluate --run_dir=RUN
   python -m experiments.evaluate --run_dir=RUN --split=dev --limit=500

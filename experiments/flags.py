@@ -80,10 +80,11 @@ def define_text() -> None:
 
 def define_search() -> None:
     """Defines the search of models that generate."""
-    with flag_group("Search", {"search": "greedy, or beam with --n_best", "num_beams": 4, "n_best": 1}):
+    with flag_group("Search", {"search": "greedy, or beam with --n_best above 1", "num_beams": 4, "n_best": 1}):
         flags.DEFINE_string("search", None, "greedy, sample, beam, contrastive or speculative.")
         flags.DEFINE_integer("num_beams", None, "Hypotheses of a beam search.", lower_bound=1)
-        flags.DEFINE_integer("n_best", None, "Predictions for each input, of a beam search or samples.", lower_bound=1)
+        flags.DEFINE_integer("n_best", None, "Predictions for each input, of a beam, samples or a classifier.",
+                             lower_bound=1)  # fmt: skip
         flags.DEFINE_float("temperature", None, "Of samples: values below 1 sharpen the distribution.")
         flags.DEFINE_integer("top_k", None, "Of samples and contrastive search: candidates at each step.")
         flags.DEFINE_float("top_p", None, "Of samples: total probability of the candidates at each step.")
@@ -170,10 +171,15 @@ def run_dirs(first: str) -> str | list[str]:
     return [first, *FLAGS.ensemble] if FLAGS.ensemble else first
 
 
-def search_options() -> dict[str, Any]:
-    """Returns the flags of the search that were set, as options of a prediction."""
+def search_options(generates: bool = True) -> dict[str, Any]:
+    """Returns the flags of the search that were set, as options of a prediction.
+
+    Args:
+        generates: boolean. Whether the model generates; the best classes of a classifier need no search. Defaults to
+            `True`.
+    """
     options = _set_flags(SEARCH)
-    if options.get("n_best", 1) > 1:
+    if generates and options.get("n_best", 1) > 1:
         options.setdefault("search", "beam")
         if options["search"] == "beam":
             options.setdefault("num_beams", max(4, options["n_best"]))

@@ -7,28 +7,40 @@
   python -m experiments.predict --run_dir=RUN --search=sample --temperature=0.7 --seed=1 kerazoo
   python -m experiments.predict --run_dir=RUN digit.png          # a model of images
 
-With --n_best=N every input has up to N lines, the best first. With --scores a line begins with the score and a tab.
-With --alignment it ends with a tab and pairs of source and target positions, as in 0-0 1-2. With --given a line of
-input is a source, a tab and a target, and the output is the log-probability of the target and its perplexity.
+A prediction is one line, in which line breaks, tabs and other control characters are written as \\n, \\t and \\x1b;
+numbers and images are lists. With --n_best=N an input has up to N lines, the best first, which begin with the number
+of the input, counted from 1, and a tab. With --scores a score and a tab precede the prediction: a log-probability, or
+the probability of a class. With --alignment a line ends with a tab and pairs of source and target positions, as in 0-0
+1-2. With --given a line of input is a source, a tab and a target, and the output is the log-probability of the target
+and its perplexity.
+
+With --format=jsonl each input is one line of JSON, with the text as it is:
+{"input": 1, "predictions": ["..."], "scores": [-0.5]}
 """
 
 import itertools
+import json
 import logging
+import math
 import sys
 
 from absl import flags
 
+import kerazoo as kz
 from experiments import command
 from experiments import flags as shared
 
 FLAGS = flags.FLAGS
+# Characters that end a line for some readers, or control a terminal, and that JSON does not escape.
+IN_JSON = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 shared.define_run_dir()
 shared.define_search()
 shared.define_checkpoint()
 with command.flag_group("Run and output"):
     flags.DEFINE_integer("batch_size", 256, "Lines of one batch.", lower_bound=1)
-    flags.DEFINE_bool("scores", False, "Print the score of each prediction before it.")
+    flags.DEFINE_enum("format", "text", ["text", "jsonl"], "Lines of text, or a line of JSON for each input.")
+    flags.DEFINE_bool("scores", False, "Print the score of each prediction before it; a probability for a class.")
     flags.DEFINE_bool("alignment", False, "Print for each token the source position with the largest attention.")
     flags.DEFINE_bool("given", False, "Score given targets and generate none: source, tab, target.")
     flags.DEFINE_integer("block", 4, "Tokens that are printed at a time on a terminal.", lower_bound=1)
@@ -36,8 +48,6 @@ with command.flag_group("Run and output"):
 
 def main(arguments):
     """Prints a prediction for each input."""
-    import kerazoo as kz
-
     if FLAGS.given and (FLAGS.scores or FLAGS.alignment):
         raise command.UsageError("--given generates nothing, so --scores and --alignment cannot be used with it.")
     interactive = not arguments and sys.stdin.isatty()
@@ -45,27 +55,58 @@ def main(arguments):
         logging.basicConfig(format="%(message)s")
         logging.getLogger("kerazoo").setLevel(logging.INFO)
     predictor = kz.load(shared.run_dirs(command.require("run_dir")), checkpoint=FLAGS.checkpoint)
-    options = shared.search_options()
+    options = shared.search_options(predictor.generates)
     if interactive:
         return converse(predictor, options)
-    lines = iter(arguments) if arguments else (line.rstrip("\r\n") for line in _standard_input())
+    lines, first = iter(arguments) if arguments else standard_input(), 1
     while batch := list(itertools.islice(lines, FLAGS.batch_size)):
-        for line in output_lines(predictor, batch, options):
+        for line in output_lines(predictor, batch, options, first):
             print(line, flush=True)
+        first += len(batch)
     return 0
 
 
-def output_lines(predictor, batch, options):
-    """Yields the lines of output for a batch of lines of input."""
+def output_lines(predictor, batch, options, first=1):
+    """Yields the lines of output for a batch of lines of input, of which the first one has the number `first`."""
+    for number, record in enumerate(records(predictor, batch, options), first):
+        if FLAGS.format == "jsonl":
+            plain = {name: _plain(value) for name, value in record.items()}
+            yield json.dumps({"input": number, **plain}, ensure_ascii=False).translate(IN_JSON)
+        elif FLAGS.given:
+            yield f"{record['score']:.4f}\t{record['perplexity']:.4f}"
+        else:
+            yield from text_lines(number, record)
+
+
+def records(predictor, batch, options):
+    """Yields what is printed for each line of input, as a dictionary."""
     if FLAGS.given:
-        pairs = [_pair(line) for line in batch]
-        scored = predictor.score(*zip(*pairs))
-        yield from (f"{score:.4f}\t{each:.4f}" for score, each in zip(scored.scores, scored.perplexities))
-    elif FLAGS.scores or FLAGS.alignment or options.get("n_best", 1) > 1:
-        for predictions in predictor.predictions(predictor.task.read(batch), alignment=FLAGS.alignment, **options):
-            yield from map(_line, predictions)
+        scored = predictor.score(*zip(*map(_pair, batch)))
+        for score, perplexity in zip(scored.scores, scored.perplexities):
+            yield {"score": score, "perplexity": perplexity}
+        return
+    raw = predictor.task.read(batch)
+    has_scores = predictor.generates or predictor.task.targets.modality == "label"
+    if FLAGS.scores or FLAGS.alignment or FLAGS.n_best or (FLAGS.format == "jsonl" and has_scores):
+        for found in predictor.predictions(raw, **options, **({"alignment": True} if FLAGS.alignment else {})):
+            record = {"predictions": [each.text for each in found], "scores": [each.score for each in found]}
+            if FLAGS.alignment:
+                record["alignments"] = [each.alignment.argmax(-1).tolist() for each in found]
+            yield record
     else:
-        yield from predictor(predictor.task.read(batch), **options)
+        yield from ({"predictions": [prediction]} for prediction in predictor(raw, **options))
+
+
+def text_lines(number, record):
+    """Yields a line of text for each prediction of an input."""
+    for index, prediction in enumerate(record["predictions"]):
+        parts = [str(number)] if FLAGS.n_best else []
+        parts += [f"{record['scores'][index]:.4f}"] if FLAGS.scores else []
+        parts.append(_text(prediction))
+        if FLAGS.alignment:
+            pairs = enumerate(record["alignments"][index])
+            parts.append(" ".join(f"{source}-{target}" for target, source in pairs))
+        yield "\t".join(parts)
 
 
 def converse(predictor, options):
@@ -79,22 +120,31 @@ def converse(predictor, options):
             return 0
         if not line:
             continue
-        plain = options.get("search", "greedy") in ("greedy", "sample") and options.get("n_best", 1) == 1
-        if not plain or not predictor.generates or FLAGS.scores or FLAGS.alignment or FLAGS.given:
+        streamed = options.get("search", "greedy") in ("greedy", "sample") and predictor.generates
+        if not streamed or FLAGS.n_best or FLAGS.scores or FLAGS.alignment or FLAGS.given or FLAGS.format == "jsonl":
             print(*output_lines(predictor, [line], options), sep="\n")
             continue
         for text in predictor.stream(predictor.task.read([line])[0], block=FLAGS.block, **options):
-            print(text, end="", flush=True)
+            print("\n".join(map(kz.run.printable, text.split("\n"))), end="", flush=True)
         print()
 
 
-def _line(prediction):
-    parts = [f"{prediction.score:.4f}"] if FLAGS.scores else []
-    parts.append(str(prediction.text))
-    if FLAGS.alignment:
-        pairs = enumerate(prediction.alignment.argmax(-1))
-        parts.append(" ".join(f"{source}-{target}" for target, source in pairs))
-    return "\t".join(parts)
+def _text(value):
+    """Returns a prediction as a part of one line."""
+    if isinstance(value, str):
+        return kz.run.printable(value)
+    if hasattr(value, "__len__"):
+        return f"[{', '.join(map(_text, value))}]"
+    return str(value) if getattr(value, "dtype", None) == "float32" else f"{value:.10g}"
+
+
+def _plain(value):
+    """Returns a value of a record as one of JSON, with null for a number that is not finite."""
+    if isinstance(value, str | int):
+        return value
+    if hasattr(value, "__len__"):
+        return [_plain(each) for each in value]
+    return float(value) if math.isfinite(value) else None
 
 
 def _pair(line):
@@ -104,12 +154,17 @@ def _pair(line):
     return source, target
 
 
-def _standard_input():
+def standard_input():
+    """Yields the lines of standard input, read as those of a training file: UTF-8, ended by LF or CR LF."""
     for number, line in enumerate(sys.stdin.buffer, 1):
         try:
-            yield line.decode("utf-8")
+            text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise command.InputError(f"standard input:{number}: not UTF-8: byte {line[error.start]:#04x}.") from error
+            byte = error.object[error.start]
+            raise command.InputError(f"standard input:{number}: not UTF-8: byte {byte:#04x}.") from error
+        if "\0" in text:
+            raise command.InputError(f"standard input:{number}: holds a NUL byte.")
+        yield text
 
 
 if __name__ == "__main__":

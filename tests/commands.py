@@ -1,8 +1,9 @@
 """Runs the commands of `experiments`: in this process, forked, or as a user starts them.
 
-`refused` runs a command that is expected to refuse its arguments in the process of the tests. `command` runs one in a
-process of its own. Importing TensorFlow takes seconds, so these processes are forked from one that has imported it and
-done nothing else: no thread of its runtime exists yet that a fork would lose. `fresh=True` starts Python anew.
+`in_process` runs a command in the process of the tests, and `refused` one that is expected to refuse its arguments.
+`command` runs one in a process of its own. Importing TensorFlow takes seconds, so these processes are forked from one
+that has imported it and done nothing else: no thread of its runtime exists yet that a fork would lose. `fresh=True`
+starts Python anew.
 """
 
 import contextlib
@@ -22,13 +23,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 LIMIT = 300  # seconds
 
 
-def refused(name, *arguments, code=2, cwd=None, stdin=None):
-    """Runs a command in this process and returns its standard error; fails unless it refuses with the exit code.
+def refused(name, *arguments, code=2, **options):
+    """Runs a command in this process and returns its standard error; fails unless it refuses with the exit code."""
+    return in_process(name, *arguments, code=code, **options)[1]
+
+
+def in_process(name, *arguments, code=0, cwd=None, stdin=None):
+    """Runs a command in this process and returns its standard output and error; fails on another exit code.
 
     Args:
         name: string. A module of `experiments`.
         *arguments: strings. What is typed after it.
-        code: integer. The expected exit code. Defaults to `2`.
+        code: integer. The expected exit code. Defaults to `0`.
         cwd: path. The working directory. Defaults to that of the tests.
         stdin: bytes. The standard input. Defaults to `None`.
     """
@@ -58,7 +64,7 @@ def refused(name, *arguments, code=2, cwd=None, stdin=None):
             sys.modules.pop("experiments.flags", None)
             vars(sys.modules["experiments"]).pop("flags", None)
     _check(status, code, out.getvalue(), err.getvalue())
-    return err.getvalue()
+    return out.getvalue(), err.getvalue()
 
 
 def command(name, *arguments, code=0, cwd=None, stdin=None, fresh=False):

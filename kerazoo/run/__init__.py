@@ -13,6 +13,7 @@ _NAMES = {
     "evaluate": "evaluation",
     "export": "export_run",
     "load": "predictor",
+    "printable": "control_characters",
     "train": "trainer",
 }
 

@@ -1,18 +1,16 @@
-"""Evaluates a model on unseen examples: metrics, and a table of predictions and references."""
+"""Evaluates a model on unseen examples: metrics, and samples of predictions with their references."""
 
-import json
 import os
+import shutil
+import sys
 import time
-from collections.abc import Sequence
 
 import numpy as np
 
-from kerazoo import _files
-from kerazoo.data import lines
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
+from kerazoo.run import report, sample_table
 
-WIDTH = 44
 PLAIN = str | int | float | bool | list | None
 
 
@@ -25,7 +23,7 @@ def evaluate(
     checkpoint: str = "best",
     **options,
 ) -> dict:
-    """Evaluates a run on `split`, prints a table and writes `evaluation-SPLIT.json` into its folder.
+    """Evaluates a run on `split`, prints a table, and writes `evaluation-SPLIT.json` and `report.md` into its folder.
 
     Args:
         run_dir: string or path. The run's folder; or a list of them to evaluate their ensemble, of which the first gets
@@ -38,24 +36,29 @@ def evaluate(
         **options: the search and its options, `search="beam", num_beams=4`. Defaults to greedy search.
 
     Returns:
-        The dict that was written: `{"metrics": {name: value}, "examples": n, "seconds": s, "search": options}`. Rates
-        and accuracies are fractions of 1. `"unseen"` has the number of examples of each class that the training data
-        lacks, which are counted as wrong, and `"cut"` the number of inputs that were cut, where there are any.
+        A dict: `{"metrics": {name: value}, "examples": n, "seconds": s, "search": options}`. Rates and accuracies are
+        fractions of 1. `"unseen"` has the number of examples of each class that the training data lacks, which are
+        counted as wrong, and `"cut"` the number of inputs that were cut, where there are any. The file holds the
+        printed samples as well.
     """
     predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir)
-    result, triples = evaluate_predictor(predictor, split, limit, samples, **options)
+    result, chosen = evaluate_predictor(predictor, split, limit, samples, **options)
     first = run_dir if isinstance(run_dir, str | os.PathLike) else run_dir[0]
-    run = directories.RunDirectory(first)
-    _files.write_file(run.evaluation(split), json.dumps(result, indent=2) + "\n")
-    print(table(triples, split))
-    print(summary(result, split))
+    publish(directories.RunDirectory(first), result, split, chosen)
     return result
+
+
+def publish(run: directories.RunDirectory, result: dict, split: str, samples: list) -> None:
+    """Writes the result and the samples of an evaluation into the run, and prints them."""
+    report.write(run, result, split, samples)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(sample_table.table(samples, split, width), report.summary(result, split), sep="\n\n")
 
 
 def evaluate_predictor(
     predictor: predictors.Predictor, split: str, limit: int = 0, samples: int = 8, **options
 ) -> tuple[dict, list]:
-    """Returns the result of `evaluate`, and up to `samples` triples of raw input, references and prediction."""
+    """Returns the result of `evaluate`, and up to `samples` of the examples as `Sample`s."""
     started, cut = time.perf_counter(), predictor.cut
     task = predictor.task
     raw, references = task.examples(split, limit=limit or None)
@@ -64,14 +67,14 @@ def evaluate_predictor(
         metrics, examples = _losses(predictor, split, limit)
         predictions = predictor([raw[i] for i in chosen], **options) if chosen else []
         # Both the reference and the prediction repeat the prompt.
-        triples = [
-            (raw[i][-WIDTH:], [reference[len(raw[i]) :] for reference in references[i]], text[len(raw[i]) :])
+        found = [
+            sample_table.Sample(raw[i], [each[len(raw[i]) :] for each in references[i]], text[len(raw[i]) :])
             for i, text in zip(chosen, predictions)
         ]
     else:
         predictions, examples = predictor(raw, **options), len(raw)
         metrics = task.evaluate(predictions, references)
-        triples = [(raw[i], references[i], predictions[i]) for i in chosen]
+        found = [sample_table.Sample(raw[i], references[i], predictions[i]) for i in chosen]
     return {
         "metrics": {name: float(value) for name, value in metrics.items()},
         "examples": examples,
@@ -79,7 +82,7 @@ def evaluate_predictor(
         "search": {name: value if isinstance(value, PLAIN) else str(value) for name, value in options.items()},
         **({"unseen": unseen} if (unseen := task.targets.unseen(references)) else {}),
         **({"cut": predictor.cut - cut} if predictor.cut > cut else {}),
-    }, triples
+    }, found
 
 
 def _losses(predictor, split, limit):
@@ -94,41 +97,3 @@ def _losses(predictor, split, limit):
     model.compile(loss=task.loss(), weighted_metrics=task.metrics())
     plan = data.Plan.of(corpus, batch_size=64, max_shapes=1, shuffle=False)
     return training.evaluate(model, corpus, task.batch, plan), len(corpus)
-
-
-def table(triples: Sequence[tuple], split: str) -> str:
-    """Returns sample predictions as lines of text: the input, the reference, and the prediction where it differs."""
-    if not triples:
-        return ""
-    rows = [("input", "reference", f"prediction ({split})")]
-    for raw, references, prediction in triples:
-        correct = any(isinstance(prediction, str) and prediction == reference for reference in references)
-        rows.append((_text(raw), _text(references[0]), "= reference" if correct else _text(prediction)))
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    shown = [f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}" for row in rows]
-    return "\n".join([shown[0], "-" * max(map(len, shown)), *shown[1:]])
-
-
-def summary(result: dict, split: str) -> str:
-    """Returns the metrics as one line, and a line on classes that the training data lacks."""
-    metrics = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
-    line = f"{split}: {metrics}  ({result['examples']:,} examples in {result['seconds']:.1f} s)"
-    unseen = result.get("unseen")
-    if not unseen:
-        return line
-    names = lines.list_names(f"{name} ({count:,})" for name, count in unseen.items())
-    count = sum(unseen.values())
-    return f"{line}\n{count:,} of them have classes that the training data lacks, and count as wrong: {names}"
-
-
-def _text(value):
-    if isinstance(value, str):
-        text = " ".join(value.split())
-    elif isinstance(value, tuple):
-        text = " | ".join(map(_text, value))
-    elif np.ndim(value):
-        array = np.asarray(value)
-        text = f"[{'x'.join(map(str, array.shape))}] mean {array.mean():.2f}"
-    else:
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."

@@ -27,17 +27,18 @@ class Prediction:
     """One of several predictions for an input.
 
     Args:
-        text: string. The prediction, as the task decodes it.
-        score: float. What the search ranks by: the log-probability, over a length divisor for a beam.
-        tokens: list of ints. The token ids without the prompt, `end_id` included.
-        token_scores: float32 array `[T]`. The log-probability of each token.
+        text: string. The prediction, as the task decodes it: a text, or the name of a class.
+        score: float. What the search ranks by: the log-probability, over a length divisor for a beam; the probability
+            of a class.
+        tokens: list of ints. The token ids without the prompt, `end_id` included. Defaults to `None`: a class.
+        token_scores: float32 array `[T]`. The log-probability of each token. Defaults to `None`: a class.
         alignment: float32 array `[T, S]`. The attention of each token to the source. Defaults to `None`: not computed.
     """
 
     text: Any
     score: float
-    tokens: list[int]
-    token_scores: np.ndarray
+    tokens: list[int] | None = None
+    token_scores: np.ndarray | None = None
     alignment: np.ndarray | None = None
 
 
@@ -96,15 +97,20 @@ class Predictor:
     def predictions(self, raw: Sequence, **options) -> list[list[Prediction]]:
         """Returns the predictions for each input, the best first, with their scores.
 
+        Those of a classifier are the classes with their probabilities.
+
         Args:
             raw: as in a call.
-            **options: as in a call; `n_best=5` returns five, `alignment=True` the attention to the source.
+            **options: as in a call; `n_best=5` returns five, `alignment=True` the attention to the source. A classifier
+                takes `n_best` only.
 
         Raises:
-            ValueError: if the model does not generate.
+            ValueError: if the model predicts numbers or images, which have no scores.
         """
         if not self.generates:
-            raise ValueError(f"{type(self.model).__name__}: does not generate, so it has one prediction and no scores.")
+            n_best = _checks.positive_int("Predictor", "n_best", options.pop("n_best", 1))
+            ranked = self.task.ranked(self.outputs(raw, **options))
+            return [[Prediction(*pair) for pair in row[:n_best]] for row in ranked]
         options = self._in_tokens(options)
         return self._in_batches(raw, lambda part, first: self._predictions(part, first, options))
 
@@ -221,12 +227,12 @@ class Predictor:
 
     def _generated_predictions(self, raw, first_row, options):
         found = self._generate(raw, first_row, options)
-        rows = []
-        for row, prompt in enumerate(found.prompt_lengths):
-            numbers = [n for n, length in enumerate(found.lengths[row]) if length]
-            texts = self.task.decode([found.tokens[row, n] for n in numbers])
-            texts = self._cut(texts, [raw[row]] * len(texts), options)
-            rows.append([_prediction(found, row, n, prompt, text) for n, text in zip(numbers, texts)])
+        pairs = np.argwhere(found.lengths).tolist()  # row and rank of each prediction
+        texts = self.task.decode([found.tokens[row, n] for row, n in pairs])
+        texts = self._cut(texts, [raw[row] for row, _ in pairs], options)
+        rows: list[list[Prediction]] = [[] for _ in raw]
+        for (row, n), text in zip(pairs, texts):
+            rows[row].append(_prediction(found, row, n, found.prompt_lengths[row], text))
         return rows
 
     def _in_tokens(self, options):

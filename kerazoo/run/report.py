@@ -1,9 +1,19 @@
-"""The texts of a run: the summary before training, the report after it, and the next commands."""
+"""What a run reports: the summary before training, its results in files, and the next commands."""
 
+import contextlib
+import json
 import os
+import pathlib
+import re
+import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
+
+from kerazoo import _checks, _files
+from kerazoo.data import lines as text_lines
+from kerazoo.run import pictures, sample_table
+from kerazoo.run.control_characters import printable
 
 if TYPE_CHECKING:
     import keras
@@ -11,10 +21,15 @@ if TYPE_CHECKING:
     from kerazoo.run.directory import RunDirectory
     from kerazoo.tasks import Task
 
+SPLITS = ("train", "dev", "test")
+MAX_ROWS = 100  # of the dev examples, from which an input is proposed
+MAX_CHARACTERS = 60  # of that input
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>&|~#])")
+
 
 def log(text: str) -> None:
     """Prints a line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def headline(record: Mapping, model: "keras.Model", corpus: Any, dev_corpus: Sized, plan: Any, seconds: float) -> str:
@@ -40,13 +55,106 @@ def flag_file(record: Mapping, command: Iterable[str]) -> str:
     return head + "".join(f"{line}\n" for line in command)
 
 
+def summary(result: Mapping, split: str) -> str:
+    """Returns the metrics as one line, and a line on classes that the training data lacks."""
+    metrics = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
+    line = f"{split}: {metrics}  ({result['examples']:,} examples in {result['seconds']:.1f} s)"
+    unseen = result.get("unseen")
+    if not unseen:
+        return line
+    names = printable(text_lines.list_names(f"{name} ({count:,})" for name, count in unseen.items()))
+    count = sum(unseen.values())
+    return f"{line}\n{count:,} of them have classes that the training data lacks, and count as wrong: {names}"
+
+
+# The files of the results.
+
+
+def write(run: "RunDirectory", result: Mapping, split: str, samples: Sequence[sample_table.Sample]) -> None:
+    """Writes `evaluation-SPLIT.json`, the pictures of the samples, and `report.md` of all splits evaluated so far.
+
+    Args:
+        run: `RunDirectory`.
+        result: dict. The result of the evaluation.
+        split: string. What was evaluated.
+        samples: list of `Sample`. They are stored as text in the file.
+    """
+    rows = [sample_table.as_text(sample) for sample in samples]
+    for number, (sample, row) in enumerate(zip(samples, rows), 1):
+        picture = pictures.draw(sample)
+        if picture:
+            row["picture"] = f"pictures/{split}-{number}.png"
+            _files.write_file(run.path / row["picture"], picture)
+        elif pictures.needed(sample):
+            row["picture"] = ""
+    _files.write_file(run.evaluation(split), json.dumps({**result, "samples": rows}, indent=2) + "\n")
+    results = {split: _read_result(run, split) for split in SPLITS}
+    _files.write_file(run.report, markdown(run.record(), {split: each for split, each in results.items() if each}))
+
+
+def _read_result(run, split):
+    """Returns the result on a split, and whether the model was trained since; `None` if there is none to be read."""
+    path = run.evaluation(split)
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        changed = max((entry.stat().st_mtime for entry in run.checkpoints.iterdir()), default=0)
+        return {**result, "outdated": changed > path.stat().st_mtime}
+    except (OSError, ValueError):
+        return None
+
+
+def markdown(record: Mapping, results: Mapping[str, Mapping]) -> str:
+    """Returns the content of `report.md`.
+
+    Args:
+        record: dict. The record of the run.
+        results: dict. The results with their samples by split.
+    """
+    names = list(dict.fromkeys(name for result in results.values() for name in result["metrics"]))
+    head = ["split", "examples", "search", *names]
+    lines = [f"# {_escaped(record['model'])} on {_escaped(record['task'])}", "", _row(head), "|---" * len(head) + "|"]
+    for split, result in results.items():
+        values = [result["metrics"].get(name) for name in names]
+        search = ", ".join(f"{name}={value}" for name, value in result.get("search", {}).items()) or "default"
+        numbers = ["" if value is None else f"{value:.4f}" for value in values]
+        outdated = ", before the last training" if result.get("outdated") else ""
+        lines.append(_row([split + outdated, f"{result['examples']:,}", search, *numbers]))
+    for split, result in results.items():
+        lines += _sample_lines(split, result.get("samples", []))
+    return "\n".join([*lines, "", "`run.flags` repeats the run, `metrics.jsonl` has one line per epoch.", ""])
+
+
+def _sample_lines(split, rows):
+    """Returns the samples of a split as a table in Markdown."""
+    if not rows:
+        return []
+    drawn = any(row.get("picture") for row in rows)
+    lines = ["", f"## Samples ({split})", "", _row(["input", "reference", "prediction", *(["picture"] * drawn)])]
+    lines.append("|---" * (3 + drawn) + "|")
+    for row in rows:
+        picture = [f"![]({row['picture']})" if row.get("picture") else ""] if drawn else []
+        lines.append(f"| {' | '.join([*map(_escaped, sample_table.cells(row)), *picture])} |")
+    if any(row.get("picture") == "" for row in rows):
+        lines += ["", pictures.MISSING]
+    return lines
+
+
+def _row(cells):
+    return f"| {' | '.join(map(_escaped, cells))} |"
+
+
+def _escaped(text):
+    """Returns a text that Markdown shows as it is, with the line breaks of a table's cell."""
+    return "<br>".join(printable(_MARKDOWN.sub(r"\\\1", line)) for line in text.splitlines())
+
+
+# The next commands.
+
+
 def next_commands(run: "RunDirectory", task: "Task") -> str:
-    """Returns the commands that use the run."""
-    modalities = {feature.modality for feature in task.inputs or (task.targets,)}
-    example = "kerazoo tensorflow" if modalities == {"text"} and len(task.input_columns) == 1 else "INPUT"
-    example = "FILE" if modalities <= {"image", "series"} else example
+    """Returns the commands that use the run; the input is one of the dev examples."""
     lines = [
-        f"{_command('predict', run_dir=run.path)} {example}",
+        f"{_command('predict', run_dir=run.path)} {_example(task)}",
         _command("evaluate", run_dir=run.path),
         _command("export", run_dir=run.path, to=run.path / "saved_model"),
     ]
@@ -54,15 +162,43 @@ def next_commands(run: "RunDirectory", task: "Task") -> str:
 
 
 def _command(script: str, **flags: str | os.PathLike) -> str:
-    return " ".join([f"python -m experiments.{script}", *(f"--{name}={value}" for name, value in flags.items())])
+    given = [f"--{name}={_quoted(str(value))}" for name, value in flags.items()]
+    return " ".join([f"python -m experiments.{script}", *given])
 
 
-def markdown(record: Mapping, result: Mapping, split: str, table: str) -> str:
-    """Returns the content of `report.md`."""
-    rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in result["metrics"].items())
-    return (
-        f"# {record['model']} on {record['task']}\n\n"
-        f"{result['examples']:,} {split} examples in {result['seconds']:.1f} s.\n\n"
-        f"| metric | {split} |\n|---|---|\n{rows}\n\n```\n{table}\n```\n\n"
-        "`run.flags` repeats the run, `metrics.jsonl` has one line per epoch.\n"
-    )
+def _example(task):
+    """Returns a short input of the dev examples as it is typed, or what stands for one."""
+    columns = [list(column[:MAX_ROWS]) for column in _first_columns(task)]
+    if not (columns and columns[0]):
+        return "INPUT"
+    if not all(isinstance(column[0], str) for column in columns):
+        data = str(task.options.get("data_dir", ""))
+        if task.inputs[0].modality == "series":
+            return _quoted(data) if pathlib.Path(data).is_file() else "FILE.csv"
+        return "FILE.png"
+    if task.is_language_model:
+        words = columns[0][0].split()
+        return _quoted(" ".join(words[:3])) if words else "INPUT"
+    rows = ["\t".join(row) for row in zip(*columns)]
+    rows = [row for row in rows if row.strip() and not row.startswith("-")]
+    return _quoted(min(rows, key=_effort)) if rows else "INPUT"
+
+
+def _effort(text):
+    """Returns what makes a text hard to type: its length beyond some characters, and what must be escaped."""
+    return max(len(text), MAX_CHARACTERS), "'" in text or printable(text) != text
+
+
+def _first_columns(task):
+    """Returns the beginning of the raw columns of the dev examples, an empty list where there are none."""
+    with contextlib.suppress(_checks.NoExamplesError):
+        for chunk in task.chunks("dev"):
+            return [chunk.columns[name] for name in task.input_columns]
+    return []
+
+
+def _quoted(text):
+    """Returns a text as bash reads it, on one line."""
+    if printable(text) == text:
+        return shlex.quote(text)
+    return "$'" + printable(text.replace("\\", "\\\\").replace("'", "\\'")) + "'"

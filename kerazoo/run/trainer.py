@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -113,11 +112,8 @@ class _Training:
         store.restore(model, which="best")
         trained = predictor.Predictor(model, self.task)
         if evaluate:
-            result, triples = evaluation.evaluate_predictor(trained, "dev")
-            table = evaluation.table(triples, "dev")
-            _files.write_file(self.run.evaluation("dev"), json.dumps(result, indent=2) + "\n")
-            _files.write_file(self.run.report, report.markdown(self.record, result, "dev", table))
-            print(table, evaluation.summary(result, "dev"), sep="\n\n")
+            result, samples = evaluation.evaluate_predictor(trained, "dev")
+            evaluation.publish(self.run, result, "dev", samples)
         print("\n" + report.next_commands(self.run, self.task), flush=True)
         return trained
 

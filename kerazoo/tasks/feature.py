@@ -175,6 +175,14 @@ class Feature:
         """Returns the predictions for the outputs of the model, one for each row."""
         raise NotImplementedError
 
+    def ranked(self, outputs: Any) -> list[list[tuple[Any, float]]]:
+        """Returns all predictions for each row of outputs with their probabilities, the most probable first.
+
+        Raises:
+            ValueError: if the predictions are not classes.
+        """
+        raise ValueError(f"{self.owner}: a model that predicts a {self.modality} has one prediction and no scores.")
+
     def decode_in_graph(self, outputs: Any) -> dict:
         """Returns the named tensors of an exported model for the outputs of the model."""
         raise NotImplementedError

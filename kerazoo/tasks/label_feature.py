@@ -174,6 +174,14 @@ class LabelFeature(Feature):
         rows = [np.asarray(row) for row in outputs]
         return [self.names[int(row[0] > 0) if self.binary else int(np.argmax(row))] for row in rows]
 
+    def ranked(self, outputs: Any) -> list[list[tuple[Any, float]]]:
+        logits = np.asarray(list(outputs), np.float64)  # [N, C]
+        if self.binary:
+            logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
+        odds = np.exp(logits - logits.max(axis=-1, keepdims=True)) if len(logits) else logits
+        rows = (odds / odds.sum(axis=-1, keepdims=True)).tolist()
+        return [sorted(zip(self.names, row), key=lambda pair: -pair[1]) for row in rows]
+
     def decode_in_graph(self, outputs: Any) -> dict:
         import tensorflow as tf
 

@@ -529,6 +529,11 @@ class Task:
         self.fit()
         return self.targets.decode(outputs)
 
+    def ranked(self, outputs: Any) -> list[list[tuple[Any, float]]]:
+        """Returns all predictions for each row of outputs with their probabilities, the most probable first."""
+        self.fit()
+        return self.targets.ranked(outputs)
+
     def decode_in_graph(self, outputs: Any) -> dict:
         """Returns the named tensors of an exported model for the outputs of the model."""
         self.fit()

@@ -166,8 +166,10 @@ def test_evaluate_writes_the_figures(finished):
     run, *_ = finished
     out, _ = command("evaluate", f"--run_dir={run}", "--limit=7")
     written = json.loads((run / "evaluation-test.json").read_text())
-    assert set(written) == {"metrics", "examples", "seconds", "search"} and written["search"] == {}
-    assert written["examples"] == 7
+    assert set(written) == {"metrics", "examples", "seconds", "search", "samples"} and written["search"] == {}
+    assert written["examples"] == len(written["samples"]) == 7
+    report = (run / "report.md").read_text()
+    assert "\n| dev | " in report and "\n| test | 7 | " in report and "## Samples (test)" in report
     assert 0 <= written["metrics"]["sequence_error_rate"] <= 1
     assert f"token_error_rate {written['metrics']['token_error_rate']:.4f}" in out
 
@@ -185,8 +187,8 @@ def test_predict_prints_several_predictions_and_scores(finished):
     run, *_ = finished
     out, _ = command("predict", f"--run_dir={run}", "--n_best=3", "--scores", f"--ensemble={run}", "aei", "bfj")
     rows = [line.split("\t") for line in out.splitlines()]
-    assert len(rows) == 6 and all(len(row) == 2 for row in rows)
-    scores = [float(score) for score, _ in rows]
+    assert [row[0] for row in rows] == list("111222") and all(len(row) == 3 for row in rows)
+    scores = [float(row[1]) for row in rows]
     assert scores[:3] == sorted(scores[:3], reverse=True) and scores[3:] == sorted(scores[3:], reverse=True)
     out, _ = command("predict", f"--run_dir={run}", "--given", stdin=b"aei\tA E I\n")
     assert len(out.split("\t")) == 2 and float(out.split()[0]) < 0 < float(out.split()[1])

@@ -75,13 +75,33 @@ def test_several_runs_predict_together(copier):
     assert both(WORDS) == copier(WORDS)
 
 
-def test_a_model_that_does_not_generate_raises():
+@pytest.fixture(scope="module")
+def classifier():
+    keras.utils.set_random_seed(5)
     task = tasks.create("digits", "classifier")
-    predictor = run.Predictor(build_model("mlp_classifier", task, {"units": (3,)}), task)
+    return run.Predictor(build_model("mlp_classifier", task, {"units": (3,)}), task)
+
+
+def test_the_predictions_of_a_classifier_are_its_classes_with_their_probabilities(classifier):
+    images = np.random.default_rng(7).integers(0, 256, (3, 8, 8, 1)).astype(np.uint8)
+    logits = np.stack(classifier.outputs(images)).astype(np.float64)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    every = classifier.predictions(images, n_best=99)
+    for row, found in zip(expected, every):
+        assert [each.text for each in found] == [str(index) for index in np.argsort(-row)]
+        np.testing.assert_allclose([each.score for each in found], np.sort(row)[::-1], atol=1e-9)
+    assert classifier.predictions(images, n_best=2) == [found[:2] for found in every]
+    best = [[each.text for each in found] for found in classifier.predictions(images)]
+    assert best == [[label] for label in classifier(images)]
+
+
+def test_a_model_that_does_not_generate_takes_no_search(classifier):
     with pytest.raises(ValueError, match="MLPClassifier: does not generate, so it takes no search"):
-        predictor([np.zeros((8, 8, 1))], search="beam")
-    with pytest.raises(ValueError, match="MLPClassifier: does not generate, so it has one prediction"):
-        predictor.predictions([np.zeros((8, 8, 1))])
+        classifier([np.zeros((8, 8, 1))], search="beam")
+    with pytest.raises(ValueError, match="`n_best` must be an integer above 0; got n_best=0"):
+        classifier.predictions([np.zeros((8, 8, 1))], n_best=0)
+    with pytest.raises(ValueError, match="number feature: a model that predicts a number has one prediction and no sc"):
+        tasks.NumberFeature("size").ranked([[0.5]])
 
 
 def test_a_language_model_scores_no_given_targets(continuer):

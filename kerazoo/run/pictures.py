@@ -1,0 +1,75 @@
+"""Pictures of samples of images and series, drawn with matplotlib where it is installed."""
+
+import importlib.util
+import io
+from typing import Any
+
+import numpy as np
+
+from kerazoo.run.sample_table import Sample
+
+MISSING = "Pictures of the samples need matplotlib: `pip install 'kerazoo[viz]'`."
+MAX_VARIABLES = 4  # of a series that are drawn
+
+
+def needed(sample: Sample) -> bool:
+    """Returns whether a sample has an image or a series."""
+    return any(_drawable(part) for part in _parts(sample))
+
+
+def draw(sample: Sample) -> bytes | None:
+    """Returns a sample as a picture, the bytes of a PNG file; `None` without matplotlib or anything to draw."""
+    parts = _named(sample)
+    images = {name: part for name, part in parts.items() if _drawable(part) and np.ndim(part) == 3}
+    series = {name: part for name, part in parts.items() if _drawable(part) and np.ndim(part) == 2}
+    if not (images or series) or importlib.util.find_spec("matplotlib") is None:
+        return None
+    from matplotlib.figure import Figure
+
+    variables = min((np.shape(part)[1] for part in series.values()), default=0)
+    widths = [2.5] * len(images) + [4.0] * min(variables, MAX_VARIABLES)
+    figure = Figure(figsize=(sum(widths), 2.5), layout="constrained")
+    axes = figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
+    for each, (name, part) in zip(axes, images.items()):
+        _draw_image(each, name, part)
+    for variable, each in enumerate(axes[len(images) :]):
+        _draw_series(each, series, variable)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=80)
+    return file.getvalue()
+
+
+def _named(sample):
+    """Returns the parts of a sample by name, without a reference that repeats the input."""
+    inputs = sample.raw if isinstance(sample.raw, tuple) else (sample.raw,)
+    named: dict[str, Any] = {f"input {n}" if len(inputs) > 1 else "input": part for n, part in enumerate(inputs, 1)}
+    named |= {"reference": sample.references[0], "prediction": sample.prediction}
+    if _drawable(named["reference"]) and any(np.array_equal(part, named["reference"]) for part in inputs):
+        del named["reference"]
+    return named
+
+
+def _parts(sample):
+    return _named(sample).values()
+
+
+def _drawable(part):
+    return not isinstance(part, str) and np.ndim(part) in (2, 3)
+
+
+def _draw_image(axes, name, part):
+    pixels = np.asarray(part, np.float64) / (255 if np.asarray(part).dtype.kind in "iu" else 1)
+    pixels = np.clip(pixels, 0, 1)
+    axes.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1)
+    axes.set_title(name, fontsize=9)
+    axes.set_axis_off()
+
+
+def _draw_series(axes, parts, variable):
+    """Draws one variable of each part over its rows; a forecast begins where the input ends."""
+    is_forecast = {"input", "reference"} <= set(parts) and len(parts["input"][0]) == len(parts["reference"][0])
+    for name, part in parts.items():
+        values = np.asarray(part, np.float64)[:, variable]  # [L]
+        first = len(parts["input"]) if is_forecast and name != "input" else 0
+        axes.plot(range(first, first + len(values)), values, "--" if name == "prediction" else "-", label=name)
+    axes.legend(fontsize=8)
