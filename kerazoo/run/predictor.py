@@ -348,11 +348,11 @@ def build_model(name: str, task: "Task", overrides: dict) -> "keras.Model":
             "model='conv,lstm+lstm' for an image and a text."
         )
     sizes = {key: value for key, value in task.sizes().items() if key in catalog.arguments(name)}
-    least = sizes.get("max_length", 0)
-    if (overrides.get("max_length") or least) < least:
+    needed = sizes.get("max_length", 0)
+    if (overrides.get("max_length") or needed) < needed:
         option = "length" if task.is_language_model else "max_length"
         raise ValueError(
-            f"{task.owner}: `max_length` of the model must be at least {least}, where the task cuts its texts; got "
+            f"{task.owner}: `max_length` of the model must be at least {needed}, where the task cuts its texts; got "
             f"max_length={overrides['max_length']}. Set the task's {option}={overrides['max_length']} instead."
         )
     model = catalog.create(name, **{**sizes, **overrides})

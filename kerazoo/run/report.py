@@ -128,11 +128,11 @@ def _sample_lines(split, rows):
     """Returns the samples of a split as a table in Markdown."""
     if not rows:
         return []
-    drawn = any(row.get("picture") for row in rows)
-    lines = ["", f"## Samples ({split})", "", _row(["input", "reference", "prediction", *(["picture"] * drawn)])]
-    lines.append("|---" * (3 + drawn) + "|")
+    has_pictures = any(row.get("picture") for row in rows)
+    lines = ["", f"## Samples ({split})", "", _row(["input", "reference", "prediction", *(["picture"] * has_pictures)])]
+    lines.append("|---" * (3 + has_pictures) + "|")
     for row in rows:
-        picture = [f"![]({row['picture']})" if row.get("picture") else ""] if drawn else []
+        picture = [f"![]({row['picture']})" if row.get("picture") else ""] if has_pictures else []
         lines.append(f"| {' | '.join([*map(_escaped, sample_table.cells(row)), *picture])} |")
     if any(row.get("picture") == "" for row in rows):
         lines += ["", pictures.MISSING]
