@@ -353,7 +353,7 @@ def _row(name, cls, kind, parameters, reference, training=None, **sizes):
 
 _row(
     "dense_autoencoder", "DenseAutoencoder", "autoencoder", 234_640,
-    "Encoder 128-128, decoder 128; Hinton and Salakhutdinov (2006) made small, binary cross-entropy per pixel",
+    "Encoder 128-128 with a linear code, decoder 128; Hinton and Salakhutdinov (2006) made small",
     input_shape=(784,), encoder_units=(128, 128), decoder_units=(128,),
 )  # fmt: skip
 _row(
@@ -367,65 +367,65 @@ _row(
     input_shape=(784,), units=(128,), num_classes=10,
 )  # fmt: skip
 _row(
-    "mlp_encoder_classifier", "MLPClassifier", "classifier", 86_610,
-    "Encoder 100-50-50 with a head; Rumelhart, Hinton and Williams (1986)",
-    input_shape=(784,), units=(100, 50, 50), num_classes=10,
+    "mlp_encoder_classifier", "MLPClassifier", "classifier", 8_110,
+    "Encoder 100-50-50, ReLU after its first layer alone, with a head; Rumelhart, Hinton and Williams (1986)",
+    input_shape=(100,), units=(50, 50), activation=("relu", None), num_classes=10,
 )  # fmt: skip
 _row(
     "cnn_classifier", "CNNClassifier", "classifier", 19_754,
-    "3x3 convolutions of 32 and 64 that halve the image, as in Springenberg et al. (2015), arXiv 1412.6806",
+    "3x3 convolutions of 32 and 64 that halve the image, as in Springenberg et al. (2015), arXiv:1412.6806",
     input_shape=(28, 28, 1), filters=(32, 64), num_classes=10,
 )  # fmt: skip
 _row(
     "mobilenet_classifier", "CNNClassifier", "classifier", 220_970,
-    "Howard et al. (2017), arXiv 1704.04861, table 1 at width 0.25, without its first and last halving",
+    "Howard et al. (2017), arXiv:1704.04861, table 1 at width 0.25, without its first and last halving",
     block="separable", input_shape=(28, 28, 1), filters=(8, 16, 32, 32, 64, 64, 128, 128, 128, 128, 128, 128, 256, 256),
     strides=(1, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 1, 1), num_classes=10,
 )  # fmt: skip
 _row(
     "shufflenet_classifier", "CNNClassifier", "classifier", 150_538,
-    "Ma et al. (2018), arXiv 1807.11164, table 5 at width 0.5: its stages 2 to 4",
+    "Ma et al. (2018), arXiv:1807.11164, table 5 at width 0.5: its stages 2 to 4",
     block="shuffle", input_shape=(28, 28, 1), filters=(24, *(48,) * 4, *(96,) * 8, *(192,) * 4),
     strides=(1, 2, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1), num_classes=10,
 )  # fmt: skip
 _row(
     "transformer_classifier", "TransformerClassifier", "classifier", 71_370,
-    "Pre-norm encoder over rows or tokens; blocks of Vaswani et al. (2017), arXiv 1706.03762",
+    "Pre-norm encoder over rows or tokens; blocks of Vaswani et al. (2017), arXiv:1706.03762",
     input_shape=(28, 28), num_layers=2, hidden_dim=64, num_heads=4, intermediate_dim=128, num_classes=10,
 )  # fmt: skip
 _row(
     "lstm_seq2seq", "LSTMSeq2Seq", "seq2seq", 1_035_240,
-    "Sutskever et al. (2014), arXiv 1409.3215: state passed on, no attention; one layer, embedding 256, 128 units",
+    "Sutskever et al. (2014), arXiv:1409.3215: state passed on, no attention; one layer, embedding 256, 128 units",
     {"learning_rate": 3e-3}, source_vocabulary_size=1000, target_vocabulary_size=1000, embedding_dim=256, units=128,
 )  # fmt: skip
 _row(
     "lstm_seq2seq_attention", "LSTMSeq2Seq", "seq2seq", 471_144,
-    "Luong et al. (2015), arXiv 1508.04025: general score; bidirectional encoder of 64 units each way, decoder of 128",
+    "Luong et al. (2015), arXiv:1508.04025: general score; bidirectional encoder of 64 units each way, decoder of 128",
     training={"epochs": 4, "batch_size": 64, "learning_rate": 3e-3},
     source_vocabulary_size=1000, target_vocabulary_size=1000, embedding_dim=64, units=128, encoder_units=64,
     bidirectional=True, attention="multiplicative",
 )  # fmt: skip
 _row(
     "transformer_seq2seq_tiny", "TransformerSeq2Seq", "seq2seq", 1_710_568,
-    "Pre-norm as in Xiong et al. (2020), arXiv 2002.04745; 4 + 4 layers, 128 wide, 4 heads, 256 inner",
+    "Pre-norm as in Xiong et al. (2020), arXiv:2002.04745; 4 + 4 layers, 128 wide, 4 heads, 256 inner",
     source_vocabulary_size=1000, target_vocabulary_size=1000, num_encoder_layers=4, num_decoder_layers=4,
     hidden_dim=128, num_heads=4, intermediate_dim=256, norm="pre", share_embeddings=False, tie_output=False,
 )  # fmt: skip
 _row(
     "transformer_seq2seq_small", "TransformerSeq2Seq", "seq2seq", 26_834_944,
-    "Vaswani et al. (2017), arXiv 1706.03762, table 3 (C): 256 wide, 32 per head",
+    "Vaswani et al. (2017), arXiv:1706.03762, table 3 (C): 256 wide, 32 per head",
     source_vocabulary_size=37000, target_vocabulary_size=37000, num_encoder_layers=6, num_decoder_layers=6,
     hidden_dim=256, num_heads=8, intermediate_dim=2048,
 )  # fmt: skip
 _row(
     "transformer_seq2seq_base", "TransformerSeq2Seq", "seq2seq", 63_082_496,
-    "Vaswani et al. (2017), arXiv 1706.03762, table 3: base",
+    "Vaswani et al. (2017), arXiv:1706.03762, table 3: base",
     source_vocabulary_size=37000, target_vocabulary_size=37000, num_encoder_layers=6, num_decoder_layers=6,
     hidden_dim=512, num_heads=8, intermediate_dim=2048,
 )  # fmt: skip
 _row(
     "transformer_seq2seq_big", "TransformerSeq2Seq", "seq2seq", 214_245_376,
-    "Vaswani et al. (2017), arXiv 1706.03762, table 3: big",
+    "Vaswani et al. (2017), arXiv:1706.03762, table 3: big",
     source_vocabulary_size=37000, target_vocabulary_size=37000, num_encoder_layers=6, num_decoder_layers=6,
     hidden_dim=1024, num_heads=16, intermediate_dim=4096, dropout=0.3,
 )  # fmt: skip

@@ -117,8 +117,8 @@ class DenseEncoder(_DenseStack):
     import numpy as np
     import kerazoo as kz
 
-    encoder = kz.layers.DenseEncoder(units=(100, 50, 50), activation=("relu", None, None), kernel_regularizer="l2")
-    assert encoder(np.ones((2, 784), "float32"))["sequence"].shape == (2, 1, 50)
+    encoder = kz.layers.DenseEncoder(units=(50, 50), activation=("relu", None), kernel_regularizer="l2")
+    assert encoder(np.ones((2, 100), "float32"))["sequence"].shape == (2, 1, 50)
     ```
 
     Reference:

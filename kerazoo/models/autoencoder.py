@@ -7,6 +7,7 @@ import keras
 
 from kerazoo import _checks
 from kerazoo.layers import DenseDecoder, DenseEncoder, masked_mean
+from kerazoo.layers.activations import one_per_layer
 from kerazoo.models.encoder_model import EncoderModel
 
 
@@ -92,7 +93,10 @@ class DenseAutoencoder(Autoencoder):
         output_size: integer, above 0. Size of the output; 1 for a binary classifier. Defaults to the size of the
             source.
         encoder_activation: string or callable, or a list of them, one for each layer. Activation of the encoder's
-            layers. Defaults to `"relu"`.
+            layers before the code. Defaults to `"relu"`.
+        code_activation: string or callable. Activation of the code, the encoder's last layer; None for a linear code,
+            as in the paper. With `"relu"` a code has no negative values, and a unit that gives 0 for all sources is
+            lost. Defaults to `None`.
         decoder_activation: string or callable, or a list of them, one for each layer. Activation of the decoder's
             layers. Defaults to `"relu"`.
         dropout: float, in [0, 1). Rate after every layer. Defaults to `0.0`.
@@ -111,6 +115,9 @@ class DenseAutoencoder(Autoencoder):
     images = np.ones((2, 8, 8, 1), "float32")
     model.train_on_batch({"source": images}, images.reshape(2, 64))
     ```
+
+    Reference:
+        Hinton and Salakhutdinov (2006), Reducing the Dimensionality of Data with Neural Networks.
     """
 
     def __init__(
@@ -121,14 +128,17 @@ class DenseAutoencoder(Autoencoder):
         decoder_units: Any = (128,),
         output_size: int | None = None,
         encoder_activation: Any = "relu",
+        code_activation: Any = None,
         decoder_activation: Any = "relu",
         dropout: float = 0.0,
         head_activation: Any = None,
         **kwargs: Any,
     ):
-        options = {"dropout": dropout, "dtype": kwargs.get("dtype")}
+        owner, options = type(self).__name__, {"dropout": dropout, "dtype": kwargs.get("dtype")}
+        encoder_units = _checks.positive_ints(owner, "encoder_units", encoder_units)
+        activations = one_per_layer(owner, "encoder_activation", encoder_activation, len(encoder_units) - 1)
         super().__init__(
-            DenseEncoder(encoder_units, activation=encoder_activation, name="encoder", **options),
+            DenseEncoder(encoder_units, activation=[*activations, code_activation], name="encoder", **options),
             DenseDecoder(decoder_units, activation=decoder_activation, name="decoder", **options),
             output_size=math.prod(input_shape) if output_size is None else output_size,
             head_activation=head_activation,

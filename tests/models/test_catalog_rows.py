@@ -16,7 +16,8 @@ TINY = {
         "input_shape": (5,),
         "encoder_units": (7, 3),
         "decoder_units": (11,),
-        "encoder_activation": ("relu", None),
+        "encoder_activation": ("tanh",),
+        "code_activation": "relu",
     },
     "mlp_classifier": {"input_shape": (5,), "units": (7,)},
     "mlp_encoder_classifier": {
@@ -73,12 +74,26 @@ def test_image_rows_take_the_smallest_images(name):
     assert model(np.ones((2, 8, 8, 1), "float32")).shape == (2, 10)
 
 
-def test_layers_have_activations_of_their_own():
-    """A code without an activation: 7 -> 5 -> 3 with ReLU after the first layer only."""
-    model = kz.create("mlp_classifier", input_shape=(7,), units=(5, 3), activation=("relu", None))
-    source = np.random.default_rng(0).normal(size=(11, 7)).astype("float32")
-    first, second = model.encoder.dense_layers
+def test_the_encoder_of_100_50_50_has_one_relu_after_its_first_layer():
+    model = kz.create("mlp_encoder_classifier")
+    source = np.random.default_rng(0).normal(size=(11, 100)).astype("float32")
     codes = np.array(model.encode(source)["sequence"])[:, 0]
+    first, second = model.encoder.dense_layers
+    assert first.kernel.shape == (100, 50) and second.kernel.shape == (50, 50)
     hidden = np.maximum(source @ np.array(first.kernel) + np.array(first.bias), 0)
     np.testing.assert_allclose(codes, hidden @ np.array(second.kernel) + np.array(second.bias), atol=1e-5)
     assert (codes < 0).any()
+
+
+def test_the_code_of_an_autoencoder_is_linear_unless_it_has_an_activation():
+    source = np.array([[1.0, 2.0, 3.0], [-1.0, 2.0, -3.0]], "float32")
+    sizes = {"input_shape": (3,), "encoder_units": (3,), "decoder_units": (3,), "decoder_activation": None}
+    for activation, expected in ((None, source), ("relu", np.maximum(source, 0))):
+        model = kz.create("dense_autoencoder", **sizes, code_activation=activation)
+        model.build_from_inputs()
+        model.set_weights([np.zeros(w.shape) if w.ndim == 1 else np.eye(3) for w in model.get_weights()])
+        np.testing.assert_array_equal(model.codes(source), expected)
+        np.testing.assert_array_equal(model(source), expected)
+    kept = kz.create("dense_autoencoder", encoder_units=(7, 5, 3), encoder_activation=("tanh", "relu"))
+    names = [layer.activation.__name__ for layer in kept.encoder.dense_layers]
+    assert names == ["tanh", "relu", "linear"]

@@ -103,3 +103,8 @@ def test_digits_are_learnt_with_the_loss_that_fits():
             model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"])
         accuracy[activation] = model.fit(images, labels, batch_size=64, epochs=5, verbose=0).history["accuracy"][-1]
     assert accuracy["softmax"] > 0.9 and accuracy[None] < 0.5, accuracy
+
+
+def test_dropout_of_a_classifier_computes_in_the_dtype_of_its_policy():
+    model = kz.models.Classifier(kz.layers.DenseEncoder(7), 3, dropout=0.1, dtype="mixed_bfloat16")
+    assert model.dropout.compute_dtype == model.head.compute_dtype == "bfloat16"

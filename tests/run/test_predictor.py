@@ -136,4 +136,3 @@ def test_inputs_that_are_no_text_are_refused(copier, raw, error, message):
     if isinstance(raw, list):
         with pytest.raises(error, match=message):
             copier.score(["a", "b"], raw)
-
