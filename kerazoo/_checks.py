@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+MAX_LINES_BYTES = 1 << 26  # of a vocabulary that is shown in a message
+
 
 class DataError(ValueError):
     """Bad or missing data; the message names the file, the line and the reason (exit code 3)."""
@@ -162,12 +164,20 @@ def vocabulary_difference(fingerprint: Mapping[str, Any], expected: Mapping[str,
     hashes = f"hash {fingerprint['hash'][:16]} ({fingerprint['size']:,} ids), expected {expected['hash'][:16]}{size}"
     if "lines" not in expected:
         return hashes
-    texts = (zlib.decompress(base64.b64decode(each["lines"])).decode() for each in (fingerprint, expected))
+    texts = (_decompressed(each["lines"]) for each in (fingerprint, expected))
     pairs = itertools.zip_longest(*(text.split("\n") for text in texts))
     for number, (line, expected_line) in enumerate(pairs, 1):
         if line != expected_line:
             return f"{hashes}; line {number} is {_shortened(line)}, expected {_shortened(expected_line)}"
     return hashes
+
+
+def _decompressed(lines: str) -> str:
+    """Returns the lines of a vocabulary, which may come from elsewhere: at most `MAX_LINES_BYTES` of them."""
+    try:
+        return zlib.decompressobj().decompress(base64.b64decode(lines), MAX_LINES_BYTES).decode(errors="replace")
+    except zlib.error as error:
+        raise ValueError(f"the lines of a vocabulary are damaged: {error}") from error
 
 
 def _shortened(line: str | None) -> str:

@@ -2,11 +2,15 @@
 
 import errno
 import os
+import pathlib
+import re
 import stat
 import subprocess
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kerazoo import _checks, _files
 
@@ -58,7 +62,10 @@ def test_a_fault_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, nam
         with pytest.raises(_checks.SetupError if isinstance(fault, OSError) else Killed) as raised:
             _files.write_file(path, "new", advice="Free some space.")
     if isinstance(fault, OSError):
-        assert str(raised.value) == f"{path}: cannot be written: No space left on device. Free some space."
+        message = (
+            rf"{path}: cannot be written: No space left on device \(3 bytes are needed, [\d,]+ bytes are left on it\)"
+        )
+        assert re.fullmatch(message + r"\. Free some space\.", str(raised.value))
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["notes"]
 
 
@@ -163,3 +170,68 @@ def test_a_folder_that_is_removed_is_never_seen_in_part(tmp_path, monkeypatch):
     _files.remove_leftovers(tmp_path)
     assert os.listdir(tmp_path) == []
     _files.remove_folder(folder)  # a missing one is no error
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text().filter(lambda name: name != "sha256"), PLAIN))
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_a_record_comes_back_and_no_flipped_bit_changes_it(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("record") / "record.json"
+    _files.write_record(path, values)
+    assert repr(_files.read_record(path)) == repr(values)
+    content = path.read_bytes()
+    for bit in range(0, 8 * len(content), 1 + len(content) // 2):
+        path.write_bytes(bytes(byte ^ (1 << bit % 8 if index == bit // 8 else 0) for index, byte in enumerate(content)))
+        try:
+            read = _files.read_record(path)
+        except ValueError:
+            continue
+        read.pop("sha256", None)
+        assert {name: repr(value) for name, value in read.items() if name in values} == {
+            name: repr(value) for name, value in values.items()}  # fmt: skip
+
+
+def test_what_is_no_record_is_refused_in_words(tmp_path):
+    path = tmp_path / "record.json"
+    bad = {b"[1]": "must hold a JSON object, not list", b"[" * 100_000: "nested too deeply", b"{": "Expecting"}
+    bad[b'{"a": 1, "sha256": "x"}'] = 'delete its line "sha256"'
+    for content, message in bad.items():
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            _files.read_record(path)
+    path.write_bytes(b'{"a": 1}')
+    assert _files.read_record(path) == {"a": 1}
+    with pytest.raises(ValueError, match="it has 8 bytes; at most 7 are read"):
+        _files.read_file(path, 7)
+
+
+def test_plain_values_are_what_json_gives_back():
+    assert _files.plain({"units": (8, 4), "path": pathlib.Path("a"), 1: None}) == {
+        "units": [8, 4],
+        "path": "a",
+        "1": None,
+    }
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_a_tree_has_only_plain_files_and_folders(tmp_path, kind):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "file").write_text("x")
+    _files.check_tree(tmp_path)
+    bad = tmp_path / "a" / "b" / "bad"
+    if kind == "pipe":
+        os.mkfifo(bad)
+    else:
+        bad.symlink_to(tmp_path / ("a/file" if kind == "link" else "a"))
+    with pytest.raises(
+        ValueError, match=f"{bad} is a {'device, pipe or socket' if kind == 'pipe' else 'symbolic link'}"
+    ):
+        _files.check_tree(tmp_path)
+    with pytest.raises((ValueError, OSError)):
+        _files.read_file(bad, 100)

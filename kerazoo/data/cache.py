@@ -15,7 +15,7 @@ from typing import Any
 from kerazoo import _checks, _files
 
 VARIABLE = "KERAZOO_CACHE"
-VERSION = 2  # of the content of entries; entries of another version are not found
+VERSION = 3  # of the content of entries; entries of another version are not found
 UNUSED_SECONDS = 30 * 24 * 3600  # after which an entry that was not read is deleted
 ENTRY = re.compile(r"\.?([0-9a-f]{40})(\.[0-9a-f]{32}\.tmp)?")  # an entry, or what a killed process left of one
 ENDS = 1 << 16  # bytes at both ends of a file that are hashed

@@ -1,7 +1,8 @@
 """Examples with random access: arrays and rows of unequal length, in memory or memory-mapped from disk."""
 
 import dataclasses
-import json
+import functools
+import hashlib
 import os
 import pathlib
 import struct
@@ -14,8 +15,10 @@ from kerazoo import _checks, _files
 from kerazoo.data.ragged import Ragged
 
 MANIFEST = "corpus.json"
-VERSION = 1
+VERSION = 2
 RAGGED_SUFFIXES = (".values", ".offsets")  # of the two files of a ragged feature
+HASHED_BYTES = 1 << 30  # of an array; a larger one is hashed in parts
+HASHED_PART = 1 << 20
 HEADER_BYTES = 256  # before the numbers of a .npy file: enough for any number of rows
 
 Features = Mapping[str, Ragged | np.ndarray]
@@ -64,6 +67,18 @@ class Corpus:
     def nbytes(self) -> int:
         """Bytes of all features together."""
         return sum(feature.nbytes for feature in self.features.values())
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the names, dtypes, shapes and values of all features, in parts of arrays above 1 GiB."""
+        found = hashlib.sha256()
+        for name in sorted(self.features):
+            feature = self.features[name]
+            for array in (feature.values, feature.offsets) if isinstance(feature, Ragged) else (feature,):
+                found.update(f"{name} {array.dtype} {array.shape}\n".encode())
+                for part in _parts(array):
+                    found.update(part)
+        return found.hexdigest()
 
     @property
     def length_names(self) -> tuple[str, ...]:
@@ -144,20 +159,17 @@ class Corpus:
             DataError: if the folder contains no corpus, or its files do not belong together.
         """
         folder = pathlib.Path(folder)
-        mode = "r" if memory_map else None
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest = _files.read_record(folder / MANIFEST)
             if manifest["version"] != VERSION:
                 raise ValueError(f"made by another version ({manifest['version']}, this one reads {VERSION})")
-            features = {}
-            for name, kind in manifest["features"].items():
-                files = [f"{name}{suffix}.npy" for suffix in (RAGGED_SUFFIXES if kind == "ragged" else ("",))]
-                arrays = [np.load(folder / file, mmap_mode=mode, allow_pickle=False) for file in files]
-                features[name] = Ragged(*arrays) if kind == "ragged" else arrays[0]
+            features = _open_features(folder, manifest["features"], memory_map)
             corpus = cls(features, manifest["notes"])
             if len(corpus) != manifest["examples"]:
                 raise ValueError(f"{len(corpus)} examples where {manifest['examples']} were saved")
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            if corpus.fingerprint != manifest["fingerprint"]:
+                raise ValueError("its content has another SHA-256")
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError) as error:
             raise _checks.DataError(f"{folder}: cannot be opened as a corpus: {error}.") from error
         return corpus
 
@@ -191,6 +203,28 @@ def concatenate(corpora: Sequence[Corpus]) -> Corpus:
     for corpus in corpora:
         builder.add(corpus.features)
     return Corpus(builder.finish({}))
+
+
+def _open_features(folder, kinds, memory_map):
+    """Returns the features whose files are in `folder`."""
+    features = {}
+    for name, kind in kinds.items():
+        if os.path.basename(name) != name:
+            raise ValueError(f"a feature named {name!r}")
+        files = [f"{name}{suffix}.npy" for suffix in (RAGGED_SUFFIXES if kind == "ragged" else ("",))]
+        arrays = [np.load(folder / file, mmap_mode="r" if memory_map else None, allow_pickle=False) for file in files]
+        features[name] = Ragged(*arrays) if kind == "ragged" else arrays[0]
+    return features
+
+
+def _parts(array):
+    """Yields the bytes of an array piece by piece; of a large one as many pieces, evenly spaced, as are hashed."""
+    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    starts = range(0, len(content), HASHED_PART)
+    if len(content) > HASHED_BYTES:
+        starts = np.linspace(0, len(content) - HASHED_PART, HASHED_BYTES // HASHED_PART).astype(np.int64).tolist()
+    for start in starts:
+        yield content[start : start + HASHED_PART].data
 
 
 class CorpusBuilder:
@@ -263,8 +297,9 @@ class CorpusBuilder:
                 for name in names
             }
         kinds = {name: "ragged" if name in ragged else "dense" for name in names}
+        corpus = Corpus(_open_features(self.folder, kinds, memory_map=True))
         manifest = {"version": VERSION, "examples": self.examples, "features": kinds, "notes": dict(notes)}
-        (self.folder / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        _files.write_record(self.folder / MANIFEST, {**manifest, "fingerprint": corpus.fingerprint})
         return {}
 
     def close(self) -> None:

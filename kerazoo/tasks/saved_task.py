@@ -1,6 +1,5 @@
 """A task in a folder: the state of its features, and a file for each vocabulary."""
 
-import json
 import os
 import pathlib
 from typing import TYPE_CHECKING
@@ -17,8 +16,7 @@ VERSION = 2
 
 def write(folder: str | os.PathLike, task: "Task") -> None:
     """Writes a fitted task into `folder`: `task.json` and a file for each vocabulary."""
-    columns = task.source.resolved_columns()
-    _write(folder, task, {"name": task.name, "kind": task.kind, "options": task.options, "columns": columns})
+    _write(folder, task, {"name": task.name, "kind": task.kind, "options": task.options})
 
 
 def write_state(folder: str | os.PathLike, task: "Task") -> None:
@@ -32,7 +30,7 @@ def _write(folder, task, record):
     for role, tokenizer in task.tokenizers.items():
         tokenizer.save(folder / f"{role}.json")
     record = {"version": VERSION, **record, "state": task.state, "tokenizers": task.vocabularies}
-    _files.write_file(folder / FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    _files.write_record(folder / FILE, record)
 
 
 def read(folder: str | os.PathLike) -> dict:
@@ -43,7 +41,7 @@ def read(folder: str | os.PathLike) -> dict:
     """
     folder = pathlib.Path(folder)
     try:
-        record = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        record = _files.read_record(folder / FILE)
         if record["version"] != VERSION:
             raise ValueError(f"written by another version ({record['version']}, this one reads {VERSION})")
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -61,14 +59,11 @@ def read_state(folder: str | os.PathLike, task: "Task") -> None:
     folder, record = pathlib.Path(folder), read(folder)
     try:
         states, tokenizers = record["state"], record["tokenizers"]
-        loaded = {role: _load_tokenizer(folder, role, expected) for role, expected in tokenizers.items()}
         for name, feature in task.arrays.items():
             feature.restore(states[name])
             role = name.replace("targets", "target")
-            if isinstance(feature, TextFeature) and role in loaded:
-                feature.restore_tokenizer(loaded[role])
-        if record.get("columns") is not None:
-            task.source.use_columns(record["columns"])
+            if isinstance(feature, TextFeature) and role in tokenizers:
+                feature.restore_tokenizer(_load_tokenizer(folder, role, tokenizers[role]))
     except (KeyError, TypeError) as error:
         raise _checks.DataError(f"{folder}: cannot be read as a task: {error!r}.") from error
 

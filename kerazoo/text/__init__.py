@@ -2,10 +2,9 @@
 
 import json
 import os
-import pathlib
 from collections.abc import Callable
 
-from kerazoo import _checks
+from kerazoo import _checks, _files
 from kerazoo.registry import Registry
 from kerazoo.text.byte_pair_tokenizer import BytePairTokenizer
 from kerazoo.text.byte_tokenizer import ByteTokenizer
@@ -84,9 +83,9 @@ def load(path: str | os.PathLike) -> Tokenizer:
         DataError: if the file is missing or holds no tokenizer.
     """
     try:
-        config = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        config = json.loads(_files.read_file(path, _files.MAX_RECORD_BYTES))
         return get(config["tokenizer"]).from_config(config)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _checks.DataError(f"{path}: cannot be read as a tokenizer: {error}.") from error
 
 
