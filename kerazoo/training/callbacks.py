@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import signal
+import sys
 import threading
 import time
 from typing import Any
@@ -13,20 +14,21 @@ import keras
 import numpy as np
 
 from kerazoo import _checks, _files
-from kerazoo.training.checkpoints import CheckpointStore
+from kerazoo.training.checkpoints import ADVICE, CheckpointStore
 
 
 class MetricsLog(keras.callbacks.Callback):
     """Appends one line of JSON for each epoch: epoch, step, seconds, learning rate, and every metric.
 
     `epoch` counts finished epochs from 1, and `seconds` starts with this call of `fit`. A resumed run first removes the
-    lines of steps that it repeats. Numbers that are not finite become `null`.
+    lines of steps that it repeats. Numbers that are not finite become `null`. A line that cannot be written, on a full
+    disk for example, is written with the next one.
 
     Args:
         path: string or path. The file, `metrics.jsonl` of a run directory.
 
     Raises:
-        SetupError: if the file cannot be written.
+        SetupError: if lines cannot be written by the end of training.
 
     Example:
 
@@ -40,9 +42,11 @@ class MetricsLog(keras.callbacks.Callback):
     def __init__(self, path: str | os.PathLike):
         super().__init__()
         self.path = pathlib.Path(path)
+        self._waiting = ""  # lines that could not be written yet
 
     def on_train_begin(self, logs: dict | None = None):
         """Removes the lines of steps that are repeated."""
+        self._waiting = ""
         self._started = time.perf_counter()
         if not self.path.exists():
             return
@@ -62,11 +66,37 @@ class MetricsLog(keras.callbacks.Callback):
             "learning_rate": rate,
             **(logs or {}),
         }
+        first = not self._waiting
+        self._waiting += json.dumps({name: _finite(value) for name, value in values.items()}) + "\n"
+        error = self._append()
+        if error and first:
+            print(f"{self._message(error)} Training goes on, and the line is written later.", file=sys.stderr)
+
+    def on_train_end(self, logs: dict | None = None):
+        """Writes the lines that could not be written before."""
+        error = self._append()
+        if error:
+            raise _checks.SetupError(self._message(error)) from error
+
+    def _append(self):
+        """Appends the lines that are waiting; returns the error if they are still waiting then."""
+        if not self._waiting:
+            return None
         try:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({name: _finite(value) for name, value in values.items()}) + "\n")
+            with open(self.path, "ab", buffering=0) as file:
+                size = file.seek(0, os.SEEK_END)
+                try:
+                    file.write(self._waiting.encode())
+                except OSError:
+                    file.truncate(size)  # a full disk may have taken a part of it
+                    raise
         except OSError as error:
-            raise _checks.SetupError(f"{self.path}: cannot be written: {error.strerror or error}.") from error
+            return error
+        self._waiting = ""
+        return None
+
+    def _message(self, error):
+        return f"{self.path}: cannot be written: {_files.reason(error, self.path, len(self._waiting))}."
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -102,12 +132,9 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def _check(self, logs, names):
         for name in names:
             if not math.isfinite((logs or {}).get(name, 0.0)):
-                kept = ""
-                if self.store and self.store.names():
-                    kept = f" The last good checkpoint is {self.store.directory / self.store.names()[-1]}."
+                kept = self.store.last_good() if self.store else ""
                 raise _checks.DivergedError(
-                    f"{name} is {logs[name]} at step {self.params.get('step')}: training has diverged.{kept} "
-                    "Try a lower learning rate, a longer warm-up or gradient clipping."
+                    f"{name} is {logs[name]} at step {self.params.get('step')}: training has diverged.{kept} {ADVICE}"
                 )
 
 
@@ -115,8 +142,8 @@ class Checkpoints(keras.callbacks.Callback):
     """Saves the state of training at the end of each epoch, every few minutes, and when a signal ends the process.
 
     On SIGTERM or SIGINT the running block is finished, the state is saved and a `PreemptedError` is raised; a second
-    SIGINT interrupts at once. A state whose loss is not finite is never saved. The best value and the epochs since
-    then are computed from the history in the state, so a resumed run continues them.
+    SIGINT interrupts at once. A state whose loss or weights are not finite is never saved. The best value and the
+    epochs since then are computed from the history in the state, so a resumed run continues them.
 
     Args:
         store: A `CheckpointStore`.
@@ -125,9 +152,12 @@ class Checkpoints(keras.callbacks.Callback):
         minutes: float, above 0, or `None`. Minutes between two states within an epoch. Defaults to `5.0`.
         every_steps: int, above 0, or `None`. Steps between two states within an epoch.
         patience: int. Epochs without a better value after which training stops, 0 for no limit. Defaults to `0`.
+        record: Dictionary of plain values that each state holds as `run`, such as the options of the run. Defaults to
+            `None`.
 
     Raises:
         PreemptedError: if a signal stopped the process, after the state is saved.
+        DivergedError: if a weight is not finite at the end of an epoch.
         SetupError: if the state cannot be written.
 
     Example:
@@ -148,6 +178,7 @@ class Checkpoints(keras.callbacks.Callback):
         minutes: float | None = 5.0,
         every_steps: int | None = None,
         patience: int = 0,
+        record: dict[str, Any] | None = None,
     ):
         super().__init__()
         owner = "Checkpoints"
@@ -157,6 +188,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.minutes = minutes and _checks.number(owner, "minutes", minutes, low=0, low_open=True)
         self.every_steps = every_steps and _checks.positive_int(owner, "every_steps", every_steps)
         self.patience = _checks.non_negative_int(owner, "patience", patience)
+        self.record = dict(record or {})
         self.history: list[dict[str, Any]] = []
         self._signal = None
         self._handlers = {}
@@ -188,7 +220,7 @@ class Checkpoints(keras.callbacks.Callback):
         best = self._is_best(logs.get(self.monitor))
         self.history.append({"epoch": epoch + 1, "step": self._step(), **logs})
         self._save(logs, epoch + 1, 0, best)
-        if self.patience and self._epochs_since_best() >= self.patience:
+        if self.stops_early(self.history):
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict | None = None):
@@ -201,15 +233,28 @@ class Checkpoints(keras.callbacks.Callback):
             signal.signal(number, handler)
         self._handlers = {}
 
+    def stops_early(self, history: list[dict[str, Any]]) -> bool:
+        """Returns whether `patience` is used up after the epochs of `history`."""
+        values = self._values(history)
+        if not self.patience or not values:
+            return False
+        best = min(values) if self.mode == "min" else max(values)
+        return len(values) - 1 - values.index(best) >= self.patience
+
     def _save(self, logs, epoch, position, best=False):
         loss = (logs or {}).get("loss", 0.0)
-        path = None
+        path, problem = None, f"the loss is {loss}"
         if math.isfinite(loss):
-            state = {"step": self._step(), "epoch": epoch, "position": position}
-            path = self.store.save(self.model, {**state, "metrics": logs, "history": self.history}, best)
-            self._saved = time.perf_counter()
+            state = {"step": self._step(), "epoch": epoch, "position": position, "run": self.record}
+            try:
+                path = self.store.save(self.model, {**state, "metrics": logs, "history": self.history}, best)
+                self._saved = time.perf_counter()
+            except _checks.DivergedError as error:
+                if not self._signal:
+                    raise
+                problem = str(error)
         if self._signal:
-            kept = f"the state is saved in {path}" if path else f"nothing is saved: the loss is {loss}"
+            kept = f"the state is saved in {path}" if path else f"nothing is saved: {problem}"
             raise _checks.PreemptedError(
                 f"Stopped by {self._signal} at step {self._step()}; {kept}. The same command continues there."
             )
@@ -219,19 +264,13 @@ class Checkpoints(keras.callbacks.Callback):
         return int(self.model.optimizer.iterations) if step is None else step
 
     def _is_best(self, value):
-        values = self._values()
+        values = self._values(self.history)
         if value is None or not math.isfinite(value) or not values:
             return value is not None and math.isfinite(value)
         return value < min(values) if self.mode == "min" else value > max(values)
 
-    def _epochs_since_best(self):
-        values = self._values()
-        if not values:
-            return 0
-        return len(values) - 1 - values.index(min(values) if self.mode == "min" else max(values))
-
-    def _values(self):
-        values = [epoch.get(self.monitor or "") for epoch in self.history]
+    def _values(self, history):
+        values = [epoch.get(self.monitor or "") for epoch in history]
         return [value for value in values if value is not None and math.isfinite(value)]
 
     def _on_signal(self, number, frame):

@@ -1,11 +1,14 @@
 """Checkpoints that appear whole or not at all, with the SHA-256 of every file."""
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import re
 import sys
+import zipfile
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -13,9 +16,10 @@ import keras
 from kerazoo import _checks, _files
 from kerazoo.training import variables
 
-VERSION = 1
-MANIFEST, STATE, MODEL, OPTIMIZER, BEST = "manifest.json", "state.json", "model.npz", "optimizer.npz", "best.json"
-VOCABULARIES = "vocabularies.json"
+VERSION = 2
+MANIFEST, STATE, VOCABULARIES = "manifest.json", "state.json", "vocabularies.json"
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RecursionError, zipfile.BadZipFile)
+ADVICE = "Try a lower learning rate, a longer warm-up or gradient clipping."
 _NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
 
 
@@ -23,9 +27,10 @@ class CheckpointStore:
     """The checkpoints of one training run, in one folder.
 
     A checkpoint is a folder `step-N` with the variables of the model, including its random seeds, the variables of the
-    optimizer, and a state of plain values. It gets its name when every file is on the disk, so the older checkpoints
-    stay intact whenever the process is killed. The newest ones and the best one are kept. `restore` verifies the
-    SHA-256 of each file that it reads.
+    optimizer and of other optimizers that are attributes of the model, and a state of plain values with the name of the
+    best checkpoint. It gets its name when every file is on the disk, so the older checkpoints stay intact whenever the
+    process is killed. The newest ones and the best one are kept. `restore` verifies the SHA-256 of each file that it
+    reads.
 
     Args:
         directory: string or path. The folder, which `save` creates.
@@ -35,6 +40,7 @@ class CheckpointStore:
 
     Raises:
         CheckpointError: if no checkpoint is intact, or it belongs to another model or another vocabulary.
+        DivergedError: if a variable that is to be saved is not finite.
         SetupError: if the folder cannot be written, or the disk is full.
 
     Example:
@@ -56,6 +62,7 @@ class CheckpointStore:
         self.directory = pathlib.Path(directory)
         self.keep = _checks.positive_int("CheckpointStore", "keep", keep)
         self.vocabularies = dict(vocabularies or {})
+        self._newest: str | None = None  # what this process saved or restored last
 
     def names(self) -> list[str]:
         """Returns the names of the checkpoints, oldest first."""
@@ -65,43 +72,73 @@ class CheckpointStore:
 
     def best(self) -> str | None:
         """Returns the name of the best checkpoint, or None."""
-        try:
-            name = json.loads((self.directory / BEST).read_text(encoding="utf-8"))["name"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return name if name in self.names() else None
+        names = self.names()
+        for name in reversed(names):
+            try:
+                best = self._layout(name)["best"]
+            except DAMAGE:
+                continue
+            return best if best in names else None
+        return None
+
+    def state(self) -> dict[str, Any] | None:
+        """Returns the state of the newest intact checkpoint without a model, or None."""
+        for name in reversed(self.names()):
+            with contextlib.suppress(*DAMAGE):
+                return {**self._layout(name)["state"], "checkpoint": name}
+        return None
+
+    def sizes(self) -> tuple[int, int] | None:
+        """Returns the number of variables of the largest saved model and the bytes of its file, or None."""
+        found = []
+        for name in self.names():
+            with contextlib.suppress(*DAMAGE):
+                described = self._layout(name)["layouts"]["model"]
+                found.append((len(described), (self.directory / name / "model.npz").lstat().st_size))
+        return max(found, default=None)
 
     def save(self, model: keras.Model, state: dict[str, Any], best: bool = False) -> pathlib.Path:
         """Writes a checkpoint, then removes those that are not kept.
 
         Args:
-            model: A built `keras.Model`, which is saved with its optimizer.
+            model: A built `keras.Model`, which is saved with its optimizers.
             state: Dictionary of plain values with `step`; `fit` resumes at its `epoch` and `position`.
             best: bool. Whether this is the best checkpoint so far. Defaults to `False`.
 
         Returns:
             The path of the checkpoint.
         """
-        optimizer = getattr(model, "optimizer", None)
-        layout = {"model": variables.layout(model.variables), "state": state}
-        files = {MODEL: variables.pack(model.variables)}
-        if optimizer is not None and optimizer.built:
-            layout |= {"optimizer": variables.layout(optimizer.variables), "optimizer_class": _class(optimizer)}
-            files[OPTIMIZER] = variables.pack(optimizer.variables)
+        name = self._free_name(int(state["step"]))
+        parts = [("model", model.variables), *((key, each.variables) for key, each in _optimizers(model) if each.built)]
+        for _, saved in parts:
+            bad = variables.not_finite(saved)
+            if bad:
+                raise _checks.DivergedError(
+                    f"{self.directory / name}: not saved, for the values of {bad} are not finite: training has "
+                    f"diverged.{self.last_good()} {ADVICE}"
+                )
+        layout = {"state": state, "best": name if best else self.best(), "optimizers": _descriptions(model)}
+        layout |= {"layouts": {key: variables.layout(saved) for key, saved in parts}}
+        files = {f"{key}.npz": variables.pack(saved) for key, saved in parts}
         if self.vocabularies:
             files[VOCABULARIES] = json.dumps(self.vocabularies, indent=1).encode()
-        files[STATE] = json.dumps(layout, indent=1, default=lambda value: value.tolist()).encode()  # from NumPy
-        sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        files[STATE] = json.dumps(_files.plain(layout), indent=1).encode()
+        sums = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
         files[MANIFEST] = json.dumps({"version": VERSION, "sha256": sums}, indent=1).encode()
-        name = self._free_name(int(state["step"]))
+        self._report_removed()
         _files.remove_leftovers(self.directory)
-        with _files.new_folder(self.directory / name, advice="The checkpoints before it are intact.") as folder:
+        advice, size = "The checkpoints before it are intact.", sum(map(len, files.values()))
+        with _files.new_folder(self.directory / name, advice, size) as folder:
             for file, content in files.items():
                 (folder / file).write_bytes(content)
-        if best:
-            _files.write_file(self.directory / BEST, json.dumps({"name": name}))
+        self._newest = name
         self._remove_old()
         return self.directory / name
+
+    def last_good(self) -> str:
+        """Returns a sentence that names the newest checkpoint, the empty string if there is none."""
+        names = self.names()
+        return f" The last good checkpoint is {self.directory / names[-1]}." if names else ""
 
     def restore(self, model: keras.Model, which: str = "last") -> dict[str, Any]:
         """Loads a checkpoint into a built model, and into its optimizer if it is compiled.
@@ -118,60 +155,83 @@ class CheckpointStore:
         _checks.one_of("CheckpointStore.restore", "which", which, ("last", "best"))
         if not model.built:
             raise ValueError(f"CheckpointStore.restore: the model must be built first; got {model.name!r}.")
-        candidates = self.names()[::-1]
+        names, damage = self.names()[::-1], []
         best = self.best() if which == "best" else None
-        if best:
-            candidates = [best, *(name for name in candidates if name != best)]
-        damage = []
+        candidates = [best, *(name for name in names if name != best)] if best else names
         for name in candidates:
             try:
-                files = self._read(name, optimizer=getattr(model, "optimizer", None) is not None)
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                layout = self._layout(name)
+                parts = self._parts(name, layout, model)
+                values = [list(self._values(name, key, layout)) for key, _ in parts]
+            except _checks.CheckpointError:
+                raise
+            except DAMAGE as error:
                 damage.append(f"{self.directory / name} is damaged ({error})")
                 continue
             for line in damage:
                 print(f"{line}; {name} is used instead.", file=sys.stderr)
-            return {**self._apply(name, files, model), "checkpoint": name}
+            for (_, existing), saved in zip(parts, values):
+                for variable, value in zip(existing, saved, strict=True):
+                    variable.assign(value)
+            self._newest = names[0]
+            return {**layout["state"], "checkpoint": name}
         raise _checks.CheckpointError("; ".join(damage) or f"{self.directory}: there is no checkpoint here") from None
 
-    def _read(self, name, optimizer):
-        """Returns the checked content of the files of a checkpoint."""
+    def _layout(self, name):
+        """Returns the checked content of the state of a checkpoint, without the values of its variables."""
+        layout = json.loads(self._file(name, STATE))
+        if not isinstance(layout["state"], dict):
+            raise ValueError(f"{STATE} holds no state")
+        return layout
+
+    def _file(self, name, file, max_bytes=_files.MAX_RECORD_BYTES):
+        """Returns the checked content of a file of a checkpoint."""
         folder = self.directory / name
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest = json.loads(_files.read_file(folder / MANIFEST, _files.MAX_RECORD_BYTES))
         if manifest["version"] != VERSION:
             raise ValueError(f"made by version {manifest['version']}, this one reads {VERSION}")
-        files = {}
-        for file, expected in manifest["sha256"].items():
-            if file == OPTIMIZER and not optimizer:
-                continue
-            files[file] = (folder / file).read_bytes()
-            if hashlib.sha256(files[file]).hexdigest() != expected:
-                raise ValueError(f"the SHA-256 of {file} differs from the manifest")
-        return files
+        content = _files.read_file(folder / file, max_bytes)
+        if hashlib.sha256(content).hexdigest() != manifest["sha256"][file]:
+            raise ValueError(f"the SHA-256 of {file} differs from the manifest")
+        return content
 
-    def _apply(self, name, files, model):
-        layout = json.loads(files[STATE])
+    def _values(self, name, key, layout):
+        """Yields the saved values of a part of the model, which take no more memory than the part does."""
+        described = layout["layouts"][key]
+        max_bytes = variables.packed_bytes([keras.KerasTensor(each["shape"]) for each in described])
+        yield from variables.unpack(self._file(name, f"{key}.npz", max_bytes), described)
+
+    def _parts(self, name, layout, model):
+        """Returns the names and the variables of the parts that are restored, after a comparison with those saved."""
         path = self.directory / name
-        for role, saved in json.loads(files.get(VOCABULARIES, b"{}")).items():
-            difference = role in self.vocabularies and _checks.vocabulary_difference(self.vocabularies[role], saved)
+        saved = json.loads(self._file(name, VOCABULARIES)) if (path / VOCABULARIES).exists() else {}
+        for role, vocabulary in saved.items():
+            difference = role in self.vocabularies and _checks.vocabulary_difference(
+                self.vocabularies[role], vocabulary
+            )
             if difference:
                 raise _checks.CheckpointError(f"{path}: has another {role} vocabulary: {difference}.")
-        parts = [("model", model.variables, MODEL)]
-        if OPTIMIZER in files:
-            if not model.optimizer.built:
-                model.optimizer.build(model.trainable_variables)
-            if layout["optimizer_class"] != _class(model.optimizer):
+        parts = [("model", model.variables)]
+        for key, optimizer in _optimizers(model):
+            described = layout["optimizers"].get(key)
+            if described is None:
+                continue
+            if not optimizer.built:
+                trained = model.trainable_variables
+                optimizer.build([trained[index] for index in described["trains"]] if described["trains"] else trained)
+            if described["class"] != _class(optimizer):
                 raise _checks.CheckpointError(
-                    f"{path}: saved with the optimizer {layout['optimizer_class']}; the model has "
-                    f"{_class(model.optimizer)}."
+                    f"{path}: saved with the {key} {described['class']}; the model has {_class(optimizer)}."
                 )
-            parts.append(("optimizer", model.optimizer.variables, OPTIMIZER))
-        for part, existing, _ in parts:  # all of them before the first assignment
-            variables.compare(path, part, layout[part], variables.layout(existing))
-        for part, existing, file in parts:
-            for variable, value in zip(existing, variables.unpack(files[file], layout[part]), strict=True):
-                variable.assign(value)
-        return layout["state"]
+            parts.append((key, optimizer.variables))
+        for key, existing in parts:  # all of them before the first assignment
+            variables.compare(path, key, layout["layouts"][key], variables.layout(existing))
+        return parts
+
+    def _report_removed(self):
+        if self._newest and not (self.directory / self._newest).exists():
+            lost = f"{self.directory / self._newest} was removed while training ran"
+            print(f"{lost}, and the best checkpoint may be lost with it.", file=sys.stderr)
 
     def _free_name(self, step):
         name, serial = f"step-{step:09d}", 1
@@ -190,6 +250,28 @@ class CheckpointStore:
 def _order(name):
     match = _NAME.fullmatch(name)
     return (int(match[1]), int(match[2] or 1)) if match else (0, 0)
+
+
+def _optimizers(model) -> Iterator[tuple[str, keras.optimizers.Optimizer]]:
+    """Yields the optimizer of a model, then those that are attributes of it, by name."""
+    main = getattr(model, "optimizer", None)
+    if main is not None:
+        yield "optimizer", main
+    for name, value in vars(model).items():
+        if isinstance(value, keras.optimizers.Optimizer) and value is not main:
+            yield f"optimizer-{name}", value
+
+
+def _descriptions(model):
+    """Returns the class of each built optimizer, and which trainable variables of the model it updates."""
+    numbers = {id(variable): index for index, variable in enumerate(model.trainable_variables)}
+    found = {}
+    for key, optimizer in _optimizers(model):
+        if optimizer.built:
+            trained = getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables
+            indices = [numbers.get(id(variable)) for variable in trained]
+            found[key] = {"class": _class(optimizer), "trains": [] if None in indices else indices}
+    return found
 
 
 def _class(optimizer):

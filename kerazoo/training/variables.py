@@ -1,8 +1,10 @@
 """Keras variables as bytes: their layout, their values, and the comparison with those of a model."""
 
 import io
+import math
 import os
 import re
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ from keras import ops
 
 from kerazoo import _checks
 
+HEADER_BYTES = 1024  # of an array in an `.npz` file, and of the file itself, at most
 _NUMBER = re.compile(r"_\d+(?=/|_|$)")  # what Keras appends to the second layer of a class, and to the next model
 
 
@@ -34,7 +37,7 @@ def compare(path: os.PathLike, part: str, saved: list[dict], existing: list[dict
 def _same_name(part, one, two):
     # The numbers in names depend on what was built before in the same process, and an optimizer's names on both.
     last = [_NUMBER.sub("", variable["name"]).split("/")[-2:] for variable in (one, two)]
-    return part == "optimizer" or last[0] == last[1]
+    return part.startswith("optimizer") or last[0] == last[1]
 
 
 def _words(variable):
@@ -43,7 +46,7 @@ def _words(variable):
 
 def pack(variables: list) -> bytes:
     """Returns the values of the variables as the bytes of an `.npz` file."""
-    arrays = [np.asarray(ops.convert_to_numpy(variable.value)) for variable in variables]
+    arrays = [_host(variable) for variable in variables]
     # NumPy writes only its own dtypes: others, such as bfloat16, are saved as integers of the same width.
     arrays = [a if a.dtype.isbuiltin == 1 else a.view(f"u{a.dtype.itemsize}") for a in arrays]
     named: dict[str, Any] = {f"{index:05d}": array for index, array in enumerate(arrays)}
@@ -52,9 +55,41 @@ def pack(variables: list) -> bytes:
     return content.getvalue()
 
 
+def packed_bytes(variables: list) -> int:
+    """Returns an upper bound of the length of what `pack` returns."""
+    return sum(math.prod(v.shape) * 8 + HEADER_BYTES for v in variables) + HEADER_BYTES
+
+
 def unpack(content: bytes, layout: list[dict]) -> Iterator[np.ndarray]:
-    """Yields the arrays that `pack` wrote, in the dtypes of `layout`."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+    """Yields the arrays that `pack` wrote, in the shapes and dtypes of `layout`; a compressed file is refused."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for index, variable in enumerate(layout):
-            array = arrays[f"{index:05d}"]
-            yield array if str(array.dtype) == variable["dtype"] else array.view(np.dtype(variable["dtype"]))
+            member = archive.getinfo(f"{index:05d}.npy")
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size > len(content):
+                raise ValueError(f"{member.filename} is compressed, which kerazoo never writes")
+            yield _array(archive.read(member), variable)
+
+
+def not_finite(variables: list) -> str | None:
+    """Returns the name of the first variable with NaN in it, or infinite values in a trainable one."""
+    for variable in variables:
+        array = _host(variable)
+        if array.dtype.kind in "biu":
+            continue
+        array = array if array.dtype.isbuiltin == 1 else array.astype("float32")
+        if np.isnan(array).any() or (variable.trainable and not np.isfinite(array).all()):
+            return variable.path
+    return None
+
+
+def _host(variable):
+    return np.asarray(ops.convert_to_numpy(variable.value), order="C")
+
+
+def _array(member, variable):
+    """Returns the array in the bytes of an `.npy` file; its header is skipped, for the layout tells what it holds."""
+    dtype, shape = np.dtype(variable["dtype"]), variable["shape"]
+    start = 10 + int.from_bytes(member[8:10], "little")
+    if member[:8] != b"\x93NUMPY\x01\x00" or math.prod(shape) * dtype.itemsize != len(member) - start:
+        raise ValueError(f"no array of shape {tuple(shape)} and {dtype}, which was saved")
+    return np.frombuffer(member, dtype, offset=start).reshape(shape)

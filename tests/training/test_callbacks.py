@@ -224,9 +224,37 @@ def test_metrics_log_of_a_resumed_run_has_each_epoch_once(tmp_path):
     assert lines[1]["val_score"] is None
 
 
-def test_metrics_log_that_cannot_be_written(tmp_path):
+def test_metrics_log_that_cannot_be_written_loses_no_checkpoint(store, tmp_path, capsys):
+    log = training.MetricsLog(tmp_path / "missing" / "metrics.jsonl")
     with pytest.raises(_checks.SetupError, match=r"missing/metrics.jsonl: cannot be written: No such file"):
-        run(model(), [training.MetricsLog(tmp_path / "missing" / "metrics.jsonl")])
+        run(model(), [log, training.Checkpoints(store)])
+    assert store.names()[-1] == "step-000000010"
+    said = capsys.readouterr().err
+    assert said.count("cannot be written") == 1 and "Training goes on" in said
+
+
+def test_metrics_log_writes_later_what_a_full_disk_refused(tmp_path):
+    class Mend(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            (tmp_path / "later").mkdir(exist_ok=True)
+
+    run(model(), [training.MetricsLog(tmp_path / "later" / "metrics.jsonl"), Mend()], epochs=3)
+    lines = (tmp_path / "later" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
+
+
+def test_weights_that_are_not_finite_are_never_saved(store):
+    class Break(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.params["step"] == 7:
+                self.model.layers[0].kernel.assign(self.model.layers[0].kernel * math.nan)
+
+    callbacks = [Break(), training.Checkpoints(store, every_steps=1)]
+    with pytest.raises(_checks.DivergedError, match=r"step-0*7: not saved, .*kernel are not finite.*step-0*6\."):
+        run(model(), callbacks, steps_per_execution=1)
+    with pytest.raises(_checks.PreemptedError, match=r"at step 7; nothing is saved: .*kernel are not finite"):
+        run(model(), [Break(), Kill(7), training.Checkpoints(store)], steps_per_execution=1)
+    assert store.names()[-1] == "step-000000006"
 
 
 @pytest.mark.parametrize(

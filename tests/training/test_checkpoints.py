@@ -1,5 +1,8 @@
 import errno
+import hashlib
+import io
 import json
+import math
 import os
 import shutil
 
@@ -246,5 +249,141 @@ def test_a_kill_while_removing_old_ones_leaves_no_half_checkpoint(store, monkeyp
 def test_a_checkpoint_of_another_version_is_not_read(store):
     path = store.save(model(), {"step": 1}) / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
-    with pytest.raises(_checks.CheckpointError, match=r"made by version 99, this one reads 1"):
+    with pytest.raises(_checks.CheckpointError, match=r"made by version 99, this one reads 2"):
         store.restore(model())
+
+
+def rewrite(folder, name, content):
+    """Replaces a file of a checkpoint, and its SHA-256, as somebody could who wants to do harm."""
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["sha256"][name] = hashlib.sha256(content).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def compressed(content):
+    """The same arrays in a compressed file; the first one also has far more values."""
+    arrays = dict(np.load(io.BytesIO(content)))
+    arrays["00000"] = np.zeros(10_000_000, "float32")
+    made = io.BytesIO()
+    np.savez_compressed(made, **arrays)
+    return made.getvalue()
+
+
+def larger(content):
+    arrays = dict(np.load(io.BytesIO(content)))
+    arrays["00000"] = np.zeros((4, 5), "float32")
+    made = io.BytesIO()
+    np.savez(made, **arrays)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("attack", [compressed, larger, lambda content: b"PK" + content[2:40], lambda _: b""])
+def test_weights_of_another_size_than_stated_are_damage(store, attack):
+    path = store.save(model(), {"step": 1})
+    rewrite(path, "model.npz", attack((path / "model.npz").read_bytes()))
+    with pytest.raises(_checks.CheckpointError, match=r"step-000000001 is damaged"):
+        store.restore(model())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b"{}",
+        b"[]",
+        b"\xff",
+        b'{"state": 3}',
+        b'{"state": {}, "optimizers": {}, "layouts": {"model": [{"name": 1}]}}',
+        b'{"state": {}, "optimizers": {"optimizer": {"trains": [99], "class": "Adam"}}, "layouts": {"model": []}}',
+    ],
+)
+@pytest.mark.parametrize("file", ["state.json", "manifest.json"])
+def test_a_state_of_any_form_is_damage_and_no_crash(store, file, content):
+    path = store.save(model(), {"step": 1})
+    rewrite(path, "state.json", content)
+    if file == "manifest.json":
+        (path / file).write_bytes(content)
+    with pytest.raises(_checks.CheckpointError):
+        store.restore(model())
+    assert store.best() is None
+
+
+def test_links_and_pipes_are_damage(store, tmp_path):
+    path = store.save(model(), {"step": 1})
+    os.rename(path / "model.npz", tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", path / "model.npz")
+    with pytest.raises(_checks.CheckpointError, match=r"is damaged \(it is a symbolic link\)"):
+        store.restore(model())
+    os.unlink(path / "state.json")
+    os.mkfifo(path / "state.json")
+    with pytest.raises(_checks.CheckpointError, match=r"is damaged \(it is no plain file\)"):
+        store.restore(model())
+
+
+def test_the_best_one_is_named_in_each_state(store):
+    made = model()
+    for step in range(1, 5):
+        store.save(made, {"step": step}, best=step == 1)
+    flip(store.directory / "step-000000004" / "state.json")
+    assert store.best() == "step-000000001" and store.names()[0] == "step-000000001"
+    assert store.state() == {"step": 3, "checkpoint": "step-000000003"}
+    assert store.restore(model(), which="best")["step"] == 1
+
+
+@pytest.mark.parametrize(("part", "value"), [("model", math.nan), ("model", math.inf), ("optimizer", math.nan)])
+def test_values_that_are_not_finite_are_never_saved(store, part, value):
+    made = model()
+    store.save(made, {"step": 1})
+    variable = made.trainable_variables[-1] if part == "model" else made.optimizer.variables[-1]
+    variable.assign(variable + value)
+    with pytest.raises(
+        _checks.DivergedError, match=r"step-0*2: not saved, for the values of .* not finite.*step-0*1\. Try"
+    ):
+        store.save(made, {"step": 2})
+    assert store.names() == ["step-000000001"]
+
+
+def test_checkpoints_that_are_removed_meanwhile_are_named(store, capsys):
+    store.save(model(), {"step": 1})
+    shutil.rmtree(store.directory)
+    store.save(model(), {"step": 2})
+    assert f"{store.directory / 'step-000000001'} was removed while training ran" in capsys.readouterr().err
+    store.save(model(), {"step": 3})
+    assert capsys.readouterr().err == ""
+
+
+class TwoOptimizers(keras.Model):
+    """Two networks that are trained by an optimizer each, as a generator and its critic are."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = keras.layers.Dense(2), keras.layers.Dense(3)
+        self.second_optimizer = keras.optimizers.Adam(0.1)
+
+    def call(self, inputs):
+        return self.second(self.first(inputs))
+
+    def step(self):
+        for optimizer, layer in ((self.optimizer, self.first), (self.second_optimizer, self.second)):
+            optimizer.apply([ops.ones(v.shape) for v in layer.trainable_variables], layer.trainable_variables)
+
+
+def two_optimizers(seed):
+    keras.utils.set_random_seed(seed)
+    made = TwoOptimizers()
+    made.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    made(np.ones((1, 3)))
+    return made
+
+
+def test_every_optimizer_of_a_model_is_restored(store):
+    made, other = two_optimizers(1), two_optimizers(2)
+    made.step()
+    assert sorted(os.listdir(store.save(made, {"step": 1})))[-3:] == [
+        "optimizer-second_optimizer.npz", "optimizer.npz", "state.json"]  # fmt: skip
+    store.restore(other)
+    for each in (made, other):
+        each.step()
+    assert same(made.get_weights(), other.get_weights())
+    assert int(other.second_optimizer.iterations) == int(other.optimizer.iterations) == 2
