@@ -23,6 +23,7 @@ KEYBOARD_INTERRUPT = 130
 MAX_ERROR_LINES = 5
 GROUPS = ("Model", "Task and data", "Text", "Training", "Search", "Run and output")
 NOTES = {"Training": "a model may have other defaults"}
+ARGUMENTS = {"imports": "import"}  # flags that have another name than the argument
 CALLS = {"kerazoo.list_models()": "--list_models='*'", "kerazoo.tasks.names()": "--list_tasks"}
 
 _groups: dict[str, str] = {}  # flag -> group
@@ -119,11 +120,17 @@ def in_terms_of_flags(message: str) -> str:
 
     def flag_of(match):
         name = match[1] or match[2]
+        name = ARGUMENTS.get(name, name)
         if name not in FLAGS:
             return match[0]
         return f"--{name}" if match[1] else f"--{name}="
 
     return re.sub(r"`(\w+)`|(?<![\w.`-])([A-Za-z_]\w*)=(?=[^\s=])", flag_of, message)
+
+
+def log(message: str) -> None:
+    """Prints a line of the library on standard error, in terms of flags."""
+    print(in_terms_of_flags(message), file=sys.stderr, flush=True)
 
 
 def quiet() -> None:

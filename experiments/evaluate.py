@@ -13,6 +13,7 @@ from experiments import flags as shared
 FLAGS = flags.FLAGS
 
 shared.define_run_dir()
+shared.define_import()
 shared.define_cache()
 shared.define_search()
 shared.define_checkpoint()
@@ -30,6 +31,7 @@ def main(arguments):
     import kerazoo as kz
 
     shared.use_cache()
+    shared.use_imports()
     kz.run.evaluate(
         shared.run_dirs(command.require("run_dir")),
         split=FLAGS.split,

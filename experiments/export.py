@@ -11,6 +11,7 @@ from experiments import flags as shared
 FLAGS = flags.FLAGS
 
 shared.define_run_dir()
+shared.define_import()
 shared.define_cache()
 shared.define_checkpoint()
 with command.flag_group("Task and data", {"data_dir": "that of the run"}):
@@ -26,6 +27,7 @@ def main(arguments):
     import kerazoo as kz
 
     shared.use_cache()
+    shared.use_imports()
     run_dir, folder = command.require("run_dir"), command.require("to")
     path = kz.run.export(run_dir, folder, checkpoint=FLAGS.checkpoint, verify=FLAGS.verify, data_dir=FLAGS.data_dir)
     verified = "; a fresh process with nothing but TensorFlow gives the same predictions" if FLAGS.verify else ""

@@ -103,7 +103,18 @@ def define_model() -> None:
     with flag_group("Model"):
         flags.DEFINE_string("model", None, "Name of a model (--list_models='*'), or ENCODER+DECODER such as conv+lstm.")
         flags.DEFINE_multi_string("set", [], "A size of the model as OPTION=VALUE, such as units=256; may be repeated.")
+    define_import()
+
+
+def define_import() -> None:
+    """Defines `--import`."""
+    with flag_group("Model"):
         flags.DEFINE_multi_string("import", [], "A Python module to import first, which registers your own models.")
+
+
+def use_imports() -> None:
+    """Imports the modules of `--import`."""
+    kz.catalog.import_modules(getattr(FLAGS, "import"))
 
 
 TRAINING_HELP = {
@@ -113,6 +124,7 @@ TRAINING_HELP = {
     "learning_rate": "Peak learning rate of the schedule.",
     "schedule": "Learning rate after the warmup: {SCHEDULES}.",
     "warmup": "Share of all steps in which the learning rate rises, 0 to 1.",
+    "restart_schedule": "Whether a run that continues with other --epochs begins a new schedule where it stands.",
     "optimizer": "One of {OPTIMIZERS}.",
     "weight_decay": "Decoupled weight decay; 0 for none.",
     "l2": "Factor of the sum of squared kernels in the loss; 0 for none.",

@@ -35,6 +35,7 @@ FLAGS = flags.FLAGS
 IN_JSON = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 shared.define_run_dir()
+shared.define_import()
 shared.define_search()
 shared.define_checkpoint()
 with command.flag_group("Run and output"):
@@ -54,6 +55,7 @@ def main(arguments):
     if sys.stderr.isatty():
         logging.basicConfig(format="%(message)s")
         logging.getLogger("kerazoo").setLevel(logging.INFO)
+    shared.use_imports()
     predictor = kz.load(shared.run_dirs(command.require("run_dir")), checkpoint=FLAGS.checkpoint)
     options = shared.search_options(predictor.generates)
     if interactive:

@@ -7,15 +7,13 @@
 The same --run_dir a second time continues where the run stopped.
 """
 
-import os
-import sys
-
 from absl import flags
 
 from experiments import command
 from experiments import flags as shared
 
 FLAGS = flags.FLAGS
+NOT_REPEATED = ("flagfile", "override_resume", "undefok", "verbose")
 
 shared.define_model()
 shared.define_task()
@@ -27,6 +25,7 @@ with command.flag_group("Task and data"):
     flags.DEFINE_bool("list_tasks", False, "Print the tasks and the kinds of model that they train, and stop.")
 with command.flag_group("Run and output"):
     flags.DEFINE_bool("evaluate", True, "Evaluate the dev examples after training and print the results.")
+    flags.DEFINE_bool("override_resume", False, "Continue a run although its training options or its data changed.")
     flags.DEFINE_bool("tensorboard", True, "Write TensorBoard events, if TensorBoard is installed.")
 
 
@@ -35,7 +34,7 @@ def main(arguments):
     del arguments
     import kerazoo as kz
 
-    kz.catalog.import_modules(getattr(FLAGS, "import"))
+    shared.use_imports()
     if FLAGS.list_models is not None:
         return print_models(kz, FLAGS.list_models)
     if FLAGS.list_tasks:
@@ -52,7 +51,9 @@ def main(arguments):
         imports=getattr(FLAGS, "import"),
         evaluate=FLAGS.evaluate,
         tensorboard=FLAGS.tensorboard,
-        command=[f"--{name}" for name in _repeatable(sys.argv[1:])],
+        override_resume=FLAGS.override_resume,
+        command=_repeatable(),
+        print_fn=command.log,
     )
     return 0
 
@@ -80,18 +81,10 @@ def print_tasks(kz):
     return 0
 
 
-def _repeatable(arguments):
-    """Returns the given flags for run.flags, with absolute file names, so that they can be repeated anywhere."""
-    kept = []
-    for argument in arguments:
-        name, equals, value = argument.lstrip("-").partition("=")
-        if name in ("verbose", "flagfile"):
-            continue
-        if equals and name in ("data_dir", "run_dir", "cache_dir", "source_vectors", "target_vectors"):
-            paths = [value] if os.path.exists(value) else value.split(",")
-            value = ",".join(path if path in ("", "-") else os.path.abspath(path) for path in paths)
-        kept.append(f"{name}{equals}{value}")
-    return kept
+def _repeatable():
+    """Returns the flags that were given, those of flag files included, for run.flags."""
+    given = [FLAGS[name] for name in FLAGS if FLAGS[name].present and name not in NOT_REPEATED]
+    return [line for flag in given for line in flag.serialize().splitlines()]
 
 
 if __name__ == "__main__":

@@ -11,27 +11,47 @@ if TYPE_CHECKING:
     from kerazoo.tasks import Task
 
 
-def compile_model(model: keras.Model, task: "Task", options: TrainingOptions, total_steps: int) -> None:
+def compile_model(model: keras.Model, task: "Task", options: TrainingOptions, start: int, end: int) -> None:
     """Compiles `model` for `task`: optimizer with its schedule, loss, metrics and weight regularization.
 
     Args:
         model: a built model.
         task: `kerazoo.tasks.Task`. It defines the loss and the metrics.
         options: `TrainingOptions`.
-        total_steps: int. The number of optimizer steps of the whole training, at which the schedule ends.
+        start: int. The optimizer step at which the schedule of the learning rate begins.
+        end: int, above `start`. The step at which it ends.
     """
     if options.l1 or options.l2:
         regularize(model, options.l1, options.l2)
     model.compile(
-        optimizer=optimizer(options, total_steps),
+        optimizer=optimizer(options, start, end),
         loss=task.loss(label_smoothing=options.label_smoothing),
         weighted_metrics=task.metrics(),
         jit_compile=options.xla,
     )
 
 
-def schedule(options: TrainingOptions, total_steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns the learning rate as a function of the step."""
+class _Delayed(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule whose step 0 is the step `start`."""
+
+    def __init__(self, inner, start):
+        self.inner = inner
+        self.start = start
+
+    def __call__(self, step):
+        return self.inner(keras.ops.maximum(step - self.start, 0))
+
+    def get_config(self):
+        return {"inner": self.inner, "start": self.start}
+
+
+def schedule(options: TrainingOptions, start: int, end: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the learning rate as a function of the step, by a schedule from step `start` to step `end`."""
+    found = _schedule(options, end - start)
+    return _Delayed(found, start) if start else found
+
+
+def _schedule(options, total_steps):
     peak = options.learning_rate
     warmup = min(int(options.warmup * total_steps), total_steps - 1)
     if options.schedule == "cosine":
@@ -43,7 +63,7 @@ def schedule(options: TrainingOptions, total_steps: int) -> keras.optimizers.sch
     return schedules.WarmupConstant(peak, warmup)
 
 
-def optimizer(options: TrainingOptions, total_steps: int) -> keras.optimizers.Optimizer:
+def optimizer(options: TrainingOptions, start: int, end: int) -> keras.optimizers.Optimizer:
     """Returns the Keras optimizer of the options."""
     classes = {
         "adam": keras.optimizers.Adam,
@@ -54,7 +74,7 @@ def optimizer(options: TrainingOptions, total_steps: int) -> keras.optimizers.Op
         "lion": keras.optimizers.Lion,
         "muon": keras.optimizers.Muon,
     }
-    arguments: dict[str, Any] = {"learning_rate": schedule(options, total_steps)}
+    arguments: dict[str, Any] = {"learning_rate": schedule(options, start, end)}
     if options.weight_decay:
         arguments["weight_decay"] = options.weight_decay
     if options.clip_norm:

@@ -1,23 +1,28 @@
 """The run directory: the paths of its files, its lock, and its record."""
 
 import contextlib
-import json
+import datetime
 import os
 import pathlib
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from kerazoo import _checks, _files
 
 RECORD = "run.json"
+TYPES = {"model": str, "task": str, "model_options": dict, "task_options": dict, "training": dict, "import": list}
+UNFINISHED = {"lock", "task", "run.flags"}  # in a folder without a record: what a run was killed over
+PATHS = ("data_dir", "source_vectors", "target_vectors")  # options of tasks that name files
 
 
 class RunDirectory:
     """The folder that holds everything about one run.
 
-    `run.json` is the record of the options, `task/` holds the vocabularies, `checkpoints/` the training states,
-    `metrics.jsonl` one line per epoch, `events/` the TensorBoard events, `evaluation-SPLIT.json` and `report.md` the
-    results.
+    `run.json` is the record of the options and of each call, `task/` holds the vocabularies, `checkpoints/` the
+    training states, `metrics.jsonl` one line per epoch, `events/` the TensorBoard events, `evaluation-SPLIT.json` and
+    `report.md` the results. The record is written last, so a folder without one holds no run yet.
 
     Args:
         path: string or path. The folder; `create` creates it.
@@ -28,6 +33,7 @@ class RunDirectory:
         self.task = self.path / "task"
         self.checkpoints = self.path / "checkpoints"
         self.events = self.path / "events"
+        self.flags = self.path / "run.flags"
         self.metrics = self.path / "metrics.jsonl"
         self.report = self.path / "report.md"
 
@@ -39,28 +45,22 @@ class RunDirectory:
         """Returns whether the folder holds a run."""
         return (self.path / RECORD).is_file()
 
-    def create(self, record: Mapping) -> bool:
-        """Creates the folder for the run that `record` describes, or checks that it already belongs to that run.
-
-        Args:
-            record: dict of plain values with `model`, `model_options`, `task` and `task_options`.
-
-        Returns:
-            `True` if the run is new, `False` if it resumes.
+    def create(self) -> None:
+        """Creates the folder unless it is there.
 
         Raises:
             SetupError: if the folder cannot be written.
-            CheckpointError: if the folder belongs to another model or task, or is not a run.
+            CheckpointError: if the folder holds something else than a run.
         """
         if self.exists():
-            self._check_same(record)
-            self._check_writable()
-            return False
-        if self.path.is_dir() and any(entry.name != "lock" for entry in self.path.iterdir()):
-            raise _checks.CheckpointError(
-                f"run_dir={self.path}: the folder is not empty and holds no {RECORD}, so it is not a run. "
-                "Choose a new folder."
-            )
+            self.check_files()
+        elif self.path.is_dir():
+            found = {entry.name for entry in self.path.iterdir() if not _files.is_temporary(entry.name)}
+            if found and not ("lock" in found and found <= UNFINISHED):
+                raise _checks.CheckpointError(
+                    f"run_dir={self.path}: the folder is not empty and holds no {RECORD}, so it is not a run. "
+                    "Choose a new folder."
+                )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -68,54 +68,74 @@ class RunDirectory:
                 f"run_dir={self.path}: cannot be created: {error.strerror or error}. Choose a writable folder."
             ) from error
         self._check_writable()
-        return True
+
+    def remove_leftovers(self) -> None:
+        """Removes the temporary files that killed processes left; the caller holds the lock."""
+        for folder in (self.path, self.task, self.checkpoints):
+            _files.remove_leftovers(folder)
 
     def save_record(self, record: Mapping) -> None:
         """Writes `run.json`."""
-        _files.write_file(self.path / RECORD, json.dumps(record, indent=2, sort_keys=True) + "\n")
+        _files.write_record(self.path / RECORD, record)
 
-    def record(self) -> dict:
+    def record(self) -> dict[str, Any]:
         """Returns the content of `run.json`.
 
         Raises:
             CheckpointError: if there is no run, or its record cannot be read.
         """
         path = self.path / RECORD
-        if not path.is_file():
+        if not path.exists():
             raise _checks.CheckpointError(
                 f"run_dir={self.path}: no run here ({RECORD} is missing). Train a model there first."
             )
+        self.check_files()
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            record = _files.read_record(path)
+            for name, kind in TYPES.items():
+                if not isinstance(record.get(name), kind):
+                    raise ValueError(f"{name!r} must be a {kind.__name__}; got {record.get(name)!r:.60}")
         except (ValueError, OSError) as error:
-            raise _checks.CheckpointError(f"{path}: cannot be read: {error}.") from error
+            raise _checks.CheckpointError(
+                f"{path}: cannot be read: {error}. The command in {self.flags.name} writes it anew."
+            ) from error
+        return record
+
+    def check_files(self) -> None:
+        """Refuses links, devices and pipes: a folder from elsewhere could lead anywhere by them.
+
+        Raises:
+            CheckpointError: for the first of them.
+        """
+        try:
+            _files.check_tree(self.path)
+        except (ValueError, OSError) as error:
+            raise _checks.CheckpointError(f"run_dir={self.path}: {error}.") from error
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Locks the folder, so that one process at a time trains in it.
 
         Raises:
-            SetupError: if another process holds the lock.
+            SetupError: if another process holds the lock; the message names it.
         """
         import fcntl
 
-        with open(self.path / "lock", "w") as file:
+        with open(self.path / "lock", "a+", encoding="utf-8", errors="replace") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
+                file.seek(0)
+                holder = f" ({file.read(200).strip()})".replace(" ()", "")
                 raise _checks.SetupError(
-                    f"run_dir={self.path}: another process is training here. Wait for it or choose another folder."
+                    f"run_dir={self.path}: another process is training here{holder}. Wait for it or choose another "
+                    "folder."
                 ) from error
+            file.truncate(0)
+            started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            file.write(f"process {os.getpid()} on {socket.gethostname()} since {started}\n")
+            file.flush()
             yield
-
-    def _check_same(self, record):
-        saved = self.record()
-        for name in ("model", "task", "model_options", "task_options"):
-            if saved.get(name) != record.get(name):
-                raise _checks.CheckpointError(
-                    f"run_dir={self.path}: belongs to another run: its {name} is {saved.get(name)!r}; "
-                    f"got {record.get(name)!r}. Choose another folder or repeat its options ({self.path}/run.flags)."
-                )
 
     def _check_writable(self):
         if not os.access(self.path, os.W_OK | os.X_OK):
@@ -127,3 +147,17 @@ class RunDirectory:
             raise _checks.SetupError(
                 f"run_dir={self.path}: cannot be written: {error.strerror or error}. Choose another folder."
             ) from error
+
+
+def absolute(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options of a task in which file names hold wherever they are read again."""
+    return {name: absolute_path(value) if name in PATHS else value for name, value in options.items()}
+
+
+def absolute_path(value: Any) -> Any:
+    """Returns the absolute form of a file name, or of several with commas between them; `-` is standard input."""
+    if not isinstance(value, str | os.PathLike):
+        return value
+    value = os.fspath(value)
+    paths = [value] if os.path.exists(value) else value.split(",")
+    return ",".join(path if path in ("", "-") else os.path.abspath(path) for path in paths)

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,6 +22,7 @@ def evaluate(
     samples: int = 8,
     data_dir: str | os.PathLike | None = None,
     checkpoint: str = "best",
+    imports: str | Sequence[str] = (),
     **options,
 ) -> dict:
     """Evaluates a run on `split`, prints a table, and writes `evaluation-SPLIT.json` and `report.md` into its folder.
@@ -33,6 +35,7 @@ def evaluate(
         samples: int. The predictions that are printed with their references. Defaults to `8`.
         data_dir: string or path. Where the data is now, if it moved. Defaults to `None`.
         checkpoint: string. `"best"` or `"last"`. Defaults to `"best"`.
+        imports: string or list of strings. Modules that `kerazoo.load` imports first. Defaults to `()`.
         **options: the search and its options, `search="beam", num_beams=4`. Defaults to greedy search.
 
     Returns:
@@ -41,7 +44,7 @@ def evaluate(
         counted as wrong, and `"cut"` the number of inputs that were cut, where there are any. The file holds the
         printed samples as well.
     """
-    predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir)
+    predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
     result, chosen = evaluate_predictor(predictor, split, limit, samples, **options)
     first = run_dir if isinstance(run_dir, str | os.PathLike) else run_dir[0]
     publish(directories.RunDirectory(first), result, split, chosen)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 from kerazoo.run import predictor as predictors
 
@@ -14,6 +15,7 @@ def export(
     checkpoint: str = "best",
     verify: bool = True,
     data_dir: str | os.PathLike | None = None,
+    imports: str | Sequence[str] = (),
 ) -> pathlib.Path:
     """Writes a run as a SavedModel whose signature takes raw inputs and returns predictions.
 
@@ -24,13 +26,14 @@ def export(
         verify: bool. Whether a fresh process that imports only TensorFlow must give the same predictions for some dev
             examples. Defaults to `True`.
         data_dir: string or path. Where the data is now, if it moved; only `verify` reads it. Defaults to `None`.
+        imports: string or list of strings. Modules that `kerazoo.load` imports first. Defaults to `()`.
 
     Returns:
         The path of the SavedModel.
     """
     from kerazoo import export as exporter
 
-    predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir)
+    predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
     path = exporter.export(predictor.model, predictor.task, directory)
     if verify:
         raw, _ = predictor.task.examples("dev", limit=EXAMPLES)

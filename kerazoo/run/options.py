@@ -24,6 +24,8 @@ class TrainingOptions:
         schedule: string. `"cosine"`, `"linear"` or `"constant"` after the warmup, or `"inverse_sqrt"` as in
             arXiv:1706.03762. Defaults to `"cosine"`.
         warmup: float in [0, 1). The share of all steps in which the rate rises from zero. Defaults to `0.05`.
+        restart_schedule: bool. Whether a run that continues with another number of epochs begins a new schedule where
+            it stands, warmup included, and not the schedule of all epochs from the beginning. Defaults to `False`.
         optimizer: string. A name of `kerazoo.run.options.OPTIMIZERS`. Defaults to `"adam"`.
         weight_decay: float. The decoupled weight decay per step, 0 for none. Defaults to `0.0`.
         l2: float. The factor of the summed squares of all kernels, added to the loss. Defaults to `0.0`.
@@ -63,6 +65,7 @@ class TrainingOptions:
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     warmup: float = 0.05
+    restart_schedule: bool = False
     optimizer: str = "adam"
     weight_decay: float = 0.0
     l2: float = 0.0

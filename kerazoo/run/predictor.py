@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -287,8 +288,16 @@ def _prediction(found, row, n, prompt, text):
     )
 
 
-def load(run_dir: RunPath, checkpoint: str = "best", data_dir: str | os.PathLike | None = None) -> Predictor:
+def load(
+    run_dir: RunPath,
+    checkpoint: str = "best",
+    data_dir: str | os.PathLike | None = None,
+    imports: str | Sequence[str] = (),
+) -> Predictor:
     """Returns the `Predictor` of a finished or running training.
+
+    A folder from elsewhere runs no code: a module of the user's own that its record names must be imported already, or
+    be named in `imports`.
 
     Args:
         run_dir: string or path. The run's folder; or a list of them, whose models have the same vocabularies and
@@ -296,20 +305,33 @@ def load(run_dir: RunPath, checkpoint: str = "best", data_dir: str | os.PathLike
         checkpoint: string. `"best"` for the state with the best dev result, `"last"` for the newest. Defaults to
             `"best"`.
         data_dir: string or path. Where the data is now, if it moved; predicting needs no data. Defaults to `None`.
+        imports: string or list of strings. Modules to import first, which register the user's models. Defaults to
+            `()`.
 
     Raises:
-        CheckpointError: if there is no run, or its state is damaged or does not fit the model.
+        CheckpointError: if there is no run, it needs a module that was not named, or its state is damaged or does not
+            fit the model.
         ValueError: if the vocabularies of several runs differ.
     """
+    catalog.import_modules([imports] if isinstance(imports, str) else imports)
     if not isinstance(run_dir, str | os.PathLike):
         return _ensemble([load(each, checkpoint, data_dir) for each in run_dir])
-    run = directories.RunDirectory(run_dir)
-    record = run.record()
-    model, task = rebuild(run, record, data_dir)
     from kerazoo.training import checkpoints
 
     _checks.one_of("kerazoo.load", "checkpoint", checkpoint, ("best", "last"))
-    checkpoints.CheckpointStore(run.checkpoints, vocabularies=task.vocabularies).restore(model, which=checkpoint)
+    run = directories.RunDirectory(run_dir)
+    record, store = run.record(), checkpoints.CheckpointStore(run.checkpoints)
+    _check_imports(run, record)
+    try:
+        task = _restored_task(run, data_dir)
+        _check_sizes(record, task, store)
+        model = build_model(record["model"], task, record["model_options"])
+        vocabularies = task.vocabularies
+    except (_checks.CheckpointError, _checks.SetupError):
+        raise
+    except Exception as error:  # whatever the values of a damaged or malicious record lead to
+        raise _checks.CheckpointError(f"{run.path}: describes no model that can be built: {error}") from error
+    checkpoints.CheckpointStore(run.checkpoints, vocabularies=vocabularies).restore(model, which=checkpoint)
     return Predictor(model, task)
 
 
@@ -322,15 +344,45 @@ def _ensemble(predictors):
     return Predictor(decoding.Ensemble(models, vocabulary_hashes=hashes), predictors[0].task)
 
 
-def rebuild(
-    run: directories.RunDirectory, record: dict, data_dir: str | os.PathLike | None = None
-) -> "tuple[keras.Model, Task]":
-    """Returns the model and the task of `record`, untrained, without reading the data."""
+def _check_imports(run, record):
+    """Refuses a record that needs modules which nobody imported: importing them would run their code."""
+    missing = [str(name) for name in record["import"] if name not in sys.modules]
+    if missing:
+        raise _checks.CheckpointError(
+            f"{run.path}: was trained with the module {missing[0]!r}, and importing it runs its code. "
+            f"If it is your own: imports={missing[0]!r}."
+        )
+
+
+def _restored_task(run, data_dir):
     from kerazoo import tasks
 
-    catalog.import_modules(record.get("import", ()))
-    task = tasks.restore(run.task, data_dir=data_dir)
-    return build_model(record["model"], task, record["model_options"]), task
+    try:
+        return tasks.restore(run.task, data_dir=data_dir)
+    except _checks.DataError as error:
+        raise _checks.CheckpointError(f"{error} The command in {run.flags} writes it anew from the data.") from error
+
+
+def _check_sizes(record, task, store):
+    """Refuses a record whose model has more layers or weights than were saved, before any memory is taken for it."""
+    saved = store.sizes()
+    if saved is None:
+        return  # `restore` tells what is missing
+    variables, size = saved
+    for name, value in record["model_options"].items():
+        count = len(value) if isinstance(value, list) else value if "layers" in name else 0
+        if isinstance(count, int) and count > variables:
+            raise _checks.CheckpointError(
+                f"{store.directory.parent}: describes another model than the saved weights are of: it has "
+                f"{name}={value!r:.60}, and {variables} variables are saved."
+            )
+    sizes = {key: value for key, value in task.sizes().items() if key in catalog.arguments(record["model"])}
+    count = catalog.count_parameters(record["model"], **{**sizes, **record["model_options"]})
+    if count > size:
+        raise _checks.CheckpointError(
+            f"{store.directory.parent}: describes another model than the saved weights are of: it has {count:,} "
+            f"parameters, and {size:,} bytes are saved."
+        )
 
 
 def build_model(name: str, task: "Task", overrides: dict) -> "keras.Model":

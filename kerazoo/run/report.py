@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerazoo import _checks, _files
 from kerazoo.data import lines as text_lines
-from kerazoo.run import pictures, sample_table
+from kerazoo.run import directory, pictures, sample_table
 from kerazoo.run.control_characters import printable
 
 if TYPE_CHECKING:
@@ -50,9 +50,15 @@ def _notes(corpus):
 
 
 def flag_file(record: Mapping, command: Iterable[str]) -> str:
-    """Returns the flag file that repeats the run."""
+    """Returns the flag file that repeats the run, with absolute file names, so that it can be used anywhere."""
     head = f"# python -m experiments.run --flagfile=run.flags\n# kerazoo {record['kerazoo']}\n"
-    return head + "".join(f"{line}\n" for line in command)
+    return head + "".join(f"{_with_absolute_path(line)}\n" for line in command)
+
+
+def _with_absolute_path(line):
+    name, equals, value = line.partition("=")
+    files = equals and name.lstrip("-") in (*directory.PATHS, "run_dir", "cache_dir")
+    return f"{name}={directory.absolute_path(value)}" if files else line
 
 
 def summary(result: Mapping, split: str) -> str:

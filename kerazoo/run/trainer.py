@@ -1,15 +1,17 @@
 """Trains a model of the catalog on a task in a run directory, and resumes a run that stopped."""
 
+import contextlib
 import dataclasses
+import datetime
 import importlib.util
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import kerazoo
-from kerazoo import _files, catalog
-from kerazoo.run import batching, report
+from kerazoo import _checks, _files, catalog
+from kerazoo.run import batching, report, resuming, signals
 from kerazoo.run import directory as directories
 from kerazoo.run.options import TrainingOptions
 
@@ -27,9 +29,15 @@ def train(
     imports: Sequence[str] = (),
     evaluate: bool = True,
     tensorboard: bool = True,
+    override_resume: bool = False,
     command: Sequence[str] = (),
+    print_fn: Callable[[str], None] = report.log,
 ) -> "Predictor":
     """Trains a model, evaluates it and saves it in a run directory.
+
+    A run that exists is continued: `epochs` and `patience` may differ from the call before, and the schedule of the
+    learning rate is that of all `epochs`. What changes more than the length of the training, other data or another
+    batch size for example, is refused with the differences unless `override_resume` is `True`.
 
     Args:
         model: string. The name of a model of the catalog.
@@ -43,7 +51,10 @@ def train(
         imports: list of strings. Modules to import first, which register the user's models. Defaults to `()`.
         evaluate: bool. Whether the dev examples are predicted and a table is printed at the end. Defaults to `True`.
         tensorboard: bool. Whether TensorBoard events are written, if TensorBoard is installed. Defaults to `True`.
+        override_resume: bool. Whether a run continues although its training options or its data changed. Defaults to
+            `False`.
         command: list of strings. The flags that are saved in `run.flags`. Defaults to `()`.
+        print_fn: function of a string that prints a line about the run. Defaults to standard error.
 
     Returns:
         The `Predictor` of the trained model.
@@ -51,8 +62,9 @@ def train(
     Raises:
         ValueError: if a model, task or option is unknown, or the task does not fit the kind of the model.
         DataError: if the data is missing or cannot be read.
-        CheckpointError: if the folder belongs to another run.
+        CheckpointError: if the folder belongs to another run, or the call changes what the run trains.
         SetupError: if the folder cannot be written, or a package is missing.
+        PreemptedError: if SIGTERM stopped the process; the same call continues.
     """
     from kerazoo import tasks
 
@@ -70,28 +82,34 @@ def train(
         "model": model,
         "model_options": dict(model_options or {}),
         "task": name,
-        "task_options": dict(task_options or {}),
+        "task_options": directories.absolute(task_options or {}),
         "training": options.to_dict(),
         "import": list(imports),
     }
-    created = tasks.create(name, spec.kind, **record["task_options"])
-    catalog.check_overrides(model, record["model_options"])
-    new = run.create(record)
-    with run.lock():
-        return _Training(run, record, created, options, tensorboard).execute(new, command, evaluate)
+    with signals.stoppable():
+        created = tasks.create(name, spec.kind, **record["task_options"])
+        catalog.check_overrides(model, record["model_options"])
+        run.create()
+        with run.lock():
+            run.remove_leftovers()
+            call = _Training(run, record, created, options, tensorboard, override_resume, print_fn)
+            return call.execute(command, evaluate)
 
 
 class _Training:
     """One call of `train`, and the state that its steps share."""
 
-    def __init__(self, run, record, task, options, tensorboard):
+    def __init__(self, run, record, task, options, tensorboard, override, print_fn):
         self.run = run
         self.record = record
         self.task = task
         self.options = options
         self.tensorboard = tensorboard
+        self.override = override
+        self.print = print_fn
+        self.anew = False  # whether an interrupted epoch begins anew, for its order is another now
 
-    def execute(self, new, command, evaluate):
+    def execute(self, command, evaluate):
         """Prepares, fits and evaluates the model."""
         import keras
 
@@ -100,11 +118,9 @@ class _Training:
 
         policy = keras.config.dtype_policy()
         try:
-            model = self._prepare(keras, new)
-            if new:  # an error before this line leaves no record
-                self.task.save(self.run.task)
-                self.run.save_record(self.record)
-                _files.write_file(self.run.path / "run.flags", report.flag_file(self.record, command))
+            self._find_run(checkpoints.CheckpointStore(self.run.checkpoints))
+            model = self._prepare(keras)
+            self._save_record(command)  # an error before this line leaves no record
             store = checkpoints.CheckpointStore(self.run.checkpoints, vocabularies=self.task.vocabularies)
             self._fit(model, store)
         finally:
@@ -117,16 +133,54 @@ class _Training:
         print("\n" + report.next_commands(self.run, self.task), flush=True)
         return trained
 
-    def _prepare(self, keras, new):
+    def _find_run(self, store):
+        """Finds out what the run was trained with, and refuses a call that does not continue it."""
+        self.state = store.state()
+        self.saved, calls = (self.state or {}).get("run"), []
+        if self.run.exists():
+            try:
+                found = self.run.record()
+                self.saved, calls = self.saved or found, found.get("calls", [])
+            except _checks.CheckpointError as error:
+                if not self.saved:
+                    raise
+                self.print(f"{error} It is written anew now.")
+        self.record["calls"] = calls
+        if not self.saved:
+            return
+        where = f"run_dir={self.run.path}"
+        resuming.check_same_model(where, self.saved, self.record)
+        changes = resuming.changed_options(self.saved, self.record) if self.state else {}
+        if changes and not self.override:
+            raise resuming.refusal(where, resuming.in_words(changes))
+        if changes:
+            self.print(f"Continues with {resuming.in_words(changes)}.")
+        self.anew = not set(changes).isdisjoint(resuming.ORDER)
+
+    def _prepare(self, keras):
         from kerazoo import models
         from kerazoo.run import compiling, predictor, pretrained_embeddings
 
         options, started = self.options, time.perf_counter()
         keras.config.set_dtype_policy(options.dtype)
         keras.utils.set_random_seed(options.seed)
-        if not new:
-            self.task = _with_saved_vocabulary(self.run, self.task)
-        streamed = options.feed == "stream"
+        self._load_data()
+        model = predictor.build_model(self.record["model"], self.task, self.record["model_options"])
+        if options.packing:
+            models.check_packing(model)
+        if not self.state:
+            pretrained_embeddings.load_vectors(model, self.task, options.seed)
+        schedule = resuming.schedule(self.saved, self.state, options, self.plan.steps, self.anew)
+        self.record["schedule"] = schedule
+        compiling.compile_model(model, self.task, options, schedule["start"], schedule["end"])
+        seconds = time.perf_counter() - started
+        self.print(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
+        return model
+
+    def _load_data(self):
+        """Reads the data with what the run was fitted to, and plans its batches."""
+        options, streamed = self.options, self.options.feed == "stream"
+        restored = self._restore_task() if self.saved else True
         if streamed and self.task.options.get("subword_dropout"):
             raise ValueError(
                 "TrainingOptions: a stream cannot resample subwords; got feed='stream' with "
@@ -135,6 +189,7 @@ class _Training:
         self.task = dataclasses.replace(self.task, streamed=streamed)
         self.corpus: Any = self.task.load("train")  # a `Corpus`, or a `Stream` if streamed
         self.dev: Any = self.task.load("dev")
+        self._check_data(restored)
         # With subword dropout each epoch has a different corpus, and the plan bounds the lengths of all of them.
         self.resampled = None if streamed else self.task.resampled(options.seed)
         if not streamed:
@@ -142,26 +197,117 @@ class _Training:
         planned = self._limited(self.resampled.bounds) if self.resampled else self.corpus
         self.plan, self.dev_plan = batching.plans(options, planned, self.dev)
         self.augment = batching.augment(options, self.plan.head if streamed else self.corpus)
-        model = predictor.build_model(self.record["model"], self.task, self.record["model_options"])
-        if options.packing:
-            models.check_packing(model)
-        if new:
-            pretrained_embeddings.load_vectors(model, self.task, options.seed)
-        compiling.compile_model(model, self.task, options, self.plan.steps * options.epochs)
-        seconds = time.perf_counter() - started
-        report.log(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
-        return model
+
+    def _restore_task(self):
+        """Takes over what the run was fitted to, so that data that changed cannot renumber its tokens."""
+        from kerazoo import tasks
+
+        try:
+            self.task = tasks.restore(self.run.task, **self.task.options)
+        except _checks.DataError as error:
+            self.print(f"{error} It is fitted anew to the data, which must be that of the run.")
+            return False
+        return True
+
+    def _check_data(self, restored):
+        """Compares the data with that of the run by the fingerprints of its corpora."""
+        corpora = {"train": self.corpus, "dev": self.dev}
+        self.record["data"] = {
+            split: {"examples": len(corpus), "sha256": corpus.fingerprint}
+            for split, corpus in corpora.items()
+            if hasattr(corpus, "features")  # not a stream
+        }
+        changes = resuming.changed_data(self.saved, self.record["data"]) if self.saved else []
+        text = f"other data than the run had: {', '.join(changes)}"
+        if changes and not restored:
+            raise _checks.CheckpointError(f"{self.run.task}: is damaged, and the data is not that of the run: {text}.")
+        if changes and not self.override:
+            raise resuming.refusal(f"run_dir={self.run.path}", text)
+        if changes:
+            self.print(f"Continues with {text}.")
+            self.anew = True
+        if not restored:
+            self.task.save(self.run.task)
+
+    def _save_record(self, command):
+        """Writes the options of this call into the run directory; for a new run `run.json` makes it one."""
+        if not self.saved:
+            self.task.save(self.run.task)
+        self.record["calls"].append(
+            {
+                "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "kerazoo": kerazoo.__version__,
+                "command": list(command),
+                "training": self.record["training"],
+                "ended": "not yet, or the process was killed",
+            }
+        )
+        if command or not self.saved:
+            _files.write_file(self.run.flags, report.flag_file(self.record, command))
+        self.run.save_record(self.record)
+
+    def _end(self, why):
+        """Adds to the record why training ended."""
+        self.record["calls"][-1]["ended"] = why
+        self.run.save_record(self.record)
 
     def _fit(self, model, store):
+        """Trains, and tells in a line and in the record why training ended."""
+        saver, state = self._checkpoints(store), None
+        if store.names():
+            state = store.restore(model)
+            if state["epoch"] >= self.options.epochs:
+                done = f"Trained already: all of epochs={self.options.epochs}. A larger number goes on, such as "
+                return self._finish(f"{done}epochs={2 * self.options.epochs}.")
+            if saver.stops_early(state["history"]):
+                more = f" A larger number goes on, such as patience={2 * self.options.patience}."
+                return self._finish(self._stopped_early(state["history"]) + more)
+            if self.anew and state["position"]:
+                self.print(f"The order of the examples changed, so epoch {state['epoch'] + 1} begins anew.")
+                state["position"] = 0
+            self.print(self._resumes(state))
+        try:
+            self._run_loop(model, store, saver, state)
+        except BaseException as error:
+            with contextlib.suppress(_checks.SetupError):  # a full disk, for one, is what `error` is about
+                self._end(str(error) if hasattr(error, "exit_code") else f"{type(error).__name__}: {error}")
+            raise
+        early = saver.stops_early(saver.history)
+        self._finish(self._stopped_early(saver.history) if early else f"All epochs={self.options.epochs} are trained.")
+
+    def _finish(self, why):
+        self._end(why)
+        self.print(why)
+
+    def _stopped_early(self, history):
+        metric, mode = self.task.monitor
+        best = (min if mode == "min" else max)((each for each in history if metric in each), key=lambda e: e[metric])
+        return (
+            f"Stopped early after epoch {history[-1]['epoch']} of {self.options.epochs}: {metric} was best in epoch "
+            f"{best['epoch']} ({best[metric]:.4g}), and patience={self.options.patience} is used up."
+        )
+
+    def _resumes(self, state):
+        """Returns a line about where training goes on, and what more epochs mean for the learning rate."""
+        from kerazoo.run import compiling
+
+        text = f"Resumes in epoch {state['epoch'] + 1}, after step {state['step']:,}."
+        epochs, old = self.options.epochs, (self.saved or {}).get("training", {}).get("epochs")
+        if old in (None, epochs) or self.options.schedule in ("constant", "inverse_sqrt"):
+            return text
+        start, end = (self.record["schedule"][name] for name in ("start", "end"))
+        rate = float(compiling.schedule(self.options, start, end)(state["step"]))
+        if self.options.restart_schedule:
+            return f"{text} The schedule of the learning rate starts anew there, for the epochs up to {epochs}."
+        return (
+            f"{text} The run had epochs={old}: the learning rate goes on at {rate:.3g}, as if epochs={epochs} had been "
+            "given at first. A new schedule from here on: restart_schedule=True."
+        )
+
+    def _run_loop(self, model, store, saver, state):
         from kerazoo import training
 
         options = self.options
-        state = store.restore(model) if store.names() else None
-        if state and state["epoch"] >= options.epochs:
-            report.log(f"Trained already: {state['epoch']} epochs. Set a larger `epochs` to continue.")
-            return
-        if state:
-            report.log(f"Resumes in epoch {state['epoch'] + 1}, after step {state['step']:,}.")
         if self._feed() == "device":
             data: dict[str, Any] = {
                 "data": self.corpus,
@@ -175,7 +321,7 @@ class _Training:
             model,
             **data,
             epochs=options.epochs,
-            callbacks=self._callbacks(store),
+            callbacks=self._callbacks(store, saver),
             validation_data=(self.dev, self.dev_plan, self.task.batch),
             resume=state,
             steps_per_execution=options.steps_per_execution or None,
@@ -201,25 +347,24 @@ class _Training:
         corpus = self._limited(self.resampled.epoch(epoch)) if self.resampled else self.corpus
         return batching.stream(corpus, self.plan, self.task.batch, epoch, self.augment)
 
-    def _callbacks(self, store):
+    def _checkpoints(self, store):
+        from kerazoo import training
+
+        metric, mode = self.task.monitor
+        record = {name: value for name, value in self.record.items() if name != "calls"}
+        return training.Checkpoints(store, monitor=metric, mode=mode, patience=self.options.patience, record=record)
+
+    def _callbacks(self, store, saver):
         import keras
 
         from kerazoo import training
 
-        metric, mode = self.task.monitor
         chosen = [
             training.StopOnNonFinite(store),
             training.Progress(),
             training.MetricsLog(self.run.metrics),
-            training.Checkpoints(store, monitor=metric, mode=mode, patience=self.options.patience),
+            saver,
         ]
         if self.tensorboard and importlib.util.find_spec("tensorboard"):
             chosen.append(keras.callbacks.TensorBoard(str(self.run.events), write_graph=False, profile_batch=0))
         return chosen
-
-
-def _with_saved_vocabulary(run, task):
-    """Returns the task with the state of the run, so that data that changed since cannot renumber its tokens."""
-    from kerazoo import tasks
-
-    return tasks.restore(run.task, **task.options)

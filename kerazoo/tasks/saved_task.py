@@ -16,7 +16,8 @@ VERSION = 2
 
 def write(folder: str | os.PathLike, task: "Task") -> None:
     """Writes a fitted task into `folder`: `task.json` and a file for each vocabulary."""
-    _write(folder, task, {"name": task.name, "kind": task.kind, "options": task.options})
+    columns = task.source.resolved_columns()
+    _write(folder, task, {"name": task.name, "kind": task.kind, "options": task.options, "columns": columns})
 
 
 def write_state(folder: str | os.PathLike, task: "Task") -> None:
@@ -64,6 +65,8 @@ def read_state(folder: str | os.PathLike, task: "Task") -> None:
             role = name.replace("targets", "target")
             if isinstance(feature, TextFeature) and role in tokenizers:
                 feature.restore_tokenizer(_load_tokenizer(folder, role, tokenizers[role]))
+        if record.get("columns") is not None:
+            task.source.use_columns(record["columns"])
     except (KeyError, TypeError) as error:
         raise _checks.DataError(f"{folder}: cannot be read as a task: {error!r}.") from error
 

@@ -87,11 +87,16 @@ class BlockProgram:
         return logs, state
 
 
-def check_devices(model):
-    """Raises a ValueError if several processes share the model."""
+def count_devices(model):
+    """Returns the number of devices that share a batch; a ValueError if several processes share the model."""
     del model
     if jax.process_count() > 1:
         raise ValueError(
             f"fit: `model` must be in one process; got {jax.process_count()}. Use model.fit(...), which divides the "
             "data among them."
         )
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]

@@ -116,16 +116,17 @@ def _share(array, index, replicas):
     if rest:
         raise ValueError(
             f"fit: the rows of a batch must be divisible by the number of replicas; got {array.shape[0]} rows, "
-            f"{replicas} replicas. Try batch_size={max(1, rows) * replicas}."
+            f"{replicas} replicas. Try batch_size={max(1, rows) * replicas}, or drop the remainder of a data set."
         )
     return tf.slice(array, [index * rows, *[0] * (len(array.shape) - 1)], [rows, *array.shape[1:]])
 
 
-def check_devices(model):
-    """Raises a ValueError if the model is distributed by a strategy that is not supported."""
+def count_devices(model):
+    """Returns the number of devices that share a batch; a ValueError if the strategy is not supported."""
     strategy = model.distribute_strategy
     if strategy.num_replicas_in_sync > 1 and not isinstance(strategy, tf.distribute.MirroredStrategy):
         raise ValueError(
             f"fit: `model` must be on one device or under tf.distribute.MirroredStrategy; got a "
             f"{type(strategy).__name__} with {strategy.num_replicas_in_sync} replicas."
         )
+    return strategy.num_replicas_in_sync

@@ -1,5 +1,6 @@
 """Batches that a compiled program gathers by row number from a corpus on the device."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,13 +22,22 @@ class DeviceFeed:
         batch_fn: Function of `(features, valid)` that returns `(inputs, targets, weights)`.
         plan: An object with `shapes` and `epoch(e)` (`kerazoo.data.Plan`).
         augment: Function of `(features, number)` that returns the features, or `None`.
+        devices: int. Devices among which each batch is divided. Padding rows make the last one of an epoch divisible.
+            Defaults to `1`.
 
     Raises:
         ValueError: if an argument is missing.
         TypeError: if a feature does not hold numbers.
     """
 
-    def __init__(self, corpus: Any, batch_fn: Callable | None, plan: Any, augment: Callable | None = None):
+    def __init__(
+        self,
+        corpus: Any,
+        batch_fn: Callable | None,
+        plan: Any,
+        augment: Callable | None = None,
+        devices: int = 1,
+    ):
         for name, value, needed in (("data", corpus, "features"), ("plan", plan, "epoch")):
             if not hasattr(value, needed):
                 raise ValueError(f"fit: on the device `{name}` must have `{needed}`; got {name}={value!r}.")
@@ -36,23 +46,28 @@ class DeviceFeed:
         self.batch_fn = batch_fn
         self.plan = plan
         self.augment = augment
+        self.devices = devices
         self.arrays = to_device(corpus.features)
         self.lengths = token_lengths(corpus.features)
-        first = plan.epoch(0)
+        first = list(self.batches(0))
         self.steps_per_epoch: int | None = len(first)
-        self._capacities = _capacities(plan.shapes, [batch.shape_index for batch in first])
+        self._capacities = _capacities([(key, rows.size) for key, (rows,) in first])
 
     def batches(self, epoch: int, position: int = 0) -> Iterator[tuple[int, list[np.ndarray]]]:
         """Yields shape and row numbers of each batch of an epoch, from the one with index `position`."""
         for batch in self.plan.epoch(epoch)[position:]:
-            yield batch.shape_index, [batch.rows.astype(np.int32, copy=False)]
+            rows = batch.rows.astype(np.int32, copy=False)
+            missing = -len(rows) % self.devices
+            if missing and len(rows) < self.plan.shapes[batch.shape_index].rows:  # the last batch of an epoch
+                rows = np.concatenate([rows, np.full((missing, *rows.shape[1:]), -1, np.int32)])
+            yield (batch.shape_index, len(rows)), [rows]
 
-    def batch(self, arrays: dict, key: int, data: list, number: Any) -> Any:
+    def batch(self, arrays: dict, key: tuple[int, int], data: list, number: Any) -> Any:
         """Returns the batch of `data`, its row numbers, inside the program; `number` counts over all epochs."""
-        features, valid = gather(arrays, data[0], self.plan.shapes[key].lengths)
+        features, valid = gather(arrays, data[0], self.plan.shapes[key[0]].lengths)
         return self.batch_fn(features if self.augment is None else self.augment(features, number), valid)
 
-    def capacity(self, key: int, data: list[np.ndarray]) -> int:
+    def capacity(self, key: tuple[int, int], data: list[np.ndarray]) -> int:
         """Returns the static number of batches in a block of shape `key`."""
         del data
         return self._capacities[key]
@@ -164,13 +179,14 @@ def _tensor(name, array):
     return ops.convert_to_tensor(array, dtype=keras.backend.standardize_dtype(array.dtype.name))
 
 
-def _capacities(shapes, order):
-    """Returns for each shape the longest run of its batches in `order`, rounded up to a power of two."""
-    max_runs = [1] * len(shapes)
-    run, previous = 0, None
-    for index in order:
-        run = run + 1 if index == previous else 1
-        previous = index
-        max_runs[index] = max(max_runs[index], run)
-    sizes = [shape.rows * max(1, getattr(shape, "segments", 1)) for shape in shapes]
-    return [max(1, min(1 << (steps - 1).bit_length(), MAX_ROWS // size)) for steps, size in zip(max_runs, sizes)]
+def _capacities(batches):
+    """Returns for each shape the longest run of its batches, rounded up to a power of two.
+
+    Args:
+        batches: List of the shape and the number of row numbers of each batch.
+    """
+    capacities = {}
+    for (key, size), run in itertools.groupby(batches):
+        steps = 1 << (len(list(run)) - 1).bit_length()
+        capacities[key] = max(capacities.get(key, 1), min(steps, MAX_ROWS // size))
+    return capacities

@@ -55,7 +55,8 @@ def fit(
             from the number of an epoch to one of them, or a `kerazoo.data.StreamPlan`.
         batch_fn: For a corpus or a `StreamPlan`: function of `(features, valid)`, written with `keras.ops`, that
             returns `(inputs, targets, weights)`. `features` is a dictionary of tensors `[B, ...]`, ragged ones padded
-            with 0; `valid` is a bool tensor `[B]`, False for padding rows, which must get weight zero.
+            with 0; `valid` is a bool tensor `[B]`, False for padding rows, which must get weight zero. Only a batch
+            that is divided among several devices has some.
         plan: For a corpus: an object with `shapes` (each with `rows` and `lengths`) and `epoch(e)`, the list of batches
             of an epoch, each with `shape_index` and `rows` (`kerazoo.data.Plan`).
         epochs: int, above 0. The number of the epoch at which training ends. Defaults to `1`.
@@ -259,11 +260,11 @@ def _feed(model, data, batch_fn, plan, feed, steps_per_epoch, augment=None):
     _checks.one_of("fit", "feed", feed, FEEDS)
     if not model.compiled:
         raise ValueError(f"fit: the model must be compiled first; got {model.name!r}. Call model.compile(...).")
-    backend().check_devices(model)
+    devices = backend().count_devices(model)
     if feed == "device" or (feed == "auto" and (plan is not None or hasattr(data, "features"))):
         if steps_per_epoch is not None:
             raise ValueError(f"fit: the plan of a corpus has its own steps; got steps_per_epoch={steps_per_epoch}.")
-        return DeviceFeed(data, batch_fn, plan, augment)
+        return DeviceFeed(data, batch_fn, plan, augment, devices)
     if plan is not None:
         raise ValueError(f"fit: `plan` must be None for finished batches; got plan={plan!r}.")
     return StreamFeed(data, steps_per_epoch, batch_fn, augment)
@@ -275,7 +276,7 @@ def _validation(model, data, batch_fn, options):
         return None
     if isinstance(data, tuple | list) and len(data) in (2, 3) and hasattr(data[0], "features"):
         corpus, plan, batch_fn = data if len(data) == 3 else (*data, batch_fn)
-        source = DeviceFeed(corpus, batch_fn, plan)
+        source = DeviceFeed(corpus, batch_fn, plan, devices=backend().count_devices(model))
     elif hasattr(data, "element_spec"):
         source = StreamFeed(data)
     else:

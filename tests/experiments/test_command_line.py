@@ -228,9 +228,13 @@ def test_predict_refuses_what_it_cannot_do(finished, flags, message):
 
 def test_a_run_continues_and_refuses_another_model(finished):
     run, arguments, *_ = finished
-    out, err = command("run", *arguments, "--epochs=2", "--noevaluate")
-    assert "Trained already" in out + err
+    _, err = command("run", f"--flagfile={run}/run.flags", "--noevaluate")
+    assert "Trained already: all of --epochs=2. A larger number goes on, such as --epochs=4." in err
+    message = "continues with --learning_rate=0.5 (the run has 0.01), --seed=3 (the run has 0). Repeat the options of"
+    err = refused("run", *arguments, "--epochs=3", "--seed=3", "--learning_rate=0.5", code=4)
+    assert message in err and "or go on with these by --override_resume=True." in err
     command("run", *arguments, "--epochs=3", "--noevaluate")
+    assert "--epochs=3" in (run / "run.flags").read_text().splitlines()
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
     err = refused("run", *["--model=lstm_seq2seq_attention", *arguments[1:]], code=4)
     assert "belongs to another run" in err and "lstm_seq2seq_attention" in err
@@ -258,3 +262,8 @@ def test_ones_own_model_trains_by_name(tmp_path):
     )
     out, _ = command("run", "--import=my_models", "--model=mine", "--epochs=1", "--limit=200", cwd=tmp_path)
     assert "accuracy" in out
+    arguments = ["--run_dir=runs/mine-digits", "--samples=0"]
+    err = refused("evaluate", *arguments, code=4, cwd=tmp_path)
+    assert "was trained with the module 'my_models', and importing it runs its code" in err
+    assert "If it is your own: --import='my_models'." in err
+    command("evaluate", *arguments, "--import=my_models", "--limit=5", cwd=tmp_path)

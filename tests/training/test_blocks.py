@@ -49,7 +49,7 @@ def taken(loop, *start):
     for block in loop.blocks(*start):
         assert 0 < block.steps <= len(block.data[0])
         loop.run(block)
-        found.append((block.key, block.data[0][: block.steps, 0].tolist()))
+        found.append((block.key[0], block.data[0][: block.steps, 0].tolist()))
     assert block.last
     return found
 
@@ -73,6 +73,15 @@ def test_blocks_end_at_the_boundaries_of_all_epochs(make):
     assert taken(loop, 2) == [(0, [0, 1, 2, 3]), (0, [4, 5, 6])]
 
 
+def test_a_batch_of_fewer_rows_has_a_block_of_its_own(make):
+    loop = make("000", steps=9)
+    loop.feed.plan.batches[-1].rows = np.array([7], np.int32)
+    assert [block.key for block in loop.blocks(0)] == [(0, 2), (0, 1)]
+    loop.feed.devices = 2  # they divide a batch evenly
+    assert [block.data[0][0].tolist() for block in loop.blocks(0)] == [[0, 0]]
+    assert loop.feed.plan.batches[-1].rows.tolist() == [7]
+
+
 def test_blocks_go_on_inside_an_epoch(make):
     assert taken(make("0001", steps=9), 0, 2) == [(0, [2]), (1, [3])]
 
@@ -87,8 +96,8 @@ def test_examples_and_tokens_leave_out_padding_rows(make):
 
 def test_capacity_is_a_power_of_two_above_the_longest_run(make):
     feed = make("00000101").feed
-    assert [feed.capacity(0, []), feed.capacity(1, [])] == [8, 1]
-    assert make("00", rows=(1 << 18,)).feed.capacity(0, []) == 1
+    assert [feed.capacity((0, 2), []), feed.capacity((1, 3), [])] == [8, 1]
+    assert make("00", rows=(1 << 18,)).feed.capacity((0, 1 << 18), []) == 1
     assert [len(block.data[0]) for block in make("0", steps=3).blocks(0)] == [3]
 
 

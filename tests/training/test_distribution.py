@@ -89,10 +89,10 @@ def test_two_devices_equal_one():
 def test_other_strategies_are_refused():
     import types
 
-    from kerazoo.training._block_tensorflow import check_devices
+    from kerazoo.training._block_tensorflow import count_devices
 
     class ElsewhereStrategy:
         num_replicas_in_sync = 3
 
     with pytest.raises(ValueError, match=r"on one device or under tf.distribute.MirroredStrategy; got a Elsewhere.* 3"):
-        check_devices(types.SimpleNamespace(distribute_strategy=ElsewhereStrategy()))
+        count_devices(types.SimpleNamespace(distribute_strategy=ElsewhereStrategy()))

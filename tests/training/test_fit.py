@@ -1,6 +1,8 @@
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import ops
 
 import kerazoo as kz
@@ -145,6 +147,57 @@ def test_equals_train_on_batch_with(name):
         assert 2.0**11 < float(model.optimizer.dynamic_scale.value) < SCALE
 
 
+def layers():
+    return [
+        keras.Input((FEATURES,)),
+        keras.layers.Dense(4, "tanh", activity_regularizer="l2"),
+        keras.layers.BatchNormalization(),
+        keras.layers.Dense(1),
+    ]
+
+
+def regression(eager=True):
+    """Batch statistics, a penalty on activities, a loss and a metric without weights: all of them count rows."""
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(layers())
+    model.compile(keras.optimizers.Adam(0.05), "mse", metrics=["mae"], run_eagerly=eager, jit_compile=False)
+    return model
+
+
+def check_against_model_fit(examples, batch_size, unseen, eager):
+    rng = np.random.default_rng(examples)
+    parts = [rng.normal(size=(count, FEATURES)).astype("float32") for count in (examples, unseen)]
+    parts = [(inputs, np.square(inputs[:, :1]) * 3) for inputs in parts]
+    corpora = [kz.data.Corpus({"x": inputs, "y": targets}) for inputs, targets in parts]
+    plans = [kz.data.Plan.of(corpus, batch_size=batch_size, shuffle=False) for corpus in corpora]
+    model, expected = regression(eager), regression(eager)
+    history = fit(
+        model,
+        corpora[0],
+        lambda features, valid: (features["x"], features["y"]),
+        plans[0],
+        epochs=2,
+        validation_data=(corpora[1], plans[1]),
+        jit_compile=False,
+    ).history
+    options = {"batch_size": min(batch_size, examples), "shuffle": False, "epochs": 2, "verbose": 0}
+    wanted = expected.fit(*parts[0], validation_data=parts[1], validation_batch_size=batch_size, **options).history
+    assert set(history) == set(wanted)
+    for name, values in wanted.items():
+        np.testing.assert_allclose(history[name], values, 1e-5, err_msg=name)
+    assert_same(model, expected)
+
+
+@given(examples=st.integers(2, 9), batch_size=st.integers(2, 4), unseen=st.integers(1, 5))
+@settings(max_examples=6, deadline=None, derandomize=True)
+def test_equals_model_fit_for_every_remainder(examples, batch_size, unseen):
+    check_against_model_fit(examples, batch_size, unseen, eager=True)
+
+
+def test_compiled_programs_equal_model_fit_with_a_remainder():
+    check_against_model_fit(examples=11, batch_size=4, unseen=5, eager=False)
+
+
 def test_dropout_draws_anew_in_every_step():
     corpus = sequences()
     plan = kz.data.Plan.of(corpus, batch_size=5, max_shapes=1)
@@ -202,8 +255,9 @@ def test_nothing_is_traced_twice():
     fit(model, corpus, batch_fn, plan, epochs=3, validation_data=(corpus, plan), seconds_per_execution=1e-3, **TRACED)
     # One trace of each shape for training and for validation; before it, one that creates the variables: on
     # TensorFlow in the first step, on JAX before training and before validation.
-    assert sorted(set(shapes)) == sorted((5, shape.lengths["source"]) for shape in plan.shapes)
-    assert len(shapes) == 2 * len(plan.shapes) + (1 if TENSORFLOW else 2)
+    wanted = {(len(batch.rows), plan.shapes[batch.shape_index].lengths["source"]) for batch in plan.epoch(0)}
+    assert set(shapes) == wanted and len(wanted) == len(plan.shapes) + 1
+    assert len(shapes) == 2 * len(wanted) + (1 if TENSORFLOW else 2)
 
 
 def test_early_stopping_and_stop_training():
@@ -213,9 +267,7 @@ def test_early_stopping_and_stop_training():
     record = Record()
     options = {"epochs": 9, "jit_compile": False}
     validation = (corpus, plan)
-    fit(
-        classifier(), corpus, batch_of_vectors, plan, callbacks=[stop, record], validation_data=validation, **options
-    )
+    fit(classifier(), corpus, batch_of_vectors, plan, callbacks=[stop, record], validation_data=validation, **options)
     assert [epoch for epoch, _ in record.epochs] == [0, 1]
 
     class Stop(keras.callbacks.Callback):
