@@ -12,8 +12,8 @@ FLAGS = flags.FLAGS
 DEFAULTS = kz.run.TrainingOptions()
 TRAINING = tuple(field.name for field in dataclasses.fields(kz.run.TrainingOptions))
 TASK = ("data_dir", "inputs", "targets", "source_tokens", "target_tokens", "source_column", "target_column",
-        "bad_lines", "length", "vocabulary_size", "share_vocabulary", "case", "normalization", "subword_dropout",
-        "source_vectors", "target_vectors")  # fmt: skip
+        "bad_lines", "length", "vocabulary_size", "share_vocabulary", "case", "normalization", "stop_words",
+        "subword_dropout", "source_vectors", "target_vectors")  # fmt: skip
 SEARCH = ("search", "num_beams", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
 
 
@@ -75,6 +75,7 @@ def define_text() -> None:
         flags.DEFINE_bool("share_vocabulary", None, "Whether source and target share one vocabulary.")
         flags.DEFINE_enum("case", None, ["auto", "keep", "lower", "upper"], "Case that text is changed to.")
         flags.DEFINE_enum("normalization", None, ["nfkc"], "Unicode normal form that text is brought into.")
+        flags.DEFINE_string("stop_words", None, "File of words that are left out of input texts of words.")
         flags.DEFINE_float("subword_dropout", None, "Share of subword merges that are dropped at random in training.")
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SAMPLE_SIZE = 1 << 25  # characters of text that a vocabulary is fitted to, at most
 ROWS_AT_ONCE = 65536  # strings that are tokenised at once, which bounds the memory of the tensors
+OPTIONAL = ("normalization", "stop_words")  # arguments of `Tokenizer.fit` that are passed only where they are set
 DEFAULT_SIZES = {"characters": 8000, "subwords": 8000, "words": 32000}
 
 
@@ -28,6 +29,7 @@ class Vocabulary:
         case: string. `"lower"` or `"upper"` folds text, `"auto"` folds it where all strings have one case, `None`
             never. Defaults to `None`.
         normalization: string. `"nfkc"` or `None`. Defaults to `None`.
+        stop_words: tuple of strings. Words that are left out of texts, for the tokenizer `"words"`. Defaults to none.
         fixed: function without arguments that returns a tokenizer which needs no fitting. Defaults to `None`.
     """
 
@@ -37,9 +39,12 @@ class Vocabulary:
         size: int | None = None,
         case: str | None = None,
         normalization: str | None = None,
+        stop_words: tuple[str, ...] = (),
         fixed: "Callable[[], Tokenizer] | None" = None,
     ):
         self.config: dict[str, Any] = {"tokens": tokens, "size": size, "case": case, "normalization": normalization}
+        if stop_words:
+            self.config["stop_words"] = list(stop_words)
         self.fixed = fixed
         self.tokenizer: Any = None  # a `kerazoo.text.Tokenizer` once the vocabulary is fitted
         self._sample = Sample(SAMPLE_SIZE)
@@ -58,7 +63,7 @@ class Vocabulary:
                 return self.tokenizer
             strings, tokens = self._sample.strings, self.config["tokens"]
             case = text.common_case(strings) if self.config["case"] == "auto" else self.config["case"]
-            options = {name: value for name, value in self.config.items() if name == "normalization" and value}
+            options = {name: value for name, value in self.config.items() if name in OPTIONAL and value}
             size = self.config["size"] or DEFAULT_SIZES.get(tokens)
             self.tokenizer = text.get(tokens).fit(strings, size, case=case, **options)
             self._sample = Sample(SAMPLE_SIZE)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import pathlib
+from typing import Any
 
 from kerazoo import _checks
 from kerazoo.tasks.text_feature import Vocabulary
@@ -27,6 +29,8 @@ class TextOptions:
         case: string. `"lower"` or `"upper"` folds all text, `"keep"` none; `"auto"` folds inputs whose training text
             has one case only, so that an input in another case is read as well. Defaults to `"auto"`.
         normalization: string. `"nfkc"` brings all text into Unicode's form NFKC first. Defaults to `None`.
+        stop_words: list of strings, or a file with words between white space. Words that are left out of input texts,
+            where `source_tokens="words"`. Defaults to `None`.
         subword_dropout: float in [0, 1). The share of subword merges that is left out at random in training. Defaults
             to `0.0`.
         source_vectors: string. A file of word vectors that the embedding of inputs starts from. Defaults to `None`.
@@ -45,6 +49,7 @@ class TextOptions:
     share_vocabulary: bool = False
     case: str = "auto"
     normalization: str | None = None
+    stop_words: Any = None
     subword_dropout: float = 0.0
     source_vectors: str | None = None
     target_vectors: str | None = None
@@ -68,7 +73,8 @@ class TextOptions:
                     f"{field.name}={getattr(options, field.name)!r}. Use {roles[0]}{field.name.removeprefix(role)}."
                 )
         options._check(owner, roles)
-        return options
+        # The words and not their file: a task that was saved needs no more than what it saved.
+        return dataclasses.replace(options, stop_words=_words(options.stop_words))
 
     def vocabulary(self, owner: str, role: str) -> Vocabulary:
         """Returns the `Vocabulary` of the texts of a role.
@@ -83,7 +89,8 @@ class TextOptions:
         _checks.one_of(owner, f"{role}_tokens", tokens, text.names())
         size = getattr(self, f"{role}_vocabulary") or self.vocabulary_size
         case = {"keep": None, "auto": "auto" if role == "source" else None}.get(self.case, self.case)
-        return Vocabulary(tokens, size, case, self.normalization)
+        stop_words = tuple(self.stop_words or ()) if role == "source" else ()
+        return Vocabulary(tokens, size, case, self.normalization, stop_words)
 
     def shared(self, owner: str) -> Vocabulary:
         """Returns the one `Vocabulary` of both roles.
@@ -107,6 +114,12 @@ class TextOptions:
         _checks.one_of(owner, "case", self.case, CASES)
         _checks.one_of(owner, "normalization", self.normalization, NORMALIZATIONS)
         _checks.rate(owner, "subword_dropout", self.subword_dropout)
+        if self.stop_words and (self.source_tokens != "words" or "source" not in roles or self.share_vocabulary):
+            raise ValueError(
+                f"{owner}: `stop_words` needs input texts of words with a vocabulary of their own; got "
+                f"stop_words={self.stop_words!r}, source_tokens={self.source_tokens!r}, "
+                f"share_vocabulary={self.share_vocabulary}. Set source_tokens='words'."
+            )
         for name in ("vocabulary_size", "source_vocabulary", "target_vocabulary"):
             if getattr(self, name) is not None:
                 _checks.positive_int(owner, name, getattr(self, name))
@@ -116,3 +129,13 @@ class TextOptions:
                 f"{owner}: `subword_dropout` needs subwords; got subword_dropout={self.subword_dropout}, "
                 f"{', '.join(f'{name}={value!r}' for name, value in tokens.items())}."
             )
+
+
+def _words(stop_words: Any) -> list[str] | None:
+    """Returns the words of a list or of a file."""
+    if not isinstance(stop_words, str | os.PathLike):
+        return None if stop_words is None else list(stop_words)
+    try:
+        return pathlib.Path(stop_words).read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _checks.DataError(f"{os.fspath(stop_words)}: cannot be read as stop words: {error}.") from error

@@ -1,28 +1,33 @@
 """WordTokenizer: text as words between white space."""
 
 import collections
+import json
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Self
 
 import tensorflow as tf
 
 from kerazoo.text.tokenizer import SPECIAL_TOKENS, Tokenizer, max_tokens, standardize
+
+_STOP = -1  # what the table of ids gives for a stop word
 
 
 class WordTokenizer(Tokenizer):
     """Tokenizes text into the words between ASCII white space.
 
     Text made of the vocabulary is reproduced up to its white space, which becomes one blank between two words. A word
-    outside the vocabulary becomes `unknown_id`, whose text is `<unknown>`.
+    outside the vocabulary becomes `unknown_id`, whose text is `<unknown>`. Stop words are left out of every text.
 
     Args:
         vocabulary: sequence of strings. The distinct words in the order of their ids, without white space.
+        stop_words: sequence of strings. Words that get no id, in any case and normal form that text is brought into.
+            Defaults to none.
         case: string. `"lower"` or `"upper"` changes the case of the text first, `None` keeps it. Defaults to `None`.
         normalization: string. `"nfkc"` brings the text into that normal form first, `None` keeps it. Defaults to
             `None`.
 
     Raises:
-        ValueError: if a word is empty, has white space or is there twice.
+        ValueError: if a word is empty, has white space or is there twice, or a stop word is in the vocabulary.
 
     Example:
 
@@ -34,17 +39,27 @@ class WordTokenizer(Tokenizer):
     ```
     """
 
-    def __init__(self, vocabulary: Iterable[str], *, case: str | None = None, normalization: str | None = None):
+    def __init__(
+        self,
+        vocabulary: Iterable[str],
+        *,
+        stop_words: Iterable[str] = (),
+        case: str | None = None,
+        normalization: str | None = None,
+    ):
         vocabulary = list(vocabulary)
         token_bytes = [f" {word}" for word in (SPECIAL_TOKENS[self.unknown_id], *vocabulary)]
         super().__init__(vocabulary, token_bytes, case=case, normalization=normalization)
-        for word in self.vocabulary:
-            if self.split(word) != [word]:
-                raise ValueError(f"WordTokenizer: `vocabulary` must hold words without white space; got {word!r}.")
+        _check_words("vocabulary", self.vocabulary)
+        self._stop_words = json.dumps(_stop_words(stop_words, case, normalization), ensure_ascii=False)
+        for word in self.stop_words:
+            if word in vocabulary:
+                raise ValueError(f"WordTokenizer: `stop_words` must not be in `vocabulary`; got {word!r} in both.")
         # The special words are not in the table: "<pad>" in a text is an unknown word and not padding.
         # The blank, which no split gives, is there because a table must not be empty.
-        ids = [self.unknown_id, *range(len(SPECIAL_TOKENS), self.vocabulary_size)]
-        table = tf.lookup.KeyValueTensorInitializer(tf.constant([" ", *self.vocabulary]), tf.constant(ids, tf.int32))
+        ids = [self.unknown_id, *range(len(SPECIAL_TOKENS), self.vocabulary_size), *[_STOP] * len(self.stop_words)]
+        words = tf.constant([" ", *self.vocabulary, *self.stop_words])
+        table = tf.lookup.KeyValueTensorInitializer(words, tf.constant(ids, tf.int32))
         self._table = tf.lookup.StaticHashTable(table, default_value=self.unknown_id)
 
     @classmethod
@@ -53,6 +68,7 @@ class WordTokenizer(Tokenizer):
         strings: Iterable[str],
         vocabulary_size: int | None = None,
         *,
+        stop_words: Iterable[str] = (),
         case: str | None = None,
         normalization: str | None = None,
     ) -> Self:
@@ -62,19 +78,38 @@ class WordTokenizer(Tokenizer):
             strings: iterable of strings. The text.
             vocabulary_size: integer above 4. Maximum number of ids, with the four special ones; `None` for no limit.
                 Defaults to `None`.
+            stop_words: sequence of strings. Words that are left out. Defaults to none.
             case: string. `"lower"`, `"upper"` or `None`. Defaults to `None`.
             normalization: string. `"nfkc"` or `None`. Defaults to `None`.
 
         Raises:
             ValueError: if `vocabulary_size` is too small.
         """
+        stop_words = _stop_words(stop_words, case, normalization)
         counts = collections.Counter()
         for text in standardize(list(strings), case, normalization):
             counts.update(cls.split(text))
+        for word in stop_words:
+            counts.pop(word, None)
         words = sorted(counts, key=lambda word: (-counts[word], word))
         if vocabulary_size is not None:
             words = words[: max_tokens(f"{cls.__name__}.fit", vocabulary_size)]
-        return cls(words, case=case, normalization=normalization)
+        return cls(words, stop_words=stop_words, case=case, normalization=normalization)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Returns the tokenizer that `get_config` describes."""
+        options = {"case": config["case"], "normalization": config.get("normalization")}
+        return cls(config["vocabulary"], stop_words=config.get("stop_words", ()), **options)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns everything that determines the tokenizer, as plain values."""
+        return {**super().get_config(), **({"stop_words": self.stop_words} if self.stop_words else {})}
+
+    @property
+    def stop_words(self) -> list[str]:
+        """The sorted words that get no id, in the case and normal form that text is brought into."""
+        return json.loads(self._stop_words)
 
     @staticmethod
     def split(text: str) -> list[str]:
@@ -83,7 +118,8 @@ class WordTokenizer(Tokenizer):
 
     def _ids(self, strings):
         words = tf.strings.split(strings)
-        return words.with_flat_values(self._table.lookup(words.flat_values))
+        ids = words.with_flat_values(self._table.lookup(words.flat_values))
+        return tf.ragged.boolean_mask(ids, ids != _STOP) if self.stop_words else ids
 
     def detokenize(self, ids) -> tf.Tensor:
         """Returns the words of ids up to the first `end_id`, with one blank between two words.
@@ -95,3 +131,18 @@ class WordTokenizer(Tokenizer):
             string tensor `[B]`.
         """
         return tf.strings.strip(super().detokenize(ids))  # the text of every word begins with a blank
+
+
+def _stop_words(words, case, normalization):
+    """Returns the sorted stop words in the case and normal form of the text that they are left out of."""
+    if isinstance(words, str):
+        raise TypeError(f"WordTokenizer: `stop_words` must be a sequence of words; got the string {words!r}.")
+    words = list(words)
+    _check_words("stop_words", words)
+    return sorted(set(standardize(words, case, normalization)))
+
+
+def _check_words(name, words):
+    for word in words:
+        if not isinstance(word, str) or WordTokenizer.split(word) != [word]:
+            raise ValueError(f"WordTokenizer: `{name}` must hold words without white space; got {word!r}.")

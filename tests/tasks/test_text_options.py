@@ -65,6 +65,22 @@ def test_folding_is_kept_with_the_vocabulary_and_in_the_references(folder):
     assert (kept.case, kept.normalization) == (None, None)
 
 
+def test_stop_words_of_a_file_are_left_out_of_inputs_and_saved_with_the_task(folder):
+    (folder / "stop.txt").write_text("the\na there\n", encoding="utf-8")
+    options = {"tokens": "words", "vocabulary_size": None, "case": "lower", "stop_words": folder / "stop.txt"}
+    task = make(folder, **options)
+    assert rows(task, task.load("dev"), "source", "source")[:2] == ["black cat sits 0", "black dog sits 0"]
+    assert "die" in task.tokenizers["target"].vocabulary
+    task.save(folder / "task")
+    (folder / "stop.txt").unlink()
+    assert tasks.restore(folder / "task").tokenizers["source"].stop_words == ["a", "the", "there"]
+    assert make(folder, **{**options, "stop_words": ["the", "a", "there"]}).hash == task.hash
+    with pytest.raises(DataError, match="stop.txt: cannot be read as stop words: .*No such file"):
+        make(folder, **options)
+    with pytest.raises(ValueError, match=r"`stop_words` needs input texts of words .*\['the'\], source_tokens='subw"):
+        make(folder, stop_words=["the"])
+
+
 @pytest.mark.parametrize("kind", ["seq2seq", "classifier"])
 def test_every_epoch_cuts_the_same_text_in_another_way(folder, kind):
     task = make(folder, kind, subword_dropout=0.3)

@@ -75,6 +75,16 @@ def test_words_split_at_white_space():
     assert text.WordTokenizer.fit([""]).tokenize(["a"]).to_list() == [[3]]
 
 
+def test_stop_words_get_no_id_in_any_case():
+    tokenizer = text.WordTokenizer.fit(["The cat", "the dog and the cat"], stop_words=["THE", "and"], case="lower")
+    assert (tokenizer.vocabulary, tokenizer.stop_words) == (["cat", "dog"], ["and", "the"])
+    assert tokenizer.tokenize(["the Cat AND a dog", "The the", "", "then"]).to_list() == [[4, 3, 5], [], [], [3]]
+    assert tokenizer.encode(["the", "and the"]).numpy().tolist() == [[0], [0]]
+    kept = text.WordTokenizer.fit(["The cat", "the dog"], stop_words=["the"])
+    assert kept.vocabulary == ["The", "cat", "dog"] and kept.tokenize(["the The dog"]).to_list() == [[4, 6]]
+    assert text.WordTokenizer(["a"]).get_config().keys() == {"tokenizer", "case", "vocabulary"}
+
+
 def test_detokenize_stops_at_the_end_and_skips_what_is_no_text():
     tokenizer = text.CharacterTokenizer("abc")
     ids = [[1, 4, 0, 5, 2, 6, 6], [2, 4, 4, 4, 4, 4, 4], [0, 0, 0, 0, 0, 0, 6]]
@@ -117,7 +127,7 @@ def test_common_case():
         text.ByteTokenizer(case="lower"),
         text.CharacterTokenizer('\n" \\é\u2028a', normalization="nfkc"),
         text.BytePairTokenizer(["a b", "Ġ ab"], normalization="nfkc"),
-        text.WordTokenizer(["é", '"', "zoo"], case="lower"),
+        text.WordTokenizer(["é", '"', "zoo"], stop_words=["The", "a"], case="lower"),
     ],
     ids=text.names(),
 )
@@ -137,6 +147,7 @@ def test_the_hash_of_different_tokenizers_differs():
         text.CharacterTokenizer("ab", case="upper"),
         text.CharacterTokenizer("ab", normalization="nfkc"),
         text.WordTokenizer(["a", "b"]),
+        text.WordTokenizer(["a", "b"], stop_words=["c"]),
         text.BytePairTokenizer(["a b"]),
         text.BytePairTokenizer(["b a"]),
     ]
@@ -182,6 +193,9 @@ def test_names_and_registration():
         (lambda: text.CharacterTokenizer("aba"), ValueError, "must not have a token twice; got 'a' again"),
         (lambda: text.WordTokenizer(["a b"]), ValueError, "without white space; got 'a b'"),
         (lambda: text.WordTokenizer([""]), ValueError, "without white space; got ''"),
+        (lambda: text.WordTokenizer(["a"], stop_words=["b", "a"]), ValueError, "must not be in .*; got 'a' in both"),
+        (lambda: text.WordTokenizer([], stop_words=["a b"]), ValueError, "`stop_words` must hold words .* got 'a b'"),
+        (lambda: text.WordTokenizer([], stop_words="the"), TypeError, "a sequence of words; got the string 'the'"),
         (
             lambda: text.WordTokenizer([3]),
             TypeError,
@@ -235,7 +249,7 @@ def test_saved_model_needs_tensorflow_alone(tmp_path):
                 text.ByteTokenizer(),
                 text.CharacterTokenizer.fit(SCRIPTS),
                 text.BytePairTokenizer(["a b"], normalization="nfkc"),
-                text.WordTokenizer(["ab", "é"], case="lower"),
+                text.WordTokenizer(["ab", "é"], stop_words=["汉字"], case="lower"),
             ]
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -257,5 +271,5 @@ def test_saved_model_needs_tensorflow_alone(tmp_path):
         text=True,
         check=True,
     )
-    expected = [["汉字 E\u0301", "ab"], ["汉字 \ufffd\u0301", "ab"], ["汉字 É", "ab"], ["<unknown> <unknown>", "ab"]]
+    expected = [["汉字 E\u0301", "ab"], ["汉字 \ufffd\u0301", "ab"], ["汉字 É", "ab"], ["<unknown>", "ab"]]
     assert done.stdout.splitlines() == [ascii(lines) for lines in expected]
