@@ -12,8 +12,8 @@ FLAGS = flags.FLAGS
 DEFAULTS = kz.run.TrainingOptions()
 TRAINING = tuple(field.name for field in dataclasses.fields(kz.run.TrainingOptions))
 TASK = ("data_dir", "inputs", "targets", "source_tokens", "target_tokens", "source_column", "target_column",
-        "bad_lines", "length", "vocabulary_size", "share_vocabulary", "case", "normalization", "stop_words",
-        "subword_dropout", "source_vectors", "target_vectors")  # fmt: skip
+        "header", "delimiter", "quote", "bad_lines", "length", "vocabulary_size", "share_vocabulary", "case",
+        "normalization", "stop_words", "subword_dropout", "source_vectors", "target_vectors")  # fmt: skip
 SEARCH = ("search", "num_beams", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
 
 
@@ -57,6 +57,9 @@ def define_task() -> None:
                             "field.")
         flags.DEFINE_string("target_column", None, "Column of the target: number from 0, name in the header, or JSON "
                             "field.")
+        flags.DEFINE_bool("header", None, "Whether the first line of a table names its columns.")
+        flags.DEFINE_string("delimiter", None, "Character between the columns of a table, or tab.")
+        flags.DEFINE_string("quote", None, "Character around the values of a table; empty for none.")
         flags.DEFINE_enum("bad_lines", None, ["stop", "skip"], "Whether a bad line stops the run or is skipped.")
         flags.DEFINE_integer("length", None, "Tokens or rows of one training window.")
         flags.DEFINE_multi_string("task_option", [], "Another option of the task as OPTION=VALUE; may be repeated.")

@@ -76,7 +76,8 @@ class DataSource:
 
         Returns:
             Dictionary with `names` of the variables, `shape` of a window, and `mean` and `deviation` of each variable
-            over the training rows, a deviation of 0 replaced by 1.
+            over the training rows, a deviation of 0 replaced by 1; and `delimiter` and `quote` of the files, as for
+            `kerazoo.data.read_series`, if they were given.
         """
         del column
         return None

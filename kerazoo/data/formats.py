@@ -1,6 +1,7 @@
 """The formats of tables: tab-separated, CSV, JSON lines and plain lines, chosen by the ending of a file's name."""
 
 import csv
+import dataclasses
 import itertools
 import json
 import pathlib
@@ -9,9 +10,70 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from kerazoo import _checks
-from kerazoo.data.lines import STDIN, BadLines, OnRead, Path, decode_lines, list_names, read_blocks, shorten
+from kerazoo.data.header_line import has_header
+from kerazoo.data.lines import MAX_LINE, STDIN, BadLines, OnRead, Path, decode_lines, list_names, read_blocks, shorten
+from kerazoo.data.quoted_values import has_quoted_values
 
 MAX_RECORD_LINES = 10_000  # a quote that is still open after so many lines was never meant to be closed
+DELIMITERS = {"tsv": "\t", "csv": ","}
+DELIMITER_NAMES = {"\t": "a tab", ",": "a comma", ";": "a semicolon", " ": "a blank"}
+
+
+@dataclasses.dataclass(frozen=True)
+class TableFormat:
+    """How a table is written.
+
+    Args:
+        name: string, `"tsv"`, `"csv"`, `"jsonl"` or `"txt"`, or `None` for the ending of the file's name. Defaults to
+            `None`.
+        header: bool or `None`. Whether the first line contains the names of the columns. `None` means that it does if a
+            column is chosen by name, or if `kerazoo.data.header_line.has_header` recognises it. Defaults to `None`.
+        delimiter: string of one character, or `"tab"`. What separates the columns; with it a file of any ending is read
+            as `"csv"`. `None` means a tab or a comma, by the format. Defaults to `None`.
+        quote: string of one character that values may be enclosed in, or `""` for none. `None` means `'"'` in CSV, and
+            in a TSV that values in quotes are recognised as such. Defaults to `None`.
+        owner: string, for errors. Defaults to `"read_records"`.
+
+    Raises:
+        ValueError: if a value is none of these.
+    """
+
+    name: str | None = None
+    header: bool | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    owner: str = dataclasses.field(default="read_records", compare=False)
+
+    def __post_init__(self):
+        if self.name is not None:
+            _checks.one_of(self.owner, "format", self.name, tuple(PARSERS))
+        if self.delimiter is not None:
+            named = {"tab": "\t", "\\t": "\t"}.get(self.delimiter, self.delimiter)
+            object.__setattr__(self, "delimiter", named)
+            if len(named) != 1 or named in '\n\r\0"' or self.name in ("jsonl", "txt"):
+                raise ValueError(
+                    f"{self.owner}: `delimiter` must be one character between the columns of a TSV or CSV, or 'tab'; "
+                    f"got delimiter={self.delimiter!r}, format={self.name!r}."
+                )
+        if self.quote is not None and (len(self.quote) > 1 or self.quote in (*"\n\r\0", self.delimiter)):
+            raise ValueError(
+                f"{self.owner}: `quote` must be one character other than the delimiter, or '' for none; got "
+                f"quote={self.quote!r}, delimiter={self.delimiter!r}."
+            )
+
+    @property
+    def settings(self) -> list:
+        """Plain values that decide what is read from a file."""
+        return [self.name, self.header, self.delimiter, self.quote]
+
+    def parser(self, path: Path, columns: Sequence[int | str]) -> "_Parser":
+        """Returns the parser of a file."""
+        name = self.name or ("csv" if self.delimiter else ending(path))
+        delimiter = self.delimiter or DELIMITERS.get(name, "")
+        if self.quote == "" and name in DELIMITERS:
+            return _Parser(path, columns, delimiter)
+        parser = _Quoted if self.quote and name in DELIMITERS else PARSERS[name]
+        return parser(path, columns, delimiter, self.quote or '"')
 
 
 class Records(NamedTuple):
@@ -60,9 +122,7 @@ def parse_file(
     columns: Sequence[int | str],
     bad: BadLines,
     check: Check,
-    *,
-    header: bool | None = None,
-    format: str | None = None,
+    table_format: TableFormat,
     on_read: OnRead | None = None,
 ) -> Iterator[Records]:
     """Yields the valid records of a table, one `Records` for each block of the file.
@@ -72,38 +132,59 @@ def parse_file(
         columns: numbers from 0 or names.
         bad: called with path, line number and reason of each record that is not valid, in the order of the file.
         check: the `Check` of the chosen values.
-        header: bool or `None`. See `read_records`. Defaults to `None`.
-        format: string or `None`. See `read_records`. Defaults to `None`.
+        table_format: a `TableFormat`.
         on_read: see `kerazoo.data.lines.read_blocks`. Defaults to `None`.
 
     Raises:
         DataError: if the file cannot be read or a column is missing.
     """
-    parser = PARSERS[format or ending(path)](path, columns)
-    positions = parser.positions(header)
+    parser = table_format.parser(path, columns)
+    parser.check_names(table_format.header)
+    positions, width = None, 0
     for block in itertools.chain(read_blocks(path, on_read), [None]):
         numbers, rows, faults = parser(block)
         if positions is None and rows:
-            for number in [number for number in faults if number < numbers[0]]:
-                bad(path, number, faults.pop(number))
-            positions = [_position(path, rows[0], column) for column in columns]
-            numbers, rows = numbers[1:], rows[1:]
+            names = rows[0] if parser.has_header(table_format.header, rows) else None
+            if names:
+                for number in [number for number in faults if number < numbers[0]]:
+                    bad(path, number, faults.pop(number))
+                numbers, rows = numbers[1:], rows[1:]
+            width = len(names or next((row for row in rows if any(map(str.strip, row))), ""))
+            positions = parser.positions(names)
         if rows or faults:
-            yield _valid_records(path, numbers, rows, faults, positions or [0], parser.separator, bad, check)
+            yield _valid_records(path, numbers, rows, faults, positions or [0], width, parser, bad, check)
 
 
-def _valid_records(path, numbers, rows, faults, positions, separator, bad, check):
+def first_rows(path: Path, table_format: TableFormat) -> list[list[str]]:
+    """Returns all values of the records in the first block of a table, of two at least if it has two."""
+    parser, rows = table_format.parser(path, ()), []
+    for block in itertools.chain(read_blocks(path), [None]):
+        rows += parser(block)[1]
+        if len(rows) > 1:
+            break
+    return rows
+
+
+def header_names(path: Path, table_format: TableFormat) -> list[str]:
+    """Returns the names in the header of a table, none if it has no header or its format has no names."""
+    parser, rows = table_format.parser(path, ()), first_rows(path, table_format)
+    if not parser.named or not rows or not parser.has_header(table_format.header, rows):
+        return []
+    return [name.strip() for name in rows[0]]
+
+
+def _valid_records(path, numbers, rows, faults, positions, width, parser, bad, check):
     expected = max(positions) + 1
-    if not faults and min(map(len, rows)) >= expected:
+    lengths = set(map(len, rows))
+    if not faults and min(lengths) >= expected and max(lengths) <= width:
         columns = [[row[position] for row in rows] for position in positions]
         if check.all_valid(columns):
             return Records(numbers, columns)
     kept = []
     for number, row in sorted([*zip(numbers, rows), *faults.items()], key=lambda pair: pair[0]):
         fault = faults.get(number)
-        if fault is None and len(row) < expected:
-            plural = f"s separated by {separator}" if expected > 1 else ""
-            fault = f"expected {expected} column{plural}, got {len(row)}: {shorten(row)}."
+        if fault is None and (len(row) < expected or any(map(str.strip, row[max(width, expected) :]))):
+            fault = parser.wrong_width(row, expected if len(row) < expected else width)
         values = [] if fault else [row[position] for position in positions]
         fault = fault or check.fault(values)
         if fault:
@@ -113,30 +194,20 @@ def _valid_records(path, numbers, rows, faults, positions, separator, bad, check
     return Records([number for number, _ in kept], [[values[i] for _, values in kept] for i in range(len(positions))])
 
 
-def _position(path, names, column):
-    if isinstance(column, int):
-        return column
-    if names.count(column) != 1:
-        times = "twice" if column in names else "not"
-        raise _checks.DataError(
-            f"{path}:1: column {column!r} is {times} in the header; it has: {list_names(names)}."
-            f"{_checks.hint(column, names)}"
-        )
-    return names.index(column)
-
-
 class _Parser:
-    """Splits blocks of a file into records.
+    """Splits blocks of a file into records at a delimiter.
 
     A call takes the next block of `read_blocks`, or None after the last one. It returns the line number of each
     record, all values of each record, and a dictionary of line number to the reason why there is no record.
     """
 
-    separator = "a tab"
+    named = True  # whether a header may name the columns
 
-    def __init__(self, path: Path, columns: Sequence[int | str]):
+    def __init__(self, path: Path, columns: Sequence[int | str], delimiter: str, quote: str = ""):
         self.path = path
         self.columns = columns
+        self.delimiter = delimiter
+        self.quote = quote
         self.number = 1  # of the first line of the next block
 
     def __call__(self, block: bytes | None) -> tuple[Sequence[int], list[list[str]], dict[int, str]]:
@@ -151,40 +222,73 @@ class _Parser:
         return [first + index for index in kept], rows, {first + index: fault for index, fault in faults.items()}
 
     def split(self, lines: list[str]) -> list[list[str]]:
-        return [line.split("\t") for line in lines]
+        return [line.split(self.delimiter) for line in lines]
 
-    def positions(self, header: bool | None) -> list[int] | None:
-        """Returns the positions of the chosen columns, or None if a header line has to be read for them."""
-        if header or (header is None and any(isinstance(column, str) for column in self.columns)):
-            return None
-        numbers = [column for column in self.columns if isinstance(column, int)]
-        if len(numbers) < len(self.columns):
+    def check_names(self, header: bool | None) -> None:
+        """Raises a DataError if columns have names and the file has none."""
+        if header is False and any(isinstance(column, str) for column in self.columns):
             raise _checks.DataError(
                 f"{self.path}: has no header line, so columns have numbers; got columns {list(self.columns)}."
             )
-        return numbers
+
+    def has_header(self, header: bool | None, rows: list[list[str]]) -> bool:
+        """Returns whether the first of the rows contains the names of the columns."""
+        if header is None and all(isinstance(column, int) for column in self.columns):
+            return has_header(self.path, rows)
+        return header is not False
+
+    def positions(self, names: list[str] | None) -> list[int]:
+        """Returns the positions of the chosen columns, with the names of all columns if there is a header."""
+        return [column if isinstance(column, int) else self._position(names or [], column) for column in self.columns]
+
+    def _position(self, names, column):
+        names = [name.strip() for name in names]
+        if names.count(column) != 1:
+            times = "twice" if column in names else "not"
+            raise _checks.DataError(
+                f"{self.path}:1: column {column!r} is {times} in the header; it has: {list_names(names)}."
+                f"{self._other_delimiter(names) or _checks.hint(column, names)}"
+            )
+        return names.index(column)
+
+    def wrong_width(self, row: list[str], expected: int) -> str:
+        """Returns the reason why a row of another number of columns is no record."""
+        separated = DELIMITER_NAMES.get(self.delimiter, repr(self.delimiter))
+        plural = f"s separated by {separated}" if expected > 1 or len(row) > 1 else ""
+        return f"expected {expected} column{plural}, got {len(row)}: {shorten(row)}.{self._other_delimiter(row)}"
+
+    def _other_delimiter(self, row):
+        if len(row) == 1:
+            for delimiter, name in (("\t", "'tab'"), (";", "';'"), ("|", "'|'"), (",", "','")):
+                if delimiter in row[0] and delimiter != self.delimiter:
+                    return f" Is there another delimiter? Say delimiter={name}."
+        return ""
 
 
 class _PlainLines(_Parser):
-    separator = "nothing: a .txt has one column"
+    named = False
 
     def split(self, lines):
         return [[line] for line in lines]
 
-    def positions(self, header):
-        return super().positions(False)
+    def check_names(self, header):
+        super().check_names(False)
+
+    def has_header(self, header, rows):
+        return bool(header)
+
+    def wrong_width(self, row, expected):
+        return f"expected {expected} columns, but a .txt has one: {shorten(row)}. Say format=tsv or format=csv."
 
 
-class _Csv(_Parser):
-    """CSV, in which a quoted value may contain line ends.
+class _Quoted(_Parser):
+    """CSV, in which a value in quotes may contain line ends.
 
     After a bad record reading goes on in the line after its first one, so one quote too many costs one line.
     """
 
-    separator = "a comma"
-
-    def __init__(self, path, columns):
-        super().__init__(path, columns)
+    def __init__(self, path, columns, delimiter, quote):
+        super().__init__(path, columns, delimiter, quote)
         csv.field_size_limit(max(csv.field_size_limit(), min(sys.maxsize, 2**31 - 1)))
         self.lines: list[str | None] = []  # those of a record that goes on in the next block; None for no text
         self.numbers: list[int] = []
@@ -202,7 +306,7 @@ class _Csv(_Parser):
         while begin < len(self.lines):
             stop = self.lines.index(None, begin) if self.reasons else len(self.lines)
             begin, error = self._read(begin, stop, numbers, rows)
-            unfinished = "end of data" in error and stop - begin < MAX_RECORD_LINES
+            unfinished = "end of data" in error and not self._too_long(begin, stop)
             if unfinished and stop == len(self.lines) and block is not None:
                 break
             if stop < len(self.lines) and (unfinished or not error):  # the record ends at a line that is no text
@@ -217,9 +321,13 @@ class _Csv(_Parser):
         del self.lines[:begin], self.numbers[:begin]
         return numbers, rows, faults
 
+    def _too_long(self, begin, stop):
+        return stop - begin >= MAX_RECORD_LINES or sum(len(line or "") for line in self.lines[begin:stop]) > MAX_LINE
+
     def _read(self, begin, stop, numbers, rows):
         """Appends the records of some lines; returns the index after the last of them and the error that ended it."""
-        reader = csv.reader((f"{self.lines[index]}\n" for index in range(begin, stop)), strict=True)
+        lines = (f"{self.lines[index]}\n" for index in range(begin, stop))
+        reader = csv.reader(lines, delimiter=self.delimiter, quotechar=self.quote, strict=True)
         start = begin
         try:
             for values in reader:
@@ -232,6 +340,18 @@ class _Csv(_Parser):
         except csv.Error as error:
             return start, str(error)
         return start, ""
+
+
+class _TabSeparated(_Quoted):
+    """Values between tabs, in quotes or not: the first block that contains a quote decides for the whole file."""
+
+    in_quotes: bool | None = None
+
+    def __call__(self, block):
+        if self.in_quotes is None and block and self.quote.encode() in block:
+            text = block.decode("utf-8", errors="replace")
+            self.in_quotes = has_quoted_values(self.path, text, self.delimiter, self.number)
+        return super().__call__(block) if self.in_quotes else _Parser.__call__(self, block)
 
 
 class _JsonLines(_PlainLines):
@@ -260,7 +380,13 @@ class _JsonLines(_PlainLines):
                 faults[number] = f"not a JSON record: {reason}: {shorten(line)}."
         return kept, rows, faults
 
-    def positions(self, header):
+    def check_names(self, header):
+        pass
+
+    def has_header(self, header, rows):
+        return False
+
+    def positions(self, names):
         return list(range(len(self.columns)))
 
 
@@ -296,9 +422,9 @@ def _kind(value):
     return {dict: "an object", list: "a list", str: "a string", type(None): "null"}.get(type(value), "a number or bool")
 
 
-PARSERS: dict[str, Callable[[Path, Sequence[int | str]], _Parser]] = {
-    "tsv": _Parser,
-    "csv": _Csv,
+PARSERS: dict[str, Callable[..., _Parser]] = {
+    "tsv": _TabSeparated,
+    "csv": _Quoted,
     "jsonl": _JsonLines,
     "txt": _PlainLines,
 }

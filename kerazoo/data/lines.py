@@ -3,6 +3,7 @@
 import gzip
 import os
 import pathlib
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,10 @@ from kerazoo import _checks
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BLOCK = 1 << 20  # bytes that are read at once
+LONG_LINE = 1 << 20  # bytes after which a line of a long text is divided at blanks
+MAX_LINE = 1 << 28  # bytes of a line, which is held in memory
+PROBE = 1 << 16  # bytes in which there is a line end, if there is one
+LONE_CR = re.compile(rb"\r[^\n]")
 STDIN = "-"  # the path that stands for standard input
 MAX_CHARACTERS = 40  # of a bad line in an error
 MAX_NAMES = 20  # of columns in an error
@@ -48,8 +53,9 @@ class BadLines:
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields the number, from 1, and the text of each line of a UTF-8 file, plain or `.gz`.
 
-    A byte-order mark at the start is not part of the text. LF and CR LF end a line, no other character does, and the
-    last line needs no end. `"-"` is standard input.
+    A byte-order mark at the start is not part of the text. LF and CR LF end a line, and so does CR in a file without
+    LF; no other character does, and the last line needs no end. `"-"` is standard input, whose lines are yielded as
+    they come.
 
     Args:
         path: string or path.
@@ -58,7 +64,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         DataError: if the file is missing, empty or damaged, or a line is not UTF-8 or contains a NUL byte.
     """
     number = 0
-    for block in read_blocks(path):
+    for block in read_blocks(path, at_once=False):
         lines, faults = decode_lines(block)
         for index, line in enumerate(lines):
             number += 1
@@ -72,40 +78,48 @@ def read_text(path: Path) -> str:
     return "\n".join(line for _, line in read_lines(path)) + "\n"
 
 
-def read_blocks(path: Path, on_read: OnRead | None = None) -> Iterator[bytes]:
-    """Yields the bytes of a file in blocks of whole lines, without a byte-order mark.
+def read_blocks(
+    path: Path, on_read: OnRead | None = None, *, at_once: bool = True, cut_lines: bool = False
+) -> Iterator[bytes]:
+    """Yields the bytes of a file in blocks of whole lines that end in LF, without a byte-order mark.
 
-    Every block but the last ends at a line end. A line that is longer than a block is not divided.
+    Every block but the last ends at a line end. CR becomes LF in a file that has CR and no LF.
 
     Args:
-        path: string or path, plain or `.gz`; `"-"` is standard input.
+        path: string or path, plain or `.gz`; `"-"` is standard input, which may be empty.
         on_read: function of the number of bytes of the file that were read since its last call. Defaults to `None`.
+        at_once: bool. Whether standard input is waited for until a block is full. Defaults to `True`.
+        cut_lines: bool. Whether a line that is longer than `LONG_LINE` bytes is divided at blanks instead of being kept
+            whole. Defaults to `False`.
 
     Raises:
-        DataError: if the file is missing, empty or damaged.
+        DataError: if the file is missing, empty or damaged, or a line is longer than `MAX_LINE` bytes.
     """
     path = os.fspath(path)
-    num_lines, parts, position, first = 0, [], 0, True
+    num_lines, parts, size, first = 0, [], 0, True
     try:
-        with open(sys.stdin.fileno() if path == STDIN else path, "rb", closefd=path != STDIN) as raw:
-            file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
-            while block := file.read(BLOCK):
-                if on_read and path != STDIN:
-                    before, position = position, raw.tell()
-                    on_read(position - before)
-                end = block.rfind(b"\n") + 1
-                if not end:
-                    parts.append(block)
-                    continue
-                whole = b"".join([*parts, block[:end]])
-                parts = [block[end:]] if end < len(block) else []
-                num_lines += whole.count(b"\n")
-                yield whole.removeprefix(BYTE_ORDER_MARK) if first else whole
-                first = False
-            if parts:
-                whole = b"".join(parts)
-                yield whole.removeprefix(BYTE_ORDER_MARK) if first else whole
-                first = False
+        for block in _line_feeds(path, _read(path, on_read, at_once)):
+            end = block.rfind(b"\n") + 1
+            if cut_lines and not end and size > LONG_LINE:
+                end = _last_cut(block)
+            if not end:
+                parts.append(block)
+                size += len(block)
+                if size > MAX_LINE:
+                    raise _checks.DataError(
+                        f"{path}:{num_lines + 1}: a line must have at most {MAX_LINE:,} bytes; this one has more. "
+                        "Are these lines of text?"
+                    )
+                continue
+            whole = b"".join([*parts, block[:end]])
+            parts, size = ([block[end:]], len(block) - end) if end < len(block) else ([], 0)
+            num_lines += whole.count(b"\n")
+            yield whole.removeprefix(BYTE_ORDER_MARK) if first else whole
+            first = False
+        if parts:
+            whole = b"".join(parts)
+            yield whole.removeprefix(BYTE_ORDER_MARK) if first else whole
+            first = False
     except FileNotFoundError as error:
         raise _checks.DataError(f"{path}: no such file.{near(path)}") from error
     except IsADirectoryError as error:
@@ -114,8 +128,53 @@ def read_blocks(path: Path, on_read: OnRead | None = None) -> Iterator[bytes]:
         raise _checks.DataError(f"{path}: damaged gzip file after line {num_lines}: {error}.") from error
     except OSError as error:
         raise _checks.DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    if first:
+    if first and path != STDIN:
         raise _checks.DataError(f"{path}: is empty.")
+
+
+def _read(path, on_read, at_once):
+    """Yields the bytes of a file, unpacked, in blocks of any size."""
+    position = 0
+    with open(sys.stdin.fileno() if path == STDIN else path, "rb", closefd=path != STDIN) as raw:
+        file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+        read = file.read if at_once or path != STDIN else raw.read1
+        while block := read(BLOCK):
+            if on_read and path != STDIN:
+                before, position = position, raw.tell()
+                on_read(position - before)
+            yield block
+
+
+def _line_feeds(path, blocks):
+    """Yields the blocks, with CR replaced by LF if it is CR that ends the first lines."""
+    end, held = b"", b""
+    for block in blocks:
+        if not end:
+            held += block
+            lone = len(LONE_CR.findall(held)) if len(held) >= PROBE else 0
+            end = b"\r" if lone > held.count(b"\n") else b"\n" if b"\n" in held else b""
+            if not end and b"\r" in held:
+                continue
+            block, held = held, b""
+        if end == b"\r" and b"\n" in block:
+            raise _checks.DataError(
+                f"{path}: the first lines end in CR and others in LF. Convert the file, for example with: "
+                "tr '\\r' '\\n'"
+            )
+        yield block.replace(b"\r", b"\n") if end == b"\r" else block
+    if held:
+        yield held.replace(b"\r", b"\n") if LONE_CR.search(held) else held
+
+
+def _last_cut(block):
+    """Returns where the last word of a block begins, or its last character if it has no blanks; 0 for none."""
+    end = block.rfind(b" ") + 1
+    if end:
+        return end
+    end = len(block) - 1
+    while end > 0 and (block[end] & 0xC0 == 0x80 or block[end - 1] == ord("\r")):
+        end -= 1
+    return end
 
 
 def decode_lines(block: bytes) -> tuple[list[str], dict[int, str]]:

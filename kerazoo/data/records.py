@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 
 from kerazoo import _checks
-from kerazoo.data.formats import PARSERS, Records, ending, parse_file
-from kerazoo.data.lines import BadLines, OnRead, Path, read_blocks, shorten
+from kerazoo.data.formats import Records, TableFormat, parse_file
+from kerazoo.data.lines import BadLines, OnRead, Path, shorten
 
 Column = int | str | Sequence[int | str]
 
@@ -33,12 +33,16 @@ def read_records(
     bad_lines: str | BadLines = "stop",
     header: bool | None = None,
     format: str | None = None,
+    *,
+    delimiter: str | None = None,
+    quote: str | None = None,
     on_read: OnRead | None = None,
 ) -> Iterator[tuple[str, list[str]]]:
     """Yields the chosen values of each record of a table.
 
     The file is read in blocks and may have any size. All formats have in common: UTF-8 without NUL bytes, ends of lines
-    as in `read_lines`, and every chosen value must contain more than white space. An empty line is a bad line.
+    as in `read_lines`, and every chosen value must contain more than white space. An empty line is a bad line, and so
+    is one with more columns than the first.
 
     Args:
         path: string or path of a file, plain or `.gz`; `"-"` is standard input.
@@ -47,10 +51,16 @@ def read_records(
             JSON object, `"a.b"` for field `b` of the object `a`.
         bad_lines: string or `BadLines`. `"stop"` raises at a bad line, `"skip"` leaves it out, a `BadLines` also
             counts. Defaults to `"stop"`.
-        header: bool or `None`. Whether the first line of a TSV or CSV contains the names of the columns. `None` means
-            that it does if a column is chosen by name. Defaults to `None`.
+        header: bool or `None`. Whether the first line contains the names of the columns. `None` means that it does if a
+            column is chosen by name, or if it is recognised: its values are usual names of columns, or a column has
+            numbers in all other lines. A first line that may be either is refused. Defaults to `None`.
         format: string, `"tsv"`, `"csv"`, `"jsonl"` or `"txt"`, or `None` for the ending of the file's name. Defaults to
             `None`.
+        delimiter: string of one character, or `"tab"`. What separates the columns; with it a file of any ending is read
+            as `"csv"`. `None` means a tab or a comma, by the format. Defaults to `None`.
+        quote: string of one character that values may be enclosed in, or `""` for none. `None` means `'"'` in CSV. In a
+            TSV, quotes around values are then removed if the file was written with them, as a spreadsheet does, and
+            kept if they are text; a file that may be either is refused. Defaults to `None`.
         on_read: function of the number of bytes that were read since its last call. Defaults to `None`.
 
     Yields:
@@ -73,7 +83,8 @@ def read_records(
         print(location, text, stars)
     ```
     """
-    for records in read_record_blocks(path, columns, bad_lines, header, format, on_read):
+    table_format = TableFormat(format, header, delimiter, quote)
+    for records in read_record_blocks(path, columns, bad_lines, table_format, on_read):
         for number, *values in zip(records.numbers, *records.columns):
             yield f"{os.fspath(path)}:{number}", values
 
@@ -81,35 +92,19 @@ def read_records(
 def read_record_blocks(
     path: Path,
     columns: Sequence[Column],
-    bad_lines: str | BadLines = "stop",
-    header: bool | None = None,
-    format: str | None = None,
+    bad_lines: str | BadLines,
+    table_format: TableFormat,
     on_read: OnRead | None = None,
 ) -> Iterator[Records]:
     """Yields the records of a table as one `Records` for each block of the file; see `read_records`."""
     groups = [(column,) if isinstance(column, int | str) else tuple(column) for column in columns]
     flat: list[int | str] = list(itertools.chain.from_iterable(groups))
     bad, check = BadLines.of(bad_lines), _NotEmpty(flat)
-    for records in parse_file(os.fspath(path), flat, bad, check, header=header, format=format, on_read=on_read):
+    for records in parse_file(os.fspath(path), flat, bad, check, table_format, on_read):
         remaining = iter(records.columns)
         parts = [list(itertools.islice(remaining, len(group))) for group in groups]
         joined = [part[0] if len(part) == 1 else [" ".join(values) for values in zip(*part)] for part in parts]
         yield Records(records.numbers, joined)
-
-
-def read_header(path: Path, format: str | None = None) -> list[str]:
-    """Returns the values of the first record of a TSV or CSV, the names of the columns.
-
-    Args:
-        path: string or path of a file, plain or `.gz`.
-        format: string or `None`. See `read_records`. Defaults to `None`.
-
-    Raises:
-        DataError: if the file cannot be read as text.
-    """
-    parser = PARSERS[format or ending(os.fspath(path))](os.fspath(path), [])
-    rows = (row for block in itertools.chain(read_blocks(path), [None]) for row in parser(block)[1])
-    return next(rows, [])
 
 
 def read_table(
@@ -118,6 +113,9 @@ def read_table(
     bad_lines: str = "stop",
     header: bool | None = None,
     format: str | None = None,
+    *,
+    delimiter: str | None = None,
+    quote: str | None = None,
 ) -> Table:
     """Returns some columns of a table of any format; the arguments are those of `read_records`.
 
@@ -129,7 +127,7 @@ def read_table(
     """
     bad = BadLines(bad_lines)
     numbers, lists = [], [[] for _ in columns]
-    for records in read_record_blocks(path, columns, bad, header, format):
+    for records in read_record_blocks(path, columns, bad, TableFormat(format, header, delimiter, quote)):
         numbers += records.numbers
         for values, column in zip(lists, records.columns):
             values += column

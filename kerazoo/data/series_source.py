@@ -1,9 +1,6 @@
 """Series of numbers from tables, one row per time step, and the windows over them."""
 
-import csv
 import functools
-import itertools
-import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,8 +11,9 @@ from kerazoo import _checks
 from kerazoo.data import cache
 from kerazoo.data.data_source import Chunk
 from kerazoo.data.file_source import FileSource, Part
-from kerazoo.data.formats import ending, parse_file
-from kerazoo.data.lines import STDIN, BadLines, OnRead, Path, decode_lines, list_names, read_blocks, shorten
+from kerazoo.data.formats import TableFormat, first_rows, parse_file
+from kerazoo.data.lines import STDIN, BadLines, Path, list_names, shorten
+from kerazoo.data.plain_numbers import is_missing, parse_number
 from kerazoo.data.splits import split_range
 
 CHUNK_WINDOWS = 4096
@@ -34,11 +32,14 @@ class SeriesSource(FileSource):
         data_dir: string or path. A CSV or TSV file with a header, plain or .gz; a pattern; or a folder with
             `train.csv` and optionally `dev.csv` and `test.csv`.
         columns: list of strings, or one string with commas. Names of the columns of numbers. `None` means all columns
-            whose first value is a number and that are not in `labels`. Defaults to `None`.
+            that hold numbers and are not in `labels`; a column in which some values are missing is one of them.
+            Defaults to `None`.
         length: integer above 0. Rows of a window. Defaults to `12`.
         stride: integer above 0. Rows from one window to the next. Defaults to `1`.
         horizon: integer of at least 0. Rows of the future of a window. Defaults to `0`.
         labels: list of strings. Names of columns of labels. Defaults to `()`.
+        delimiter: string. The character between columns, see `kerazoo.data.read_records`. Defaults to `None`.
+        quote: string. The character around values, see `kerazoo.data.read_records`. Defaults to `None`.
         dev_data: string, path or `None`. File or pattern of the dev rows if not found by name. Defaults to `None`.
         test_data: the same for the test rows. Defaults to `None`.
         bad_lines: string, `"stop"` to raise at a row that lacks a number or a label, or `"skip"` to leave it out.
@@ -75,6 +76,8 @@ class SeriesSource(FileSource):
         stride: int = 1,
         horizon: int = 0,
         labels: Sequence[str] = (),
+        delimiter: str | None = None,
+        quote: str | None = None,
         dev_data: str | os.PathLike | None = None,
         test_data: str | os.PathLike | None = None,
         bad_lines: str = "stop",
@@ -84,6 +87,7 @@ class SeriesSource(FileSource):
         names = columns.split(",") if isinstance(columns, str) else columns
         self.numeric = None if names is None else [name.strip() for name in names]
         self.labels = tuple(labels)
+        self.format = TableFormat(None, True, delimiter, quote, owner="SeriesSource")
         self.length = _checks.positive_int("SeriesSource", "length", length)
         self.stride = _checks.positive_int("SeriesSource", "stride", stride)
         self.horizon = _checks.non_negative_int("SeriesSource", "horizon", horizon)
@@ -99,7 +103,7 @@ class SeriesSource(FileSource):
     def settings(self) -> list:
         """Plain values that decide what is read from the files."""
         sizes = [self.length, self.stride, self.horizon]
-        return [*super().settings, self.column_names(), *sizes, list(self.labels)]
+        return [*super().settings, self.column_names(), *sizes, list(self.labels), self.format.settings]
 
     def check(self) -> None:
         """Raises an error if a file is missing or has a weight; opens none."""
@@ -118,15 +122,15 @@ class SeriesSource(FileSource):
         return parts
 
     def column_names(self) -> list[str]:
-        """Returns the names of the columns of numbers; reads two lines of the first file if they were not given."""
+        """Returns the names of the columns of numbers; reads the first lines of a file if they were not given."""
         if self.numeric is not None:
             return list(self.numeric)
         path = self.parts("train")[0].paths[0]
         if path == STDIN:
             raise _checks.DataError("-: name the columns of a series that comes from standard input.")
-        names = [name for name in series_columns(path) if name not in self.labels]
+        names = [name for name in series_columns(path, self.format) if name not in self.labels]
         if not names:
-            raise _checks.DataError(f"{path}:2: no column but the labels {list(self.labels)} holds a number.")
+            raise _checks.DataError(f"{path}: no column but the labels {list(self.labels)} holds numbers.")
         return names
 
     def resolved_columns(self) -> list | None:
@@ -151,7 +155,12 @@ class SeriesSource(FileSource):
         if column not in ("window", "future") or self.fingerprint("train") is None:  # standard input is read only once
             return None
         names = self._training_scale["names"]
-        return {"shape": [self.length if column == "window" else self.horizon, len(names)], **self._training_scale}
+        dialect = {"delimiter": self.format.delimiter, "quote": self.format.quote}
+        return {
+            "shape": [self.length if column == "window" else self.horizon, len(names)],
+            **self._training_scale,
+            **{name: value for name, value in dialect.items() if value is not None},
+        }
 
     @functools.cached_property
     def _training_scale(self):
@@ -203,46 +212,53 @@ class SeriesSource(FileSource):
         for part in self.parts(split) if parts is None else parts:
             for path in part.paths:
                 bad = BadLines(self.bad_lines)
-                lines, numeric, labels = _read(path, names, self.labels, bad)
+                lines, numeric, labels = _read(path, names, self.labels, bad, self.format)
                 begin, end = (round(bound * len(numeric)) for bound in split_range(split, part.fractions))
                 yield path, lines[begin:end], numeric[begin:end], [each[begin:end] for each in labels], bad.count
 
 
-def series_columns(path: Path) -> list[str]:
-    """Returns the names of the columns of a CSV or TSV with a header whose first row contains a number there.
+def series_columns(path: Path, table_format: TableFormat) -> list[str]:
+    """Returns the names of the columns of a CSV or TSV with a header that hold numbers, in the first block of the file.
+
+    A column holds numbers if its first value is one, or if all its values are numbers or missing.
 
     Raises:
-        DataError: as `read_lines`, and if there is no row below the header or no number in it.
+        DataError: as `read_lines`, and if there is no row below the header or no column of numbers.
     """
-    first = list(itertools.islice((line for block in read_blocks(path) for line in decode_lines(block)[0]), 2))
-    try:
-        rows = list(csv.reader(first, delimiter="\t" if ending(path) == "tsv" else ","))
-    except csv.Error as error:
-        raise _checks.DataError(f"{path}:1: not CSV: {error}.") from error
+    rows = first_rows(path, table_format)
     if len(rows) < 2:
         raise _checks.DataError(f"{path}: a series needs a header and rows below it; got {len(rows)} lines.")
-    names, values = rows
-    numeric = [name for name, value in zip(names, values) if _is_number(value)]
+    names = [name.strip() for name in rows[0]]
+    columns = [[row[index] for row in rows[1:] if index < len(row)] for index in range(len(names))]
+    numeric = [name for name, values in zip(names, columns) if _holds_numbers(values)]
     if not numeric:
-        raise _checks.DataError(f"{path}:2: no column holds a number; the header has: {list_names(names)}.")
+        raise _checks.DataError(f"{path}:2: no column holds numbers; the header has: {list_names(names)}.")
     return numeric
+
+
+def _holds_numbers(values):
+    present = [value for value in values if not is_missing(value)]
+    return bool(present) and (_is_number(values[0]) or all(map(_is_number, present)))
 
 
 def read_series(
     path: Path,
     columns: Sequence[str] | None = None,
     bad_lines: str | BadLines = "stop",
-    on_read: OnRead | None = None,
+    *,
+    delimiter: str | None = None,
+    quote: str | None = None,
 ) -> np.ndarray:
     """Returns the numbers of a CSV or TSV file with a header.
 
     Args:
         path: string or path, plain or `.gz`.
-        columns: list of strings. Names of the columns; `None` means those whose first value is a number, which leaves
-            out a date. Defaults to `None`.
+        columns: list of strings. Names of the columns; `None` means those that hold numbers, missing values apart,
+            which leaves out a date. Defaults to `None`.
         bad_lines: string or `BadLines`. `"stop"` raises if a value is missing or no finite number, `"skip"` leaves the
             row out, a `BadLines` also counts. Defaults to `"stop"`.
-        on_read: function of the number of bytes that were read since its last call. Defaults to `None`.
+        delimiter: string. The character between columns, see `read_records`. Defaults to `None`.
+        quote: string. The character around values, see `read_records`. Defaults to `None`.
 
     Returns:
         float64 array `[rows, columns]`, in the order of the rows.
@@ -263,14 +279,16 @@ def read_series(
     print(kz.data.read_series(path))
     ```
     """
-    return _read(path, list(columns or series_columns(path)), (), BadLines.of(bad_lines), on_read)[1]
+    table_format = TableFormat(None, True, delimiter, quote, owner="read_series")
+    names = list(columns or series_columns(path, table_format))
+    return _read(path, names, (), BadLines.of(bad_lines), table_format)[1]
 
 
-def _read(path, names, labels, bad, on_read=None):
+def _read(path, names, labels, bad, table_format):
     """Returns line numbers, float64 numbers `[rows, C]` and a list of strings for each label."""
     numbers, blocks, strings = [], [], [[] for _ in labels]
     check = _Finite(names, labels)
-    for lines, columns in parse_file(path, [*names, *labels], bad, check, header=True, on_read=on_read):
+    for lines, columns in parse_file(path, [*names, *labels], bad, check, table_format):
         numbers += lines
         blocks.append(np.array(columns[: len(names)], np.float64).T)  # [rows, C]
         for values, column in zip(strings, columns[len(names) :]):
@@ -288,8 +306,11 @@ class _Finite:
         self.labels = labels
 
     def all_valid(self, columns):
+        strings = columns[: len(self.names)]
+        if any("_" in joined or not joined.isascii() for joined in map("".join, strings)):
+            return False  # what NumPy reads beyond plain numbers
         try:
-            numbers = np.array(columns[: len(self.names)], np.float64)
+            numbers = np.array(strings, np.float64)
         except ValueError:
             return False
         return bool((np.abs(numbers) < LARGEST).all()) and all(
@@ -299,7 +320,7 @@ class _Finite:
     def fault(self, values):
         for name, value in zip(self.names, values):
             if not _is_number(value):
-                return f"column {name!r} holds no finite number: {shorten(values)}."
+                return f"column {name!r} holds no finite number: {shorten(value)}.{_decimal_comma(value)}"
         for name, value in zip(self.labels, values[len(self.names) :]):
             if not value.strip():
                 return f"column {name!r} is empty: {shorten(values)}."
@@ -307,7 +328,9 @@ class _Finite:
 
 
 def _is_number(text):
-    try:
-        return math.isfinite(float(text)) and abs(float(text)) < LARGEST
-    except ValueError:
-        return False
+    number = parse_number(text)
+    return number is not None and abs(number) < LARGEST
+
+
+def _decimal_comma(text):
+    return " Write decimals with a point." if _is_number(text.replace(",", ".", 1)) else ""

@@ -2,17 +2,18 @@
 
 import functools
 import hashlib
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kerazoo import _checks
-from kerazoo.data import formats
+from kerazoo.data import cache, formats
 from kerazoo.data.data_source import Chunk
-from kerazoo.data.file_source import FileSource
-from kerazoo.data.lines import STDIN
-from kerazoo.data.records import Column, read_header, read_record_blocks
+from kerazoo.data.file_source import FileSource, ReadProgress
+from kerazoo.data.lines import STDIN, BadLines
+from kerazoo.data.records import Column, read_record_blocks
 
 
 class TableSource(FileSource):
@@ -28,8 +29,10 @@ class TableSource(FileSource):
             name in the header, a field of JSON (`"a.b"` for one inside another), or a list of several whose values
             are joined by a blank. Defaults to `{"source": 0, "target": 1}`.
         header: bool or `None`. Whether the first line contains the names of the columns. `None` means that it does if
-            a column is chosen by name. Defaults to `None`.
+            a column is chosen by name or if it is recognised, see `kerazoo.data.read_records`. Defaults to `None`.
         format: string, `"tsv"`, `"csv"`, `"jsonl"` or `"txt"`, for files whose names do not say it. Defaults to `None`.
+        delimiter: string. The character between columns, see `kerazoo.data.read_records`. Defaults to `None`.
+        quote: string. The character around values, see `kerazoo.data.read_records`. Defaults to `None`.
         dev_data: string, path or `None`. File or pattern of the dev examples if not found by name. Defaults to `None`.
         test_data: the same for the test examples. Defaults to `None`.
         bad_lines: string, `"stop"` to raise at a bad line or `"skip"` to leave it out. Defaults to `"stop"`.
@@ -63,6 +66,8 @@ class TableSource(FileSource):
         *,
         header: bool | None = None,
         format: str | None = None,
+        delimiter: str | None = None,
+        quote: str | None = None,
         dev_data: str | os.PathLike | None = None,
         test_data: str | os.PathLike | None = None,
         bad_lines: str = "stop",
@@ -75,18 +80,16 @@ class TableSource(FileSource):
         self.columns = tuple(columns)
         self.given = [check_column("TableSource", name, column) for name, column in columns.items()]
         self._used: list | None = None
-        self.header = header
-        self.format = (
-            format if format is None else _checks.one_of("TableSource", "format", format, tuple(formats.PARSERS))
-        )
+        self.format = formats.TableFormat(format, header, delimiter, quote, owner="TableSource")
         for name in path_columns:
             _checks.one_of("TableSource", "path_columns", name, self.columns)
         self.path_columns = tuple(path_columns)
+        self._files: dict[tuple, list[str]] = {}
 
     @property
     def settings(self) -> list:
         """Plain values that decide what is read from the files."""
-        return [*super().settings, list(self.columns), self.chosen, self.header, self.format, list(self.path_columns)]
+        return [*super().settings, list(self.columns), self.chosen, self.format.settings, list(self.path_columns)]
 
     @functools.cached_property
     def chosen(self) -> list:
@@ -97,10 +100,8 @@ class TableSource(FileSource):
         if self._used is not None:
             return self._used
         numbers = [each for column in self.given for each in _listed(column) if isinstance(each, int)]
-        path = next((part.paths[0] for part in self.parts("train")), STDIN) if numbers and self.header else STDIN
-        if path == STDIN:
-            return self.given
-        names = read_header(path, self.format)
+        path = next((part.paths[0] for part in self.parts("train")), STDIN) if numbers else STDIN
+        names = [] if path == STDIN else formats.header_names(path, self.format)
         named = [
             [_name_of(names, each) if isinstance(each, int) else each for each in _listed(column)]
             for column in self.given
@@ -121,9 +122,9 @@ class TableSource(FileSource):
         if values is None or not self.path_columns:
             return values
         hashed = hashlib.sha256()
-        for chunk in self.chunks(split):
-            for name in self.path_columns:
-                for path in chunk.columns[name]:
+        for part in self.parts(split):
+            for table in part.paths:
+                for path in self._named_files(table, str(cache.fingerprint([table]))):
                     try:
                         status = os.stat(path)
                     except OSError:  # the error is raised with its location when the file is read
@@ -132,11 +133,20 @@ class TableSource(FileSource):
                         hashed.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
         return [*values, hashed.hexdigest()]
 
+    def _named_files(self, table, state):
+        """Returns the files that a table names, read once for each state of the table: all splits may be in it."""
+        if (table, state) not in self._files:
+            bad, found = BadLines("skip"), []
+            for chunk in self.read(table, bad, ReadProgress([])):
+                found += itertools.chain.from_iterable(chunk.columns[name] for name in self.path_columns)
+            self._files[table, state] = found
+        return self._files[table, state]
+
     def read(self, path, bad, progress) -> Iterator[Chunk]:
         """Yields a chunk for each block of a table."""
         folder = pathlib.Path() if path == STDIN else pathlib.Path(path).parent
         folder = os.path.abspath(folder)
-        for numbers, columns in read_record_blocks(path, self.chosen, bad, self.header, self.format, progress.on_read):
+        for numbers, columns in read_record_blocks(path, self.chosen, bad, self.format, progress.on_read):
             named = dict(zip(self.columns, columns))
             for name in self.path_columns:
                 named[name] = [os.path.join(folder, value) for value in named[name]]
@@ -148,9 +158,9 @@ def _listed(column):
 
 
 def _name_of(names, number):
-    """Returns the name of a column, or its number if there is no such column or the name is not unique."""
+    """Returns the name of a column, or its number if it has no name or one that is not unique."""
     unique = number < len(names) and names.count(names[number]) == 1
-    return names[number] if unique else number
+    return names[number] if unique and names[number] else number
 
 
 def check_column(owner: str, name: str, value: Column) -> int | str | list[int | str]:

@@ -2,7 +2,9 @@
 
 import functools
 import itertools
+import math
 import os
+import re
 from collections.abc import Iterator
 
 from kerazoo.data import cache
@@ -11,12 +13,17 @@ from kerazoo.data.file_source import FileSource, ReadProgress
 from kerazoo.data.lines import STDIN, BadLines, OnRead, Path, decode_line, read_blocks
 from kerazoo.data.splits import split_range
 
+NEAR = 0.02  # of a text, within which a part of it begins at a line end
+BLANK = re.compile(rb"[ \n\t]")
+MAX_WORD = 1000  # bytes without a blank after which a text is taken to have none
+
 
 class TextSource(FileSource):
     """Long texts, one per file; the column is `text`.
 
-    A text comes in chunks of one string of whole lines each, which `continues` until its end. If no dev or test text
-    is given, each training text is divided at line ends: its last 5 % are test, the 5 % before dev.
+    A text comes in chunks of one string of whole lines each, which `continues` until its end; a line of more than a
+    megabyte is divided at blanks. If no dev or test text is given, each training text is divided at line ends, or at
+    blanks where no line end is near: its last 5 % are test, the 5 % before dev.
 
     Args:
         data_dir: string or path. A file, a folder with `train.txt` and optionally `dev.txt` and `test.txt`, a pattern,
@@ -100,8 +107,9 @@ def read_part(
 ) -> Iterator[str]:
     """Yields a part of a UTF-8 text in blocks of about a megabyte that end at line ends.
 
-    A line belongs to the part that contains its first byte, so adjacent parts share no line and leave none out. CR LF
-    becomes LF and a byte-order mark is left out; the rest of the text stays as it is.
+    A line belongs to the part that contains its first byte, so adjacent parts share no line and leave none out. Where
+    no line begins within the next 2 % of the text, a part begins at the next word. CR LF becomes LF, CR as well if
+    there is no LF, and a byte-order mark is left out; the rest of the text stays as it is.
 
     Args:
         path: string or path, plain or `.gz`.
@@ -117,22 +125,32 @@ def read_part(
     bad = BadLines.of(bad_lines)
     size = 0 if (begin, end) == (0, 1) else _size(path)
     first, last = begin * size, end * size if end < 1 else float("inf")
-    position, number = 0, 0
-    for block in read_blocks(path, on_read):
-        start, stop = _line_start(block, first - position), _line_start(block, last - position)
+    position, number, reach = 0, 0, int(size * NEAR)
+    for block in read_blocks(path, on_read, cut_lines=True):
+        start, stop = _cut(block, first - position, reach), _cut(block, last - position, reach)
         if start < stop:
             yield _decode(path, block[start:stop], number + block.count(b"\n", 0, start), bad)
         position += len(block)
         number += block.count(b"\n")
 
 
-def _line_start(block, offset):
-    """Returns where the first line of `block` begins that begins at `offset` or later."""
+def _cut(block, offset, reach):
+    """Returns where the first line of `block` begins within `reach` of `offset`, or else the next word or character."""
     if offset <= 0:
         return 0
     if offset > len(block):
         return len(block)
-    return block.find(b"\n", int(-(-offset // 1)) - 1) + 1 or len(block)
+    start = math.ceil(offset) - 1
+    line_end = block.find(b"\n", start, start + 1 + reach)
+    if line_end >= 0:
+        return line_end + 1
+    blank = BLANK.search(block, start, start + MAX_WORD)
+    if blank:
+        return blank.end()
+    start += 1
+    while start < len(block) and block[start] & 0xC0 == 0x80:  # inside of a character
+        start += 1
+    return start
 
 
 def _size(path):
@@ -146,7 +164,7 @@ def _size(path):
 @functools.lru_cache(maxsize=256)
 def _decompressed_size(path, size, time):
     del size, time  # a part of the key: another file may get the same path
-    return sum(map(len, read_blocks(path)))
+    return sum(map(len, read_blocks(path, cut_lines=True)))
 
 
 def _decode(path, block, number, bad):

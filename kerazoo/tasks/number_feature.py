@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerazoo.data.plain_numbers import parse_number
 from kerazoo.tasks.feature import Converted, Feature, check_pairs
 from kerazoo.tasks.scaling import Sums
 
@@ -49,7 +50,7 @@ class NumberFeature(Feature):
         return Converted(self._scaled(values).astype(np.float32), faults=faults)
 
     def load(self, values: Sequence) -> tuple[list, dict[int, str]]:
-        numbers = [_value(value) for value in values]
+        numbers = [parse_number(value) for value in values]
         faults = {row: self._fault(self.columns[0], values[row]) for row, v in enumerate(numbers) if v is None}
         return numbers, faults
 
@@ -62,7 +63,7 @@ class NumberFeature(Feature):
         return ops.cast(values, "float32")  # [B, N]
 
     def pack(self, values: Sequence) -> Any:
-        numbers = [_value(value) for value in values]
+        numbers = [parse_number(value) for value in values]
         for number, value in zip(numbers, values):
             if number is None:
                 raise ValueError(f"{self.owner}: an input must be a finite number; got {value!r}.")
@@ -71,6 +72,8 @@ class NumberFeature(Feature):
     def encode(self, *packed: Any) -> Any:
         from keras import ops
 
+        if isinstance(packed[0], np.ndarray):  # in float64, which JAX has not
+            return self._scaled(np.stack(packed, axis=-1)).astype(np.float32)
         columns = [
             (ops.convert_to_tensor(column) - mean) / deviation
             for column, mean, deviation in zip(packed, self.state["mean"], self.state["deviation"])
@@ -118,7 +121,8 @@ class NumberFeature(Feature):
     def _numbers(self, columns):
         """Returns the numbers float64 `[N, columns]`, and the faults by row."""
         lists = [list(columns[name]) for name in self.columns]
-        values = np.array([[math.nan if (v := _value(value)) is None else v for value in row] for row in zip(*lists)])
+        numbers = [[parse_number(value) for value in row] for row in zip(*lists)]
+        values = np.array([[math.nan if number is None else number for number in row] for row in numbers])
         values = values.reshape(-1, len(self.columns))
         faults = {}
         for row, column in np.argwhere(np.isnan(values)).tolist():
@@ -132,16 +136,3 @@ class NumberFeature(Feature):
 
     def _scaled(self, values):
         return (values - np.array(self.state["mean"])) / np.array(self.state["deviation"])
-
-
-def _value(value):
-    """Returns a finite float, or None. A string must be a plain decimal number in ASCII, without `_`."""
-    if isinstance(value, str):
-        value = value.strip()
-        if not value.isascii() or "_" in value:
-            return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None

@@ -40,6 +40,8 @@ def build_table(
     target_column: int | str | list = 1,
     header: bool | None = None,
     format: str | None = None,
+    delimiter: str | None = None,
+    quote: str | None = None,
     dev_data: str | os.PathLike | None = None,
     test_data: str | os.PathLike | None = None,
     max_length: int = 512,
@@ -68,8 +70,12 @@ def build_table(
         source_column: int or string. The column of the source: its number from 0, its name in the header, or a field of
             JSON, `"a.b"` for one inside another. Several separated by commas are joined by a blank. Defaults to `0`.
         target_column: int or string. The column of the target. Defaults to `1`.
-        header: bool. Whether the first line names the columns. Defaults to whether a column is chosen by name.
+        header: bool. Whether the first line names the columns. Defaults to whether a column is chosen by name or the
+            line is recognised; where it may be either, the data is refused.
         format: string. `"tsv"`, `"csv"`, `"jsonl"` or `"txt"` for files of another ending. Defaults to `None`.
+        delimiter: string. The character between columns, or `"tab"`. Defaults to a comma or a tab, by the format.
+        quote: string. The character around values, or `""` for none. Defaults to `'"'` for CSV; in a TSV values in
+            quotes are recognised, and where quotes may be text as well, the data is refused.
         dev_data: string. A file or pattern of the dev examples, where it is not found by its name. Defaults to `None`.
         test_data: string. The same for test. Defaults to `None`.
         max_length: int. The largest number of tokens of a text; longer ones are truncated. Defaults to `512`.
@@ -87,8 +93,7 @@ def build_table(
     target_column = check_column(owner, "target_column", target_column)
     _check_files(owner, max_length, bad_lines)
     _checks.positive_int(owner, "length", length)
-    if format is not None:
-        _checks.one_of(owner, "format", format, tuple(formats.PARSERS))
+    formats.TableFormat(format, header, delimiter, quote, owner)
     text_options = TextOptions.of(owner, text)
     options = {
         "data_dir": str(data_dir),
@@ -98,6 +103,8 @@ def build_table(
         "target_column": target_column,
         "header": header,
         "format": format,
+        "delimiter": delimiter,
+        "quote": quote,
         "dev_data": dev_data and str(dev_data),
         "test_data": test_data and str(test_data),
         "max_length": max_length,
@@ -124,6 +131,8 @@ def build_table(
         columns,
         header=header,
         format=format or ("tsv" if name == "tsv" else None),
+        delimiter=delimiter,
+        quote=quote,
         dev_data=dev_data,
         test_data=test_data,
         bad_lines=bad_lines,
@@ -197,8 +206,8 @@ def build_text(
         kind: string. The kind of model.
         data_dir: string. A file, a folder with `train.txt` and optionally `dev.txt` and `test.txt`, a pattern, or
             several with weights, which are whole numbers here. Where there is no dev or test text, the last tenth of
-            each training text is divided: its last 5 % are for test, the 5 % before for dev, cut at line ends.
-            Required. Defaults to `None`, which raises an error.
+            each training text is divided: its last 5 % are for test, the 5 % before for dev, cut at line ends, or at
+            blanks where no line end is near. Required. Defaults to `None`, which raises an error.
         dev_data: string. A file or pattern of the dev texts, where they are not found by name. Defaults to `None`.
         test_data: string. The same for test. Defaults to `None`.
         length: int. The tokens of a window. Defaults to `128`.
@@ -265,6 +274,8 @@ def build_series(
     length: int = 12,
     stride: int = 1,
     horizon: int = 0,
+    delimiter: str | None = None,
+    quote: str | None = None,
     dev_data: str | os.PathLike | None = None,
     test_data: str | os.PathLike | None = None,
     bad_lines: str = "stop",
@@ -289,6 +300,8 @@ def build_series(
         length: int. The rows of a window. Defaults to `12`.
         stride: int. The rows from one window to the next. Defaults to `1`.
         horizon: int. The rows after a window that are predicted. Defaults to `0`.
+        delimiter: string. The character between columns, as for `table`. Defaults to `None`.
+        quote: string. The character around values, as for `table`. Defaults to `None`.
         dev_data: string. A file or pattern of the dev rows, where they are not found by name. Defaults to `None`.
         test_data: string. The same for test. Defaults to `None`.
         bad_lines: string. `"stop"` at a row that lacks a number, or `"skip"` it and count. Defaults to `"stop"`.
@@ -310,7 +323,8 @@ def build_series(
         "bad_lines": _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip")),
     }
     options = {"data_dir": str(data_dir), "columns": columns, "inputs": inputs, "targets": targets, **sizes, **files}
-    options["preprocess"] = preprocess and str(preprocess)
+    dialect = {"delimiter": delimiter, "quote": quote}
+    options |= {**dialect, "preprocess": preprocess and str(preprocess)}
     parse_preprocess(owner, "series", preprocess)
     default = "series:future" if horizon else "series"
     chosen, target = _chosen(owner, kind, inputs or "series", targets or default, {})
@@ -326,7 +340,7 @@ def build_series(
     labels = target.columns if target.modality != "series" else ()
     made = FeatureOptions(owner, series_length=length, horizon=horizon or None, preprocess=preprocess)
     features = make_features(chosen, target, kind, made)
-    source = SeriesSource(data_dir, columns, labels=labels, **sizes, **files)
+    source = SeriesSource(data_dir, columns, labels=labels, **sizes, **dialect, **files)
     return Task(source, *features, name, kind or "", options, bad_lines)
 
 

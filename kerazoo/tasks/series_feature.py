@@ -168,7 +168,8 @@ class SeriesFeature(Feature):
         from kerazoo.data import read_series
 
         length = self.shape[0]
-        rows = read_series(text, self.state["names"])
+        dialect = {name: self.state[name] for name in ("delimiter", "quote") if name in self.state}
+        rows = read_series(text, self.state["names"], **dialect)
         if len(rows) < length:
             raise _checks.DataError(f"{text}: {len(rows)} rows hold no window of length={length}. Give more rows.")
         return rows[-length:]

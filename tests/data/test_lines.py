@@ -86,7 +86,7 @@ def test_bad_lines_are_skipped_and_counted_by_choice(tmp_path):
         read_table(path, (0, 1), bad_lines="go")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([b"a", b"\t", b"\n", b"\r", b"\x00", b"\xff", b"\xef\xbb\xbf", "é".encode()])))
 def test_any_bytes_are_read_or_refused_in_our_words(tmp_path, parts):
     path = write(tmp_path / "any.tsv", b"".join(parts))

@@ -2,6 +2,7 @@
 
 import gzip
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ from kerazoo._checks import DataError
 from kerazoo.data import lines
 from kerazoo.data.lines import BadLines
 from kerazoo.data.parallel_source import read_pairs
-from kerazoo.data.text_source import read_part
+from kerazoo.data.text_source import TextSource, read_part
 
 CALM = {"max_examples": 100, "deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 PARTS = [b"a", b"bc d", b"\n", b"\r\n", b"\r", b"\t", "é\u2028".encode(), b"\xef\xbb\xbf"]
@@ -17,6 +18,12 @@ PARTS = [b"a", b"bc d", b"\n", b"\r\n", b"\r", b"\t", "é\u2028".encode(), b"\xe
 
 def content(*more):
     return st.lists(st.sampled_from([*PARTS, *more]), min_size=1, max_size=24).map(b"".join)
+
+
+def as_read(text):
+    text = text.removeprefix(lines.BYTE_ORDER_MARK).decode()
+    ends_in_cr = "\n" not in text and "\r" in text.removesuffix("\r")
+    return text.replace("\r", "\n") if ends_in_cr else text.replace("\r\n", "\n")
 
 
 @settings(**CALM)
@@ -27,9 +34,8 @@ def test_parts_that_meet_hold_every_line_once(tmp_path, monkeypatch, text, block
     path.write_bytes(gzip.compress(text, 1) if packed else text)
     bounds = [0.0, *cuts, 1.0]
     parts = ["".join(read_part(path, *pair)) for pair in zip(bounds, bounds[1:])]
-    whole = text.removeprefix(lines.BYTE_ORDER_MARK).decode().replace("\r\n", "\n")
+    whole = as_read(text)
     assert "".join(parts) == whole == "".join(read_part(path))
-    assert all(part.endswith("\n") for part in parts[: max(i for i in range(3) if parts[i]) if whole else 0] if part)
 
 
 @settings(**CALM)
@@ -50,3 +56,23 @@ def test_any_bytes_are_read_or_refused(tmp_path, monkeypatch, source, target, bl
         except DataError as error:
             assert str(error).startswith(str(tmp_path))
             assert choice == "stop" or "lines must come in pairs" in str(error)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("blank, tail", [(" ", ""), (" ", "\n"), ("", ""), ("\n", "")])
+def test_a_text_without_line_ends_is_divided_between_words(tmp_path, monkeypatch, blank, tail, packed):
+    for name in ("BLOCK", "LONG_LINE"):
+        monkeypatch.setattr(lines, name, 101)
+    words = ["anarchism", "\u65e5\u672c", "\xe9t\xe9"] * 333
+    text = blank.join(words) + tail
+    path = tmp_path / ("text8.txt.gz" if packed else "text8.txt")
+    path.write_bytes(gzip.compress(text.encode(), 1) if packed else text.encode())
+    source = TextSource(path)
+    parts = ["".join(chunk.columns["text"][0] for chunk in source.chunks(split)) for split in ("train", "dev", "test")]
+    assert "".join(parts) == text
+    assert [len(part) / len(text) for part in parts] == pytest.approx([0.9, 0.05, 0.05], abs=0.01)
+    if blank:
+        assert all(part.endswith(blank) for part in parts[:2])
+    chunks = list(source.chunks("train"))  # each of bounded size, one text
+    assert max(len(chunk.columns["text"][0]) for chunk in chunks) < 320 and len(chunks) > 20
+    assert [chunk.continues for chunk in chunks] == [True] * (len(chunks) - 1) + [False]

@@ -88,7 +88,8 @@ def test_values_in_words(value, text):
 def folder(tmp_path):
     run_dir = run.RunDirectory(tmp_path)
     run_dir.checkpoints.mkdir()
-    run_dir.save_record({"model": "a_b", "task": "table"})
+    record = {"model": "a_b", "model_options": {}, "task": "table", "task_options": {}, "training": {}, "import": []}
+    run_dir.save_record(record)
     return run_dir
 
 
