@@ -60,7 +60,7 @@ def main(arguments):
     options = shared.search_options(predictor.generates)
     if interactive:
         return converse(predictor, options)
-    lines, first = iter(arguments) if arguments else standard_input(), 1
+    lines, first = iter(arguments or (line for _, line in kz.data.read_lines("-"))), 1
     while batch := list(itertools.islice(lines, FLAGS.batch_size)):
         for line in output_lines(predictor, batch, options, first):
             print(line, flush=True)
@@ -154,19 +154,6 @@ def _pair(line):
     if not tab:
         raise command.InputError(f"--given: a line must be a source, a tab and a target; got {line!r}.")
     return source, target
-
-
-def standard_input():
-    """Yields the lines of standard input, read as those of a training file: UTF-8, ended by LF or CR LF."""
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        try:
-            text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            byte = error.object[error.start]
-            raise command.InputError(f"standard input:{number}: not UTF-8: byte {byte:#04x}.") from error
-        if "\0" in text:
-            raise command.InputError(f"standard input:{number}: holds a NUL byte.")
-        yield text
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Lines of text files, plain or gzip-compressed, with errors that name the file, the line and the reason."""
 
+import contextlib
 import gzip
 import os
 import pathlib
@@ -7,6 +8,7 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from kerazoo import _checks
 
@@ -69,7 +71,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         for index, line in enumerate(lines):
             number += 1
             if index in faults:
-                raise _checks.DataError(f"{os.fspath(path)}:{number}: {faults[index]}")
+                name = "standard input" if path == STDIN else os.fspath(path)
+                raise _checks.DataError(f"{name}:{number}: {faults[index]}")
             yield number, line
 
 
@@ -135,7 +138,8 @@ def read_blocks(
 def _read(path, on_read, at_once):
     """Yields the bytes of a file, unpacked, in blocks of any size."""
     position = 0
-    with open(sys.stdin.fileno() if path == STDIN else path, "rb", closefd=path != STDIN) as raw:
+    with contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else open(path, "rb") as opened:
+        raw: Any = opened
         file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
         read = file.read if at_once or path != STDIN else raw.read1
         while block := read(BLOCK):
