@@ -1,7 +1,6 @@
 """A folder of prepared data that later runs reuse; each entry is complete or not there."""
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -106,7 +105,7 @@ def entry(name: str, make: Callable[[pathlib.Path], Any], read: Callable[[pathli
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError):
             raise
-        reason = "the disk is full" if cause.errno == errno.ENOSPC else cause.strerror or cause
+        reason = _files.reason(cause, root / name)
         raise _checks.SetupError(f"{root}: prepared data cannot be kept there: {reason}. {ADVICE}") from error
     return read(folder)
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pathlib
 import struct
+import tokenize
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ RAGGED_SUFFIXES = (".values", ".offsets")  # of the two files of a ragged featur
 HASHED_BYTES = 1 << 30  # of an array; a larger one is hashed in parts
 HASHED_PART = 1 << 20
 HEADER_BYTES = 256  # before the numbers of a .npy file: enough for any number of rows
+# What reading damaged files raises; the last two are about the header of a .npy file.
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, SyntaxError, tokenize.TokenError)
 
 Features = Mapping[str, Ragged | np.ndarray]
 
@@ -169,7 +172,7 @@ class Corpus:
                 raise ValueError(f"{len(corpus)} examples where {manifest['examples']} were saved")
             if corpus.fingerprint != manifest["fingerprint"]:
                 raise ValueError("its content has another SHA-256")
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError) as error:
+        except DAMAGE as error:
             raise _checks.DataError(f"{folder}: cannot be opened as a corpus: {error}.") from error
         return corpus
 

@@ -13,6 +13,7 @@ from kerazoo import _checks, _files
 
 RECORD = "run.json"
 TYPES = {"model": str, "task": str, "model_options": dict, "task_options": dict, "training": dict, "import": list}
+MORE_TYPES = {"data": dict, "schedule": dict, "calls": list}  # what only training reads
 UNFINISHED = {"lock", "task", "run.flags"}  # in a folder without a record: what a run was killed over
 PATHS = ("data_dir", "source_vectors", "target_vectors")  # options of tasks that name files
 
@@ -92,9 +93,7 @@ class RunDirectory:
         self.check_files()
         try:
             record = _files.read_record(path)
-            for name, kind in TYPES.items():
-                if not isinstance(record.get(name), kind):
-                    raise ValueError(f"{name!r} must be a {kind.__name__}; got {record.get(name)!r:.60}")
+            check_record(record)
         except (ValueError, OSError) as error:
             raise _checks.CheckpointError(
                 f"{path}: cannot be read: {error}. The command in {self.flags.name} writes it anew."
@@ -147,6 +146,17 @@ class RunDirectory:
             raise _checks.SetupError(
                 f"run_dir={self.path}: cannot be written: {error.strerror or error}. Choose another folder."
             ) from error
+
+
+def check_record(record: Mapping[str, Any]) -> None:
+    """Refuses a record whose values are of another kind than those that are saved.
+
+    Raises:
+        ValueError: for the first of them.
+    """
+    for name, kind in {**TYPES, **{name: kind for name, kind in MORE_TYPES.items() if name in record}}.items():
+        if not isinstance(record.get(name), kind):
+            raise ValueError(f"{name!r} must be a {kind.__name__}; got {record.get(name)!r:.60}")
 
 
 def absolute(options: Mapping[str, Any]) -> dict[str, Any]:

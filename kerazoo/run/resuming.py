@@ -49,7 +49,7 @@ def changed_data(run: Mapping, data: Mapping) -> list[str]:
     """Returns the parts of the data that are not those of the run, such as `"train"`, with the numbers of examples."""
     saved = run.get("data", data)
     return [
-        f"{split} ({saved[split]['examples']:,} examples in the run, {each['examples']:,} now)"
+        f"{split} ({dict(saved[split]).get('examples')} examples in the run, {each['examples']} now)"
         for split, each in data.items()
         if split in saved and saved[split] != each
     ]
@@ -81,8 +81,8 @@ def schedule(run: Mapping | None, state: Mapping | None, options: TrainingOption
         steps: int. The steps of an epoch now.
         anew: bool. Whether the order of examples changed, so that an epoch may have another number of steps.
     """
-    before = (run or {}).get("schedule", {"start": 0, "shift": 0}) if state else {"start": 0, "shift": 0}
-    start, shift = before["start"], before["shift"]
+    before = (run or {}).get("schedule", {}) if state else {}
+    start, shift = int(before.get("start", 0)), int(before.get("shift", 0))
     if state and anew:
         shift = state["step"] - steps * state["epoch"]
     if state and options.restart_schedule:

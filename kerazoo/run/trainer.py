@@ -135,8 +135,8 @@ class _Training:
 
     def _find_run(self, store):
         """Finds out what the run was trained with, and refuses a call that does not continue it."""
-        self.state = store.state()
-        self.saved, calls = (self.state or {}).get("run"), []
+        self.state, calls = store.state(), []
+        self.saved = self._run_of_state()
         if self.run.exists():
             try:
                 found = self.run.record()
@@ -156,6 +156,17 @@ class _Training:
         if changes:
             self.print(f"Continues with {resuming.in_words(changes)}.")
         self.anew = not set(changes).isdisjoint(resuming.ORDER)
+
+    def _run_of_state(self):
+        """Returns what the newest checkpoint was trained with, or None."""
+        if not self.state or not self.state.get("run"):
+            return None
+        try:
+            directories.check_record(self.state["run"])
+        except (ValueError, TypeError, AttributeError) as error:
+            checkpoint = self.run.checkpoints / self.state["checkpoint"]
+            raise _checks.CheckpointError(f"{checkpoint}: belongs to no run: {error}.") from error
+        return self.state["run"]
 
     def _prepare(self, keras):
         from kerazoo import models

@@ -72,13 +72,13 @@ class CheckpointStore:
 
     def best(self) -> str | None:
         """Returns the name of the best checkpoint, or None."""
-        names = self.names()
-        for name in reversed(names):
-            try:
-                best = self._layout(name)["best"]
-            except DAMAGE:
-                continue
-            return best if best in names else None
+        best = self._recorded_best()
+        return best if best in self.names() else None
+
+    def _recorded_best(self):
+        for name in reversed(self.names()):
+            with contextlib.suppress(*DAMAGE):
+                return self._layout(name)["best"]
         return None
 
     def state(self) -> dict[str, Any] | None:
@@ -156,8 +156,10 @@ class CheckpointStore:
         if not model.built:
             raise ValueError(f"CheckpointStore.restore: the model must be built first; got {model.name!r}.")
         names, damage = self.names()[::-1], []
-        best = self.best() if which == "best" else None
-        candidates = [best, *(name for name in names if name != best)] if best else names
+        best = self._recorded_best() if which == "best" else None
+        if best and best not in names:
+            damage.append(f"{self.directory / str(best)}, which was the best, is missing")
+        candidates = [best, *(name for name in names if name != best)] if best in names else names
         for name in candidates:
             try:
                 layout = self._layout(name)
@@ -180,8 +182,11 @@ class CheckpointStore:
     def _layout(self, name):
         """Returns the checked content of the state of a checkpoint, without the values of its variables."""
         layout = json.loads(self._file(name, STATE))
-        if not isinstance(layout["state"], dict):
-            raise ValueError(f"{STATE} holds no state")
+        state = layout["state"]
+        numbers = [state.get(number, 0) for number in ("step", "epoch", "position")]
+        epochs = state.get("history", [])
+        if not all(isinstance(number, int) for number in numbers) or not all(isinstance(e, dict) for e in epochs):
+            raise ValueError(f"{STATE} holds values of another kind")
         return layout
 
     def _file(self, name, file, max_bytes=_files.MAX_RECORD_BYTES):

@@ -141,12 +141,23 @@ def test_a_damaged_entry_is_made_anew(folder):
     assert equal(prepare("x", chunks, convert, "key"), prepare("x", chunks, convert))
 
 
+@pytest.mark.parametrize("position", [0.1, 0.5, 0.999])
+def test_an_entry_with_a_flipped_bit_is_made_anew(folder, position):
+    expected = prepare("x", chunks, convert, "key")
+    for path in [each for each in (folder / "key").iterdir() if each.is_file()]:
+        content = bytearray(path.read_bytes())
+        content[int(position * len(content))] ^= 4
+        path.write_bytes(content)
+        assert equal(prepare("x", chunks, convert, "key"), prepare("x", chunks, convert)), path
+        assert len(prepare("x", chunks, convert, "key")) == len(expected)
+
+
 def test_a_full_disk_leaves_no_half_entry(folder, monkeypatch):
     def full(self, notes):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(CorpusBuilder, "finish", full)
-    with pytest.raises(SetupError, match=r"kept there: the disk is full\. Name another folder with cache_dir="):
+    with pytest.raises(SetupError, match=r"No space left on device \([\d,]+ bytes are left on it\)\. Name another"):
         prepare("x", chunks, convert, "key")
     assert [path.name for path in folder.iterdir()] == ["key.lock"]
     monkeypatch.undo()

@@ -59,7 +59,7 @@ def test_another_vocabulary_is_refused(finished, tmp_path):
     shutil.copytree(folder / "run" / "task", tmp_path / "run" / "task", dirs_exist_ok=True)
     path = tmp_path / "run" / "task" / "target.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"case": "lower"', '"case": "upper"'), encoding="utf-8")
-    err = refused("evaluate", f"--run_dir={tmp_path}/run", code=3)
+    err = refused("evaluate", f"--run_dir={tmp_path}/run", code=4)
     assert "target.json: not the vocabulary of this task: hash" in err and "(283 ids)" in err and "line 3 is" in err
 
 

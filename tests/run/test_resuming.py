@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import kerazoo as kz
 from kerazoo import _checks, _files, _options
-from kerazoo.run import compiling, pretrained_embeddings, resuming, trainer
+from kerazoo.run import compiling, evaluation, pretrained_embeddings, resuming, trainer
 from kerazoo.run.directory import RunDirectory
 from kerazoo.run.options import TrainingOptions
 
@@ -230,19 +230,22 @@ def test_word_vectors_are_loaded_until_there_is_a_checkpoint(table, monkeypatch)
     assert len(loaded) == 3
 
 
-def test_a_signal_outside_of_training_is_told(table, monkeypatch):
+@pytest.mark.parametrize(
+    ("owner", "name"), [(trainer._Training, "_load_data"), (evaluation, "evaluate_predictor"), (os, "fsync")]
+)
+def test_a_signal_outside_of_training_is_told(table, monkeypatch, owner, name):
     before = signal.getsignal(signal.SIGTERM)
-    original = trainer._Training._load_data
+    original = getattr(owner, name)
 
-    def load(self):
+    def call(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
-        return original(self)
+        return original(*arguments)
 
-    monkeypatch.setattr(trainer._Training, "_load_data", load)
+    monkeypatch.setattr(owner, name, call)
     with pytest.raises(
         _checks.PreemptedError, match=r"Stopped by SIGTERM outside of training; .* same command continues"
     ):
-        train(table)
+        train(table, evaluate=True)
     assert signal.getsignal(signal.SIGTERM) is before
     monkeypatch.undo()
     train(table)
@@ -293,3 +296,12 @@ def test_a_damaged_record_is_written_anew_by_the_same_call(table):
     train(table)
     assert record(table)["training"]["seed"] == 0
     assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize("run", [3, {"model": "x"}, {"model": []}])
+def test_a_state_of_something_else_is_refused(table, run):
+    predictor, _ = train(table)
+    store = kz.training.CheckpointStore(table / "run" / "checkpoints")
+    store.save(predictor.model, {"step": 99, "epoch": 1, "position": 0, "history": [], "run": run})
+    with pytest.raises(_checks.CheckpointError, match=r"step-000000099: belongs to no run"):
+        train(table)

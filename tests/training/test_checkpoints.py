@@ -294,6 +294,8 @@ def test_weights_of_another_size_than_stated_are_damage(store, attack):
         b"[]",
         b"\xff",
         b'{"state": 3}',
+        b'{"state": {"step": "1"}}',
+        b'{"state": {"history": [3]}}',
         b'{"state": {}, "optimizers": {}, "layouts": {"model": [{"name": 1}]}}',
         b'{"state": {}, "optimizers": {"optimizer": {"trains": [99], "class": "Adam"}}, "layouts": {"model": []}}',
     ],
@@ -329,6 +331,14 @@ def test_the_best_one_is_named_in_each_state(store):
     assert store.best() == "step-000000001" and store.names()[0] == "step-000000001"
     assert store.state() == {"step": 3, "checkpoint": "step-000000003"}
     assert store.restore(model(), which="best")["step"] == 1
+
+
+def test_a_best_one_that_is_missing_is_told(store, capsys):
+    for step in (1, 2, 3):
+        path = store.save(model(), {"step": step}, best=step == 1)
+    shutil.rmtree(store.directory / "step-000000001")
+    assert store.restore(model(), which="best")["step"] == 3 and store.best() is None
+    assert f"step-000000001, which was the best, is missing; {path.name} is used instead." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("part", "value"), [("model", math.nan), ("model", math.inf), ("optimizer", math.nan)])
