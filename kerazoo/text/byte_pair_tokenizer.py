@@ -10,6 +10,7 @@ import tensorflow as tf
 from kerazoo import _checks
 from kerazoo.text.merges import ALPHABET, BytePairMerges, fit_merges
 from kerazoo.text.pre_tokenization import split_bytes, split_words
+from kerazoo.text.rows import keep_values
 from kerazoo.text.tokenizer import SPECIAL_TOKENS, Tokenizer, max_tokens, standardize
 from kerazoo.text.word_tokenizer import WordTokenizer
 
@@ -19,7 +20,10 @@ class BytePairTokenizer(Tokenizer):
 
     Byte-pair encoding over the bytes of UTF-8. Text is split into words with the blank before them, numbers, signs and
     white space. Within each of these the merges join bytes to longer and longer subwords. The merges are fitted with
-    the library `tokenizers`; tokenizing needs TensorFlow alone and gives the same ids as the library.
+    the library `tokenizers`; tokenizing needs TensorFlow alone and gives the same ids as the library, except beside
+    characters that are newer than the Unicode tables of TensorFlow (5,055 code points with TensorFlow 2.21): such a
+    letter counts as a sign, and the text is split before it. The ids of this class agree with each other in training,
+    prediction and export; do not mix them with ids that the library gave for such text.
 
     `detokenize(tokenize(text))` equals `text` for every text in UTF-8. With `case` or `normalization` it equals the
     standardized text. Bytes that are not UTF-8 are read as U+FFFD.
@@ -130,7 +134,7 @@ class BytePairTokenizer(Tokenizer):
         raw, starts, lengths = split_bytes(words)
         merged = self._apply_merges(tf.cast(raw, tf.int32) + len(SPECIAL_TOKENS), starts)  # each distinct word once
         words = tf.RaggedTensor.from_row_lengths(merged, lengths, validate=False)
-        words = tf.ragged.boolean_mask(words, words >= 0)
+        words = keep_values(words, words.flat_values >= 0)
         return _joined(tf.gather(words, index), counts)
 
     @functools.cached_property
@@ -148,7 +152,7 @@ class BytePairTokenizer(Tokenizer):
         ids = tf.cast(raw.flat_values, tf.int32) + len(SPECIAL_TOKENS)
         merged = self._apply_merges(ids, starts.flat_values, dropout, seed)
         merged = _joined(raw.with_flat_values(merged), counts)
-        return tf.ragged.boolean_mask(merged, merged >= 0)
+        return keep_values(merged, merged.flat_values >= 0)
 
 
 def _joined(words, counts):

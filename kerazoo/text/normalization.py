@@ -6,6 +6,8 @@ import unicodedata
 import numpy as np
 import tensorflow as tf
 
+from kerazoo.text.rows import row_ids
+
 MAX_CODE_POINT = 0x10FFFF
 HANGUL = range(0xAC00, 0xD7A4)  # syllables, which Unicode composes by a rule and not by a table
 POINT_BITS = 21  # of a code point
@@ -31,7 +33,7 @@ def nfkc(strings) -> tf.Tensor:
 
 def _normalized(strings):
     points = tf.strings.unicode_decode(strings, "UTF-8")  # what is not UTF-8 becomes U+FFFD
-    points, rows = _decomposed(points.flat_values, points.value_rowids())
+    points, rows = _decomposed(points.flat_values, row_ids(points.row_splits, tf.size(points.flat_values)))
     may_join, order = _combining(points)
     starts = ~may_join | tf.concat([[True], rows[1:] != rows[:-1]], 0)[: tf.size(rows)]
     cluster = tf.cumsum(tf.cast(starts, tf.int64)) - 1
@@ -52,8 +54,9 @@ def _decomposed(points, rows):
     table = _decompositions()
     at, found = _find(table["points"], points)
     count = tf.where(found, tf.gather(table["counts"], at), 1)
-    source = tf.repeat(tf.range(tf.size(points)), count)
-    within = tf.range(tf.size(source)) - tf.gather(tf.cumsum(count, exclusive=True), source)
+    ends = tf.concat([[0], tf.cumsum(count)], 0)
+    source = tf.cast(row_ids(ends, ends[-1]), tf.int32)
+    within = tf.range(ends[-1]) - tf.gather(ends, source)
     part = tf.gather(table["offsets"], tf.gather(at, source)) + within
     parts = tf.gather(table["parts"], tf.minimum(part, len(table["parts"]) - 1))
     return tf.where(tf.gather(found, source), parts, tf.gather(points, source)), tf.gather(rows, source)

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from kerazoo.text.rows import row_ids
+
 # A word with the blank before it, a number, signs, or white space.
 PATTERN = r" ?[\p{L}\p{M}]+| ?\p{N}+| ?[^ \t\r\n\p{L}\p{M}\p{N}]+|[ \t\r\n]+"
 MAX_BYTES = 64  # of a pre-token: it bounds the steps of the merging loop for text without blanks
@@ -24,7 +26,7 @@ def split_words(strings):
         strings in their order; int64 `[B]`, the number of words of each string.
     """
     split = tf.strings.split(strings, " ")
-    parts, rows = split.flat_values, split.value_rowids()  # [P]
+    parts, rows = split.flat_values, row_ids(split.row_splits, tf.size(split.flat_values))  # [P]
     distinct, part_index = tf.unique(parts, out_idx=tf.int64)  # without the blank before the word
     first = tf.concat([[True], rows[1:] != rows[:-1]], 0)[: tf.size(rows)]
     # An empty part is a blank without a word after it; the first part of a row has no blank before it.

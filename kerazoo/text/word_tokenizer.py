@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import tensorflow as tf
 
+from kerazoo.text.rows import keep_values
 from kerazoo.text.tokenizer import SPECIAL_TOKENS, Tokenizer, max_tokens, standardize
 
 _STOP = -1  # what the table of ids gives for a stop word
@@ -119,7 +120,7 @@ class WordTokenizer(Tokenizer):
     def _ids(self, strings):
         words = tf.strings.split(strings)
         ids = words.with_flat_values(self._table.lookup(words.flat_values))
-        return tf.ragged.boolean_mask(ids, ids != _STOP) if self.stop_words else ids
+        return keep_values(ids, ids.flat_values != _STOP) if self.stop_words else ids
 
     def detokenize(self, ids) -> tf.Tensor:
         """Returns the words of ids up to the first `end_id`, with one blank between two words.
