@@ -83,14 +83,14 @@ def test_bad_data_is_refused_with_file_and_line(content, message, tmp_path):
     arguments = ["--model=lstm_seq2seq", "--task=tsv", f"--data_dir={tmp_path}", f"--run_dir={tmp_path}/r"]
     assert message in refused("run", *arguments, code=3)
     if content == b"":
-        command("run", *arguments, code=3, fresh=True)
+        command("run", *arguments, code=3)
     assert not (tmp_path / "r" / "run.json").exists()
 
 
 def test_run_directories_that_cannot_be_used(tmp_path):
     train = ["--model=lstm_seq2seq", "--task=copy", "--epochs=1", "--limit=64"]
     (tmp_path / "file").write_text("not a folder")
-    _, err = command("run", *train, f"--run_dir={tmp_path}/file/run", code=5, fresh=True)
+    _, err = command("run", *train, f"--run_dir={tmp_path}/file/run", code=5)
     assert "--run_dir" in err and "cannot be created" in err
     (tmp_path / "file2").mkdir()
     (tmp_path / "file2" / "letter.txt").write_text("something else")
@@ -99,13 +99,13 @@ def test_run_directories_that_cannot_be_used(tmp_path):
     assert "no run here" in refused("evaluate", f"--run_dir={tmp_path}/file2", code=4)
     assert "no run here" in refused("predict", f"--run_dir={tmp_path}/file2", "a", code=4)
     assert "no run here" in refused("export", f"--run_dir={tmp_path}/file2", f"--to={tmp_path}/saved", code=4)
-    command("predict", f"--run_dir={tmp_path}/file2", "a", code=4, fresh=True)
+    command("predict", f"--run_dir={tmp_path}/file2", "a", code=4)
 
 
 def test_a_loss_that_is_not_finite_has_its_own_exit_code(tmp_path):
     arguments = ["--model=mlp_classifier", "--task=digits", "--limit=97", "--epochs=3", "--noevaluate"]
-    training = ["--optimizer=sgd", "--learning_rate=1e30", "--clip_norm=0"]
-    _, err = command("run", *arguments, *training, f"--run_dir={tmp_path}/run", code=6, fresh=True)
+    training = ["--optimizer=sgd", "--learning_rate=1e30", "--clip_norm=0", "--noxla"]
+    _, err = command("run", *arguments, *training, f"--run_dir={tmp_path}/run", code=6)
     assert "diverged" in err
 
 
@@ -118,8 +118,15 @@ def test_a_preempted_run_saves_its_state_and_has_its_own_exit_code(tmp_path):
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "threading.Thread(target=stop, daemon=True).start()\n"
     )
-    arguments = ["--model=mlp_classifier", "--task=digits", "--limit=97", "--epochs=100000", "--import=preempt"]
-    _, err = command("run", *arguments, "--run_dir=run", "--noevaluate", code=75, cwd=tmp_path, fresh=True)
+    arguments = [
+        "--model=mlp_classifier",
+        "--task=digits",
+        "--limit=97",
+        "--epochs=100000",
+        "--import=preempt",
+        "--noxla",
+    ]
+    _, err = command("run", *arguments, "--run_dir=run", "--noevaluate", code=75, cwd=tmp_path)
     assert "Stopped by SIGTERM" in err and list((tmp_path / "run" / "checkpoints").glob("step-*"))
 
 
@@ -145,6 +152,9 @@ def finished(tmp_path_factory):
         "--set=embedding_dim=13",
         "--batch_size=16",
         "--learning_rate=0.01",
+        "--optimizer=sgd",
+        "--max_shapes=1",
+        "--noxla",
     ]
     out, err = command("run", *arguments, "--epochs=2", fresh=True)
     return run, arguments, out, err
@@ -242,7 +252,7 @@ def test_a_run_continues_and_refuses_another_model(finished):
 
 def test_export_gives_the_same_predictions(finished, tmp_path):
     run, *_ = finished
-    out, _ = command("export", f"--run_dir={run}", f"--to={tmp_path}/saved", fresh=True)
+    out, _ = command("export", f"--run_dir={run}", f"--to={tmp_path}/saved")
     assert (tmp_path / "saved" / "saved_model.pb").exists()
     assert "exists" in refused("export", f"--run_dir={run}", f"--to={tmp_path}/saved", code=5)
 

@@ -34,6 +34,9 @@ def finished(tmp_path_factory):
         "--batch_size=12",
         "--cache_dir=",
         "--notensorboard",
+        "--optimizer=sgd",
+        "--max_shapes=1",
+        "--noxla",
     ]
     out, err = command("run", *arguments, "--epochs=2", f"--run_dir={folder}/run")
     return folder, arguments, out, err

@@ -86,7 +86,7 @@ def trained(folder):
         keras.utils.set_random_seed(3)
         task = create(folder, inputs, targets)
         model = kz.run.predictor.build_model(name, task, sizes)
-        model.compile("sgd", task.loss(), weighted_metrics=task.metrics(), run_eagerly=True)
+        model.compile("adam", task.loss(), weighted_metrics=task.metrics(), run_eagerly=True)
         before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_variables]
         corpus = task.load("train")
         plan = kz.data.Plan.of(corpus, batch_size=13, max_shapes=1)
