@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kerazoo import _checks
+from kerazoo.training.step_check import OUT_OF_RANGE, StepCheck
 
 GROWTH = 4  # a block has at most this many times the steps of the one before it of the same shape
 
@@ -28,6 +29,10 @@ class Block(typing.NamedTuple):
     number: int
     last: bool
 
+    def batch(self, index: int) -> list[np.ndarray]:
+        """Returns the data of one batch."""
+        return [array[index] for array in self.data]
+
 
 class StepsPerExecution:
     """Chooses how many steps of each shape one execution runs, from the time that earlier executions took.
@@ -35,13 +40,14 @@ class StepsPerExecution:
     The first execution of a shape also compiles it, so it runs one step and its time is not used.
 
     Args:
+        owner: string. The function that messages name.
         seconds: float, above 0. The time that an execution should take.
         steps: int or `None`. A fixed number of steps, which turns the measuring off.
     """
 
-    def __init__(self, seconds: float = 1.0, steps: int | None = None):
-        self.seconds = _checks.number("fit", "seconds_per_execution", seconds, low=0, low_open=True)
-        self.fixed = None if steps is None else _checks.positive_int("fit", "steps_per_execution", steps)
+    def __init__(self, owner: str, seconds: float = 1.0, steps: int | None = None):
+        self.seconds = _checks.number(owner, "seconds_per_execution", seconds, low=0, low_open=True)
+        self.fixed = None if steps is None else _checks.positive_int(owner, "steps_per_execution", steps)
         self._steps: dict[Hashable, int] = {}
 
     def __call__(self, key: Hashable) -> int:
@@ -66,6 +72,7 @@ class BlockLoop:
         model: A compiled `keras.Model`.
         kind: `"train"` or `"test"`.
         feed: A `DeviceFeed` or a `StreamFeed`.
+        check: The `StepCheck` of the model.
         steps_per_execution: int or `None`. See `fit`.
         seconds_per_execution: float. See `fit`.
         jit_compile: bool. Whether TensorFlow compiles the blocks with XLA.
@@ -78,6 +85,8 @@ class BlockLoop:
         model: keras.Model,
         kind: str,
         feed: Any,
+        check: StepCheck,
+        *,
         steps_per_execution: int | None = None,
         seconds_per_execution: float = 1.0,
         jit_compile: bool = True,
@@ -85,14 +94,18 @@ class BlockLoop:
         step: int = 0,
     ):
         self.feed = feed
+        self.check = check
         if steps_per_execution is None and model.steps_per_execution > 1:
             steps_per_execution = model.steps_per_execution
-        self.steps_per_execution = StepsPerExecution(seconds_per_execution, steps_per_execution)
+        self.steps_per_execution = StepsPerExecution(feed.owner, seconds_per_execution, steps_per_execution)
         self.boundaries = tuple(boundaries)
-        self.program = backend().BlockProgram(model, kind, feed, jit_compile)
+        self.program = backend().BlockProgram(model, kind, feed, check, jit_compile)
         self.step = step
         self.examples = self.tokens = 0
         self.compile_seconds = 0.0  # of the last block, if it compiled
+        self.metric_values: list | None = None  # of `model.metrics_variables` before the next block, to go on with
+        self.failure: dict[str, Any] | None = None  # what is known of the first step whose loss was not finite
+        self._last_examples: list | None = None  # of the last batch before the block
 
     def blocks(self, epoch: int, position: int = 0) -> Iterator[Block]:
         """Yields the blocks of an epoch, from the batch with index `position`."""
@@ -115,15 +128,40 @@ class BlockLoop:
     def run(self, block: Block) -> dict[str, Any]:
         """Runs a block and returns the logs of its last step as Python numbers and NumPy arrays."""
         started = time.perf_counter()
-        logs = keras.tree.map_structure(to_host, self.program(block))
+        self.check.build(self.feed, block)
+        if self.metric_values:
+            for variable, value in zip(self.check.model.metrics_variables, self.metric_values):
+                variable.assign(keras.ops.convert_to_tensor(value, variable.dtype))
+            self.metric_values = None
+        try:
+            results = self.program(block)
+        except Exception as error:
+            if type(error).__name__ == "InvalidArgumentError":  # of TensorFlow without XLA
+                self.check.explain(self.feed, block)
+            raise
+        logs, (index, fault) = keras.tree.map_structure(to_host, results)
         seconds = time.perf_counter() - started
         compiled = self.steps_per_execution.update(block.key, block.steps, seconds)
         self.compile_seconds = seconds if compiled else 0.0
+        if fault == OUT_OF_RANGE:
+            self.check.explain(self.feed, block)
+        if fault and self.failure is None:
+            self.failure = self._failure(block, index)
+        self._last_examples = self.feed.examples(block.batch(block.steps - 1))
         examples, tokens = self.feed.count([array[: block.steps] for array in block.data])
         self.step += block.steps
         self.examples += examples
         self.tokens += tokens
         return logs
+
+    def _failure(self, block, index):
+        before = self._last_examples if index == 0 else self.feed.examples(block.batch(index - 1))
+        return {
+            "step": int(self.step + index + 1),
+            "batch": self.check.summarize(self.feed, block, index),
+            "examples": self.feed.examples(block.batch(index)),
+            "examples_of_the_step_before": before,
+        }
 
 
 def backend() -> Any:

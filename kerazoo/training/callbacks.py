@@ -16,6 +16,9 @@ import numpy as np
 from kerazoo import _checks, _files
 from kerazoo.training.checkpoints import ADVICE, CheckpointStore
 
+EXPLODED = 1000.0  # a loss this many times the smallest so far has diverged
+DIVERGED = "diverged.json"
+
 
 class MetricsLog(keras.callbacks.Callback):
     """Appends one line of JSON for each epoch: epoch, step, seconds, learning rate, and every metric.
@@ -100,13 +103,18 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Ends training with a `DivergedError` when the loss of training or validation is not a finite number.
+    """Ends training with a `DivergedError` when the loss of training or validation is not a finite number, or explodes.
+
+    The loss of an epoch has exploded when it is 1,000 times the smallest so far, and above 1,000. What is known of the
+    first step whose loss was not finite is written to `diverged.json` beside the checkpoints: its number, the smallest
+    and the largest number of each array of its batch, and the numbers of its examples and of those of the step before,
+    which may have spoilt the weights.
 
     Args:
         store: `CheckpointStore` or `None`. The message names its newest checkpoint.
 
     Raises:
-        DivergedError: if the loss is NaN or infinite.
+        DivergedError: if the loss is NaN or infinite, or has exploded.
 
     Example:
 
@@ -120,22 +128,39 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def __init__(self, store: CheckpointStore | None = None):
         super().__init__()
         self.store = store
+        self._smallest = math.inf  # of the losses so far
+
+    def on_train_begin(self, logs: dict | None = None):
+        """Takes over the losses of a resumed run."""
+        losses = [epoch.get("loss") for epoch in self.params.get("history", ())]
+        self._smallest = min([loss for loss in losses if loss is not None], default=math.inf)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None):
         """Checks the training loss."""
         self._check(logs, ("loss",))
+        self._smallest = min(self._smallest, (logs or {}).get("loss", math.inf))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None):
         """Checks the losses of training and validation."""
         self._check(logs, ("loss", "val_loss"))
+        loss = (logs or {}).get("loss", 0.0)
+        if loss > EXPLODED * max(1.0, self._smallest):
+            self._stop(f"loss is {loss:.4g} at step {self.params.get('step')} and was {self._smallest:.4g} before")
 
     def _check(self, logs, names):
         for name in names:
             if not math.isfinite((logs or {}).get(name, 0.0)):
-                kept = self.store.last_good() if self.store else ""
-                raise _checks.DivergedError(
-                    f"{name} is {logs[name]} at step {self.params.get('step')}: training has diverged.{kept} {ADVICE}"
-                )
+                failure = self.params.get("failure") or {}
+                self._stop(f"{name} is {logs[name]} at step {failure.get('step', self.params.get('step'))}")
+
+    def _stop(self, what):
+        kept = self.store.last_good() if self.store else ""
+        failure = self.params.get("failure")
+        if self.store and failure:
+            path = self.store.directory / DIVERGED
+            _files.write_file(path, json.dumps(failure, indent=1))
+            kept += f" {path} tells about the batch."
+        raise _checks.DivergedError(f"{what}: training has diverged.{kept} {ADVICE}")
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -246,6 +271,9 @@ class Checkpoints(keras.callbacks.Callback):
         path, problem = None, f"the loss is {loss}"
         if math.isfinite(loss):
             state = {"step": self._step(), "epoch": epoch, "position": position, "run": self.record}
+            if position:  # the logs of the whole epoch go on from there
+                metrics = self.model.metrics_variables
+                state["metric_values"] = [keras.ops.convert_to_numpy(variable).tolist() for variable in metrics]
             try:
                 path = self.store.save(self.model, {**state, "metrics": logs, "history": self.history}, best)
                 self._saved = time.perf_counter()

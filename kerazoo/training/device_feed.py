@@ -1,6 +1,7 @@
 """Batches that a compiled program gathers by row number from a corpus on the device."""
 
 import itertools
+import reprlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from keras import ops
 
 from kerazoo import _checks
 
+MAX_BYTES = 1 << 30  # larger arrays are not copied to the device as a whole
 NARROWER = {"int64": np.int32, "uint64": np.uint32, "float64": np.float32}
 MAX_ROWS = 1 << 18  # row numbers that one block sends to the device at most
 
@@ -18,10 +20,12 @@ class DeviceFeed:
     """The batches of a plan, gathered from a corpus that is copied to the device once.
 
     Args:
+        owner: string. The function that messages name.
         corpus: An object with `features` (`kerazoo.data.Corpus`).
         batch_fn: Function of `(features, valid)` that returns `(inputs, targets, weights)`.
         plan: An object with `shapes` and `epoch(e)` (`kerazoo.data.Plan`).
         augment: Function of `(features, number)` that returns the features, or `None`.
+        change: Function of a batch inside the program that returns the batch, or `None`.
         devices: int. Devices among which each batch is divided. Padding rows make the last one of an epoch divisible.
             Defaults to `1`.
 
@@ -32,28 +36,34 @@ class DeviceFeed:
 
     def __init__(
         self,
+        owner: str,
         corpus: Any,
         batch_fn: Callable | None,
         plan: Any,
         augment: Callable | None = None,
+        change: Callable | None = None,
         devices: int = 1,
     ):
         for name, value, needed in (("data", corpus, "features"), ("plan", plan, "epoch")):
             if not hasattr(value, needed):
-                raise ValueError(f"fit: on the device `{name}` must have `{needed}`; got {name}={value!r}.")
+                raise ValueError(
+                    f"{owner}: `{name}` of a corpus must have `{needed}`; got {name}={reprlib.repr(value)}."
+                )
         if not callable(batch_fn):
-            raise ValueError(f"fit: a corpus needs a function `batch_fn`; got batch_fn={batch_fn!r}.")
+            raise ValueError(f"{owner}: a corpus needs a function `batch_fn`; got batch_fn={batch_fn!r}.")
+        self.owner = owner
         self.batch_fn = batch_fn
         self.plan = plan
         self.augment = augment
+        self.change = change
         self.devices = devices
-        self.arrays = to_device(corpus.features)
+        self.arrays = to_device(owner, corpus.features)
         self.lengths = token_lengths(corpus.features)
         first = list(self.batches(0))
         self.steps_per_epoch: int | None = len(first)
         self._capacities = _capacities([(key, rows.size) for key, (rows,) in first])
 
-    def batches(self, epoch: int, position: int = 0) -> Iterator[tuple[int, list[np.ndarray]]]:
+    def batches(self, epoch: int, position: int = 0) -> Iterator[tuple[tuple[int, int], list[np.ndarray]]]:
         """Yields shape and row numbers of each batch of an epoch, from the one with index `position`."""
         for batch in self.plan.epoch(epoch)[position:]:
             rows = batch.rows.astype(np.int32, copy=False)
@@ -65,7 +75,8 @@ class DeviceFeed:
     def batch(self, arrays: dict, key: tuple[int, int], data: list, number: Any) -> Any:
         """Returns the batch of `data`, its row numbers, inside the program; `number` counts over all epochs."""
         features, valid = gather(arrays, data[0], self.plan.shapes[key[0]].lengths)
-        return self.batch_fn(features if self.augment is None else self.augment(features, number), valid)
+        batch = self.batch_fn(features if self.augment is None else self.augment(features, number), valid)
+        return batch if self.change is None else self.change(batch)
 
     def capacity(self, key: tuple[int, int], data: list[np.ndarray]) -> int:
         """Returns the static number of batches in a block of shape `key`."""
@@ -77,11 +88,16 @@ class DeviceFeed:
         rows = data[0][data[0] >= 0]
         return rows.size, 0 if self.lengths is None else int(self.lengths[rows].sum())
 
+    def examples(self, data: list[np.ndarray]) -> list:
+        """Returns the numbers of the examples of a batch in the corpus."""
+        return data[0].tolist()
 
-def to_device(features):
+
+def to_device(owner, features):
     """Returns the features as tensors on the device.
 
     Args:
+        owner: string. The function that messages name.
         features: Dictionary of name to array `[N, ...]`, or to an object with `values` and `offsets`.
 
     Returns:
@@ -91,9 +107,9 @@ def to_device(features):
     for name, feature in features.items():
         if hasattr(feature, "offsets"):
             values = feature.values if len(feature.values) else np.zeros(1, feature.values.dtype)
-            arrays[name] = {"values": _tensor(name, values), "offsets": _tensor(name, feature.offsets)}
+            arrays[name] = {"values": _tensor(owner, name, values), "offsets": _tensor(owner, name, feature.offsets)}
         else:
-            arrays[name] = _tensor(name, feature)
+            arrays[name] = _tensor(owner, name, feature)
     return arrays
 
 
@@ -161,18 +177,18 @@ def _packed(values, offsets, rows, length, pad):
     return tokens, ops.where(inside, index + 1, 0)
 
 
-def _tensor(name, array):
+def _tensor(owner, name, array):
     array = np.asarray(array)
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise TypeError(
-            f"fit: features on the device must be numbers; got {name!r} of dtype {array.dtype}. "
+            f"{owner}: features on the device must be numbers; got {name!r} of dtype {array.dtype}. "
             "Encode it first, or pass batches (kerazoo.data.dataset)."
         )
     narrower = NARROWER.get(array.dtype.name)
     if narrower is not None:
         if array.dtype.kind in "iu" and array.size and array.max() > np.iinfo(narrower).max:
             raise _checks.DataError(
-                f"fit: feature {name!r} has values or offsets up to {array.max()}, above the range of 32 bits. "
+                f"{owner}: feature {name!r} has values or offsets up to {array.max()}, above the range of 32 bits. "
                 "Pass batches (kerazoo.data.dataset)."
             )
         array = array.astype(narrower)

@@ -1,16 +1,17 @@
 """The training loop: Keras' model, optimizer, metrics and callbacks, with many optimizer steps in each program."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from kerazoo import _checks
+from kerazoo.training import arrays
 from kerazoo.training.blocks import BlockLoop, backend, to_host
-from kerazoo.training.device_feed import DeviceFeed
+from kerazoo.training.class_weights import ClassWeights
+from kerazoo.training.device_feed import MAX_BYTES, DeviceFeed
+from kerazoo.training.step_check import StepCheck
 from kerazoo.training.stream_feed import StreamFeed
-
-FEEDS = ("auto", "device", "tf.data")
 
 
 def fit(
@@ -20,12 +21,17 @@ def fit(
     plan: Any = None,
     *,
     epochs: int = 1,
+    batch_size: int = 32,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     validation_data: Any = None,
+    validation_split: float = 0.0,
     validation_freq: int | Sequence[int] = 1,
+    validation_steps: int | None = None,
+    shuffle: bool = True,
+    class_weight: Mapping[int, float] | None = None,
+    sample_weight: Any = None,
     initial_epoch: int = 0,
     steps_per_epoch: int | None = None,
-    feed: str = "auto",
     augment: Callable | None = None,
     resume: dict[str, Any] | None = None,
     steps_per_execution: int | None = None,
@@ -40,8 +46,11 @@ def fit(
     calls of `train_on_batch`. There is one program for each shape of batches. Callbacks run between blocks, about
     every `seconds_per_execution`, with the indices of real steps.
 
-    A corpus is copied to the device once, and the program gathers each batch from it by row number. Batches from a
+    Arrays and a corpus are copied to the device once, and the program gathers each batch by row number. Batches from a
     `tf.data.Dataset` or another iterable are stacked to blocks and copied.
+
+    Each step is checked: labels and token ids must be in the range that the loss and the model have, and the first
+    step whose loss is not finite is remembered.
 
     Under `tf.distribute.MirroredStrategy` and, on JAX, under `keras.distribution` each batch is divided among the
     devices of the process.
@@ -49,10 +58,11 @@ def fit(
     Args:
         model: A compiled `keras.Model`. If XLA cannot compile it, TensorFlow runs the blocks without XLA, and one
             line on standard error reports it.
-        data: A corpus: an object with `features`, a dictionary of name to array `[N, ...]` or to an object with
+        data: Arrays: a tuple `(x, y)` or `(x, y, sample_weight)` of arrays `[N, ...]`, or of dictionaries or lists of
+            them. Or a corpus: an object with `features`, a dictionary of name to array `[N, ...]` or to an object with
             `values` and `offsets` (`kerazoo.data.Corpus`). Or batches, each of them what `model.train_step` takes,
-            such as `(inputs, targets, weights)`: a `tf.data.Dataset`, an iterable that can be read again, a function
-            from the number of an epoch to one of them, or a `kerazoo.data.StreamPlan`.
+            such as `(inputs, targets, weights)`: a `tf.data.Dataset`, a list or another iterable that can be read
+            again, a function from the number of an epoch to one of them, or a `kerazoo.data.StreamPlan`.
         batch_fn: For a corpus or a `StreamPlan`: function of `(features, valid)`, written with `keras.ops`, that
             returns `(inputs, targets, weights)`. `features` is a dictionary of tensors `[B, ...]`, ragged ones padded
             with 0; `valid` is a bool tensor `[B]`, False for padding rows, which must get weight zero. Only a batch
@@ -60,17 +70,25 @@ def fit(
         plan: For a corpus: an object with `shapes` (each with `rows` and `lengths`) and `epoch(e)`, the list of batches
             of an epoch, each with `shape_index` and `rows` (`kerazoo.data.Plan`).
         epochs: int, above 0. The number of the epoch at which training ends. Defaults to `1`.
+        batch_size: int, above 0. For arrays: examples of a batch. Defaults to `32`.
         callbacks: List of Keras callbacks. Their `params` also hold what was reached: `step` (of all epochs), `epoch`,
-            `position` (steps of this epoch), `examples`, `tokens`, `compile_seconds` and `history`. A block ends at
-            the multiples of a callback's attribute `every_steps`; its method `on_train_interrupted` is called when
-            training ends by an error.
-        validation_data: `(corpus, plan)` or `(corpus, plan, batch_fn)`, whose epoch 0 is evaluated; a
-            `tf.data.Dataset`; or what `Model.fit` takes.
+            `position` (steps of this epoch), `examples`, `tokens`, `compile_seconds`, `history`, and `failure`: what is
+            known of the first step whose loss was not finite, or None. A block ends at the multiples of a callback's
+            attribute `every_steps`; its method `on_train_interrupted` is called when training ends by an error.
+        validation_data: `(corpus, plan)` or `(corpus, plan, batch_fn)`, whose epoch 0 is evaluated; or arrays or
+            batches as in `data`.
+        validation_split: float in `[0, 1)`. For arrays: share of the examples, the last ones, that are validation data
+            and not training data. Defaults to `0.0`.
         validation_freq: int, or list of the epochs, counted from 1, after which validation runs. Defaults to `1`.
+        validation_steps: int. Batches of a validation, the first ones each time; needed where the validation data has
+            no end.
+        shuffle: bool. For arrays: whether the examples have another order in each epoch. Defaults to `True`.
+        class_weight: Dictionary of class to weight, which multiplies the weights of its examples in the loss and in
+            the weighted metrics of training; other classes have weight 1.
+        sample_weight: For arrays `(x, y)`: array `[N]`, the weights of the examples.
         initial_epoch: int. The epoch at which training starts. Defaults to `0`.
         steps_per_epoch: int. Steps of an epoch of batches; needed where the data has no end. Epochs then continue one
             iterator, which starts again where the data ends.
-        feed: `"device"` for a corpus, `"tf.data"` for batches, `"auto"` for either. Defaults to `"auto"`.
         augment: For a corpus or a `StreamPlan`: function of the features of a batch and the number of its step, counted
             over all epochs, that returns the features for `batch_fn` (`kerazoo.data.Augment`).
         resume: Dictionary with `epoch`, `position`, `step` and `history`, as `CheckpointStore.restore` returns it.
@@ -88,7 +106,7 @@ def fit(
     Raises:
         ValueError: if an argument is missing or out of its range, or the model is distributed by another strategy.
         TypeError: if a feature does not hold numbers, or `data` cannot be iterated.
-        DataError: if an epoch holds no batch.
+        DataError: if an epoch holds no batch, or a label or token id is out of its range.
 
     Example:
 
@@ -113,21 +131,50 @@ def fit(
     _checks.positive_int("fit", "epochs", epochs)
     if resume and initial_epoch:
         raise ValueError(f"fit: give `resume` or `initial_epoch`; got both, initial_epoch={initial_epoch}.")
+    if sample_weight is not None:
+        if not arrays.is_arrays(data) or len(data) != 2:
+            raise ValueError(
+                f"fit: `sample_weight` needs arrays, (x, y); got {type(data).__name__}. Give the weights as the third "
+                "part of a batch."
+            )
+        data = (*data, sample_weight)
+    if validation_split:
+        if validation_data is not None:
+            raise ValueError(f"fit: give `validation_data` or `validation_split`; got both, {validation_split=}.")
+        data, validation_data = arrays.split("fit", data, validation_split)
+    feed = _feed(
+        "fit",
+        model,
+        data,
+        batch_fn,
+        plan,
+        steps_per_epoch,
+        augment=augment,
+        change=ClassWeights("fit", class_weight) if class_weight else None,
+        batch_size=batch_size,
+        shuffle=shuffle,
+    )
     callbacks = keras.tree.flatten(callbacks or [])
+    epoch = _checks.non_negative_int("fit", "initial_epoch", initial_epoch)
+    steps = feed.steps_per_epoch
+    start = {"epoch": epoch, "position": 0, "step": epoch * (steps or 0), "history": [], **(resume or {})}
+    check = StepCheck(model)
     options = {
         "steps_per_execution": steps_per_execution,
         "seconds_per_execution": seconds_per_execution,
         "jit_compile": jit_compile,
     }
-    source = _feed(model, data, batch_fn, plan, feed, steps_per_epoch, augment)
-    steps = source.steps_per_epoch
-    epoch = _checks.non_negative_int("fit", "initial_epoch", initial_epoch)
-    start = {"epoch": epoch, "position": 0, "step": epoch * (steps or 0), "history": [], **(resume or {})}
-    if steps and start["position"] >= steps:
-        start |= {"epoch": start["epoch"] + 1, "position": 0}
     boundaries = sorted({c.every_steps for c in callbacks if getattr(c, "every_steps", None)})
-    loop = BlockLoop(model, "train", source, boundaries=boundaries, step=start["step"], **options)
-    validate = _validation(model, validation_data, batch_fn, options)
+    loop = BlockLoop(model, "train", feed, check, boundaries=boundaries, step=start["step"], **options)
+    validation = None
+    if validation_data is not None:
+        if isinstance(validation_data, tuple | list) and hasattr(validation_data[0], "features"):
+            corpus, of_corpus, own_batch_fn = (*validation_data, batch_fn)[:3]
+            parts = corpus, own_batch_fn, of_corpus
+        else:
+            parts = (validation_data,)
+        unseen = _feed("fit", model, *parts, steps=validation_steps, name="validation_steps", batch_size=batch_size)
+        validation = BlockLoop(model, "test", unseen, check, **options)
     callback_list = keras.callbacks.CallbackList(
         callbacks,
         add_history=True,
@@ -143,9 +190,10 @@ def fit(
         examples=0,
         tokens=0,
         compile_seconds=0.0,
+        failure=None,
     )
     try:
-        _train(model, loop, callback_list, (start["epoch"], start["position"]), epochs, validate, validation_freq)
+        _train(model, loop, callback_list, start, epochs, validation, validation_freq)
     except BaseException:
         for callback in callbacks:
             getattr(callback, "on_train_interrupted", lambda: None)()
@@ -153,15 +201,17 @@ def fit(
     return model.history
 
 
-def _train(model, loop, callbacks, start, epochs, validate, validation_freq):
+def _train(model, loop, callbacks, start, epochs, validation, validation_freq):
     """The loop over epochs and blocks."""
     params = callbacks.params  # one dictionary, which all callbacks share
-    first_epoch, position = start
+    position = start["position"]
+    if position:  # the epoch was interrupted
+        loop.metric_values = start.get("metric_values")
     model.stop_training = False
     callbacks.on_train_begin()
     epoch_logs = None
     restored = getattr(model, "_initial_epoch", None)  # set by keras.callbacks.BackupAndRestore, read by Model.fit
-    for epoch in range(restored or first_epoch, epochs):
+    for epoch in range(restored or start["epoch"], epochs):
         params.update(epoch=epoch, position=position, steps=loop.feed.steps_per_epoch)
         model.reset_metrics()
         callbacks.on_epoch_begin(epoch)
@@ -172,17 +222,19 @@ def _train(model, loop, callbacks, start, epochs, validate, validation_freq):
             position = block.position + block.steps
             params.update(position=position, step=loop.step, examples=loop.examples, tokens=loop.tokens)
             params["compile_seconds"] += loop.compile_seconds
+            params["failure"] = loop.failure
             if block.last:
                 params["steps"] = position
             callbacks.on_train_batch_end(position - 1, logs)
             if model.stop_training:
                 break
-        if logs is None and not position:
+        if not position:
             raise _checks.DataError(f"fit: the data of epoch {epoch} holds no batch.")
-        epoch_logs = _metrics_or_logs(model, logs)
-        if validate is not None and _is_due(epoch + 1, validation_freq):
-            epoch_logs |= {f"val_{name}": value for name, value in validate(callbacks).items()}
-        position = 0
+        # An epoch that was interrupted after its last step has the logs of that time.
+        epoch_logs = _metrics_or_logs(model, logs) if logs is not None else dict(start.get("metrics") or {})
+        if validation is not None and _is_due(epoch + 1, validation_freq):
+            epoch_logs |= {f"val_{name}": value for name, value in _evaluate(model, validation, callbacks).items()}
+        position, loop.metric_values = 0, None
         params.update(epoch=epoch + 1, position=0)
         callbacks.on_epoch_end(epoch, epoch_logs)
         if model.stop_training:
@@ -198,6 +250,7 @@ def evaluate(
     batch_fn: Callable | None = None,
     plan: Any = None,
     *,
+    batch_size: int = 32,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     steps: int | None = None,
     steps_per_execution: int | None = None,
@@ -213,6 +266,7 @@ def evaluate(
 
     Raises:
         ValueError: if an argument is missing or out of its range.
+        DataError: if the data holds no batch, or a label or token id is out of its range.
 
     Example:
 
@@ -229,10 +283,18 @@ def evaluate(
     print(kz.training.evaluate(model, corpus, lambda features, valid: (features["x"], features["x"][:, :1]), plan))
     ```
     """
-    source = _feed(model, data, batch_fn, plan, "auto", steps)
-    loop = BlockLoop(model, "test", source, steps_per_execution, seconds_per_execution, jit_compile)
+    feed = _feed("evaluate", model, data, batch_fn, plan, steps, name="steps", batch_size=batch_size)
+    loop = BlockLoop(
+        model,
+        "test",
+        feed,
+        StepCheck(model),
+        steps_per_execution=steps_per_execution,
+        seconds_per_execution=seconds_per_execution,
+        jit_compile=jit_compile,
+    )
     callback_list = keras.callbacks.CallbackList(
-        keras.tree.flatten(callbacks), model=model, verbose=0, epochs=1, steps=source.steps_per_epoch
+        keras.tree.flatten(callbacks), model=model, verbose=0, epochs=1, steps=feed.steps_per_epoch
     )
     return _evaluate(model, loop, callback_list)
 
@@ -242,7 +304,7 @@ def _evaluate(model, loop, callbacks):
     model.stop_evaluating = False
     callbacks.on_test_begin()
     model.reset_metrics()
-    logs = {}
+    logs = None
     for block in loop.blocks(0):
         callbacks.on_test_batch_begin(block.position)
         logs = loop.run(block)
@@ -250,42 +312,49 @@ def _evaluate(model, loop, callbacks):
         callbacks.on_test_batch_end(block.position + block.steps - 1, logs)
         if model.stop_evaluating:
             break
+    if logs is None:
+        raise _checks.DataError(f"{loop.feed.owner}: the data of the evaluation holds no batch.")
     logs = _metrics_or_logs(model, logs)
     callbacks.on_test_end(logs)
     return logs
 
 
-def _feed(model, data, batch_fn, plan, feed, steps_per_epoch, augment=None):
+def _feed(
+    owner,
+    model,
+    data,
+    batch_fn=None,
+    plan=None,
+    steps=None,
+    *,
+    name="steps_per_epoch",
+    augment=None,
+    change=None,
+    batch_size=32,
+    shuffle=False,
+):
     """Returns the feed of the data."""
-    _checks.one_of("fit", "feed", feed, FEEDS)
     if not model.compiled:
-        raise ValueError(f"fit: the model must be compiled first; got {model.name!r}. Call model.compile(...).")
-    devices = backend().count_devices(model)
-    if feed == "device" or (feed == "auto" and (plan is not None or hasattr(data, "features"))):
-        if steps_per_epoch is not None:
-            raise ValueError(f"fit: the plan of a corpus has its own steps; got steps_per_epoch={steps_per_epoch}.")
-        return DeviceFeed(data, batch_fn, plan, augment, devices)
-    if plan is not None:
-        raise ValueError(f"fit: `plan` must be None for finished batches; got plan={plan!r}.")
-    return StreamFeed(data, steps_per_epoch, batch_fn, augment)
-
-
-def _validation(model, data, batch_fn, options):
-    """Returns a function of the list of callbacks that evaluates the model, or None without data."""
-    if data is None:
-        return None
-    if isinstance(data, tuple | list) and len(data) in (2, 3) and hasattr(data[0], "features"):
-        corpus, plan, batch_fn = data if len(data) == 3 else (*data, batch_fn)
-        source = DeviceFeed(corpus, batch_fn, plan, devices=backend().count_devices(model))
-    elif hasattr(data, "element_spec"):
-        source = StreamFeed(data)
-    else:
-        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
-        return lambda callbacks: model.evaluate(
-            inputs, targets, sample_weight=weights, callbacks=callbacks, return_dict=True
-        )
-    loop = BlockLoop(model, "test", source, **options)
-    return lambda callbacks: _evaluate(model, loop, callbacks)
+        raise ValueError(f"{owner}: the model must be compiled first; got {model.name!r}. Call model.compile(...).")
+    devices = backend().count_devices(owner, model)
+    if plan is not None or hasattr(data, "features"):
+        if steps is not None:
+            raise ValueError(f"{owner}: the plan of a corpus has its own steps; got {name}={steps}.")
+        return DeviceFeed(owner, data, batch_fn, plan, augment, change, devices)
+    if hasattr(data, "batches"):
+        stream = data
+        data = lambda epoch: stream.batches(epoch, batch_fn, augment)  # noqa: E731
+    elif batch_fn is not None or augment is not None:
+        given = "batch_fn" if batch_fn is not None else "augment"
+        raise ValueError(f"{owner}: `{given}` must be None without a corpus; got data of {type(data).__name__}.")
+    elif arrays.is_arrays(data):
+        data = arrays.Arrays(owner, data, batch_size, shuffle, weigh_valid=devices > 1)
+        kept = data.features.values()
+        numbers = all(array.dtype.kind in "biuf" for array in kept) and sum(a.nbytes for a in kept) <= MAX_BYTES
+        if numbers and steps is None:
+            return DeviceFeed(owner, data, data.batch_fn, data, None, change, devices)
+        data = data.batches
+    return StreamFeed(owner, data, steps, change, name, restart=name != "steps_per_epoch")
 
 
 def _metrics_or_logs(model, logs):

@@ -24,11 +24,11 @@ class Plan:
 class Program:
     """Runs nothing."""
 
-    def __init__(self, model, kind, feed, jit_compile):
+    def __init__(self, model, kind, feed, check, jit_compile):
         pass
 
     def __call__(self, block):
-        return {}
+        return {}, np.zeros(2, np.int32)
 
 
 @pytest.fixture
@@ -37,9 +37,10 @@ def make(monkeypatch):
     monkeypatch.setattr(blocks, "backend", lambda: types.SimpleNamespace(BlockProgram=Program))
 
     def make(order, steps=None, seconds=1.0, rows=(2, 3), **options):
-        feed = device_feed.DeviceFeed(types.SimpleNamespace(features={}), print, Plan(order, rows))
-        model = types.SimpleNamespace(steps_per_execution=1)
-        return BlockLoop(model, "train", feed, steps, seconds, **options)
+        feed = device_feed.DeviceFeed("fit", types.SimpleNamespace(features={}), print, Plan(order, rows))
+        model, check = types.SimpleNamespace(steps_per_execution=1), types.SimpleNamespace(build=lambda *_: None)
+        options = {"steps_per_execution": steps, "seconds_per_execution": seconds, **options}
+        return BlockLoop(model, "train", feed, check, **options)
 
     return make
 
@@ -102,7 +103,7 @@ def test_capacity_is_a_power_of_two_above_the_longest_run(make):
 
 
 def test_steps_grow_slowly_towards_the_wanted_time():
-    steps = StepsPerExecution(seconds=1.0)
+    steps = StepsPerExecution("fit", seconds=1.0)
     assert steps(0) == 1
     assert steps.update(0, 1, 60.0)  # the first execution compiles
     assert steps(0) == 1
@@ -119,7 +120,7 @@ def test_steps_grow_slowly_towards_the_wanted_time():
 
 
 def test_fixed_steps_do_not_change():
-    steps = StepsPerExecution(steps=5)
+    steps = StepsPerExecution("fit", steps=5)
     steps.update(0, 5, 9.0)
     steps.update(0, 5, 9.0)
     assert steps(0) == 5

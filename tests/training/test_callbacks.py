@@ -177,12 +177,64 @@ def test_best_epoch_and_patience_outlive_an_interruption(store):
 
 def test_divergence_is_an_error_and_is_never_saved(store):
     callbacks = [Poison(6), training.Checkpoints(store, every_steps=1), training.StopOnNonFinite(store)]
-    message = r"loss is nan at step 7: training has diverged. The last good checkpoint is .*step-000000006. Try a lower"
+    message = (
+        r"loss is nan at step 7: training has diverged. The last good checkpoint is .*step-000000006. .*Try a lower"
+    )
     with pytest.raises(_checks.DivergedError, match=message):
         run(model(), callbacks, steps_per_execution=1)
     assert store.names()[-1] == "step-000000006"
-    with pytest.raises(_checks.DivergedError, match=r"loss is nan at step 2: training has diverged. Try"):
+    report = json.loads((store.directory / "diverged.json").read_text())
+    batches = [batch.rows.tolist() for batch in kz.data.Plan.of(vectors(), batch_size=5).epoch(1)]
+    assert (report["step"], report["examples"], report["examples_of_the_step_before"]) == (7, batches[1], batches[0])
+    with pytest.raises(_checks.DivergedError, match=r"loss is nan at step 1: training has diverged. Try"):
         run(model(), [Poison(0), training.StopOnNonFinite()])
+
+
+def test_the_first_bad_step_inside_a_block_is_named(store):
+    held = vectors()
+    held.features["inputs"][11, 2] = np.nan
+    plan = kz.data.Plan.of(held, batch_size=5, shuffle=False)
+    with pytest.raises(_checks.DivergedError, match=r"loss is nan at step 3: .*diverged.json tells about the batch"):
+        fit = {"steps_per_execution": 5, "callbacks": [training.StopOnNonFinite(store)], "jit_compile": False}
+        training.fit(model(), held, batch_fn, plan, **fit)
+    report = json.loads((store.directory / "diverged.json").read_text())
+    assert report["examples"] == [10, 11, 12, 13, 14] and report["examples_of_the_step_before"] == [5, 6, 7, 8, 9]
+    low, high = (float(reduce(held.features["inputs"][10:15])) for reduce in (np.nanmin, np.nanmax))
+    assert report["batch"]["0"] == {"min": low, "max": high, "not_finite": 1}
+
+
+def test_a_loss_that_explodes_is_an_error(store):
+    losses = [1.0, 2.0, 2e9]
+    stop = training.StopOnNonFinite(store)
+    stop.set_params({"step": 15, "history": [{"loss": 3.0}]})
+    stop.on_train_begin()
+    for epoch, loss in enumerate(losses[:2]):
+        stop.on_train_batch_end(4, {"loss": loss})
+        stop.on_epoch_end(epoch, {"loss": loss})
+    with pytest.raises(
+        _checks.DivergedError, match=r"loss is 2e\+09 at step 15 and was 1 before: training has diverged"
+    ):
+        stop.on_epoch_end(2, {"loss": losses[2]})
+
+
+@pytest.mark.parametrize("step", [7, 10])  # inside an epoch, and after its last step
+def test_the_logs_of_an_interrupted_epoch_cover_all_of_it(store, step):
+    def scored(seed):
+        made = model(seed)
+        made.compile(keras.optimizers.SGD(0.01), training.SparseCrossentropy(), metrics=["accuracy"])
+        return made
+
+    expected = run(scored(1), []).history
+    with pytest.raises(_checks.PreemptedError):
+        run(scored(1), [Kill(step), training.Checkpoints(store, minutes=None)], steps_per_execution=1)
+    made = scored(9)
+    state = store.restore(made)
+    if step == 10:  # what a feed of unknown length saves in its last step
+        state |= {"epoch": 1, "position": 5, "metrics": {name: values[1] for name, values in expected.items()}}
+    history = run(made, [], resume=state).history
+    assert set(history) == set(expected) == {"loss", "accuracy"}
+    for name, values in history.items():
+        np.testing.assert_allclose(values, expected[name][1:], 1e-6, err_msg=name)
 
 
 def test_a_diverging_validation_is_an_error():

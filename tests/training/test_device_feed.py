@@ -28,7 +28,9 @@ def corpus():
 
 def test_gather_equals_the_batches_of_the_corpus(corpus):
     rows, lengths = np.array([4, 2, -1, 1, 3], np.int32), {"source": 6, "targets": 5}
-    features, valid = device_feed.gather(device_feed.to_device(corpus.features), ops.convert_to_tensor(rows), lengths)
+    features, valid = device_feed.gather(
+        device_feed.to_device("fit", corpus.features), ops.convert_to_tensor(rows), lengths
+    )
     expected, real = corpus.batch(rows, lengths)
     np.testing.assert_array_equal(valid, real)
     for name, array in expected.items():
@@ -38,7 +40,7 @@ def test_gather_equals_the_batches_of_the_corpus(corpus):
 
 
 def test_corpus_of_empty_rows():
-    arrays = device_feed.to_device({"source": kz.data.Ragged.from_rows([[], []])})
+    arrays = device_feed.to_device("fit", {"source": kz.data.Ragged.from_rows([[], []])})
     features, _ = device_feed.gather(arrays, ops.convert_to_tensor(np.array([1, -1], np.int32)), {"source": 3})
     np.testing.assert_array_equal(features["source"], np.zeros((2, 3)))
 
@@ -53,11 +55,11 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(
         TypeError, match=r"features on the device must be numbers; got 'word' of dtype <U1. .*kerazoo.data.dataset"
     ):
-        device_feed.to_device({"word": np.array(["a"])})
+        device_feed.to_device("fit", {"word": np.array(["a"])})
     with pytest.raises(
         ValueError, match=r"feature 'id' has values or offsets up to 4294967296, above the range of 32 bits"
     ):
-        device_feed.to_device({"id": np.array([2**32])})
+        device_feed.to_device("fit", {"id": np.array([2**32])})
 
 
 def test_packed_rows_equal_those_of_the_pipeline(corpus):
@@ -65,7 +67,7 @@ def test_packed_rows_equal_those_of_the_pipeline(corpus):
     (batch,) = kz.data.PackedPlan.of(held, tokens=1000).epoch(0)
     shape = kz.data.PackedPlan.of(held, tokens=1000).shapes[0]
     rows = np.concatenate([batch.rows, np.full_like(batch.rows[:1], -1)])
-    found = device_feed.gather(device_feed.to_device(held.features), ops.convert_to_tensor(rows), shape.lengths)
+    found = device_feed.gather(device_feed.to_device("fit", held.features), ops.convert_to_tensor(rows), shape.lengths)
     expected = gather(held, rows, shape)
     np.testing.assert_array_equal(found[1], expected[1])
     assert set(found[0]) == set(expected[0])

@@ -95,4 +95,4 @@ def test_other_strategies_are_refused():
         num_replicas_in_sync = 3
 
     with pytest.raises(ValueError, match=r"on one device or under tf.distribute.MirroredStrategy; got a Elsewhere.* 3"):
-        count_devices(types.SimpleNamespace(distribute_strategy=ElsewhereStrategy()))
+        count_devices("fit", types.SimpleNamespace(distribute_strategy=ElsewhereStrategy()))

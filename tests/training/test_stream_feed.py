@@ -250,10 +250,10 @@ def test_validation_and_early_stopping():
     ("data", "options", "error", "message"),
     [
         ((pair for pair in batches()), {}, TypeError, r"an iterable of batches that can be read again.*got generator"),
-        (3, {}, TypeError, r"fit: `data` must be a corpus, an iterable .*got int"),
+        (3, {}, TypeError, r"fit: `data` must be a corpus, arrays, an iterable .*got int"),
         ([], {}, ValueError, r"fit: the data of epoch 0 holds no batch"),
-        (batches(), {"batch_fn": len}, ValueError, r"`batch_fn` must be None for finished batches; got data of list"),
-        (batches(), {"feed": "tf.data", "plan": 7}, ValueError, r"`plan` must be None for finished .*; got plan=7"),
+        (batches(), {"batch_fn": len}, ValueError, r"`batch_fn` must be None without a corpus; got data of list"),
+        (batches(), {"plan": 7}, ValueError, r"`data` of a corpus must have `features`; got data=\[\("),
         (batches(), {"steps_per_epoch": -1}, ValueError, r"`steps_per_epoch` must be .* above 0; got .*=-1"),
     ],
 )
