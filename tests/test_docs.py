@@ -75,6 +75,7 @@ def tables():
         table._values.update(values)
 
 
+@pytest.mark.usefixtures("run_eagerly")
 @pytest.mark.parametrize("package", packages())
 def test_examples_in_docstrings_run(package, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -258,6 +259,7 @@ def test_ci_runs_the_commands_of_the_readme(readme):
     assert shown[1] == 'pip install -e ".[test]" && python -m pytest'
 
 
+@pytest.mark.usefixtures("run_eagerly")
 def test_python_of_the_readme_runs(readme, tmp_path, monkeypatch):
     """The blocks are executed in order in one namespace; a line `<!-- not run: why -->` before a block skips it."""
     monkeypatch.chdir(tmp_path)

@@ -132,8 +132,8 @@ def test_fresh_process_with_only_tensorflow_gives_the_live_answers(exported, nam
 def test_verify_compares_with_the_live_answers(exported, monkeypatch):
     folder, model, task, raw, _, served = exported["mlp_classifier"]
     predictions = Predictor(model, task)(raw)
+    monkeypatch.setattr(verification, "fresh_outputs", lambda jobs: [served])  # which a fresh process gave
     assert verification.verify(folder, raw, predictions) == served
-    monkeypatch.setattr(verification, "fresh_outputs", lambda jobs: [served])
     with pytest.raises(_checks.CheckpointError, match="mlp_classifier: .* gives label=.* for .*, the live model 'q'"):
         verification.verify(folder, raw, [*predictions[:4], "q"])
 

@@ -49,20 +49,8 @@ def test_every_public_name_is_there(name):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX")
-def test_layers_models_and_decoding_work_without_tensorflow():
-    code = NO_TENSORFLOW + (
-        "import numpy as np, kerazoo as kz\n"
-        "model = kz.create('lstm_seq2seq', units=8, embedding_dim=8)\n"
-        "model.compile('sgd', 'mse')\n"
-        "print(model.generate([[5, 6, 7]], max_length=5).best().shape)\n"
-        "import kerazoo.training.losses, kerazoo.training.metrics, kerazoo.training.schedules\n"
-        "assert 'tensorflow' not in sys.modules\n"
-    )
-    assert run(code, KERAS_BACKEND="jax") == "(1, 5)"
-
-
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX")
-def test_data_is_planned_packed_changed_and_trained_on_without_tensorflow():
+def test_models_are_made_trained_and_searched_without_tensorflow():
+    """Text is planned, packed, changed and learnt, and images are too."""
     code = NO_TENSORFLOW + (
         "import numpy as np, kerazoo as kz\n"
         "from keras import ops\n"
@@ -73,12 +61,22 @@ def test_data_is_planned_packed_changed_and_trained_on_without_tensorflow():
         "    inputs = {'targets': features['targets_read'], 'targets_segments': features['targets_segments']}\n"
         "    return inputs, targets, ops.cast(targets > 0, 'float32')\n"
         "model = kz.create('transformer_lm_tiny', num_layers=1, hidden_dim=8, num_heads=1, vocabulary_size=11)\n"
-        "model.compile('sgd', kz.training.SparseCrossentropy())\n"
+        "model.compile('sgd', kz.training.SparseCrossentropy(), metrics=[kz.training.SequenceAccuracy()])\n"
         "change, plan = kz.data.Augment(['replacement'], corpus), kz.data.PackedPlan.of(corpus, batch_size=9)\n"
         "kz.training.fit(model, corpus, batch, plan, augment=change)\n"
         "feed = lambda epoch: kz.data.batches(corpus, plan, batch, epoch=epoch, augment=change)\n"
         "history = kz.training.fit(model, feed).history\n"
         "assert np.isfinite(history['loss'][0]), history\n"
+        "assert model.generate(prompt=[[5, 6, 7]], max_length=5).best().shape == (1, 5)\n"
+        "task = kz.tasks.create('digits')\n"
+        "dev = task.load('dev')\n"
+        "for features, valid in kz.data.batches(dev, kz.data.Plan.of(dev, batch_size=13)):\n"
+        "    inputs, labels, weights = task.batch(features, valid)\n"
+        "assert inputs['source'].shape[1:] == (8, 8, 1) and float(weights.sum()) > 0\n"
+        "logits = np.zeros((13, 10), 'float32')\n"
+        "assert abs(float(task.loss()(labels, logits, sample_weight=weights)) - np.log(10)) < 1e-5\n"
+        "assert task.decode(logits[:1]) == ['0']\n"
+        "assert task.encode(task.examples('dev', 2)[0])['source'].shape[0] == 2\n"
         "assert 'tensorflow' not in sys.modules\n"
         "print('done')\n"
     )

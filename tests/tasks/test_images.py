@@ -1,8 +1,3 @@
-import os
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -119,22 +114,3 @@ def test_images_are_read_from_files(task, tmp_path):
     assert np.array_equal(task.read([str(path)])[0], image)
     with pytest.raises(DataError, match="missing.png: cannot be read"):
         task.read([str(tmp_path / "missing.png")])
-
-
-def test_images_need_no_tensorflow():
-    script = """
-        import sys
-        sys.modules["tensorflow"] = None  # importing it fails, as on a machine that has none
-        import numpy as np
-        import kerazoo as kz
-        task = kz.tasks.create("digits")
-        plan = kz.data.Plan.of(task.load("dev"), batch_size=13)
-        for features, valid in kz.data.batches(task.load("dev"), plan):
-            inputs, labels, weights = task.batch(features, valid)
-        assert inputs["source"].shape == (13, 8, 8, 1) and float(weights.sum()) > 0
-        logits = np.zeros((13, 10), "float32")
-        assert abs(float(task.loss()(labels, logits, sample_weight=weights)) - np.log(10)) < 1e-5
-        assert task.decode(logits[:1]) == ["0"] and task.encode(task.examples("dev", 2)[0])["source"].shape[0] == 2
-    """
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, env=environment)
