@@ -71,8 +71,9 @@ def run(main: Callable[[list[str]], int | None], description: str, positional: b
         arguments = FLAGS(sys.argv)[1:]
         if arguments and not positional:
             raise UsageError(f"unexpected argument {arguments[0]!r}: every option is a flag, such as --model=NAME.")
-    except (flags.Error, UsageError) as error:
-        _fail(str(error), USAGE)
+        _refuse_nul()
+    except (flags.Error, ValueError) as error:  # absl raises both
+        _fail(str(error).removeprefix("ERROR:: "), USAGE)
     quiet()
     try:
         sys.exit(main(arguments) or 0)
@@ -83,12 +84,14 @@ def run(main: Callable[[list[str]], int | None], description: str, positional: b
     except Exception as error:
         if FLAGS.verbose or not is_expected(error):
             raise
-        _fail(in_terms_of_flags(str(error) or type(error).__name__), exit_code(error))
+        shown = error if hasattr(error, "exit_code") else kz.run.find_refusal(error) or error
+        _fail(in_terms_of_flags(str(shown) or type(shown).__name__), exit_code(error))
 
 
 def exit_code(error: BaseException) -> int:
     """Returns the exit code of an expected error: its own, else 5 for the environment and 2 for a wrong argument."""
-    return getattr(error, "exit_code", ENVIRONMENT if isinstance(error, OSError) or _no_memory(error) else USAGE)
+    environment = isinstance(error, OSError) or kz.run.find_refusal(error) is not None
+    return getattr(error, "exit_code", ENVIRONMENT if environment else USAGE)
 
 
 def is_expected(error: BaseException) -> bool:
@@ -97,7 +100,7 @@ def is_expected(error: BaseException) -> bool:
     These are the errors with an exit code, those of the operating system, lack of memory, and every `ValueError` or
     `TypeError` that kerazoo itself raises. An error raised inside Keras or TensorFlow is a bug.
     """
-    if hasattr(error, "exit_code") or isinstance(error, OSError) or _no_memory(error):
+    if hasattr(error, "exit_code") or isinstance(error, OSError) or kz.run.find_refusal(error) is not None:
         return True
     if not isinstance(error, (ValueError, TypeError)) or error.__traceback__ is None:
         return False
@@ -190,9 +193,12 @@ def _flag_help(flag) -> str:
     )
 
 
-def _no_memory(error: BaseException) -> bool:
-    """Returns whether the machine or its accelerator has no memory left: each library has an error of its own."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+def _refuse_nul() -> None:
+    """Refuses a NUL character, which a flag file may hold and no name of a file."""
+    for name in FLAGS:
+        value = FLAGS[name].value
+        if any("\0" in each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)):
+            raise UsageError(f"--{name} must not hold a NUL character; got {value!r}.")
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -70,3 +70,20 @@ def no_memory() -> Iterator[None]:
             yield
         finally:
             global_state.set_global_attribute("uninitialized_variables", waiting)
+
+
+@contextlib.contextmanager
+def discard_failed_weights() -> Iterator[None]:
+    """Discards the weights of a model whose building fails inside the block.
+
+    Keras keeps a list of weights that wait for their values and would try again with every later model: one that did
+    not fit into memory would fail all that follow.
+    """
+    from keras.src.backend.common import global_state
+
+    waiting = list(global_state.get_global_attribute("uninitialized_variables", []) or [])
+    try:
+        yield
+    except BaseException:
+        global_state.set_global_attribute("uninitialized_variables", waiting)
+        raise

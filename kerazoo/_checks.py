@@ -6,6 +6,7 @@ A message names the owner, the argument, the rule, the value received and, if th
 import base64
 import difflib
 import itertools
+import math
 import numbers
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -48,13 +49,23 @@ class PreemptedError(RuntimeError):
     exit_code = 75
 
 
+MAX_INT = 2**31 - 1  # of sizes and counts
+
+
 def positive_int(owner: str, name: str, value: Any) -> int:
-    """Returns `value` if it is an integer above zero."""
+    """Returns `value` if it is an integer above zero and at most 2,147,483,647."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{owner}: `{name}` must be an integer above 0; got {name}={value!r}.")
     if value <= 0:
         raise ValueError(f"{owner}: `{name}` must be an integer above 0; got {name}={value!r}.")
-    return int(value)
+    return at_most(owner, name, int(value), MAX_INT)
+
+
+def at_most(owner: str, name: str, value: int, high: int) -> int:
+    """Returns `value` if it is not above `high`."""
+    if value > high:
+        raise ValueError(f"{owner}: `{name}` must be at most {high:,}; got {name}={value!r}.")
+    return value
 
 
 def positive_ints(owner: str, name: str, value: Any) -> tuple[int, ...]:
@@ -85,15 +96,16 @@ def number(
     low_open: bool = False,
     high_open: bool = False,
 ) -> float:
-    """Returns `value` as a float if it is a real number in the interval; an open end excludes its bound."""
+    """Returns `value` as a float if it is a finite number in the interval; an open end excludes its bound."""
     rule = _interval(low, high, low_open, high_open)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{owner}: `{name}` must be a number{rule}; got {name}={value!r}.")
     result = float(value)
     below = low is not None and not (result > low if low_open else result >= low)
     above = high is not None and not (result < high if high_open else result <= high)
-    if below or above:
-        raise ValueError(f"{owner}: `{name}` must be a number{rule}; got {name}={value!r}.")
+    if below or above or math.isinf(result):
+        what = "a finite number" if math.isinf(result) else "a number"
+        raise ValueError(f"{owner}: `{name}` must be {what}{rule}; got {name}={value!r}.")
     return result
 
 

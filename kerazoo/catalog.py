@@ -318,8 +318,15 @@ def register(
 
 
 def import_modules(names: Iterable[str]) -> None:
-    """Imports modules of your own by name, so that their `register` decorators run."""
+    """Imports modules of your own by name, so that their `register` decorators run.
+
+    Raises:
+        ValueError: if a name is not that of a module.
+        SetupError: if there is no such module.
+    """
     for name in names:
+        if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"`imports` must name modules as an import statement does; got imports={name!r}.")
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:

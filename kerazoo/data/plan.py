@@ -310,7 +310,7 @@ def _cheapest_chain(points, fitting, rows, max_shapes):
     cost = fitting * cells.astype(float)  # [P]: everything so far in one shape
     chains = [(cost[-1], [len(points) - 1])]
     origins = []
-    for _ in range(max_shapes - 1):
+    for _ in range(min(max_shapes, len(points)) - 1):  # a chain has no point twice
         total = step + cost[None]
         origins.append(np.argmin(total, axis=1))
         cost = total.min(axis=1)

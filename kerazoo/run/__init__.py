@@ -12,6 +12,7 @@ _NAMES = {
     "TrainingOptions": "options",
     "evaluate": "evaluation",
     "export": "export_run",
+    "find_refusal": "memory",
     "load": "predictor",
     "printable": "control_characters",
     "train": "trainer",

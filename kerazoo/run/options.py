@@ -8,6 +8,7 @@ from kerazoo import _checks
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adafactor", "lion", "muon")
 SCHEDULES = ("cosine", "linear", "inverse_sqrt", "constant")
 DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
+MAX_SEED = 2**32 - 1  # that NumPy takes
 FEEDS = ("auto", "device", "tf.data", "stream")
 
 
@@ -89,7 +90,8 @@ class TrainingOptions:
         for name in ("epochs", "batch_size", "max_shapes", "shuffle_buffer"):
             _checks.positive_int(owner, name, getattr(self, name))
         for name in ("seed", "patience", "steps_per_execution", "limit", "batch_tokens"):
-            _checks.non_negative_int(owner, name, getattr(self, name))
+            value = _checks.non_negative_int(owner, name, getattr(self, name))
+            _checks.at_most(owner, name, value, MAX_SEED if name == "seed" else _checks.MAX_INT)
         _checks.number(owner, "learning_rate", self.learning_rate, low=0, low_open=True)
         for name in ("weight_decay", "clip_norm", "l1", "l2"):
             _checks.number(owner, name, getattr(self, name), low=0)

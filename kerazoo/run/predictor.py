@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from kerazoo import _checks, catalog
+from kerazoo import _backend, _checks, catalog
 from kerazoo.run import directory as directories
+from kerazoo.run import memory, model_options
 
 if TYPE_CHECKING:
     import keras
@@ -170,7 +171,9 @@ class Predictor:
         rows: list[Any] = [None] * len(raw)
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
-            for index, row in zip(chosen, function([raw[i] for i in chosen], start), strict=True):
+            with memory.reported(f"Predictor with {len(chosen)} inputs at a time", "Set a smaller `batch_size`."):
+                found = function([raw[i] for i in chosen], start)
+            for index, row in zip(chosen, found, strict=True):
                 rows[index] = row
         if self.cut > cut:
             log.warning(
@@ -389,7 +392,8 @@ def build_model(name: str, task: "Task", overrides: dict) -> "keras.Model":
     """Returns the built model `name` with the sizes that `task` determines and the given `overrides`.
 
     Raises:
-        ValueError: if the model has another number of encoders than the task has inputs.
+        ValueError: if the model has another number of encoders than the task has inputs, or an option does not fit.
+        SetupError: if there is not enough memory.
     """
     encoders = name.partition("+")[0].count(",") + 1 if "+" in name else 1
     if task.inputs and encoders != len(task.inputs):
@@ -407,9 +411,16 @@ def build_model(name: str, task: "Task", overrides: dict) -> "keras.Model":
             f"{task.owner}: `max_length` of the model must be at least {needed}, where the task cuts its texts; got "
             f"max_length={overrides['max_length']}. Set the task's {option}={overrides['max_length']} instead."
         )
-    model = catalog.create(name, **{**sizes, **overrides})
-    if not model.built:
-        _build(model, task)
+    model_options.check(task.owner, sizes, overrides)
+    given = f"the options {overrides}" if overrides else "its default sizes"
+    with (
+        memory.reported(f"{name} with {given}", "Set smaller sizes of the model."),
+        model_options.refused_by_keras(name, overrides),
+        _backend.discard_failed_weights(),
+    ):
+        model = catalog.create(name, **{**sizes, **overrides})
+        if not model.built:
+            _build(model, task)
     return model
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import kerazoo
 from kerazoo import _checks, _files, catalog
-from kerazoo.run import batching, report, resuming, signals
+from kerazoo.run import batching, memory, report, resuming, signals
 from kerazoo.run import directory as directories
 from kerazoo.run.options import TrainingOptions
 
@@ -277,8 +277,12 @@ class _Training:
                 self.print(f"The order of the examples changed, so epoch {state['epoch'] + 1} begins anew.")
                 state["position"] = 0
             self.print(self._resumes(state))
+        largest = max(self.plan.shapes, key=lambda shape: shape.rows * shape.cells)
+        lengths = ", ".join(f"{length:,} tokens of {name}" for name, length in largest.lengths.items())
+        tried = f"train with batches of {largest.rows:,} examples{lengths and f' with {lengths}'}"
         try:
-            self._run_loop(model, store, saver, state)
+            with memory.reported(tried, "Set a smaller `batch_size` or `batch_tokens`, or smaller sizes of the model."):
+                self._run_loop(model, store, saver, state)
         except BaseException as error:
             with contextlib.suppress(_checks.SetupError):  # a full disk, for one, is what `error` is about
                 self._end(str(error) if hasattr(error, "exit_code") else f"{type(error).__name__}: {error}")

@@ -1,0 +1,65 @@
+"""The options of a model in a run: those that its task determines, and those that Keras refuses."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+MAX_LAYERS = 1000  # building more takes minutes before anything can be said about them
+DETERMINED = ("pad_id", "start_id", "end_id", "num_classes", "output_size", "input_shape")
+
+
+def check(owner: str, sizes: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Refuses options that contradict the data, or that no run can have.
+
+    Args:
+        owner: string. The task that error messages name.
+        sizes: mapping. The arguments of the model that the task determines.
+        overrides: mapping. The options that were given.
+
+    Raises:
+        ValueError: for the first such option.
+    """
+    for name, value in overrides.items():
+        size = sizes.get(name)
+        if name in DETERMINED and size is not None and _plain(value) != _plain(size):
+            raise ValueError(f"{owner}: its data determines `{name}`={size!r}; got {name}={value!r}. Leave it out.")
+        if name.endswith("vocabulary_size") and isinstance(size, int) and isinstance(value, int) and value < size:
+            raise ValueError(f"{owner}: `{name}` must be at least {size}, as the data has; got {name}={value!r}.")
+        if name.endswith("_layers") and isinstance(value, int) and value > MAX_LAYERS:
+            raise ValueError(f"{owner}: `{name}` must be at most {MAX_LAYERS:,}; got {name}={value!r}.")
+        if name == "head_activation" and value not in (None, "linear"):
+            raise ValueError(
+                f"{owner}: `head_activation` must be None in a run, whose losses and predictions take logits; got "
+                f"head_activation={value!r}. Leave it out."
+            )
+
+
+@contextlib.contextmanager
+def refused_by_keras(name: str, overrides: Mapping[str, Any]) -> Iterator[None]:
+    """Turns an error that Keras raises for the given options into one that names them.
+
+    Args:
+        name: string. The name of the model.
+        overrides: mapping. The options that were given; without any, an error is not theirs.
+
+    Raises:
+        ValueError: if Keras refuses the options.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if not overrides or not _raised_in(error, "keras"):
+            raise
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"{name}: cannot be built with the options {dict(overrides)}: {reason}") from error
+
+
+def _raised_in(error, package):
+    trace = error.__traceback__
+    while trace.tb_next:
+        trace = trace.tb_next
+    return trace.tb_frame.f_globals.get("__name__", "").split(".")[0] == package
+
+
+def _plain(value):
+    return list(map(_plain, value)) if isinstance(value, list | tuple) else value
