@@ -96,14 +96,17 @@ def number(
     low_open: bool = False,
     high_open: bool = False,
 ) -> float:
-    """Returns `value` as a float if it is a finite number in the interval; an open end excludes its bound."""
+    """Returns `value` as a float if it is a number in the interval; an open end excludes its bound.
+
+    It must be finite, unless `high` is infinite.
+    """
     rule = _interval(low, high, low_open, high_open)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{owner}: `{name}` must be a number{rule}; got {name}={value!r}.")
     result = float(value)
     below = low is not None and not (result > low if low_open else result >= low)
     above = high is not None and not (result < high if high_open else result <= high)
-    if below or above or math.isinf(result):
+    if below or above or not (math.isfinite(result) or result == high):
         what = "a finite number" if math.isinf(result) else "a number"
         raise ValueError(f"{owner}: `{name}` must be {what}{rule}; got {name}={value!r}.")
     return result

@@ -1,6 +1,7 @@
 """Greedy search and sampling: one token after another, without hypotheses that compete."""
 
 import dataclasses
+import math
 import random
 from typing import Any
 
@@ -119,7 +120,7 @@ class Sample(_TokenByToken):
 
     def __post_init__(self):
         super().__post_init__()
-        _checks.number("Sample", "temperature", self.temperature, low=0, low_open=True)
+        _checks.number("Sample", "temperature", self.temperature, low=0, high=math.inf, low_open=True)
         _checks.number("Sample", "top_p", self.top_p, low=0, high=1, low_open=True)
         _checks.rate("Sample", "min_p", self.min_p)
         _checks.positive_int("Sample", "n_best", self.n_best)
