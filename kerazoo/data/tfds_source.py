@@ -1,13 +1,14 @@
 """TensorFlow data sets that are prepared on disk, read without the network."""
 
 import functools
+import json
 import os
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kerazoo import _checks
+from kerazoo import _checks, _files
 from kerazoo.data import cache
 from kerazoo.data.data_source import Chunk, DataSource, select_split
 from kerazoo.data.splits import split_origin
@@ -180,6 +181,7 @@ class Prepared:
                 raise
             self._download()
             folder = find(name, self.data_dir)
+        _check_classes(name, folder)
         self._builder = self._tfds.builder_from_directory(folder)
         self._classes: dict[str, list[str]] = {}
 
@@ -307,6 +309,28 @@ class Prepared:
             raise _checks.DataError(
                 f"tfds:{self.name}: could not be downloaded to {self.data_dir}: {reason}"
             ) from error
+
+
+def _check_classes(name, folder):
+    """Refuses a set whose features are of a class outside of the package: opening it would import and run that."""
+    path = folder / "features.json"
+    if not path.exists():
+        return
+    try:
+        found = json.loads(_files.read_file(path.resolve(), _files.MAX_RECORD_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _checks.DataError(f"{path}: cannot be read: {error}.") from error
+    waiting = [found]
+    while waiting:
+        value = waiting.pop()
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(each, dict | list):
+                waiting.append(each)
+            elif key in ("pythonClassName", "type") and not str(each).startswith("tensorflow_datasets."):
+                raise _checks.DataError(
+                    f"{path}: has a feature of the class {each!r}, and opening the set would run its module. Only "
+                    "features of tensorflow_datasets are read."
+                )
 
 
 def _decode(encoded, channels):

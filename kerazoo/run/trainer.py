@@ -225,8 +225,9 @@ class _Training:
         corpora = {"train": self.corpus, "dev": self.dev}
         self.record["data"] = {
             split: {"examples": len(corpus), "sha256": corpus.fingerprint}
+            if hasattr(corpus, "features")
+            else {"examples": "streamed", "data_dir": self.record["task_options"].get("data_dir")}
             for split, corpus in corpora.items()
-            if hasattr(corpus, "features")  # not a stream
         }
         changes = resuming.changed_data(self.saved, self.record["data"]) if self.saved else []
         text = f"other data than the run had: {', '.join(changes)}"

@@ -138,6 +138,8 @@ def create(name: str, kind: str | None = None, **options: Any) -> "Task":
 def restore(folder: str | os.PathLike, **options: Any) -> "Task":
     """Returns the task that `Task.save` saved in `folder`; data is needed only for `load` and `examples`.
 
+    Nothing is downloaded for it unless `download=True` is given again.
+
     Args:
         folder: string or path. The folder.
         **options: options that changed since, such as `data_dir`; `None` stands for no change.
@@ -154,6 +156,8 @@ def restore(folder: str | os.PathLike, **options: Any) -> "Task":
     except (KeyError, TypeError) as error:
         raise _checks.DataError(f"{folder}: cannot be read as a task: {error!r}.") from error
     changed = {key: value for key, value in options.items() if value is not None}
+    if "download" in saved:
+        saved = {**saved, "download": False}
     task = _build(name, kind, {**saved, **changed})
     saved_task.read_state(folder, task)
     return task

@@ -146,6 +146,21 @@ def test_damaged_records_are_refused(shared_data, tmp_path):
     assert json.loads(next(copy.glob("*/dataset_info.json")).read_text())["name"] == "tiny_shakespeare"
 
 
+@pytest.mark.parametrize("key", ["pythonClassName", "type"])
+def test_a_set_with_a_class_of_its_own_is_refused_and_runs_no_code(tmp_path, key, monkeypatch):
+    pytest.importorskip("tensorflow_datasets")
+    folder = fake(tmp_path, "mine/1.0.0")
+    (tmp_path / "evil_tfds.py").write_text("raise SystemExit('executed')")
+    monkeypatch.syspath_prepend(tmp_path)
+    features = {"featuresDict": {"features": {"x": {key: "evil_tfds.Image"}}}, key: "tensorflow_datasets.features.X"}
+    (folder / "features.json").write_text(json.dumps(features))
+    with pytest.raises(DataError, match=r"has a feature of the class 'evil_tfds.Image', and opening the set would run"):
+        tfds.Prepared("mine", tmp_path)
+    (folder / "features.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"features.json: cannot be read"):
+        tfds.Prepared("mine", tmp_path)
+
+
 def test_no_download_unless_asked(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow")
     asked = []

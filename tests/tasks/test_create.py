@@ -1,10 +1,9 @@
-import json
 import subprocess
 import sys
 
 import pytest
 
-from kerazoo import tasks
+from kerazoo import _files, tasks
 from kerazoo._checks import DataError, SetupError
 from kerazoo.data import MemorySource
 
@@ -104,8 +103,7 @@ def test_a_damaged_task_is_refused(tmp_path):
     (tmp_path / "target.json").unlink()
     with pytest.raises(DataError, match="target.json: cannot be read as a tokenizer"):
         tasks.restore(tmp_path)
-    record = json.loads((tmp_path / "task.json").read_text())
-    (tmp_path / "task.json").write_text(json.dumps({**record, "version": 9}))
+    _files.write_record(tmp_path / "task.json", {**_files.read_record(tmp_path / "task.json"), "version": 9})
     with pytest.raises(DataError, match="written by another version"):
         tasks.restore(tmp_path)
     (tmp_path / "task.json").write_text("{")
