@@ -1,9 +1,9 @@
 """Measure speed on this machine, with everything that is compared in one run; prints a table, or JSON with --json.
 
-  python -m experiments.benchmark train            # fit of the dense 784-128-10 network: Keras' own loop and kerazoo's
-  KERAS_BACKEND=jax python -m experiments.benchmark train
-  python -m experiments.benchmark data --data_dir=PATH     # tokenizing and feeding, against the training step
-  python -m experiments.benchmark decode           # searches, with KerasHub and transformers if they are installed
+python -m experiments.benchmark train            # fit of the dense 784-128-10 network: Keras' own loop and kerazoo's
+KERAS_BACKEND=jax python -m experiments.benchmark train
+python -m experiments.benchmark data --data_dir=PATH     # tokenizing and feeding, against the training step
+python -m experiments.benchmark decode           # searches, with KerasHub and transformers if they are installed
 """
 
 import json

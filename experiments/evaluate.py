@@ -1,8 +1,8 @@
 """Evaluate a trained run on unseen examples; writes evaluation-SPLIT.json and report.md into its folder.
 
-  python -m experiments.evaluate --run_dir=RUN
-  python -m experiments.evaluate --run_dir=RUN --split=dev --limit=500
-  python -m experiments.evaluate --run_dir=RUN --search=beam --num_beams=8 --option=length_penalty=power
+python -m experiments.evaluate --run_dir=RUN
+python -m experiments.evaluate --run_dir=RUN --split=dev --limit=500
+python -m experiments.evaluate --run_dir=RUN --search=beam --num_beams=8 --option=length_penalty=power
 """
 
 from absl import flags

@@ -1,6 +1,6 @@
 """Write a trained run as a SavedModel from raw input to prediction.
 
-  python -m experiments.export --run_dir=RUN --to=DIR
+python -m experiments.export --run_dir=RUN --to=DIR
 """
 
 from absl import flags

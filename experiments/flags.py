@@ -46,17 +46,25 @@ def define_task() -> None:
     """Defines the task and its data."""
     with flag_group("Task and data", {"task": "that of the kind of the model", "bad_lines": "stop"}):
         flags.DEFINE_string("task", None, "Name of the task: --list_tasks shows them.")
-        flags.DEFINE_string("data_dir", None, "Folder, file, pattern, - for standard input, or several with weights: "
-                            "A@3,B@0.5.")
-        flags.DEFINE_string("inputs", None, "What the model reads, as MODALITY:COLUMN with commas between them: "
-                            "image:file, or text:question,text:context. Modalities: image, label, number, series, "
-                            "text.")
-        flags.DEFINE_string("targets", None, "What the model predicts, as MODALITY:COLUMN: text:caption, "
-                            "label:state, or number:score.")
-        flags.DEFINE_string("source_column", None, "Column of the source: number from 0, name in the header, or JSON "
-                            "field.")
-        flags.DEFINE_string("target_column", None, "Column of the target: number from 0, name in the header, or JSON "
-                            "field.")
+        flags.DEFINE_string(
+            "data_dir", None, "Folder, file, pattern, - for standard input, or several with weights: A@3,B@0.5."
+        )
+        flags.DEFINE_string(
+            "inputs",
+            None,
+            "What the model reads, as MODALITY:COLUMN with commas between them: "
+            "image:file, or text:question,text:context. Modalities: image, label, number, series, "
+            "text.",
+        )
+        flags.DEFINE_string(
+            "targets", None, "What the model predicts, as MODALITY:COLUMN: text:caption, label:state, or number:score."
+        )
+        flags.DEFINE_string(
+            "source_column", None, "Column of the source: number from 0, name in the header, or JSON field."
+        )
+        flags.DEFINE_string(
+            "target_column", None, "Column of the target: number from 0, name in the header, or JSON field."
+        )
         flags.DEFINE_bool("header", None, "Whether the first line of a table names its columns.")
         flags.DEFINE_string("delimiter", None, "Character between the columns of a table, or tab.")
         flags.DEFINE_string("quote", None, "Character around the values of a table; empty for none.")
@@ -135,6 +143,7 @@ TRAINING_HELP = {
     "l1": "Factor of the sum of absolute kernels in the loss; 0 for none.",
     "clip_norm": "Maximum global norm of the gradients; 0 for none.",
     "label_smoothing": "Share of the target probability that is spread over the vocabulary, 0 to 1.",
+    "class_weight": "Weight of a class in the loss as NAME=WEIGHT, or balanced; may be repeated.",
     "dtype": "Precision: {DTYPES}.",
     "seed": "Seed of initial weights, dropout and the order of examples.",
     "patience": "Epochs without a better dev result after which training stops; 0 for never.",

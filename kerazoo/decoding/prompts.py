@@ -64,7 +64,7 @@ def _read_input(model, name, value):
     pad_id = model.source_pad_ids.get(name)
     if pad_id is None:
         return _array(value)
-    tokens, _ = read_tokens(name, value, pad_id)
+    tokens, _ = read_tokens(name, value, pad_id, model.source_vocabulary_sizes.get(name))
     max_length = model.max_source_lengths.get(name)
     if max_length is not None and tokens.shape[1] > max_length:
         raise ValueError(
@@ -95,20 +95,39 @@ def read_prompt(model: Decodable, prompt: Any, source: Any) -> tuple[np.ndarray,
     if prompt is None:
         rows = 1 if rows is None else rows
         return np.zeros((rows, 0), "int32"), np.zeros(rows, "int32")
-    tokens, lengths = read_tokens("prompt", prompt, model.pad_id)
+    tokens, lengths = read_tokens("prompt", prompt, model.pad_id, model.vocabulary_size)
     if rows is not None and len(tokens) != rows:
         raise ValueError(f"generate: `prompt` must have a row for each source; got {len(tokens)} for {rows} sources.")
     return tokens, lengths
 
 
-def read_tokens(name: str, rows: Any, pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+def read_tokens(name: str, rows: Any, pad_id: int, vocabulary_size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Returns padded token ids int32 [B, T], and the length of each row, int32 [B].
 
     Args:
         name: str. The argument that `rows` were passed as, for messages.
         rows: list of rows of token ids, ragged tensor, or padded array.
         pad_id: int. The padding token.
+        vocabulary_size: int. Number of token ids. Defaults to `None`, for no check.
+
+    Raises:
+        TypeError: if the tokens are not integers.
+        ValueError: if a token id is not in the vocabulary.
     """
+    tokens, lengths = _padded(name, rows, pad_id)
+    if vocabulary_size is None:
+        return tokens, lengths
+    wrong = np.argwhere(((tokens < 0) | (tokens >= vocabulary_size)) & (tokens != pad_id))
+    if len(wrong):
+        row, position = wrong[0]
+        raise ValueError(
+            f"generate: token ids of `{name}` must be from 0 to {vocabulary_size - 1}, as many as the vocabulary has; "
+            f"got {tokens[row, position]} in row {row}."
+        )
+    return tokens, lengths
+
+
+def _padded(name, rows, pad_id):
     if hasattr(rows, "to_list"):  # a ragged tensor
         rows = rows.to_list()
     if isinstance(rows, list | tuple) and all(isinstance(row, list | tuple | np.ndarray) for row in rows):

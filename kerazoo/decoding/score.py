@@ -87,7 +87,7 @@ def score(
     check_decodable("score", model)
     model.build_from_inputs()
     source = prompts.read_source(model, source)
-    tokens, lengths = prompts.read_tokens("targets", targets, model.pad_id)
+    tokens, lengths = prompts.read_tokens("targets", targets, model.pad_id, model.vocabulary_size)
     width, rows = tokens.shape[1], prompts.num_rows(source)
     if model.max_length is not None and width > model.max_length:
         raise ValueError(

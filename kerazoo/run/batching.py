@@ -3,11 +3,15 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from kerazoo import _checks
 from kerazoo.run import report
 from kerazoo.run.options import TrainingOptions
 
 if TYPE_CHECKING:
     from kerazoo import data
+    from kerazoo.tasks import Task
 
 MAX_DEVICE_BYTES = 1 << 30  # a larger corpus is fed with tf.data instead of being copied to the device
 
@@ -52,6 +56,40 @@ def augment(options: TrainingOptions, corpus: "data.Corpus") -> "data.Augment | 
     if not options.augment:
         return None
     return data.Augment(options.augment, corpus, seed=options.seed, packed=options.packing)
+
+
+def class_weight(options: TrainingOptions, task: "Task", corpus: Any) -> dict[int, float]:
+    """Returns the weight of each class by its number, an empty dictionary if all weigh the same."""
+    given, owner = options.class_weight, "TrainingOptions"
+    if not given:
+        return {}
+    if task.targets.modality != "label":
+        raise ValueError(
+            f"{owner}: `class_weight` needs a label as target; got class_weight={given} for a target of modality "
+            f"{task.targets.modality!r}."
+        )
+    targets: Any = task.targets
+    names = targets.names
+    if given == ("balanced",):
+        if not hasattr(corpus, "features"):
+            raise ValueError(
+                f"{owner}: the classes of a stream are not counted; got feed='stream' with class_weight={given}. "
+                "Give the weights as NAME=WEIGHT."
+            )
+        counts = np.bincount(np.asarray(corpus.features["targets"]), minlength=len(names))
+        return {index: len(corpus) / (len(names) * count) for index, count in enumerate(counts.tolist()) if count}
+    weights = {}
+    for item in given:
+        name, equals, number = item.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ValueError(f"{owner}: `class_weight` must be 'balanced' or NAME=WEIGHT; got {item!r}.")
+        _checks.one_of(owner, "class_weight", name, names)
+        weights[names.index(name)] = _checks.number(owner, f"class_weight of {name!r}", weight, low=0)
+    return weights
 
 
 def choose_feed(corpus: "data.Corpus") -> str:

@@ -34,6 +34,9 @@ class TrainingOptions:
         clip_norm: float. The upper bound of the global gradient norm, 0 for none. Defaults to `1.0`.
         label_smoothing: float in [0, 1). The share of the target probability that is spread over all classes or
             tokens. Defaults to `0.0`.
+        class_weight: tuple of strings `"NAME=WEIGHT"`, the weights of classes in the loss and the metrics of training,
+            for a label as target; a class without one has weight 1. Or `"balanced"`: the number of examples divided by
+            the number of classes and by the examples of the class. Defaults to `()`.
         dtype: string. A Keras dtype policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`. Defaults to
             `"float32"`.
         seed: int, not negative. The seed of initial weights, dropout and the order of examples. Defaults to `0`.
@@ -73,6 +76,7 @@ class TrainingOptions:
     l1: float = 0.0
     clip_norm: float = 1.0
     label_smoothing: float = 0.0
+    class_weight: tuple = ()
     dtype: str = "float32"
     seed: int = 0
     patience: int = 0
@@ -101,7 +105,9 @@ class TrainingOptions:
         _checks.one_of(owner, "optimizer", self.optimizer, OPTIMIZERS)
         _checks.one_of(owner, "dtype", self.dtype, DTYPES)
         _checks.one_of(owner, "feed", self.feed, FEEDS)
-        object.__setattr__(self, "augment", (self.augment,) if isinstance(self.augment, str) else tuple(self.augment))
+        for name in ("augment", "class_weight"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         if self.augment:
             from kerazoo.data.augment import AUGMENTATIONS
 

@@ -208,6 +208,7 @@ class _Training:
         planned = self._limited(self.resampled.bounds) if self.resampled else self.corpus
         self.plan, self.dev_plan = batching.plans(options, planned, self.dev)
         self.augment = batching.augment(options, self.plan.head if streamed else self.corpus)
+        self.class_weight = batching.class_weight(options, self.task, self.corpus)
 
     def _restore_task(self):
         """Takes over what the run was fitted to, so that data that changed cannot renumber its tokens."""
@@ -339,6 +340,7 @@ class _Training:
             epochs=options.epochs,
             callbacks=self._callbacks(store, saver),
             validation_data=(self.dev, self.dev_plan, self.task.batch),
+            class_weight=self.class_weight,
             resume=state,
             steps_per_execution=options.steps_per_execution or None,
             jit_compile=options.xla,

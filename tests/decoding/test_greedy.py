@@ -138,6 +138,11 @@ class ShortSource(SourceToy):
     max_source_lengths = {"source": 4}
 
 
+class SmallVocabularies(SourceToy):
+    source_pad_ids = {"source": 0}
+    source_vocabulary_sizes = {"source": 7}
+
+
 @pytest.mark.parametrize(
     "model, arguments, message",
     [
@@ -150,6 +155,12 @@ class ShortSource(SourceToy):
         (Toy(), {"search": decoding.Greedy(), "num_beams": 3}, r"takes its options itself; got num_beams"),
         (Toy(), {"prompt": [3, 4]}, r"`prompt` must have 2 axes; got shape \(2,\)"),
         (SourceToy(), {"source": [[3]], "prompt": [[3], [4]]}, r"a row for each source; got 2 for 1 sources"),
+        (SmallVocabularies(), {"source": [[3], [7]]}, r"token ids of `source` must be from 0 to 6, .*; got 7 in row 1"),
+        (
+            SmallVocabularies(),
+            {"source": [[6]], "prompt": [[3, -1]]},
+            r"token ids of `prompt` must be from 0 to 6, .*; got -1",
+        ),
         (ShortSource(), {"source": [[3] * 5]}, r"`source` must have at most max_length=4 tokens.*got 5"),
     ],
 )

@@ -1,5 +1,7 @@
 """From options to batches: which plan, which changes, and what is refused before anything is read."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,39 @@ def test_changes_follow_from_the_options():
     assert TrainingOptions(augment="flip").augment == ("flip",)
     with pytest.raises(ValueError, match="cannot rotate; got packing=True"):
         batching.augment(TrainingOptions(augment=["rotation"], packing=True), corpus())
+
+
+def labels(modality="label"):
+    """A task with two classes, and a corpus with one example of the first and three of the second."""
+    targets = types.SimpleNamespace(modality=modality, names=["ham", "spam=1"])
+    return types.SimpleNamespace(targets=targets), kz.data.Corpus({"targets": np.array([1, 0, 1, 1])})
+
+
+def test_classes_have_weights_by_name_or_by_their_number_of_examples():
+    assert batching.class_weight(TrainingOptions(), *labels()) == {}
+    assert batching.class_weight(TrainingOptions(class_weight="balanced"), *labels()) == {0: 2.0, 1: 2 / 3}
+    assert batching.class_weight(TrainingOptions(class_weight=["spam=1=0.5"]), *labels()) == {1: 0.5}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("spam", r"`class_weight` must be 'balanced' or NAME=WEIGHT; got 'spam'"),
+        ("ham=x", r"`class_weight` must be 'balanced' or NAME=WEIGHT; got 'ham=x'"),
+        ("hams=2", r"`class_weight` must be one of 'ham', 'spam=1'; got class_weight='hams'. Did you mean 'ham'"),
+        ("ham=-1", r"`class_weight of 'ham'` must be a number of at least 0; got .*-1"),
+    ],
+)
+def test_class_weights_that_cannot_be(given, message):
+    with pytest.raises(ValueError, match=message):
+        batching.class_weight(TrainingOptions(class_weight=given), *labels())
+
+
+def test_class_weights_need_labels_that_can_be_counted():
+    with pytest.raises(ValueError, match=r"`class_weight` needs a label as target; got .* of modality 'text'"):
+        batching.class_weight(TrainingOptions(class_weight="balanced"), *labels("text"))
+    with pytest.raises(ValueError, match=r"the classes of a stream are not counted; got feed='stream'"):
+        batching.class_weight(TrainingOptions(class_weight="balanced"), labels()[0], object())
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """Training on examples that are read as they come."""
 
 import json
+import os
+import signal
 
 import pytest
 
 import kerazoo as kz
+from kerazoo import _checks
 
 
 def train(folder, **training):
@@ -29,6 +32,21 @@ def test_a_stream_trains_and_goes_on(tmp_path, capsys):
     train(tmp_path / "run", limit=301, epochs=2)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 2 and lines[1]["loss"] < lines[0]["loss"]
+
+
+def test_a_stream_that_is_stopped_in_the_last_step_of_an_epoch_runs_again(tmp_path, monkeypatch):
+    class Stop(kz.training.Progress):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.params["step"] == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    options = {"limit": 64, "epochs": 2, "steps_per_execution": 1, "xla": False}
+    with monkeypatch.context() as patched, pytest.raises(_checks.PreemptedError, match="Stopped by SIGTERM at step 2"):
+        patched.setattr(kz.training, "Progress", Stop)
+        train(tmp_path / "run", **options)
+    train(tmp_path / "run", **options)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 2), (2, 4)]
 
 
 def test_what_a_stream_cannot_do(tmp_path):
