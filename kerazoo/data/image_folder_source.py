@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from kerazoo import _checks
 from kerazoo.data.data_files import SPLIT_NAMES
 from kerazoo.data.data_source import Chunk, DataSource
+from kerazoo.data.image_files import IMAGE_EXTENSIONS
 from kerazoo.data.lines import near
 from kerazoo.data.splits import SPLITS, assign_split, split_origin
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
 CHUNK_IMAGES = 64
 
 
@@ -23,7 +23,7 @@ class ImageFolderSource(DataSource):
     Args:
         data_dir: string or path. A folder with `train/CLASS/IMAGE` and optionally `dev` and `test` of the same form; or
             with `CLASS/IMAGE`. A dev or test split that is not given is held out from train by a hash of class and file
-            name, 5 % each. Images are PNG, JPEG, GIF or BMP files; other files are ignored.
+            name, 5 % each. Images are the files whose names end like `IMAGE_EXTENSIONS`; other files are ignored.
 
     Raises:
         ValueError: if `data_dir` is `None`.
@@ -70,7 +70,7 @@ class ImageFolderSource(DataSource):
         if not any(True for _ in _images(found["train"])):
             raise _checks.DataError(
                 f"{found['train']}: no images here: they lie in one folder for each class and end in "
-                f"{', '.join(EXTENSIONS)}."
+                f"{', '.join(IMAGE_EXTENSIONS)}."
             )
         return found
 
@@ -111,4 +111,4 @@ def _mixed(file):
 def _images(folder):
     classes = sorted(entry for entry in folder.iterdir() if entry.is_dir())
     files = itertools.chain.from_iterable(((path, each.name) for path in sorted(each.iterdir())) for each in classes)
-    return ((path, name) for path, name in files if path.suffix.lower() in EXTENSIONS and path.is_file())
+    return ((path, name) for path, name in files if path.suffix.lower() in IMAGE_EXTENSIONS and path.is_file())

@@ -184,7 +184,8 @@ class ImageFeature(Feature):
                 continue
             if first:
                 break
-        empty = np.zeros(self._shape or (1, 1, self.size[2]), np.uint8)
+        shape = self.shape if self.state else self._shape or (1, 1, self.size[2])
+        empty = np.zeros(shape, np.uint8)
         images = [empty if image is None else image for image in images]
         return np.stack(images) if images else np.zeros((0, *empty.shape), np.uint8), faults
 

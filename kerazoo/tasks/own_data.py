@@ -247,11 +247,13 @@ def build_images(
         kind: string. `"classifier"`, `"binary_classifier"` (with two classes) or `"autoencoder"`.
         data_dir: string. A folder with `train/CLASS/IMAGE` and optionally `dev` and `test` of the same form; or with
             `CLASS/IMAGE`. A missing dev or test split is selected from train by a hash of class and file name, 5 %
-            each. Images are PNG, JPEG, GIF or BMP. Required. Defaults to `None`, which raises an error.
+            each. Images are PNG, JPEG, GIF, BMP, TIFF or WebP, read with Pillow. Required. Defaults to `None`, which
+            raises an error.
         height: int. The height that images are resized to. Defaults to that of the first training image.
         width: int. The width that images are resized to. Defaults to that of the first training image.
         channels: int. 1 for grey or 3 for colour. Defaults to `3`.
-        bad_lines: string. `"stop"` at a file that holds no image, or `"skip"` it and count. Defaults to `"stop"`.
+        bad_lines: string. `"stop"` at a file that holds no image, or `"skip"` it, and name and count it.
+            Defaults to `"stop"`.
         preprocess: string. `"scale"` pixels to [0, 1], or `"standardise"` them by the training images. Defaults to
             `"scale"`.
     """

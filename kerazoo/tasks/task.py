@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import keras
 
 SPLITS = ("train", "dev", "test")
+MAX_NAMED = 10  # skipped examples of a split that are printed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -295,7 +297,18 @@ class Task:
             row = min(refused)
             where = chunk.locations[row] if chunk.locations else f"{self.owner}, {split}"
             raise _checks.DataError(faults[row] if faults[row].startswith(where) else f"{where}: {faults[row]}")
+        if self.bad_lines == "skip":
+            self._name_skipped(split, [faults[row] for row in sorted(set(faults) - unseen)])
         return len(unseen)
+
+    def _name_skipped(self, split, faults):
+        """Prints the first faults of a split that are skipped on standard error."""
+        before = self._cache.get(f"skipped {split}", 0)
+        self._cache[f"skipped {split}"] = before + len(faults)
+        for fault in faults[: max(0, MAX_NAMED - before)]:
+            print(f"skipped: {fault}", file=sys.stderr, flush=True)
+        if before <= MAX_NAMED < before + len(faults):
+            print("skipped: others are counted without their names.", file=sys.stderr, flush=True)
 
     def _convert_windows(self, split, chunk):
         values, notes = self._convert(split, chunk)

@@ -64,3 +64,35 @@ def test_folders_without_images(tmp_path):
         tasks.create("images")
     with pytest.raises(ValueError, match="`channels` must be one of 1, 3; got channels=2"):
         tasks.create("images", data_dir=tmp_path, channels=2)
+
+
+def test_every_format_is_read_alike_for_training_and_prediction(tmp_path, capsys):
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+    image, exif = Image.fromarray(pixels), Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    (tmp_path / "train" / "b").mkdir()
+    folder = tmp_path / "train" / "a"
+    image.quantize(16).save(folder / "palette.bmp")
+    image.convert("CMYK").save(folder / "cmyk.jpg")
+    image.convert("P").save(folder / "a.gif")
+    image.save(folder / "a.tiff")
+    image.save(folder / "a.webp", lossless=True)
+    image.save(tmp_path / "train" / "b" / "turned.png", exif=exif)
+    for name in ("x.heic", "y.png"):
+        (tmp_path / "train" / "b" / name).write_text("no image")
+    for channels in (1, 3):
+        options = {"data_dir": tmp_path, "channels": channels, "height": 6, "width": 9}
+        with pytest.raises(DataError, match=r"(x.heic|y.png): not an image"):
+            tasks.create("images", **options).load("train")
+        task = tasks.create("images", bad_lines="skip", **options)
+        task.source.fractions = {}
+        corpus = task.load("train")
+        assert len(corpus) == 6 and corpus.notes == {"skipped": 2}
+        assert sorted(line.partition(": not")[0] for line in capsys.readouterr().err.splitlines()) == [
+            f"skipped: {tmp_path}/train/b/{name}" for name in ("x.heic", "y.png")
+        ]
+        readable = [path for path, _ in task.source.files("train") if not path.endswith(("x.heic", "y.png"))]
+        assert np.array_equal(corpus.features["source"], np.stack(task.read(readable)))
