@@ -55,18 +55,16 @@ class BlockProgram:
             return self.programs[block.key](data, steps, number)
         jit_compile = self.jit_compile and self.model not in _refused
         try:
-            program = self._compile(block.key, data, jit_compile)
-            results = program(data, steps, number)
+            self.programs[block.key] = self._compile(block.key, data, jit_compile)
+            return self.programs[block.key](data, steps, number)
         except REFUSALS as error:
             if not jit_compile:
                 raise
             reason = str(error.message).strip().splitlines()[0].partition("{{")[0]
             print(f"XLA cannot compile {self.model.name}, so it runs without XLA: {reason}", file=sys.stderr)
             _refused.add(self.model)
-            program = self._compile(block.key, data, False)
-            results = program(data, steps, number)
-        self.programs[block.key] = program
-        return results
+            self.programs[block.key] = self._compile(block.key, data, False)
+            return self.programs[block.key](data, steps, number)
 
     def _step(self, key, data, number):
         """Runs one step on each replica; returns the logs and the number of a fault."""

@@ -173,7 +173,8 @@ def fit(
             parts = corpus, own_batch_fn, of_corpus
         else:
             parts = (validation_data,)
-        unseen = _feed("fit", model, *parts, steps=validation_steps, name="validation_steps", batch_size=batch_size)
+        owner = "fit (validation_data)"
+        unseen = _feed(owner, model, *parts, steps=validation_steps, name="validation_steps", batch_size=batch_size)
         validation = BlockLoop(model, "test", unseen, check, **options)
     callback_list = keras.callbacks.CallbackList(
         callbacks,

@@ -115,7 +115,9 @@ def test_data_sets_without_an_end_train_and_validate():
     seen.clear()
     evaluate(model, numbers, steps=2)
     assert seen == [0, 1]
-    with pytest.raises(ValueError, match=r"fit: a data set without an end needs `validation_steps`; got .*=None"):
+    with pytest.raises(
+        ValueError, match=r"fit \(validation_data\): a data set without an end needs `validation_steps`; got"
+    ):
         fit(model, batches(), validation_data=numbers)
     with pytest.raises(ValueError, match=r"evaluate: a data set without an end needs `steps`; got steps=None"):
         evaluate(model, numbers)
