@@ -21,6 +21,7 @@ USAGE = 2
 ENVIRONMENT = 5
 KEYBOARD_INTERRUPT = 130
 MAX_ERROR_LINES = 5
+HELP = ("--help", "-help", "-h", "--helpfull")
 GROUPS = ("Model", "Task and data", "Text", "Training", "Search", "Run and output")
 NOTES = {"Training": "a model may have other defaults"}
 ARGUMENTS = {"imports": "import"}  # flags that have another name than the argument
@@ -56,19 +57,24 @@ def flag_group(title: str, defaults: Mapping[str, Any] | None = None) -> Iterato
     _defaults.update(defaults or {})
 
 
-def run(main: Callable[[list[str]], int | None], description: str, positional: bool = False) -> NoReturn:
+def run(
+    main: Callable[[list[str]], int | None],
+    description: str,
+    positional: bool = False,
+    more_help: Callable[[], list[str]] = list,
+) -> NoReturn:
     """Parses the command line, calls `main(arguments)` and exits.
 
     Args:
         main: function of the list of positional arguments. It returns the exit code, or `None` for 0.
         description: string. The text of `--help` above the flags.
         positional: boolean. Whether positional arguments are allowed. Defaults to `False`.
+        more_help: function that returns further lines of `--help`, for the flags that were given with it. Defaults to
+            `list`: none.
     """
-    if any(argument in ("--help", "-help", "-h", "--helpfull") for argument in sys.argv[1:]):
-        print(help_text(description))
-        sys.exit(0)
+    given = [argument for argument in sys.argv if argument not in HELP]
     try:
-        arguments = FLAGS(sys.argv)[1:]
+        arguments = FLAGS(given)[1:]
         if arguments and not positional:
             raise UsageError(f"unexpected argument {arguments[0]!r}: every option is a flag, such as --model=NAME.")
         _refuse_nul()
@@ -76,6 +82,10 @@ def run(main: Callable[[list[str]], int | None], description: str, positional: b
         _fail(str(error).removeprefix("ERROR:: "), USAGE)
     quiet()
     try:
+        if len(given) < len(sys.argv):
+            lines = more_help()
+            print("\n".join([help_text(description), *lines]))
+            sys.exit(0)
         sys.exit(main(arguments) or 0)
     except KeyboardInterrupt:
         _fail("stopped by the keyboard.", KEYBOARD_INTERRUPT)
@@ -179,12 +189,36 @@ def help_text(description: str) -> str:
     return "\n".join(lines)
 
 
+def option_help(options: Mapping[str, tuple[Any, str]]) -> list[str]:
+    """Returns a paragraph of help for each option.
+
+    Args:
+        options: mapping from option to its default value and its description.
+    """
+    lines = []
+    for name, (default, text) in options.items():
+        text = re.sub(r" ?Defaults? to .*", "", text.replace("`", "")).strip()
+        suffix = "" if default is None else f" (default: {default!r})"
+        lines.append(_paragraph(f"{name}: {text}{suffix}"))
+    return lines
+
+
+def set_defaults(defaults: Mapping[str, Any]) -> None:
+    """Replaces the defaults that `--help` shows for flags whose own default is `None`."""
+    _defaults.update(defaults)
+
+
 def _flag_help(flag) -> str:
     default = _defaults.get(flag.name) if flag.default is None else flag.default
     suffix = "" if default is None or default in ([], ()) else f" (default: {default})"
     text = re.split(r";\s+repeat this option", flag.help)[0]  # what absl adds to flags of several values
+    negative = "[no]" if flag.boolean else ""
+    return _paragraph(f"--{negative}{flag.name}: {text}{suffix}")
+
+
+def _paragraph(text) -> str:
     return textwrap.fill(
-        f"--{flag.name}: {text}{suffix}",
+        text,
         110,
         initial_indent="  ",
         subsequent_indent="      ",

@@ -58,6 +58,26 @@ def main(arguments):
     return 0
 
 
+def more_help():
+    """Returns the help on the options of the model and of the task that were given with `--help`."""
+    if FLAGS.model is None and FLAGS.task is None:
+        return ["", "--help --model=NAME --task=NAME lists the sizes of a model and the options of a task as well."]
+    import kerazoo as kz
+
+    shared.use_imports()
+    lines, spec = [], None
+    if FLAGS.model is not None:
+        spec = kz.describe(FLAGS.model)
+        lines += ["", f"Sizes of the model {FLAGS.model} ({spec.kind}), as --set=OPTION=VALUE:"]
+        lines += command.option_help(spec.explain())
+    task = FLAGS.task or kz.tasks.default(spec.kind)
+    options = {f"--{name}" if name in FLAGS else name: about for name, about in kz.tasks.explain(task).items()}
+    lines += ["", f"Options of the task {task}, as flags or as --task_option=OPTION=VALUE:"]
+    lines += command.option_help(options)
+    command.set_defaults({**kz.tasks.training(task, spec and spec.kind), **(spec.training if spec else {})})
+    return lines
+
+
 def print_models(kz, pattern):
     """Prints a row for each model whose name matches `pattern`."""
     names = kz.list_models(pattern)
@@ -88,4 +108,4 @@ def _repeatable():
 
 
 if __name__ == "__main__":
-    command.run(main, __doc__)
+    command.run(main, __doc__, more_help=more_help)

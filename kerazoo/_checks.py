@@ -8,6 +8,7 @@ import difflib
 import itertools
 import math
 import numbers
+import re
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -156,8 +157,22 @@ def rank(owner: str, name: str, shape: Sequence, ranks: Collection[int]) -> None
 
 
 def close_names(name: Any, choices: Iterable, limit: int = 3) -> list[str]:
-    """Returns up to `limit` of the names in `choices` that resemble `name`, the nearest first."""
-    return difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=limit, cutoff=0.5)
+    """Returns up to `limit` of the names in `choices` that resemble `name` or share a word with it, nearest first."""
+
+    def closeness(choice):
+        words, others = (re.split(r"[\W_]+", each.lower()) for each in (name, choice))
+        shared = sum(any(_ratio(word, other) >= 0.8 for other in others) for word in words)
+        return shared / max(len(words), len(others)), _ratio(name, choice)
+
+    name = str(name)
+    scores = {choice: closeness(choice) for choice in map(str, choices)}
+    close = [choice for choice, (shared, ratio) in scores.items() if shared or ratio >= 0.65]
+    return sorted(close, key=lambda choice: -sum(scores[choice]))[:limit]
+
+
+def _ratio(one: str, two: str) -> float:
+    """Returns how similar two words are, from 0 to 1."""
+    return difflib.SequenceMatcher(None, one, two).ratio()
 
 
 def hint(name: Any, choices: Iterable) -> str:

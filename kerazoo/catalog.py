@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from kerazoo import _checks
+from kerazoo import _checks, _docstrings
 from kerazoo.registry import Registry, argument_names
 
 KINDS = ("seq2seq", "language_model", "classifier", "binary_classifier", "autoencoder")
@@ -60,6 +60,12 @@ class ModelSpec:
         parameters = list(inspect.signature(self.load().__init__).parameters.values())[1:]
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
         return tuple(dict.fromkeys([*argument_names(self.load()), *(_KERAS_ARGUMENTS if open_ended else ())]))
+
+    def explain(self) -> dict[str, tuple[Any, str]]:
+        """Returns the default value and the description of each argument."""
+        defaults = {**_docstrings.argument_defaults(self.load()), **self.sizes}
+        texts = _docstrings.argument_help(self.load())
+        return {name: (defaults.get(name), texts.get(name, "")) for name in self.arguments()}
 
     def build(self, overrides: Mapping[str, Any]) -> Any:
         """Returns a new model with the sizes of this row and `overrides`."""
@@ -111,6 +117,19 @@ class ComposedSpec(ModelSpec):
             f"{prefix}.{name}" for prefix, part in self.parts.items() for name in argument_names(_imported(part.cls))
         ]
         return (*plain, *_KERAS_ARGUMENTS, *dotted)
+
+    def explain(self) -> dict[str, tuple[Any, str]]:
+        """Returns the default value and the description of each argument of the model and of its parts."""
+        functions = {"": _imported(self.function)}
+        functions |= {f"{prefix}.": _imported(part.cls) for prefix, part in self.parts.items()}
+        defaults, texts = {}, {}
+        for prefix, function in functions.items():
+            for name, value in _docstrings.argument_defaults(function).items():
+                defaults[prefix + name] = value
+            for name, text in _docstrings.argument_help(function).items():
+                texts[prefix + name] = text
+        defaults |= self.sizes
+        return {name: (defaults.get(name), texts.get(name, "")) for name in self.arguments()}
 
     def build(self, overrides: Mapping[str, Any]) -> Any:
         """Returns a new model with the default sizes of the parts and `overrides`."""

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kerazoo import _checks
+from kerazoo import _checks, _docstrings
 from kerazoo.registry import Registry
 from kerazoo.tasks.table import DEFAULT, PREFIX, SPECS, TaskSpec
 
@@ -36,6 +36,7 @@ __all__ = [
     "create",
     "default",
     "describe",
+    "explain",
     "kinds",
     "names",
     "options",
@@ -102,6 +103,20 @@ def options(name: str) -> list[str]:
     from kerazoo.tasks.text_options import TextOptions
 
     return names + [field.name for field in dataclasses.fields(TextOptions)]
+
+
+def explain(name: str) -> dict[str, tuple[Any, str]]:
+    """Returns the default value and the description of each option of a task."""
+    functions = [describe(name).load()]
+    if "text" in inspect.signature(functions[0]).parameters:
+        from kerazoo.tasks.text_options import TextOptions
+
+        functions.append(TextOptions)
+    defaults, texts = {}, {}
+    for function in functions:
+        defaults |= _docstrings.argument_defaults(function)
+        texts |= _docstrings.argument_help(function)
+    return {option: (defaults.get(option), texts.get(option, "")) for option in options(name)}
 
 
 def create(name: str, kind: str | None = None, **options: Any) -> "Task":

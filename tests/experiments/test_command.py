@@ -1,9 +1,11 @@
 """The frame of the commands in process: messages in terms of flags, exit codes, groups of `--help`, refusals."""
 
+import re
 import sys
 
 import pytest
 from absl import flags
+from commands import in_process, refused
 
 from experiments import command
 
@@ -145,7 +147,7 @@ def sections(text):
             title = line.partition(" (")[0].rstrip(":")
             found[title] = []
         elif line.startswith("  --") and title:
-            found[title].append(line.strip().partition(":")[0])
+            found[title].append(line.strip().partition(":")[0].replace("[no]", ""))
     return found
 
 
@@ -167,7 +169,51 @@ def test_help_groups_all_flags_with_their_defaults():
     text = " ".join(done.stdout.split())
     for name, value in options.items():
         if value != ():
-            start = text.index(f" --{name}: ")
-            assert f"(default: {value})" in text[start : start + 200], name
+            start = text.replace("[no]", "").index(f" --{name}: ")
+            assert f"(default: {value})" in text.replace("[no]", "")[start : start + 200], name
     assert {"--run_dir", "--verbose", "--flagfile"} <= set(found["Run and output"])
     assert "repeat this option" not in done.stdout and max(map(len, done.stdout.splitlines())) <= 120
+    assert "--[no]packing:" in text and "--help --model=NAME --task=NAME lists the sizes" in text
+    assert "may be repeated" not in text.replace("; may be repeated.", "")
+
+
+def test_help_for_a_model_and_a_task_shows_all_that_can_be_set():
+    import kerazoo as kz
+    from kerazoo import catalog
+
+    out, _ = in_process("run", "--help", "--model=lstm_seq2seq_attention", "--task=table")
+    text = " ".join(out.split())
+    assert "--learning_rate: Peak learning rate of the schedule. (default: 0.003)" in text
+    assert "Sizes of the model lstm_seq2seq_attention (seq2seq), as --set=OPTION=VALUE: " in text
+    sizes = text.partition("Sizes of the model")[2]
+    assert re.search(r" units: .+? \(default: 128\) ", sizes) and "(default: 'multiplicative')" in sizes
+    assert all(f" {name}: " in sizes for name in catalog.arguments("lstm_seq2seq_attention"))
+    options = text.partition("Options of the task table")[2]
+    assert " --source_column: int or string. The column of the source" in options and " dev_data: string." in options
+    assert all(re.search(rf" (--)?{name}: ", options) for name in kz.tasks.options("table"))
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_help_for_a_composed_model_and_unknown_names():
+    out, _ = in_process("run", "--help", "--model=conv+lstm", "--task=digits", code=2)
+    out, _ = in_process("run", "--help", "--model=conv+classifier")
+    text = " ".join(out.split())
+    assert re.search(r" encoder\.filters: .+? \(default: \(64, 128\)\) ", text) and "Options of the task digits" in text
+    assert "Unknown model 'lstm_sq2seq'. Close names: lstm_seq2seq" in refused("run", "--help", "--model=lstm_sq2seq")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("cnn_captioner", ["cnn_classifier"]),
+        ("transfomer_lm", ["transformer_lm_base", "transformer_lm_tiny", "transformer_lm_small"]),
+        ("resnet", []),
+        ("autoencoder", ["dense_autoencoder", "dense_autoencoder_binary"]),
+        ("lstm_seq2seq_atention", ["lstm_seq2seq_attention", "lstm_seq2seq"]),
+    ],
+)
+def test_close_names_share_a_word(name, near):
+    import kerazoo as kz
+    from kerazoo import _checks
+
+    assert _checks.close_names(name, kz.list_models())[: len(near) or 1] == near

@@ -1,0 +1,31 @@
+"""The arguments of a function or class as its docstring and its signature tell them."""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+_ARGUMENT = re.compile(r"(\w+): (.*)")
+
+
+def argument_help(function: Callable) -> dict[str, str]:
+    """Returns the text of each argument in the section `Args` of a docstring."""
+    lines = (inspect.getdoc(function) or "").split("\n")
+    texts: dict[str, str] = {}
+    name = None
+    for line in lines[lines.index("Args:") + 1 :] if "Args:" in lines else []:
+        if line and not line.startswith("    "):
+            break
+        match = _ARGUMENT.fullmatch(line[4:])
+        if match:
+            name = match[1]
+            texts[name] = match[2]
+        elif name:
+            texts[name] = f"{texts[name]} {line.strip()}".strip()
+    return texts
+
+
+def argument_defaults(function: Callable) -> dict[str, Any]:
+    """Returns the default values of the arguments of a function or constructor."""
+    parameters = inspect.signature(function).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
