@@ -16,7 +16,7 @@ class Progress(keras.callbacks.Callback):
 
     A terminal shows one line that is overwritten; another stream gets a line about every `seconds`. Each epoch ends
     with a line of its results, validation included. The speed counts tokens without padding if there are any, else
-    examples, else steps. Blocks that compile are left out of it.
+    examples, else steps. Blocks that compile are left out, with their steps.
 
     Args:
         stream: File object to write to. Defaults to `sys.stderr`.
@@ -36,7 +36,8 @@ class Progress(keras.callbacks.Callback):
         self.stream = stream or sys.stderr
         self.seconds = seconds
         self.terminal = bool(getattr(self.stream, "isatty", lambda: False)())
-        self._marks: collections.deque[tuple[float, dict]] = collections.deque()  # time and counts after each block
+        self._blocks: collections.deque[tuple[float, dict]] = collections.deque()  # seconds and counts of each block
+        self._last: tuple[float, float, dict] | None = None  # time, compile seconds and counts after a block
         self._open = False  # whether the last line is not finished
         self._last_line = time.perf_counter()
         self._validation = 0.0  # seconds of the last validation
@@ -51,15 +52,13 @@ class Progress(keras.callbacks.Callback):
         """Starts the clock of the epoch."""
         self._started = time.perf_counter()
         self._index = epoch
-        self._marks.clear()
+        self._blocks.clear()
+        self._last = None
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None):
         """Prints the progress of the epoch."""
-        now = self._clock()
         counts = {name: self.params.get(name) or 0 for name in ("tokens", "examples")} | {"steps": batch + 1}
-        self._marks.append((now, counts))
-        while len(self._marks) > 2 and now - self._marks[0][0] > WINDOW:
-            self._marks.popleft()
+        self._measure(time.perf_counter(), self.params.get("compile_seconds", 0.0), counts)
         if self.terminal or time.perf_counter() - self._last_line >= self.seconds:
             total = self.params.get("steps")
             steps = f"step {batch + 1:,}" + (f"/{total:,}" if total else "")
@@ -99,17 +98,21 @@ class Progress(keras.callbacks.Callback):
     def _epoch(self, epoch):
         return f"epoch {epoch + 1}/{self.params.get('epochs', '?')}"
 
+    def _measure(self, now, compiling, counts):
+        """Stores the time and the counts of the last block, unless it compiled: that tells nothing about later ones."""
+        if self._last and self._last[1] == compiling:
+            self._blocks.append((now - self._last[0], {name: n - self._last[2][name] for name, n in counts.items()}))
+        self._last = now, compiling, counts
+        while len(self._blocks) > 1 and sum(seconds for seconds, _ in self._blocks) > WINDOW:
+            self._blocks.popleft()
+
     def _speed(self):
-        if len(self._marks) < 2:
+        if not self._blocks:
             return []
-        (started, before), (ended, after) = self._marks[0], self._marks[-1]
-        elapsed = max(ended - started, 1e-9)
-        self._step_time = elapsed / max(after["steps"] - before["steps"], 1)
-        for name in ("tokens", "examples", "steps"):
-            count = after[name] - before[name]
-            if count:
-                return [f"{name}/s {count / elapsed:,.0f}"]
-        return []
+        elapsed = max(sum(seconds for seconds, _ in self._blocks), 1e-9)
+        counts = {name: sum(each[name] for _, each in self._blocks) for name in ("tokens", "examples", "steps")}
+        self._step_time = elapsed / max(counts["steps"], 1)
+        return next(([f"{name}/s {count / elapsed:,.0f}"] for name, count in counts.items() if count), [])
 
     def _left(self, steps):
         total, epochs = self.params.get("steps"), self.params.get("epochs")

@@ -77,7 +77,21 @@ def test_calls_that_compile_count_neither_for_the_speed_nor_for_the_time_left(cl
         callback.params["compile_seconds"] += compiling
         callback.params["tokens"] += 30
         callback.on_train_batch_end(batch, {"loss": 1.0})
-    assert stream.getvalue().splitlines()[-1] == "epoch 1/1  step 4/10  loss 1  tokens/s 45  4.0 s left"
+    assert stream.getvalue().splitlines()[-1] == "epoch 1/1  step 4/10  loss 1  tokens/s 30  6.0 s left"
+
+
+def test_nothing_is_estimated_before_a_block_that_did_not_compile(clock):
+    stream = io.StringIO()
+    callback = progress.Progress(stream, seconds=0)
+    callback.params = {"epochs": 1, "steps": 10, "tokens": 0, "compile_seconds": 0.0}
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    for batch in range(2):  # of two shapes
+        clock.now += 30.0
+        callback.params["compile_seconds"] += 29.9
+        callback.params["tokens"] += 5000
+        callback.on_train_batch_end(batch, {"loss": 1.0})
+    assert stream.getvalue().splitlines() == ["epoch 1/1  step 1/10  loss 1", "epoch 1/1  step 2/10  loss 1"]
 
 
 def test_an_interruption_ends_the_line(clock):
