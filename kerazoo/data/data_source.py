@@ -1,11 +1,12 @@
 """Where examples come from: the interface of all sources of data."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kerazoo.data.splits import SPLITS, split_rows
+from kerazoo.data.splits import SPLITS
 
 
 class Chunk(NamedTuple):
@@ -51,6 +52,9 @@ class DataSource:
     columns: tuple[str, ...] = ()
     """Names of the columns of every chunk."""
 
+    label_columns: tuple[str, ...] = ()
+    """Names of the columns of classes, which splits that are held out from train respect."""
+
     rows_continue = False
     """Whether one example may be spread over several chunks."""
 
@@ -65,6 +69,16 @@ class DataSource:
     def splits(self) -> tuple[str, ...]:
         """Returns those of `"train"`, `"dev"`, `"test"` that are given or can be held out from train by a hash."""
         return SPLITS
+
+    def with_label_columns(self, columns: Sequence[str]) -> "DataSource":
+        """Returns the source as one whose `columns` hold classes.
+
+        A split that is held out from train then leaves every class in train, and has the classes of the first of the
+        columns in the same proportions.
+        """
+        source = copy.copy(self)
+        source.label_columns = tuple(columns)
+        return source
 
     def class_names(self, column: str) -> list[str] | None:
         """Returns the names of the classes of a column if the data declares them, else `None`."""
@@ -126,17 +140,3 @@ def row_key(value: Any) -> str | bytes:
     if isinstance(value, str | bytes):
         return value
     return value.tobytes() if isinstance(value, np.ndarray | np.generic) else str(value)
-
-
-def select_split(chunk: Chunk, split: str, fractions: Mapping[str, float]) -> Chunk:
-    """Returns the rows of `chunk` that belong to `split` by a hash of the value in the first column.
-
-    Args:
-        chunk: a `Chunk` of the given split.
-        split: string.
-        fractions: dictionary of split to the fraction that is held out; empty returns the chunk as it is.
-    """
-    if not fractions:
-        return chunk
-    first = next(iter(chunk.columns.values()))
-    return chunk.take(split_rows(split, [row_key(value) for value in first], fractions))

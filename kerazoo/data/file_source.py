@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from kerazoo import _checks
 from kerazoo.data import cache
 from kerazoo.data.data_files import DataFiles, find_data_files
-from kerazoo.data.data_source import Chunk, DataSource, select_split
+from kerazoo.data.data_source import Chunk, DataSource
+from kerazoo.data.held_out import HeldOut
 from kerazoo.data.lines import STDIN, BadLines
 from kerazoo.data.mixture_source import interleave, weighted
 from kerazoo.data.splits import SPLITS, split_origin
@@ -66,6 +67,7 @@ class FileSource(DataSource):
         self.test_data = test_data
         self.bad_lines = _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
         self._standard_input = SingleRead()
+        self._held_out: dict[Any, HeldOut] = {}
 
     @functools.cached_property
     def files(self) -> list[DataFiles]:
@@ -75,7 +77,7 @@ class FileSource(DataSource):
     @property
     def settings(self) -> list:
         """Plain values that decide what is read from the files."""
-        return [self.bad_lines]
+        return [self.bad_lines, list(self.label_columns)]
 
     def read(self, path: Any, bad: BadLines, progress: "ReadProgress") -> Iterator[Chunk]:
         """Yields the chunks of one file.
@@ -116,7 +118,7 @@ class FileSource(DataSource):
         parts = self.parts(split)
         self._standard_input.check(split, [path for part in parts for path in part.paths])
         progress = ReadProgress(self._all_paths(parts))
-        return interleave([self._read_part(part, split, progress) for part in parts])
+        return interleave([self._read_part(part, self._selector(part, split), progress) for part in parts])
 
     def parts(self, split: str) -> list[Part]:
         """Returns the `Part`s that a split is read from."""
@@ -129,12 +131,27 @@ class FileSource(DataSource):
                 parts.append(Part(paths, fractions, each.weight if split == "train" else 1.0))
         return parts
 
-    def _read_part(self, part, split, progress):
+    def _selector(self, part, split):
+        """Returns the function that selects the rows of a chunk that belong to `split`."""
+        if not part.fractions:
+            return lambda chunk: chunk
+
+        def chunks():
+            for other in self.parts("train"):
+                if other.fractions == part.fractions:
+                    yield from self._read_part(other._replace(weight=1.0), lambda chunk: chunk, ReadProgress([]))
+
+        key = (self.label_columns, *part.fractions.items())
+        if key not in self._held_out:
+            self._held_out[key] = HeldOut(chunks, part.fractions, self.label_columns)
+        return self._held_out[key].select(split)
+
+    def _read_part(self, part, select, progress):
         bad = BadLines(self.bad_lines)
         for path in part.paths:
             counted = bad.count
             for chunk in self.read(path, bad, progress):
-                chunk = weighted(select_split(chunk, split, part.fractions), part.weight)
+                chunk = weighted(select(chunk), part.weight)
                 if chunk.num_rows or bad.count > counted:
                     yield chunk._replace(skipped=bad.count - counted, progress=progress.fraction)
                 counted = bad.count

@@ -12,7 +12,7 @@ from kerazoo.data.data_files import SPLIT_NAMES
 from kerazoo.data.data_source import Chunk, DataSource
 from kerazoo.data.image_files import IMAGE_EXTENSIONS
 from kerazoo.data.lines import near
-from kerazoo.data.splits import SPLITS, assign_split, split_origin
+from kerazoo.data.splits import SPLITS, Draw, point_of, split_origin
 
 CHUNK_IMAGES = 64
 
@@ -23,7 +23,8 @@ class ImageFolderSource(DataSource):
     Args:
         data_dir: string or path. A folder with `train/CLASS/IMAGE` and optionally `dev` and `test` of the same form; or
             with `CLASS/IMAGE`. A dev or test split that is not given is held out from train by a hash of class and file
-            name, 5 % each. Images are the files whose names end like `IMAGE_EXTENSIONS`; other files are ignored.
+            name, 5 % of each class. Images are the files whose names end like `IMAGE_EXTENSIONS`; other files are
+            ignored.
 
     Raises:
         ValueError: if `data_dir` is `None`.
@@ -95,12 +96,12 @@ class ImageFolderSource(DataSource):
         """Returns path and class of each image of a split, ordered by a hash of both, so that classes are mixed."""
         _checks.one_of("ImageFolderSource", "split", split, SPLITS)
         given, fractions = split_origin(split, self.folders, self.fractions)
-        files = [
-            (os.path.abspath(path), name)
-            for path, name in _images(self.folders[given])
-            if not fractions or assign_split(f"{name}/{path.name}", fractions) == split
-        ]
-        return sorted(files, key=_mixed)
+        files = list(_images(self.folders[given]))
+        if fractions:
+            points = [point_of(f"{name}/{path.name}") for path, name in files]
+            draw = Draw(zip(points, ((name,) for _, name in files)), fractions)
+            files = [file for file, point in zip(files, points) if draw.split_of(point) == split]
+        return sorted(((os.path.abspath(path), name) for path, name in files), key=_mixed)
 
 
 def _mixed(file):

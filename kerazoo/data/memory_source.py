@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kerazoo import _checks
-from kerazoo.data.data_source import Chunk, DataSource, select_split
+from kerazoo.data.data_source import Chunk, DataSource
+from kerazoo.data.held_out import HeldOut
 from kerazoo.data.splits import SPLITS, split_origin
 
 Columns = Mapping[str, Any]
@@ -14,7 +15,8 @@ Columns = Mapping[str, Any]
 class MemorySource(DataSource):
     """Columns in memory.
 
-    A split that is missing from a dictionary is held out from train by a hash of the first column's value, 5 % each.
+    A split that is missing from a dictionary is held out from train, 5 % each: equal values of the first column stay
+    together, and every class stays in train (see `kerazoo.data.held_out`).
 
     Args:
         read: dictionary of split to a dictionary of columns (lists or arrays of the same length), or a function of the
@@ -73,7 +75,7 @@ class MemorySource(DataSource):
         sizes = {name: len(column) for name, column in chunk.columns.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"MemorySource: columns must have the same length; got {sizes} in {given!r}.")
-        yield select_split(chunk, split, fractions)
+        yield HeldOut(lambda: [chunk], fractions, self.label_columns).select(split)(chunk) if fractions else chunk
 
     def _of(self, split):
         return self._read[split] if isinstance(self._read, Mapping) else self._read(split)

@@ -76,6 +76,12 @@ class MixtureSource(DataSource):
         """Returns the splits that any of the sources has."""
         return tuple(split for split in SPLITS if any(split in source.splits() for source in self.sources))
 
+    def with_label_columns(self, columns: Sequence[str]) -> DataSource:
+        """Returns the mixture of sources whose `columns` hold classes."""
+        mixture = MixtureSource([source.with_label_columns(columns) for source in self.sources], self.weights)
+        mixture.label_columns = tuple(columns)
+        return mixture
+
     def class_names(self, column: str) -> list[str] | None:
         """Returns the names of the classes of a column if all sources declare the same ones, else `None`."""
         declared = [source.class_names(column) for source in self.sources]

@@ -13,7 +13,8 @@ from kerazoo.data.lines import BadLines, OnRead, Path, decode_lines, read_blocks
 class ParallelSource(FileSource):
     """Sentence pairs from two files with equally many lines; the columns are `source` and `target`.
 
-    A dev or test split that is not given is held out from train by a hash of the source, 5 % each.
+    A dev or test split that is not given is held out from train, 5 % each: equal sources stay together, and every class
+    stays in train (see `kerazoo.data.held_out`).
 
     Args:
         data_dir: string or path. A folder with `train.en` and `train.de` and optionally `dev` and `test`, plain or

@@ -58,7 +58,7 @@ def prepare(label: str, chunks: Callable[[], Iterable[Chunk]], convert: Convert,
                     notes["skipped"] += chunk.skipped
                     progress.update(chunk.progress, builder.examples, builder.values)
                 if not builder.examples:
-                    raise _checks.NoExamplesError(f"{label}: {_why_empty(notes)}")
+                    raise no_examples(label, notes)
                 notes = {name: count for name, count in notes.items() if count or name != "skipped"}
                 return builder.finish(notes), notes
             finally:
@@ -69,12 +69,14 @@ def prepare(label: str, chunks: Callable[[], Iterable[Chunk]], convert: Convert,
     return cache.entry(key, fill, Corpus.open)
 
 
-def _why_empty(notes):
-    if notes["unseen"]:
-        return f"the classes of all {notes['unseen']:,} examples are not in the training data."
-    if notes["skipped"]:
-        return f"there are no examples: all {notes['skipped']:,} are bad and were skipped. bad_lines='stop' says why."
-    return "there are no examples. Give it more data."
+def no_examples(label: str, notes: Mapping[str, int]) -> _checks.NoExamplesError:
+    """Returns the error of data without examples, which says what became of those that were read."""
+    reason = "there are no examples. Give it more data."
+    if notes.get("unseen"):
+        reason = f"the classes of all {notes['unseen']:,} examples are not in the training data."
+    elif notes.get("skipped"):
+        reason = f"there are no examples: all {notes['skipped']:,} are bad and were skipped. bad_lines='stop' says why."
+    return _checks.NoExamplesError(f"{label}: {reason}")
 
 
 def in_order(function: Callable, items: Iterable, workers: int | None = None) -> Iterator[tuple[Any, Any]]:

@@ -19,7 +19,8 @@ from kerazoo.data.records import Column, read_record_blocks
 class TableSource(FileSource):
     """Columns of tables, as lists of strings.
 
-    A dev or test split that is not given is held out from train by a hash of the first column's value, 5 % each.
+    A dev or test split that is not given is held out from train, 5 % each: equal sources stay together, and every class
+    stays in train (see `kerazoo.data.held_out`).
 
     Args:
         data_dir: string or path. A folder with a file `train` and optionally `dev` and `test`, ending in .tsv, .csv,

@@ -10,7 +10,8 @@ from typing import Any
 
 from kerazoo import _checks, _files
 from kerazoo.data import cache
-from kerazoo.data.data_source import Chunk, DataSource, select_split
+from kerazoo.data.data_source import Chunk, DataSource
+from kerazoo.data.held_out import HeldOut
 from kerazoo.data.splits import split_origin
 
 # What data sets call the three splits.
@@ -24,8 +25,8 @@ class TFDSSource(DataSource):
     """Features of a prepared TensorFlow data set.
 
     Images are uint8 arrays `[N, H, W, C]`; texts, the names of classes and the languages of a translation are lists of
-    strings. A dev or test split that the set lacks is held out from train by a hash of the first column's value, 5 %
-    each.
+    strings. A dev or test split that the set lacks is held out from train, 5 % each: equal values of the
+    first column stay together, and every class stays in train (see `kerazoo.data.held_out`).
 
     Args:
         name: string. Name of the set, with a configuration and version if there are several: `"mnist"`,
@@ -58,6 +59,7 @@ class TFDSSource(DataSource):
         self.columns = tuple(self.features)
         self.data_dir = data_dir
         self.download = download
+        self._held_out: dict[Any, HeldOut] = {}
 
     @functools.cached_property
     def prepared(self) -> "Prepared":
@@ -104,10 +106,19 @@ class TFDSSource(DataSource):
         """Yields the examples of a split."""
         _checks.one_of("TFDSSource", "split", split, tuple(SPLIT_NAMES))
         given, fractions = split_origin(split, self.prepared.splits, self.fractions)
+        if not fractions:
+            yield from self._all(given)
+            return
+        key = (self.label_columns, *fractions.items())
+        if key not in self._held_out:
+            names = self.class_names(self.label_columns[0]) if self.label_columns else None
+            num_classes = None if names is None else len(names)
+            self._held_out[key] = HeldOut(lambda: self._all(given), fractions, self.label_columns, num_classes)
+        yield from map(self._held_out[key].select(split), self._all(given))
+
+    def _all(self, given):
         types = {feature: self._type(feature) for feature in self.features.values()}
-        chunks = self._batches(given, types) if "Image" in types.values() else self._strings(given)
-        for chunk in chunks:
-            yield select_split(chunk, split, fractions)
+        return self._batches(given, types) if "Image" in types.values() else self._strings(given)
 
     def _batches(self, split, types):
         """Yields batches with images."""

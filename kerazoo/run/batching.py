@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 MAX_DEVICE_BYTES = 1 << 30  # a larger corpus is fed with tf.data instead of being copied to the device
 
 
-def plans(options: TrainingOptions, corpus: "data.Corpus | data.Stream", dev: "data.Corpus") -> tuple:
-    """Returns the plans of the training and of the dev examples."""
+def plans(options: TrainingOptions, corpus: "data.Corpus | data.Stream", dev: "data.Corpus | None") -> tuple:
+    """Returns the plans of the training and of the dev examples, `None` if there are none."""
     from kerazoo import data
 
     size = {"tokens": options.batch_tokens} if options.batch_tokens else {"batch_size": options.batch_size}
@@ -28,7 +28,7 @@ def plans(options: TrainingOptions, corpus: "data.Corpus | data.Stream", dev: "d
     else:
         plan = data.Plan.of(corpus, max_shapes=options.max_shapes, seed=options.seed, **size)
     # Each shape is compiled, which takes longer than what a second one saves on a dev set.
-    return plan, data.Plan.of(dev, max_shapes=1, shuffle=False, **size)
+    return plan, None if dev is None else data.Plan.of(dev, max_shapes=1, shuffle=False, **size)
 
 
 def _stream_plan(options, stream, size):

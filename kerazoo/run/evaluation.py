@@ -41,8 +41,8 @@ def evaluate(
     Returns:
         A dict: `{"metrics": {name: value}, "examples": n, "seconds": s, "search": options}`. Rates and accuracies are
         fractions of 1. `"unseen"` has the number of examples of each class that the training data lacks, which are
-        counted as wrong, and `"cut"` the number of inputs that were cut, where there are any. The file holds the
-        printed samples as well.
+        counted as wrong, and `"cut"` the number of inputs that were cut, where there are any. `"limits"` says where
+        texts are cut and where predictions end. The file holds the printed samples as well.
     """
     predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
     result, chosen = evaluate_predictor(predictor, split, limit, samples, **options)
@@ -83,6 +83,7 @@ def evaluate_predictor(
         "examples": examples,
         "seconds": round(time.perf_counter() - started, 3),
         "search": {name: value if isinstance(value, PLAIN) else str(value) for name, value in options.items()},
+        **({"limits": limits} if (limits := report.limits(task)) else {}),
         **({"unseen": unseen} if (unseen := task.targets.unseen(references)) else {}),
         **({"cut": predictor.cut - cut} if predictor.cut > cut else {}),
     }, found

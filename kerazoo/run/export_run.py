@@ -4,6 +4,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from kerazoo import _checks
 from kerazoo.run import predictor as predictors
 
 EXAMPLES = 16  # raw inputs whose predictions the SavedModel must repeat
@@ -24,7 +25,7 @@ def export(
         directory: string or path. The new folder of the SavedModel.
         checkpoint: string. `"best"` or `"last"`. Defaults to `"best"`.
         verify: bool. Whether a fresh process that imports only TensorFlow must give the same predictions for some dev
-            examples. Defaults to `True`.
+            examples, or training examples if there are none. Defaults to `True`.
         data_dir: string or path. Where the data is now, if it moved; only `verify` reads it. Defaults to `None`.
         imports: string or list of strings. Modules that `kerazoo.load` imports first. Defaults to `()`.
 
@@ -36,6 +37,14 @@ def export(
     predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
     path = exporter.export(predictor.model, predictor.task, directory)
     if verify:
-        raw, _ = predictor.task.examples("dev", limit=EXAMPLES)
+        raw = _examples(predictor.task)
         exporter.verify(path, predictor.task.raw_columns(raw), predictor(raw))
     return path
+
+
+def _examples(task):
+    """Returns raw inputs of dev, or of train if there are none."""
+    try:
+        return task.examples("dev", limit=EXAMPLES)[0]
+    except _checks.NoExamplesError:
+        return task.examples("train", limit=EXAMPLES)[0]

@@ -7,7 +7,7 @@ import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kerazoo import _checks, _files
@@ -32,21 +32,39 @@ def log(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
 
 
-def headline(record: Mapping, model: "keras.Model", corpus: Any, dev_corpus: Sized, plan: Any, seconds: float) -> str:
+def headline(record: Mapping, model: "keras.Model", corpus: Any, dev_corpus: Any, plan: Any, seconds: float) -> str:
     """Returns one line about the model, the data and the batches of a training run."""
     examples = f"{len(corpus):,}" if hasattr(corpus, "features") else f"about {plan.examples:,} streamed"
     suffix = "s" if len(plan.shapes) > 1 else ", packed" if plan.shapes[0].segments else ""
     return (
         f"{record['model']}: {model.count_params():,} parameters; {record['task']}: {examples} training and "
-        f"{len(dev_corpus):,} dev examples, read in {seconds:.1f} s; {plan.steps:,} steps an epoch in "
+        f"{len(dev_corpus or ()):,} dev examples, read in {seconds:.1f} s; {plan.steps:,} steps an epoch in "
         f"{len(plan.shapes)} batch shape{suffix}, {plan.valid_fraction:.0%} of the positions valid{_notes(corpus)}"
+        f"{_notes(dev_corpus, 'of dev ')}"
     )
 
 
-def _notes(corpus):
-    """Returns how many examples were truncated or skipped when the corpus was prepared."""
+def _notes(corpus, of=""):
+    """Returns how many examples were truncated, skipped or of unseen classes when the corpus was prepared."""
     counts = [f"{count:,} {name}" for name, count in getattr(corpus, "notes", {}).items() if count]
-    return "; " + ", ".join(counts) if counts else ""
+    return f"; {of}" + ", ".join(counts) if counts else ""
+
+
+def limits(task: "Task") -> str:
+    """Returns where a task cuts its texts and where its predictions end, as a sentence; empty for one without texts."""
+    from kerazoo.tasks.text_feature import TextFeature
+
+    cut = [str(feature.max_length) for feature in task.inputs if isinstance(feature, TextFeature)]
+    parts = [f"inputs are cut after {' and '.join(dict.fromkeys(cut))} tokens, the task's `max_length`"] if cut else []
+    if task.targets.generated:
+        end = (
+            "texts end after {}, those of a window"
+            if task.is_language_model
+            else ("answers end after {}, those of the longest target of the data")
+        )
+        parts.append(end.format(f"{task.max_length} tokens") + ", unless `max_length` of predict says more")
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:] + "." * bool(text)
 
 
 def flag_file(record: Mapping, command: Iterable[str]) -> str:
@@ -125,6 +143,8 @@ def markdown(record: Mapping, results: Mapping[str, Mapping]) -> str:
         numbers = ["" if value is None else f"{value:.4f}" for value in values]
         outdated = ", before the last training" if result.get("outdated") else ""
         lines.append(_row([split + outdated, f"{result['examples']:,}", search, *numbers]))
+    for limit in dict.fromkeys(result["limits"] for result in results.values() if result.get("limits")):
+        lines += ["", limit]
     for split, result in results.items():
         lines += _sample_lines(split, result.get("samples", []))
     return "\n".join([*lines, "", "`run.flags` repeats the run, `metrics.jsonl` has one line per epoch.", ""])

@@ -127,7 +127,7 @@ class _Training:
             keras.config.set_dtype_policy(policy)
         store.restore(model, which="best")
         trained = predictor.Predictor(model, self.task)
-        if evaluate:
+        if evaluate and self.dev is not None:
             result, samples = evaluation.evaluate_predictor(trained, "dev")
             evaluation.publish(self.run, result, "dev", samples)
         print("\n" + report.next_commands(self.run, self.task), flush=True)
@@ -199,7 +199,7 @@ class _Training:
             )
         self.task = dataclasses.replace(self.task, streamed=streamed)
         self.corpus: Any = self.task.load("train")  # a `Corpus`, or a `Stream` if streamed
-        self.dev: Any = self.task.load("dev")
+        self.dev: Any = self._load_dev()
         self._check_data(restored)
         # With subword dropout each epoch has a different corpus, and the plan bounds the lengths of all of them.
         self.resampled = None if streamed else self.task.resampled(options.seed)
@@ -339,12 +339,20 @@ class _Training:
             **data,
             epochs=options.epochs,
             callbacks=self._callbacks(store, saver),
-            validation_data=(self.dev, self.dev_plan, self.task.batch),
+            validation_data=None if self.dev is None else (self.dev, self.dev_plan, self.task.batch),
             class_weight=self.class_weight,
             resume=state,
             steps_per_execution=options.steps_per_execution or None,
             jit_compile=options.xla,
         )
+
+    def _load_dev(self):
+        """Returns the dev examples, or `None` if there are none."""
+        try:
+            return self.task.load("dev")
+        except _checks.NoExamplesError as error:
+            self.print(f"{error} Nothing is measured while the model trains, and its last state is kept as the best.")
+            return None
 
     def _limited(self, corpus):
         return corpus.sample(self.options.limit) if self.options.limit else corpus

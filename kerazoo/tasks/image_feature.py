@@ -81,6 +81,8 @@ class ImageFeature(Feature):
     def finish(self) -> bool:
         self.state = {"shape": list(self._shape or (self.size[0] or 1, self.size[1] or 1, self.size[2]))}
         if self.preprocess == "standardise":
+            if not np.any(self._counts):
+                raise _checks.NoExamplesError(f"{self.owner}, train: no image can be read to standardise by.")
             values = np.arange(256) / MAX_PIXEL
             shares = self._counts / self._counts.sum(axis=1, keepdims=True)  # [C, 256]
             mean = shares @ values
@@ -173,6 +175,12 @@ class ImageFeature(Feature):
             values = np.stack([np.asarray(value) for value in values])
         if isinstance(values, np.ndarray):
             self._shape = self._shape or values.shape[1:]
+            expected = self.shape if self.state else self._shape
+            if len(values) and values.shape[1:] != expected:
+                raise _checks.DataError(
+                    f"{self.owner}: the images in column {self.columns[0]!r} must have shape {expected}, as in the "
+                    f"training data; got {values.shape[1:]}. Files of images are scaled, arrays are not."
+                )
             return values, {}
         images, faults = [], {}
         for row, path in enumerate(values):

@@ -60,8 +60,9 @@ def build_table(
         kind: string. The kind of model.
         data_dir: string. A folder with a file `train` and optionally `dev` and `test`, ending in .tsv, .csv, .jsonl or
             .txt, plain or .gz; one file; a pattern; or several with weights: `"own.tsv@3,web-*.csv.gz"`. A missing dev
-            or test split is selected from train by a hash of the first column, 5 % each. Required. Defaults to `None`,
-            which raises an error.
+            or test split is selected from train by a hash of the source, 5 % each, so that every class stays in train
+            and is divided in the same proportions; of a set of a few examples they are empty. Required. Defaults to
+            `None`, which raises an error.
         inputs: string. The input features as `"MODALITY:COLUMN"`, several separated by commas: `"image:file"`,
             `"text:question,text:context"`. Files are relative to the folder of their table. Defaults to the text in
             `source_column`, or no input for a language model.
@@ -247,8 +248,8 @@ def build_images(
         kind: string. `"classifier"`, `"binary_classifier"` (with two classes) or `"autoencoder"`.
         data_dir: string. A folder with `train/CLASS/IMAGE` and optionally `dev` and `test` of the same form; or with
             `CLASS/IMAGE`. A missing dev or test split is selected from train by a hash of class and file name, 5 %
-            each. Images are PNG, JPEG, GIF, BMP, TIFF or WebP, read with Pillow. Required. Defaults to `None`, which
-            raises an error.
+            of each class. Images are PNG, JPEG, GIF, BMP, TIFF or WebP, read with Pillow. Required. Defaults to `None`,
+            which raises an error.
         height: int. The height that images are resized to. Defaults to that of the first training image.
         width: int. The width that images are resized to. Defaults to that of the first training image.
         channels: int. 1 for grey or 3 for colour. Defaults to `3`.

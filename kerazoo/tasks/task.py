@@ -17,7 +17,7 @@ import numpy as np
 from kerazoo import _checks
 from kerazoo.data import Chunk, Corpus, DataSource, Stream, cache, prepare
 from kerazoo.data.corpus import sample_rows
-from kerazoo.data.preparing import Progress
+from kerazoo.data.preparing import Progress, no_examples
 from kerazoo.tasks import saved_task
 from kerazoo.tasks.feature import Feature, Unseen
 from kerazoo.tasks.subword_dropout import ResampledCorpus, max_sampled_tokens
@@ -90,6 +90,10 @@ class Task:
         for feature in self.features:
             feature.bind(self.owner)
         self.targets.is_target = True
+        labels = [feature for feature in (self.targets, *self.inputs) if feature.modality == "label"]
+        if labels:
+            columns = tuple(dict.fromkeys(column for feature in labels for column in feature.columns))
+            object.__setattr__(self, "source", self.source.with_label_columns(columns))
 
     # What the features are.
 
@@ -160,14 +164,17 @@ class Task:
 
     def _fit_pass(self, features):
         """Updates the features with the training chunks, until none of them needs more data."""
-        chunks, read, size = self.chunks("train"), [], 0
+        chunks, read, size, rows, skipped = self.chunks("train"), [], 0, 0, 0
         with Progress(f"what {self.owner} is fitted to") as progress:
             for chunk in chunks if self.streamed else progress.over(chunks):
+                rows, skipped = rows + chunk.num_rows, skipped + chunk.skipped
                 needed = [feature.update(chunk.columns) for feature in features]
                 read.append(chunk) if self.streamed else None
                 size += sum(map(_characters, chunk.columns.values()))
                 if not any(needed) or (self.streamed and size >= SAMPLE_SIZE):
                     break
+        if not rows:
+            raise no_examples(f"{self.owner}, train", {"skipped": skipped})
         if self.streamed:  # standard input, for one, cannot be read again
             self._cache["read chunks"] = itertools.chain(read, chunks)
 
@@ -235,14 +242,14 @@ class Task:
         """Returns the raw columns of `split`, all in memory, read once.
 
         Raises:
-            DataError: if there are no examples.
+            NoExamplesError: if there are no examples.
         """
         key = f"columns {split}"
         if key not in self._cache:
             locations: list[str] = []
             columns = _joined(self.chunks(split), locations)
             if not columns or not len(next(iter(columns.values()))):
-                raise _checks.DataError(f"{self.owner}, {split}: there are no examples. Give it more data.")
+                raise no_examples(f"{self.owner}, {split}", {})
             self._cache[key], self._cache[f"locations {split}"] = columns, locations
         return self._cache[key]
 
@@ -296,7 +303,10 @@ class Task:
         if refused:
             row = min(refused)
             where = chunk.locations[row] if chunk.locations else f"{self.owner}, {split}"
-            raise _checks.DataError(faults[row] if faults[row].startswith(where) else f"{where}: {faults[row]}")
+            fault = faults[row] if faults[row].startswith(where) else f"{where}: {faults[row]}"
+            if row in unseen:  # of a run whose data changed, or of a stream
+                fault += " That is what the run was fitted to at its beginning. Start a new run for more classes."
+            raise _checks.DataError(fault)
         if self.bad_lines == "skip":
             self._name_skipped(split, [faults[row] for row in sorted(set(faults) - unseen)])
         return len(unseen)
