@@ -1,4 +1,4 @@
-"""kerazoo: encoder-decoder models with Keras 3, from raw examples to a trained, measured and served model.
+"""kerazoo: encoder-decoder models with Keras 3, from raw examples to a trained, measured and exported model.
 
 Every public name is loaded when it is first used, so `import kerazoo` and the listings of the catalog cost no
 TensorFlow. Where Keras is imported already, its classes are registered at once: after `import keras, kerazoo`
