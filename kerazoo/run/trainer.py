@@ -186,6 +186,8 @@ class _Training:
         compiling.compile_model(model, self.task, options, schedule["start"], schedule["end"])
         seconds = time.perf_counter() - started
         self.print(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
+        if not self.task.streamed and (summary := self.task.summary(self.corpus)):
+            self.print(summary)
         return model
 
     def _load_data(self):

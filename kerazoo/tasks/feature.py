@@ -163,6 +163,10 @@ class Feature:
         """Returns the metrics for `weighted_metrics`."""
         return []
 
+    def summary(self, values: Any) -> str:
+        """Returns what the stored values are, in a few words that show whether they were read as meant."""
+        return ""
+
     def references(self, values: Sequence) -> list:
         """Returns raw target values as they are compared with predictions."""
         return list(values)

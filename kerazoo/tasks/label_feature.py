@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerazoo import _checks
+from kerazoo.data.lines import list_names
 from kerazoo.tasks.feature import Converted, Feature, Unseen, check_pairs
 
 if TYPE_CHECKING:
@@ -91,6 +92,12 @@ class LabelFeature(Feature):
 
     def raw(self, values: Any) -> list:
         return [self.names[index] for index in np.asarray(values).tolist()]
+
+    def summary(self, values: Any) -> str:
+        """Returns the classes with their counts, the most frequent first."""
+        counts = np.bincount(np.asarray(values), minlength=len(self.names))
+        order = np.argsort(-counts, kind="stable")
+        return f"{len(self.names)} classes: " + list_names(f"{self.names[index]} {counts[index]:,}" for index in order)
 
     def references(self, values: Sequence) -> list:
         values = list(map(class_name, values))

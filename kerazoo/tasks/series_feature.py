@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerazoo import _checks
+from kerazoo.data.lines import list_names
 from kerazoo.tasks.feature import Converted, Feature, check_pairs
 from kerazoo.tasks.preprocessing import Spectrogram, parse_preprocess
 from kerazoo.tasks.scaling import Sums
@@ -128,6 +129,10 @@ class SeriesFeature(Feature):
                 f"training data; got {windows.shape[1:]}."
             )
         return Converted(self._scaled(windows).astype(np.float32))
+
+    def summary(self, values: Any) -> str:
+        """Returns the names of the variables."""
+        return f"{self.shape[0]} rows of {list_names(self.state['names'])}"
 
     def references(self, values: Sequence) -> list:
         """Returns windows, or the spectrograms of them, in the units of the data."""

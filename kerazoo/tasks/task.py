@@ -419,6 +419,11 @@ class Task:
     def _target_index(self):
         return self.inputs.index(self.targets)
 
+    def summary(self, corpus: Corpus) -> str:
+        """Returns what a corpus holds: classes with their counts, lengths of texts, names of variables."""
+        found = {name: feature.summary(corpus.features[name]) for name, feature in self.arrays.items()}
+        return "; ".join(f"{name}: {text}" for name, text in found.items() if text)
+
     def sizes(self) -> dict:
         """Returns the constructor arguments of a model that the data determines."""
         self.fit()

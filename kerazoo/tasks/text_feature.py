@@ -274,6 +274,10 @@ class TextFeature(Feature):
 
         return [TokenAccuracy(name="token_accuracy"), Perplexity() if self.window else SequenceAccuracy()]
 
+    def summary(self, values: Any) -> str:
+        """Returns the numbers of tokens of the shortest and of the longest text."""
+        return f"texts of {values.lengths.min():,} to {values.lengths.max():,} tokens" if len(values) else ""
+
     def references(self, values: Sequence) -> list:
         return self.tokenizer.standardize(list(values))
 

@@ -165,3 +165,21 @@ def test_one_class_has_one_name(tmp_path, name, lines, classes):
     assert task.fit().targets.names == classes
     predicted = task.targets.decode(np.eye(len(classes))[task.load("dev").features["targets"]])
     assert task.evaluate(predicted, task.examples("dev")[1])["accuracy"] == 1
+
+
+def test_the_summary_has_classes_with_their_counts_and_lengths_of_texts(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("text,label\n" + "".join(f"{'so ' * (i % 3)}fine,{'ab'[i % 4 == 0]}\n" for i in range(40)))
+    task = tasks.create("table", "classifier", data_dir=path, source_tokens="words")
+    task.source.fractions = {}
+    assert task.summary(task.load("train")) == "source: texts of 2 to 4 tokens; targets: 2 classes: a 30, b 10"
+
+
+def test_a_header_that_is_recognised_names_the_columns_of_all_files(tmp_path):
+    (tmp_path / "train.csv").write_text("text,label\n" + "".join(f"film {i},{'ab'[i % 2]}\n" for i in range(20)))
+    (tmp_path / "dev.csv").write_text("label,id,text\nb,7,film 1\na,8,film 2\n")
+    task = tasks.create("table", "classifier", data_dir=tmp_path)
+    assert task.examples("dev") == (["film 1", "film 2"], [["b"], ["a"]]) and task.targets.names == ["a", "b"]
+    (tmp_path / "dev.csv").write_text("film 1,b\n")
+    with pytest.raises(DataError, match="column 'text' is not in the header; it has: film 1, b"):
+        tasks.create("table", "classifier", data_dir=tmp_path).load("dev")
