@@ -16,6 +16,10 @@ from typing import Any
 MAX_LINES_BYTES = 1 << 26  # of a vocabulary that is shown in a message
 
 
+# Each layer takes time and memory to make, whatever its size; the deepest networks of papers have about this many.
+MAX_LAYERS = 1000
+
+
 class DataError(ValueError):
     """Bad or missing data; the message names the file, the line and the reason (exit code 3)."""
 
@@ -69,6 +73,11 @@ def at_most(owner: str, name: str, value: int, high: int) -> int:
     return value
 
 
+def num_layers(owner: str, name: str, value: Any) -> int:
+    """Returns `value` if it is an integer above zero and at most `MAX_LAYERS`."""
+    return at_most(owner, name, positive_int(owner, name, value), MAX_LAYERS)
+
+
 def positive_ints(owner: str, name: str, value: Any) -> tuple[int, ...]:
     """Returns `value`, an integer above zero or a sequence of them, as a tuple of at least one."""
     values = (value,) if isinstance(value, numbers.Integral) else value
@@ -76,6 +85,8 @@ def positive_ints(owner: str, name: str, value: Any) -> tuple[int, ...]:
         raise TypeError(f"{owner}: `{name}` must be an integer above 0 or a list of them; got {name}={value!r}.")
     if not values:
         raise ValueError(f"{owner}: `{name}` must have at least one integer above 0; got {name}={value!r}.")
+    if len(values) > MAX_LAYERS:
+        raise ValueError(f"{owner}: `{name}` must have at most {MAX_LAYERS:,} integers; got {len(values):,}.")
     return tuple(positive_int(owner, f"{name}[{index}]", each) for index, each in enumerate(values))
 
 

@@ -8,6 +8,7 @@ the checks of arguments load the classes. The number of parameters of a row is s
 import dataclasses
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,11 @@ from kerazoo import _checks, _docstrings
 from kerazoo.registry import Registry, argument_names
 
 KINDS = ("seq2seq", "language_model", "classifier", "binary_classifier", "autoencoder")
+
+# The weights of a model with a size of at least this are counted before any memory is taken for them.
+LARGE_SIZE = 2**15
+# Four times as many, as the gates of an LSTM have, are the most that one axis of a TensorFlow tensor holds.
+MAX_SIZE = 2**28
 
 # What `keras.Model` itself takes, through the `**kwargs` of a constructor.
 _KERAS_ARGUMENTS = ("name", "dtype", "trainable")
@@ -239,7 +245,9 @@ def create(name: str, /, **overrides: Any) -> Any:
             token ids.
 
     Raises:
-        ValueError: if there is no such model or argument; the message offers the nearest name.
+        ValueError: if there is no such model or argument; the message offers the nearest name. Also if a size is above
+            any that a tensor can have.
+        MemoryError: if the weights alone take more than the memory of this machine.
 
     Example:
 
@@ -255,8 +263,47 @@ def create(name: str, /, **overrides: Any) -> Any:
     assert captioner({"source": images, "targets": np.array([[8, 9]])}).shape == (1, 2, 40)
     ```
     """
+    from kerazoo.models.base_model import check_keras_arguments
+
     check_overrides(name, overrides)
-    return describe(name).build(overrides)
+    check_keras_arguments(name, overrides)
+    spec = describe(name)
+    _check_memory(name, spec, overrides)
+    return spec.build(overrides)
+
+
+def _check_memory(name: str, spec: ModelSpec, overrides: Mapping[str, Any]) -> None:
+    """Refuses sizes whose weights do not fit into the memory of this machine, before any of it is taken."""
+    chosen = {**spec.sizes, **overrides}
+    sizes = {argument: max(_integers(value), default=0) for argument, value in chosen.items()}
+    largest = max(sizes, key=sizes.__getitem__, default=None)
+    if largest is None or sizes[largest] < LARGE_SIZE:
+        return
+    got = f"got {largest}={chosen[largest]!r}"
+    if sizes[largest] > MAX_SIZE:
+        raise ValueError(f"{name}: `{largest}` must be at most {MAX_SIZE:,}; {got}.")
+    try:
+        parameters = _count(name, spec, overrides)
+    except ValueError:  # the shapes of the inputs are not known before the first call
+        return
+    memory, needed = _machine_memory(), 4 * parameters
+    if memory and needed > memory:
+        raise MemoryError(
+            f"{name}: {parameters:,} weights take {needed / 2**30:,.0f} GiB, and this machine has "
+            f"{memory / 2**30:,.0f} GiB; {got}. Choose a smaller `{largest}`."
+        )
+
+
+def _machine_memory() -> int:
+    """Returns the bytes of memory of this machine, 0 where the system does not tell."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+
+
+def _integers(value: Any) -> list[int]:
+    """Returns all integers in a value or in a nest of lists."""
+    if isinstance(value, list | tuple):
+        return [each for item in value for each in _integers(item)]
+    return [value] if isinstance(value, int) else []
 
 
 def count_parameters(name: str, /, **overrides: Any) -> int:
@@ -268,11 +315,16 @@ def count_parameters(name: str, /, **overrides: Any) -> int:
     spec = describe(name)
     if not overrides and spec.parameters is not None:
         return spec.parameters
+    check_overrides(name, overrides)
+    return _count(name, spec, overrides)
+
+
+def _count(name: str, spec: ModelSpec, overrides: Mapping[str, Any]) -> int:
     from kerazoo import _backend
     from kerazoo.models.base_model import BaseModel
 
     with _backend.no_memory():
-        model = create(name, **overrides)
+        model = spec.build(overrides)
         if not isinstance(model, BaseModel):
             raise ValueError(
                 f"count_parameters: {name} must know the shapes of its inputs; got {type(model).__name__}, a plain "

@@ -132,6 +132,52 @@ def test_refuses(call, message):
         call()
 
 
+@pytest.mark.parametrize(
+    "name, options, error, message",
+    [
+        (
+            "mlp_classifier",
+            {"units": (10**8,)},
+            MemoryError,
+            r"79,500,000,010 weights take 296 GiB.* units=\(100000000,",
+        ),
+        (
+            "mlp_classifier",
+            {"input_shape": (10**5, 10**5, 1)},
+            MemoryError,
+            "got input_shape=.100000, 100000, 1.. Choose",
+        ),
+        ("lstm_seq2seq", {"units": 10**9}, ValueError, "`units` must be at most 268,435,456; got units=1000000000"),
+        (
+            "lstm_seq2seq",
+            {"num_layers": 10**6},
+            ValueError,
+            "`num_layers` must be at most 1,000; got num_layers=1000000",
+        ),
+        ("mlp_classifier", {"units": (8,) * 1001}, ValueError, "`units` must have at most 1,000 integers; got 1,001"),
+        ("mlp_classifier", {"dtype": "bogus"}, ValueError, "mlp_classifier: `dtype` must be .*; got dtype='bogus'"),
+        ("conv+lstm", {"name": "a/b"}, ValueError, r"conv\+lstm: `name` must be .* without '/'; got name='a/b'"),
+        ("mlp_classifier", {"trainable": 3}, TypeError, "`trainable` must be True or False; got trainable=3"),
+        (
+            "lstm_seq2seq",
+            {"end_id": 0},
+            ValueError,
+            "LSTMSeq2Seq: `end_id` must differ from `pad_id`.* end_id=0, pad_id=0",
+        ),
+        ("transformer_lm_tiny", {"vocabulary_size": 3}, ValueError, "`vocabulary_size` must be above 3.*=3"),
+    ],
+)
+def test_sizes_and_arguments_no_model_can_have(name, options, error, message, monkeypatch):
+    monkeypatch.setattr(catalog, "_machine_memory", lambda: 2**36)
+    with pytest.raises(error, match=message):
+        kz.create(name, **options)
+
+
+def test_arguments_of_keras_are_checked_without_the_catalog():
+    with pytest.raises(ValueError, match="MLPClassifier: `dtype` must be .*got dtype='bogus'"):
+        kz.models.MLPClassifier(dtype="bogus")
+
+
 def test_composed_names_are_described_counted_and_made():
     spec = kz.describe("conv,lstm+transformer")
     assert spec.kind == "seq2seq" and spec.class_name == "EncoderDecoder" and spec.sizes["encoder_2.units"] == 64

@@ -100,7 +100,7 @@ class LSTMDecoder(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.units = _checks.positive_int("LSTMDecoder", "units", units)
-        self.num_layers = _checks.positive_int("LSTMDecoder", "num_layers", num_layers)
+        self.num_layers = _checks.num_layers("LSTMDecoder", "num_layers", num_layers)
         self.attention = _checks.one_of("LSTMDecoder", "attention", attention, (None, *SCORES))
         self.activation = get_activation("LSTMDecoder", activation)
         self.recurrent_activation = get_activation("LSTMDecoder", recurrent_activation)

@@ -85,7 +85,7 @@ class LSTMEncoder(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.units = _checks.positive_int("LSTMEncoder", "units", units)
-        self.num_layers = _checks.positive_int("LSTMEncoder", "num_layers", num_layers)
+        self.num_layers = _checks.num_layers("LSTMEncoder", "num_layers", num_layers)
         self.bidirectional = bool(bidirectional)
         self.activation = get_activation("LSTMEncoder", activation)
         self.recurrent_activation = get_activation("LSTMEncoder", recurrent_activation)

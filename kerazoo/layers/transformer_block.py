@@ -145,7 +145,7 @@ class TransformerStack(keras.layers.Layer):
     def __init__(self, block: type[TransformerBlock], num_layers: int, options: dict[str, Any], **kwargs: Any):
         super().__init__(**kwargs)
         owner = type(self).__name__
-        self.num_layers = _checks.positive_int(owner, "num_layers", num_layers)
+        self.num_layers = _checks.num_layers(owner, "num_layers", num_layers)
         self.kernel_initializer = keras.initializers.get(options["kernel_initializer"])
         self.bias_initializer = keras.initializers.get(options["bias_initializer"])
         self.options = options

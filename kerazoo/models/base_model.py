@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -34,6 +35,7 @@ class BaseModel(keras.Model):
     head_activation = None
 
     def __new__(cls, *args, **kwargs):
+        check_keras_arguments(cls.__name__, kwargs)
         model = super().__new__(cls)
         try:
             bound = inspect.signature(cls.__init__).bind(model, *args, **kwargs)
@@ -102,6 +104,27 @@ class BaseModel(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
+
+
+def check_keras_arguments(owner: str, arguments: Mapping[str, Any]) -> None:
+    """Refuses a `name`, `dtype` or `trainable` that `keras.Model` cannot have.
+
+    Args:
+        owner: string. The model, used in error messages.
+        arguments: dictionary. The arguments of its constructor.
+    """
+    name, trainable = arguments.get("name"), arguments.get("trainable", True)
+    if name is not None and (not isinstance(name, str) or not name or "/" in name):
+        raise ValueError(f"{owner}: `name` must be a string of at least one character without '/'; got name={name!r}.")
+    if not isinstance(trainable, bool):
+        raise TypeError(f"{owner}: `trainable` must be True or False; got trainable={trainable!r}.")
+    try:
+        keras.dtype_policies.get(arguments.get("dtype"))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{owner}: `dtype` must be a dtype policy of Keras, such as 'float32', 'bfloat16' or 'mixed_bfloat16'; "
+            f"got dtype={arguments['dtype']!r}."
+        ) from error
 
 
 def get_input(inputs: Any, name: str, owner: str) -> Any:

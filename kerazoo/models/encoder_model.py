@@ -163,7 +163,8 @@ class EncoderModel(BaseModel):
                 f"{type(self).__name__}: `input_shape` is needed to build the model before its first call; "
                 f"got input_shape=None for {name!r}. Pass the shape of one source, or call the model on data."
             )
-        return np.zeros((batch_size, *(size or 1 for size in shape)), "float32")
+        # One zero that looks like many: a source may be larger than the memory, and building needs its shape alone.
+        return np.broadcast_to(np.zeros((), "float32"), (batch_size, *(size or 1 for size in shape)))
 
     def _build_for(self, source):
         """Builds the model before its first call on `source`, whose shape only matters where it is not token ids."""

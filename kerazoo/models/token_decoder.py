@@ -38,6 +38,17 @@ class TokenDecoderMixin:
                     f"{owner}: `{name}` must be below the size of the vocabulary; "
                     f"got {name}={getattr(self, name)}, vocabulary_size={self.vocabulary_size}."
                 )
+        if self.end_id == self.pad_id:
+            raise ValueError(
+                f"{owner}: `end_id` must differ from `pad_id`, which no loss counts, so that the model would never "
+                f"learn to end; got end_id={self.end_id}, pad_id={self.pad_id}."
+            )
+        special = len({self.pad_id, self.start_id, self.end_id})
+        if self.vocabulary_size <= special:
+            raise ValueError(
+                f"{owner}: `vocabulary_size` must be above {special}, the number of special tokens; "
+                f"got vocabulary_size={self.vocabulary_size}."
+            )
         self.target_embedding = embedding
         self.tie_output = bool(tie_output)
         self.head = None
