@@ -66,7 +66,7 @@ class BlockProgram:
             logs, found, state = self.compiled_step(
                 key, state, arrays, [array[index] for array in data], number + index
             )
-            return logs, _first(fault, index, found), state
+            return logs, self.check.first(fault, index, found), state
 
         first = [array[0] for array in data]
         logs, _, _ = jax.eval_shape(lambda: self.compiled_step(key, state, arrays, first, number))
@@ -78,13 +78,8 @@ class BlockProgram:
         for index in range(steps):
             one = [array[index] for array in data]
             logs, found, state = self._step(key, state, arrays, one, number + np.int32(index))
-            fault = _first(fault, index, found)
+            fault = self.check.first(fault, index, found)
         return logs, fault, state
-
-
-def _first(fault, index, found):
-    """Returns index and number of the first fault: those known, else those of this step."""
-    return jnp.where(fault[1] > 0, fault, jnp.stack([jnp.int32(index), found]))
 
 
 def count_devices(owner, model):

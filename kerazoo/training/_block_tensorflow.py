@@ -49,7 +49,7 @@ class BlockProgram:
             fault = tf.zeros(2, tf.int32)
             for index in range(block.steps):
                 logs, found = self._step(block.key, [array[index] for array in data], number + index)
-                fault = _first(fault, index, found)
+                fault = self.check.first(fault, index, found)
             return logs, fault
         if block.key in self.programs:
             return self.programs[block.key](data, steps, number)
@@ -93,7 +93,7 @@ class BlockProgram:
         def loop(data, steps, number):
             def body(index, logs, fault):
                 logs, found = step([array[index] for array in data], number + index)
-                return index + 1, logs, _first(fault, index, found)
+                return index + 1, logs, self.check.first(fault, index, found)
 
             logs, _ = step.structured_outputs
             logs = keras.tree.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), logs)
@@ -102,11 +102,6 @@ class BlockProgram:
 
         # Called as a concrete function: TensorFlow warns of retracing when many functions come from one line of code.
         return tf.function(loop, autograph=False, jit_compile=jit_compile).get_concrete_function(specs, scalar, scalar)
-
-
-def _first(fault, index, found):
-    """Returns index and number of the first fault: those known, else those of this step."""
-    return tf.where(fault[1] > 0, fault, tf.stack([index, found]))
 
 
 def _share(owner, array, index, replicas):

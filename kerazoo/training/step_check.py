@@ -66,6 +66,10 @@ class StepCheck:
             fault = ops.where(ops.any(wrong), OUT_OF_RANGE, fault)
         return ops.cast(fault, "int32")
 
+    def first(self, fault: Any, index: Any, found: Any) -> Any:
+        """Returns index and number of the first fault, int32 `[2]`: that of earlier steps, else that of this one."""
+        return ops.where(fault[1] > 0, fault, ops.stack([ops.cast(index, "int32"), found]))
+
     def explain(self, feed: Any, block: Any) -> None:
         """Raises a DataError if a label or a token of a block is out of its range."""
         for index in range(block.steps):
