@@ -15,6 +15,9 @@ class HeldOut:
     Where there are fewer than `FEWEST` such values, it is the whole example, and where there are few different examples
     as well, each of several equal examples has its own key.
 
+    Examples that can be read only once, from standard input, are all for training. Long texts and series are divided by
+    position instead, so a class of a series may be missing in train.
+
     Args:
         chunks: function without arguments that returns an iterable of all training examples as `Chunk`s. They are read
             once more, without classes only the first of them.

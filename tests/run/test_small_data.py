@@ -32,6 +32,7 @@ def test_a_run_without_dev_examples_trains_and_says_so(run, capsys):
     with pytest.raises(NoExamplesError, match="table, test: there are no examples"):
         kz.run.evaluate(run / "run")
     assert kz.run.evaluate(run / "run", "train", samples=0)["examples"] == 30
+    assert "\nInputs are cut after 17 tokens, the task's `max_length`.\n" in (run / "run" / "report.md").read_text()
 
 
 def test_a_text_longer_than_any_is_cut_and_costs_no_other_its_answer(run, caplog):
@@ -58,6 +59,15 @@ def test_classes_that_training_never_saw_are_wrong_and_counted(run, capsys):
     assert result["metrics"]["accuracy"] == (predictor("text ab 1") == ["rare01"]) / 4
     printed = capsys.readouterr().out
     assert "3 of them have classes that the training data lacks, and count as wrong: new (2), newer (1)" in printed
+
+
+def test_where_answers_end_is_said():
+    task = kz.tasks.create("copy", length=5)
+    assert kz.run.report.limits(task) == (
+        f"Inputs are cut after {task.inputs[0].max_length} tokens, the task's `max_length`; answers end after 6 "
+        "tokens, those of the longest target of the data, unless `max_length` of predict says more."
+    )
+    assert kz.run.report.limits(kz.tasks.create("digits")) == ""
 
 
 def test_a_model_with_fewer_positions_than_the_task_has_tokens_is_refused(run):
