@@ -11,8 +11,9 @@ from kerazoo.decoding import Decodable
 
 PAD, START, END = 0, 1, 2
 
-# For cases in which JAX runs the same `keras.ops` as TensorFlow, at the cost of one more compilation.
-not_on_jax = pytest.mark.skipif(keras.backend.backend() == "jax", reason="another case shows it on JAX")
+# For cases in which JAX runs the same `keras.ops` as TensorFlow, at the cost of more compilations.
+JAX = keras.backend.backend() == "jax"
+not_on_jax = pytest.mark.skipif(JAX, reason="another case shows it on JAX")
 
 
 class Toy(Decodable):

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 from keras import ops
+from toys import not_on_jax
 
 from kerazoo import layers, models
+
+pytestmark = not_on_jax  # the contracts of layers and of models run there
 
 B, T, S, D = 3, 5, 2, 12
 RNG = np.random.default_rng(7)

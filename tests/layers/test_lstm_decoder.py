@@ -4,10 +4,13 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from toys import not_on_jax
 
 import oracles
 from kerazoo import _backend
 from kerazoo.layers import AlignmentAttention, LSTMDecoder, LSTMEncoder
+
+pytestmark = not_on_jax  # the contracts of layers and of models run there
 
 B, T, S, D, U, W = 3, 7, 5, 11, 13, 2
 MASK = np.arange(S)[None] < np.array([[S], [2], [1]])

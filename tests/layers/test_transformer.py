@@ -2,9 +2,12 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from toys import not_on_jax
 
 import oracles
 from kerazoo import layers
+
+pytestmark = not_on_jax  # the contracts of layers and of models run there
 
 B, T, S, D = 3, 7, 5, 24
 RNG = np.random.default_rng(29)

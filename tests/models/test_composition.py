@@ -1,14 +1,13 @@
 """Composed models with one vector as output, with images and series as sources, and with several sources."""
 
-import keras
 import numpy as np
 import pytest
 from model_contracts import ENCODERS, OUTPUTS, SOURCE, TARGETS, check_model, create_tiny
+from toys import JAX
 
 import kerazoo as kz
 
 # On JAX one case of each kind; the layers themselves are all tested there.
-JAX = keras.backend.backend() == "jax"
 IMAGES_AND_SERIES = [
     ("dense+lstm", (8, 8, 1)),
     ("conv+transformer", (8, 8, 1)),

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from toys import not_on_jax
 
 from kerazoo import decoding, models
 
@@ -45,7 +46,7 @@ def log_probs(model, source, rows, width=3, length=4):
 
 
 @run_eagerly
-@pytest.mark.parametrize("make", [lstm, transformer])
+@pytest.mark.parametrize("make", [pytest.param(lstm, marks=not_on_jax), transformer])
 def test_searches_equal_recomputation(make):
     """Greedy and beam; hypotheses of a source share its memory, and ragged sources share a batch."""
     model = sharp(make)
@@ -111,7 +112,9 @@ def test_vectors_with_a_mask_are_each_alone():
 
 
 @run_eagerly
-@pytest.mark.parametrize("make, policy", [(lstm, "mixed_float16"), (transformer, "mixed_bfloat16")])
+@pytest.mark.parametrize(
+    "make, policy", [(lstm, "mixed_float16"), pytest.param(transformer, "mixed_bfloat16", marks=not_on_jax)]
+)
 def test_mixed_precision_steps_are_the_full_pass(make, policy):
     model = make(dtype=policy)
     model.build_from_inputs()

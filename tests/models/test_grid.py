@@ -2,18 +2,22 @@
 
 import pytest
 from model_contracts import DECODERS, ENCODERS, SOURCE, TARGETS, check_model, create_tiny
+from toys import JAX
 
 from kerazoo import layers, models
 
+PAIRS = [(encoder, decoder) for encoder in ENCODERS for decoder in ("lstm", "transformer")]
+if JAX:  # the parts in one pair each; the layers themselves are all tested there
+    PAIRS = [("conv", "lstm"), ("lstm", "transformer")]
 
-@pytest.mark.parametrize("decoder", ["lstm", "transformer"])
-@pytest.mark.parametrize("encoder", ENCODERS)
+
+@pytest.mark.parametrize("encoder, decoder", PAIRS)
 def test_pair_keeps_the_contract(encoder, decoder):
     model = create_tiny(f"{encoder}+{decoder}", source_vocabulary_size=11, embedding_dim=8)
     check_model(model, {"source": SOURCE, "targets": TARGETS})
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", ["lstm"] if JAX else ENCODERS)
 def test_dense_decoder_of_tokens_keeps_the_contract(encoder):
     model = models.EncoderDecoder(
         create_tiny(f"{encoder}+dense", source_vocabulary_size=11, embedding_dim=8).encoder,

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from toys import JAX, not_on_jax
 
 import kerazoo as kz
 from kerazoo.data.pipeline import gather
@@ -56,8 +57,8 @@ def gradients(model, inputs, targets, weights):
     return loss, [a - b for a, b in zip(before, after)]
 
 
-@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
-@pytest.mark.parametrize("make", [seq2seq, language_model])
+@pytest.mark.parametrize("positions", ["rotary"] if JAX else ["sinusoidal", "learned", "rotary"])
+@pytest.mark.parametrize("make", [language_model] if JAX else [seq2seq, language_model])
 def test_packed_and_unpacked_rows_have_the_same_loss_and_gradients(make, positions):
     model, held = make(positions), corpus()
     names = ("source", "targets") if make is seq2seq else ("targets",)
@@ -75,6 +76,7 @@ def test_packed_and_unpacked_rows_have_the_same_loss_and_gradients(make, positio
         assert np.allclose(one, other, atol=2e-6)
 
 
+@not_on_jax
 def test_the_loss_is_the_same_for_any_layout_of_the_batches():
     model, held = seq2seq("learned"), corpus(31)
     plans = [
@@ -95,7 +97,7 @@ def test_the_loss_is_the_same_for_any_layout_of_the_batches():
     assert np.allclose(found, found[0], rtol=1e-5)
 
 
-@pytest.mark.parametrize("make", [seq2seq, language_model])
+@pytest.mark.parametrize("make", [language_model] if JAX else [seq2seq, language_model])
 def test_nothing_passes_from_one_sequence_to_another(make):
     model = make("rotary")
     segments = np.array([[1, 1, 1, 2, 2, 2, 2, 3, 0]])
