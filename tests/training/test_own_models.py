@@ -202,6 +202,24 @@ def test_logs_equal_those_of_model_fit(builder):
         np.testing.assert_allclose(one, two, 1e-4, 1e-5)
 
 
+@pytest.mark.skipif(not TENSORFLOW, reason="this train_step is written with TensorFlow")
+def test_a_model_with_two_optimizers_is_resumed(tmp_path):
+    def fresh():
+        model, data = make(two_optimizers)
+        model.generator(data[0]), model.discriminator(data[0])
+        model.built = True
+        return model, batches(data)
+
+    store = kz.training.CheckpointStore(tmp_path)
+    (whole, data), (first, _), (other, _) = fresh(), fresh(), fresh()
+    fit(whole, data, epochs=2, jit_compile=False)
+    fit(first, data, epochs=1, jit_compile=False, callbacks=[kz.training.Checkpoints(store)])
+    fit(other, data, epochs=2, jit_compile=False, resume=store.restore(other))
+    assert int(other.generator_optimizer.iterations) == int(other.optimizer.iterations) == 2 * len(data)
+    for one, two in zip(whole.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 def test_vector_metrics_are_validated_evaluated_saved_and_shown(tmp_path, capsys):
     model, (inputs, labels) = make(vector_metric)
     corpus = kz.data.Corpus({"inputs": inputs, "labels": labels})
