@@ -368,6 +368,8 @@ def _restored_task(run, data_dir):
 
 def _check_sizes(record, task, store):
     """Refuses a record whose model has more layers or weights than were saved, before any memory is taken for it."""
+    from kerazoo.models.base_model import BaseModel
+
     saved = store.sizes()
     if saved is None:
         return  # `restore` tells what is missing
@@ -379,6 +381,8 @@ def _check_sizes(record, task, store):
                 f"{store.directory.parent}: describes another model than the saved weights are of: it has "
                 f"{name}={value!r:.60}, and {variables} variables are saved."
             )
+    if not issubclass(catalog.get(record["model"]).load(), BaseModel):
+        return  # a class of one's own that knows no shapes
     sizes = {key: value for key, value in task.sizes().items() if key in catalog.arguments(record["model"])}
     count = catalog.count_parameters(record["model"], **{**sizes, **record["model_options"]})
     if count > size:
