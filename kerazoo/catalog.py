@@ -247,7 +247,7 @@ def create(name: str, /, **overrides: Any) -> Any:
     Raises:
         ValueError: if there is no such model or argument; the message offers the nearest name. Also if a size is above
             any that a tensor can have.
-        MemoryError: if the weights alone take more than the memory of this machine.
+        SetupError: if the weights alone take more than the memory of this machine.
 
     Example:
 
@@ -288,7 +288,7 @@ def _check_memory(name: str, spec: ModelSpec, overrides: Mapping[str, Any]) -> N
         return
     memory, needed = _machine_memory(), 4 * parameters
     if memory and needed > memory:
-        raise MemoryError(
+        raise _checks.SetupError(
             f"{name}: {parameters:,} weights take {needed / 2**30:,.0f} GiB, and this machine has "
             f"{memory / 2**30:,.0f} GiB; {got}. Choose a smaller `{largest}`."
         )

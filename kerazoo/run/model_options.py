@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-MAX_LAYERS = 1000  # building more takes minutes before anything can be said about them
+from kerazoo import _checks
+
 DETERMINED = ("pad_id", "start_id", "end_id", "num_classes", "output_size", "input_shape")
 
 
@@ -25,8 +26,8 @@ def check(owner: str, sizes: Mapping[str, Any], overrides: Mapping[str, Any]) ->
             raise ValueError(f"{owner}: its data determines `{name}`={size!r}; got {name}={value!r}. Leave it out.")
         if name.endswith("vocabulary_size") and isinstance(size, int) and isinstance(value, int) and value < size:
             raise ValueError(f"{owner}: `{name}` must be at least {size}, as the data has; got {name}={value!r}.")
-        if name.endswith("_layers") and isinstance(value, int) and value > MAX_LAYERS:
-            raise ValueError(f"{owner}: `{name}` must be at most {MAX_LAYERS:,}; got {name}={value!r}.")
+        if name.endswith("_layers") and isinstance(value, int) and value > _checks.MAX_LAYERS:
+            raise ValueError(f"{owner}: `{name}` must be at most {_checks.MAX_LAYERS:,}; got {name}={value!r}.")
         if name == "head_activation" and value not in (None, "linear"):
             raise ValueError(
                 f"{owner}: `head_activation` must be None in a run, whose losses and predictions take logits; got "

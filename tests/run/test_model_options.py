@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerazoo import _checks, run, tasks
+from kerazoo import _checks, catalog, run, tasks
 from kerazoo.run import memory
 from kerazoo.run.predictor import build_model
 
@@ -17,9 +17,8 @@ def made():
 @pytest.mark.parametrize(
     ("model", "task", "options", "message"),
     [
-        ("mlp_classifier", "digits", {"dtype": "bogus"}, "mlp_classifier: cannot be built with .*: Cannot conv"),
-        ("mlp_classifier", "digits", {"name": "a/b"}, "built with the options {'name': 'a/b'}: Argument `name`"),
-        ("mlp_classifier", "digits", {"trainable": 3}, "cannot be built with .*: Expected `trainable` to be a boolean"),
+        ("mlp_classifier", "digits", {"dtype": "bogus"}, "mlp_classifier: `dtype` must be .* got dtype='bogus'"),
+        ("mlp_classifier", "digits", {"name": "a/b"}, "`name` must be .* without '/'; got name='a/b'"),
         ("mlp_classifier", "digits", {"kernel_regularizer": "x"}, "cannot be built with .* Could not interpret"),
         ("mlp_classifier", "digits", {"num_classes": 3}, "task digits: its data determines `num_classes`=10; got"),
         ("mlp_classifier", "digits", {"input_shape": (64,)}, r"determines `input_shape`=\(8, 8, 1\); got in"),
@@ -41,12 +40,19 @@ def test_options_that_repeat_the_data_are_accepted(made):
     assert model.count_params() == 64 * 3 + 3 + 3 * 10 + 10
 
 
-def test_a_model_too_large_for_the_machine_names_what_was_tried(made):
+def test_a_model_too_large_for_the_machine_is_refused_before_it_is_made(made, monkeypatch):
+    monkeypatch.setattr(catalog, "_machine_memory", lambda: 2**34)
+    with pytest.raises(_checks.SetupError, match="mlp_classifier: 7,500,000,010 weights take 28 GiB, .* has 16 GiB"):
+        build_model("mlp_classifier", made["digits"], {"units": 10**8})
+
+
+def test_a_model_too_large_for_the_machine_names_what_was_tried(made, monkeypatch):
+    monkeypatch.setattr(catalog, "_machine_memory", lambda: 0)  # where the system does not tell
     with pytest.raises(_checks.SetupError) as raised:
-        build_model("mlp_classifier", made["digits"], {"units": 10**9})
+        build_model("mlp_classifier", made["digits"], {"units": [2**18, 2**28]})
     assert str(raised.value) == (
-        "mlp_classifier with the options {'units': 1000000000}: there is not enough memory (shape[64,1000000000]). "
-        "Set smaller sizes of the model."
+        "mlp_classifier with the options {'units': [262144, 268435456]}: there is not enough memory "
+        "(shape[262144,268435456]). Set smaller sizes of the model."
     )
     assert build_model("mlp_classifier", made["digits"], {"units": 3}).built  # nothing is left of the first one
 
