@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments.benchmarks.timing import epoch_timer, epochs_in_turn, timed
+from experiments.benchmarks.timing import epoch_timer, interleave_epochs, timed
 
 FLAGS = flags.FLAGS
 
@@ -90,7 +90,7 @@ def _feeding(kz, task):
         name: functools.partial(_epoch, feed, corpus, plan, task.batch) for name, feed in feeds.items()
     }
     _report("training, one epoch of each feed in turn")
-    seconds = epochs_in_turn(
+    seconds = interleave_epochs(
         {"program on the corpus": functools.partial(_fit, kz, _model(kz, task), corpus, task.batch, plan)}
         | {name: functools.partial(_fit, kz, _model(kz, task), batches, None, None) for name, batches in data.items()}
     )

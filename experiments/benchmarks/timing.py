@@ -39,7 +39,7 @@ def epoch_timer(before: Callable[[], object] = lambda: None, after: Callable[[],
     return EpochTimer()
 
 
-def epochs_in_turn(trainings: dict[str, Callable[[Any], object]]) -> dict[str, list[float]]:
+def interleave_epochs(trainings: dict[str, Callable[[Any], object]]) -> dict[str, list[float]]:
     """Runs several trainings of equally many epochs, one epoch of each in turn.
 
     A slow minute of the machine then affects all of them alike.
@@ -51,8 +51,8 @@ def epochs_in_turn(trainings: dict[str, Callable[[Any], object]]) -> dict[str, l
         Dictionary from each name to the seconds of its epochs.
     """
     allowed = [threading.Semaphore(0) for _ in trainings]
-    following = [*allowed[1:], allowed[0]]
-    timers = [epoch_timer(own.acquire, other.release) for own, other in zip(allowed, following)]
+    shifted = [*allowed[1:], allowed[0]]
+    timers = [epoch_timer(this.acquire, following.release) for this, following in zip(allowed, shifted)]
     errors = []
 
     def train(function, timer):
