@@ -14,6 +14,8 @@ from kerazoo.data.pipeline import Prefetched, batch_maker
 from kerazoo.data.plan import Plan, assign_shapes
 from kerazoo.data.preparing import Convert, in_order
 
+EPOCH_STEPS = 1 << 20  # from the numbers of the steps of one epoch to those of the next, for augmentation
+
 
 class Stream:
     """Training examples that are read as they come; nothing is kept.
@@ -114,7 +116,8 @@ class StreamPlan:
         def make(step, corpus, rows, shape):
             return finish(*corpus.batch(rows, shape.lengths), np.int32(step))
 
-        numbered = ((epoch * self.steps + step, *cut) for step, cut in enumerate(self._cut(epoch)))
+        first = epoch * EPOCH_STEPS % 2**31  # the true number of steps is not available in a run that resumes
+        numbered = ((first + step % EPOCH_STEPS, *cut) for step, cut in enumerate(self._cut(epoch)))
         batches = _Batches(Prefetched(make, numbered, prefetch))
         self._current = epoch, batches
         return batches

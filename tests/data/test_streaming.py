@@ -5,6 +5,7 @@ import pytest
 
 from kerazoo._checks import DataError
 from kerazoo.data import Chunk, Ragged, Stream, StreamPlan
+from kerazoo.data.streaming import EPOCH_STEPS
 
 
 def convert(chunk):
@@ -80,7 +81,8 @@ def test_dense_examples_and_batch_functions():
     plan = StreamPlan(dense, 2, batch_size=2)
     made = list(plan.batches(0, lambda features, valid: int(features["n"][valid].sum())))
     assert len(made) == 3 and sum(made) == 15
-    assert [step for step in plan.batches(1, augment=lambda f, step: step, batch_fn=lambda f, v: int(f))] == [3, 4, 5]
+    steps = list(plan.batches(1, augment=lambda f, step: step, batch_fn=lambda f, v: int(f)))
+    assert steps == [EPOCH_STEPS, EPOCH_STEPS + 1, EPOCH_STEPS + 2]
 
 
 def test_faults():
@@ -96,3 +98,16 @@ def test_faults():
     plan = StreamPlan(Stream(broken, convert), 1, batch_size=2)
     with pytest.raises(DataError, match="a.tsv:2: bad"):
         list(plan.batches(0))
+
+
+def test_no_two_steps_have_one_number_whatever_the_estimate_of_an_epoch_is():
+    chunks = [Chunk({"n": [1] * 4}, progress=progress) for progress in (0.9, 0.92, 0.95, 1.0)]
+    plan, numbers = StreamPlan(Stream(lambda: chunks, convert), 4, batch_size=2), []
+
+    def note(features, step):
+        numbers.append(int(step))
+        return features
+
+    for epoch in (0, 1, 2047, 2048):
+        assert len(seen(plan.batches(epoch, augment=note))) == 8 > plan.steps
+    assert len(set(numbers[:24])) == 24 and numbers[24:] == numbers[:8] and max(numbers) < 2**31
