@@ -94,8 +94,7 @@ def run(
     except Exception as error:
         if FLAGS.verbose or not is_expected(error):
             raise
-        shown = error if hasattr(error, "exit_code") else kz.run.find_refusal(error) or error
-        _fail(in_terms_of_flags(str(shown) or type(shown).__name__), exit_code(error))
+        _fail(in_terms_of_flags(_message(error)), exit_code(error))
 
 
 def exit_code(error: BaseException) -> int:
@@ -212,8 +211,8 @@ def _flag_help(flag) -> str:
     default = _defaults.get(flag.name) if flag.default is None else flag.default
     suffix = "" if default is None or default in ([], ()) else f" (default: {default})"
     text = re.split(r";\s+repeat this option", flag.help)[0]  # what absl adds to flags of several values
-    negative = "[no]" if flag.boolean else ""
-    return _paragraph(f"--{negative}{flag.name}: {text}{suffix}")
+    negative = f", --no{flag.name}" if flag.boolean else ""
+    return _paragraph(f"--{flag.name}{negative}: {text}{suffix}")
 
 
 def _paragraph(text) -> str:
@@ -233,6 +232,18 @@ def _refuse_nul() -> None:
         value = FLAGS[name].value
         if any("\0" in each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)):
             raise UsageError(f"--{name} must not hold a NUL character; got {value!r}.")
+
+
+def _message(error: BaseException) -> str:
+    """Returns what an expected error says: its own words, or those of the operating system or the allocator."""
+    if hasattr(error, "exit_code"):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}."
+    refusal = kz.run.find_refusal(error)
+    if refusal is not None:
+        return f"there is not enough memory. {refusal}".rstrip()
+    return str(error) or type(error).__name__
 
 
 def _fail(message: str, code: int) -> NoReturn:

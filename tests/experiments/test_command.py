@@ -121,6 +121,24 @@ def test_a_bug_keeps_its_traceback_and_verbose_shows_all(defined, monkeypatch, c
     assert raised.value is error
 
 
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (PermissionError(13, "Permission denied", "a\x1b/run.json"), "a\\x1b/run.json: permission denied."),
+        (OSError("odd"), "odd"),
+        (MemoryError(), "there is not enough memory."),
+        (ResourceExhaustedError("shape[9]"), "there is not enough memory. shape[9]"),
+    ],
+)
+def test_faults_of_the_environment_are_told_in_words(defined, monkeypatch, capsys, error, shown):
+    flags.DEFINE_bool("verbose", False, "Traceback.", flag_values=defined)
+
+    def main(arguments):
+        raise error
+
+    assert run(monkeypatch, capsys, main) == (5, "", f"error: {shown}\n")
+
+
 def test_arguments_without_a_flag_are_refused_where_none_are_read(defined, monkeypatch, capsys):
     flags.DEFINE_bool("verbose", False, "Traceback.", flag_values=defined)
     code, _, err = run(monkeypatch, capsys, lambda arguments: 0, "extra")
@@ -147,7 +165,7 @@ def sections(text):
             title = line.partition(" (")[0].rstrip(":")
             found[title] = []
         elif line.startswith("  --") and title:
-            found[title].append(line.strip().partition(":")[0].replace("[no]", ""))
+            found[title].append(line.strip().partition(":")[0].partition(",")[0])
     return found
 
 
@@ -169,11 +187,11 @@ def test_help_groups_all_flags_with_their_defaults():
     text = " ".join(done.stdout.split())
     for name, value in options.items():
         if value != ():
-            start = text.replace("[no]", "").index(f" --{name}: ")
-            assert f"(default: {value})" in text.replace("[no]", "")[start : start + 200], name
+            start = re.search(rf" --{name}(, --no{name})?: ", text).start()
+            assert f"(default: {value})" in text[start : start + 200], name
     assert {"--run_dir", "--verbose", "--flagfile"} <= set(found["Run and output"])
     assert "repeat this option" not in done.stdout and max(map(len, done.stdout.splitlines())) <= 120
-    assert "--[no]packing:" in text and "--help --model=NAME --task=NAME lists the sizes" in text
+    assert "--packing, --nopacking: Whether several" in text and "--help --model=NAME --task=NAME lists" in text
     assert "may be repeated" not in text.replace("; may be repeated.", "")
 
 
