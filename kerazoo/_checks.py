@@ -63,10 +63,10 @@ def positive_int(owner: str, name: str, value: Any) -> int:
         raise TypeError(f"{owner}: `{name}` must be an integer above 0; got {name}={value!r}.")
     if value <= 0:
         raise ValueError(f"{owner}: `{name}` must be an integer above 0; got {name}={value!r}.")
-    return at_most(owner, name, int(value), MAX_INT)
+    return not_above(owner, name, int(value), MAX_INT)
 
 
-def at_most(owner: str, name: str, value: int, high: int) -> int:
+def not_above(owner: str, name: str, value: int, high: int) -> int:
     """Returns `value` if it is not above `high`."""
     if value > high:
         raise ValueError(f"{owner}: `{name}` must be at most {high:,}; got {name}={value!r}.")
@@ -75,7 +75,7 @@ def at_most(owner: str, name: str, value: int, high: int) -> int:
 
 def num_layers(owner: str, name: str, value: Any) -> int:
     """Returns `value` if it is an integer above zero and at most `MAX_LAYERS`."""
-    return at_most(owner, name, positive_int(owner, name, value), MAX_LAYERS)
+    return not_above(owner, name, positive_int(owner, name, value), MAX_LAYERS)
 
 
 def positive_ints(owner: str, name: str, value: Any) -> tuple[int, ...]:

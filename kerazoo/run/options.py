@@ -95,7 +95,7 @@ class TrainingOptions:
             _checks.positive_int(owner, name, getattr(self, name))
         for name in ("seed", "patience", "steps_per_execution", "limit", "batch_tokens"):
             value = _checks.non_negative_int(owner, name, getattr(self, name))
-            _checks.at_most(owner, name, value, MAX_SEED if name == "seed" else _checks.MAX_INT)
+            _checks.not_above(owner, name, value, MAX_SEED if name == "seed" else _checks.MAX_INT)
         _checks.number(owner, "learning_rate", self.learning_rate, low=0, low_open=True)
         for name in ("weight_decay", "clip_norm", "l1", "l2"):
             _checks.number(owner, name, getattr(self, name), low=0)

@@ -58,7 +58,7 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None):
         """Prints the progress of the epoch."""
         counts = {name: self.params.get(name) or 0 for name in ("tokens", "examples")} | {"steps": batch + 1}
-        self._measure(time.perf_counter(), self.params.get("compile_seconds", 0.0), counts)
+        self._count(time.perf_counter(), self.params.get("compile_seconds", 0.0), counts)
         if self.terminal or time.perf_counter() - self._last_line >= self.seconds:
             total = self.params.get("steps")
             steps = f"step {batch + 1:,}" + (f"/{total:,}" if total else "")
@@ -98,7 +98,7 @@ class Progress(keras.callbacks.Callback):
     def _epoch(self, epoch):
         return f"epoch {epoch + 1}/{self.params.get('epochs', '?')}"
 
-    def _measure(self, now, compiling, counts):
+    def _count(self, now, compiling, counts):
         """Stores the time and the counts of the last block, unless it compiled: that tells nothing about later ones."""
         if self._last and self._last[1] == compiling:
             self._blocks.append((now - self._last[0], {name: n - self._last[2][name] for name, n in counts.items()}))
