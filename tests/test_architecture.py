@@ -181,7 +181,7 @@ def test_the_import_contract_is_the_architecture():
         ["data", "decoding", "text", "training"],
         ["layers"],
         ["_backend", "_files", "registry"],
-        ["_checks", "_options"],
+        ["_checks", "_docstrings", "_options"],
     ]
     assert contract["type"] == "layers" and contract["exhaustive"] == "True"
     assert contract["containers"] == "kerazoo"
@@ -218,6 +218,7 @@ def test_every_imported_package_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = " ".join([*project["dependencies"], *sum(project["optional-dependencies"].values(), [])])
     distributions = {
+        "PIL": "pillow",
         "absl": "absl-py",
         "sklearn": "scikit-learn",
         "tensorflow_datasets": "tensorflow-datasets",

@@ -280,7 +280,7 @@ def test_commands_of_the_readme_have_the_flags_that_they_use(readme):
             [sys.executable, "-m", f"experiments.{script}", "--help"], cwd=ROOT, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
-        defined = set(re.findall(r"--(\w+)", done.stdout))
+        defined = set(re.findall(r"--(?:\[no\])?(\w+)", done.stdout))
         assert flags <= defined, f"experiments.{script} has no {sorted(flags - defined)}"
 
 
