@@ -13,6 +13,7 @@ from kerazoo.tasks.preprocessing import parse_preprocess
 if TYPE_CHECKING:
     import keras
 
+MAX_SIZE = 1 << 14  # of the height and of the width that files are resized to
 MAX_PIXEL = 255.0  # images are stored as bytes and scaled to [0, 1] inside the compiled program
 
 
@@ -26,8 +27,9 @@ class ImageFeature(Feature):
     Args:
         column: string. The name of the raw column: file names, or arrays uint8 `[H, W, C]` of one size. Defaults to
             `"image"`.
-        height: int. The height in pixels that files are resized to. Defaults to that of the first training image.
-        width: int. The width in pixels. Defaults to that of the first training image.
+        height: int, at most 16,384. The height in pixels that files are resized to. Defaults to that of the first
+            training image.
+        width: int, at most 16,384. The width in pixels. Defaults to that of the first training image.
         channels: int, 1 for grey or 3 for colour, to which files are converted. Defaults to `3`.
         preprocess: string. `"scale"` maps pixels to [0, 1]; `"standardise"` then brings each channel to mean 0 and
             standard deviation 1 by the training images. Defaults to `"scale"`.
@@ -49,7 +51,7 @@ class ImageFeature(Feature):
         super().__init__(column)
         for name, value in (("height", height), ("width", width)):
             if value is not None:
-                _checks.positive_int(self.owner, name, value)
+                _checks.not_above(self.owner, name, _checks.positive_int(self.owner, name, value), MAX_SIZE)
         _checks.one_of(self.owner, "channels", channels, (1, 3))
         self.size = (height, width, channels)
         self.preprocess, _ = parse_preprocess(self.owner, "images", preprocess)

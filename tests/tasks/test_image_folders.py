@@ -35,6 +35,11 @@ def test_classes_are_folders(folder, tmp_path, monkeypatch):
     assert len(list((tmp_path / "cache").glob("*.lock"))) > 5  # the changed image was noticed
 
 
+def test_sizes_are_bounded_before_an_image_is_read(folder):
+    with pytest.raises(ValueError, match="`height` must be at most 16,384; got height=100000"):
+        tasks.create("images", data_dir=folder, height=100000)
+
+
 def test_folders_of_splits_and_bad_images(folder, tmp_path):
     (tmp_path / "set").mkdir()
     folder.rename(tmp_path / "set" / "train")
