@@ -71,7 +71,7 @@ def _import() -> Any:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise _checks.SetupError(
-            f"images: the package Pillow is not installed ({error}). Install it with: pip install \"kerazoo[images]\""
+            f'images: the package Pillow is not installed ({error}). Install it with: pip install "kerazoo[images]"'
         ) from error
     del Image, ImageOps, UnidentifiedImageError  # imported into the package
     return PIL

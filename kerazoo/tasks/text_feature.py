@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SAMPLE_SIZE = 1 << 25  # characters of text that a vocabulary is fitted to, at most
 ROWS_AT_ONCE = 65536  # strings that are tokenised at once, which bounds the memory of the tensors
+MAX_CHARACTERS = 40  # of a text in a summary
 OPTIONAL = ("normalization", "stop_words")  # arguments of `Tokenizer.fit` that are passed only where they are set
 DEFAULT_SIZES = {"characters": 8000, "subwords": 8000, "words": 32000}
 
@@ -275,8 +276,17 @@ class TextFeature(Feature):
         return [TokenAccuracy(name="token_accuracy"), Perplexity() if self.window else SequenceAccuracy()]
 
     def summary(self, values: Any) -> str:
-        """Returns the numbers of tokens of the shortest and of the longest text."""
-        return f"texts of {values.lengths.min():,} to {values.lengths.max():,} tokens" if len(values) else ""
+        """Returns the shortest and the longest text with their numbers of tokens."""
+        if not len(values):
+            return ""
+        rows = [values[int(values.lengths.argmin())], values[int(values.lengths.argmax())]]
+        counts = [f"{len(row):,}" for row in rows]
+        if not self.window:
+            texts = [
+                text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}..." for text in self.decode(rows)
+            ]
+            counts = [f"{count} ({text!r})" for count, text in zip(counts, texts)]
+        return f"texts of {' to '.join(counts)} tokens"
 
     def references(self, values: Sequence) -> list:
         return self.tokenizer.standardize(list(values))

@@ -172,7 +172,8 @@ def test_the_summary_has_classes_with_their_counts_and_lengths_of_texts(tmp_path
     path.write_text("text,label\n" + "".join(f"{'so ' * (i % 3)}fine,{'ab'[i % 4 == 0]}\n" for i in range(40)))
     task = tasks.create("table", "classifier", data_dir=path, source_tokens="words")
     task.source.fractions = {}
-    assert task.summary(task.load("train")) == "source: texts of 2 to 4 tokens; targets: 2 classes: a 30, b 10"
+    texts = "source: texts of 1 ('fine') to 3 ('so so fine') tokens"
+    assert task.summary(task.load("train")) == f"{texts}; targets: 2 classes: a 30, b 10"
 
 
 def test_a_header_that_is_recognised_names_the_columns_of_all_files(tmp_path):
