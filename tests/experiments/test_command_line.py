@@ -176,7 +176,7 @@ def test_evaluate_writes_the_figures(finished):
     run, *_ = finished
     out, _ = command("evaluate", f"--run_dir={run}", "--limit=7")
     written = json.loads((run / "evaluation-test.json").read_text())
-    assert set(written) == {"metrics", "examples", "seconds", "search", "samples"} and written["search"] == {}
+    assert set(written) == {"metrics", "examples", "seconds", "search", "samples", "limits"} and written["search"] == {}
     assert written["examples"] == len(written["samples"]) == 7
     report = (run / "report.md").read_text()
     assert "\n| dev | " in report and "\n| test | 7 | " in report and "## Samples (test)" in report
