@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow")
+tf = pytest.importorskip("tensorflow")
 
 import keras  # noqa: E402
 
@@ -90,6 +90,26 @@ CASES = {
 CASES["text_classifier"] = ("transformer_classifier", "text", {}, {})
 
 
+ECHOED = ["汉字 E\u0301", "ab"]
+
+
+class Echo(tf.Module):
+    """The text that tokenizers make of their own ids."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokenizers = {
+            "bytes": kz.text.ByteTokenizer(),
+            "characters": kz.text.CharacterTokenizer.fit(["ab", "汉字", "é"]),
+            "subwords": kz.text.BytePairTokenizer(["a b"], normalization="nfkc"),
+            "words": kz.text.WordTokenizer(["ab", "é"], stop_words=["汉字"], case="lower"),
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def echo(self, lines):
+        return {name: each.detokenize(each.encode(lines)) for name, each in self.tokenizers.items()}
+
+
 @pytest.fixture(scope="module")
 def exported(tasks, tmp_path_factory):
     """Every case exported: name -> (folder, model, task, raw inputs, options), and what a fresh process answers."""
@@ -99,6 +119,10 @@ def exported(tasks, tmp_path_factory):
         model = small(row, task, **overrides)
         path = saved_model.export(model, task, folder / name, **options)
         cases[name] = (path, model, task, raw_inputs(task), options)
+    path = folder / "echo"
+    module = Echo()
+    tf.saved_model.save(module, str(path), {"serving_default": module.echo})
+    cases["echo"] = (path, None, None, ECHOED)
     served = verification.fresh_outputs([(case[0], case[3]) for case in cases.values()])
     return {name: (*case, outputs) for (name, case), outputs in zip(cases.items(), served, strict=True)}
 
@@ -129,6 +153,15 @@ def test_fresh_process_with_only_tensorflow_gives_the_live_answers(exported, nam
         np.testing.assert_allclose(probabilities, np.asarray(keras.ops.softmax(logits)), rtol=1e-4, atol=1e-5)
 
 
+def test_tokenizers_inside_a_saved_model_need_tensorflow_alone(exported):
+    assert exported["echo"][-1] == {
+        "bytes": ["汉字 E\u0301", "ab"],
+        "characters": ["汉字\ufffd\ufffd\ufffd", "ab"],
+        "subwords": ["汉字 É", "ab"],
+        "words": ["<unknown>", "ab"],
+    }
+
+
 def test_verify_compares_with_the_live_answers(exported, monkeypatch):
     folder, model, task, raw, _, served = exported["mlp_classifier"]
     predictions = Predictor(model, task)(raw)
@@ -147,14 +180,17 @@ def test_numbers_are_compared_by_name_and_with_a_tolerance(exported, monkeypatch
         verification.verify(folder, raw, {"reconstruction": images + 1e-3})
 
 
-def test_verify_refuses_what_does_not_load(tmp_path):
-    with pytest.raises(_checks.CheckpointError, match="empty: cannot be run with TensorFlow alone"):
+def test_verify_refuses_what_does_not_load(tmp_path, monkeypatch):
+    with pytest.raises(OSError, match="does not exist"):
+        tf.saved_model.load(str(tmp_path / "empty"))
+    failing = verification.FRESH.replace("import tensorflow as tf", "def fail(path): raise OSError(path + ' is not')")
+    failing = failing.replace("tf.saved_model.load", "fail")  # which takes no time to import
+    monkeypatch.setattr(verification, "FRESH", failing)
+    with pytest.raises(_checks.CheckpointError, match="empty: cannot be run with TensorFlow alone: OSError: .* is not"):
         verification.verify(tmp_path / "empty", ["a"], ["b"])
 
 
 def test_signature_has_a_dynamic_batch_and_says_what_it_takes(exported):
-    import tensorflow as tf
-
     for name, key, spec in [
         ("LSTMSeq2Seq", "source", tf.TensorSpec([None], tf.string)),
         ("TransformerLM", "prompt", tf.TensorSpec([None], tf.string)),
@@ -170,8 +206,6 @@ def test_signature_has_a_dynamic_batch_and_says_what_it_takes(exported):
 
 
 def test_a_prompt_that_leaves_no_room_is_its_own_answer(exported):
-    import tensorflow as tf
-
     long = "the cat" * 5
     folder, model, task, _, options, _ = exported["TransformerLM"]
     serve = tf.saved_model.load(folder).signatures["serving_default"]
@@ -184,8 +218,6 @@ def test_a_prompt_that_leaves_no_room_is_its_own_answer(exported):
 
 
 def test_a_source_that_is_too_long_is_cut(exported, tmp_path):
-    import tensorflow as tf
-
     folder, model, task, *_ = exported["TransformerSeq2Seq"]
     serve = tf.saved_model.load(folder).signatures["serving_default"]
     served = serve(source=tf.constant(["ab", "abcdefghij" * 60]))["answer"].numpy().tolist()
@@ -197,8 +229,6 @@ def test_a_source_that_is_too_long_is_cut(exported, tmp_path):
 
 
 def test_folder_appears_whole_or_not_at_all(tasks, tmp_path, monkeypatch):
-    import tensorflow as tf
-
     model, task = small("mlp_classifier", tasks["classifier"]), tasks["classifier"]
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")

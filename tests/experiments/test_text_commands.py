@@ -4,9 +4,10 @@ import json
 import shutil
 
 import pytest
-from commands import command, refused
+from commands import in_process, refused
 
 import kerazoo as kz
+from kerazoo.export import verification
 
 WORDS = ["black", "white", "small", "large"], ["cat", "dog", "emu"], ["sits", "sleeps", "ﬁnds"]
 
@@ -38,18 +39,28 @@ def finished(tmp_path_factory):
         "--max_shapes=1",
         "--noxla",
     ]
-    out, err = command("run", *arguments, "--epochs=2", f"--run_dir={folder}/run")
+    out, err = in_process("run", *arguments, "--epochs=2", f"--run_dir={folder}/run")
     return folder, arguments, out, err
 
 
-def test_subwords_train_answer_and_export(finished, tmp_path):
+@pytest.mark.usefixtures("run_eagerly")
+def test_subwords_train_answer_and_export(finished, tmp_path, monkeypatch):
     folder, _, out, err = finished
     assert "token_error_rate" in out and "resumes" not in err.lower()
     saved = json.loads((folder / "run" / "task" / "source.json").read_text(encoding="utf-8"))
     assert (saved["tokenizer"], saved["case"], saved["normalization"]) == ("subwords", "lower", "nfkc")
     folded, given = kz.load(folder / "run")(["the black cat finds", "THE black Cat ﬁnds"])
     assert folded == given
-    kz.run.export(folder / "run", tmp_path / "saved")  # verified where there is nothing but TensorFlow
+    # A process with TensorFlow alone reads the same file in `test_export.py`.
+    monkeypatch.setattr(verification, "fresh_outputs", lambda jobs: [served(*job) for job in jobs])
+    kz.run.export(folder / "run", tmp_path / "saved")
+
+
+def served(directory, raw):
+    """What a SavedModel answers in this process, by the program that a fresh one runs."""
+    space = {}
+    exec(verification.FRESH.partition("found =")[0], space)
+    return space["outputs"](str(directory), raw)
 
 
 def test_another_vocabulary_is_refused(finished, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import keras
@@ -15,14 +16,35 @@ from kerazoo.run import compiling, evaluation, pretrained_embeddings, resuming, 
 from kerazoo.run.directory import RunDirectory
 from kerazoo.run.options import TrainingOptions
 
-ROWS = "".join(f"{i % 7}.5,{i % 5}.25,{'odd' if i % 2 else 'even'}\n" for i in range(60))
+# As many as fill batches of 8 and of 16: a remainder would be one more program.
+ROWS = "".join(
+    f"{i % 7}.5,{i % 5}.25,{'odd' if i % 2 else 'even'}\n" for i in range(64)
+)  # batches of 8 and 16 have no remainder: one program each
+
+
+def write(folder):
+    for split in ("train", "dev", "test"):
+        (folder / f"{split}.csv").write_text("a,b,c\n" + ROWS)
+    return folder
 
 
 @pytest.fixture
 def table(tmp_path):
-    for split in ("train", "dev", "test"):
-        (tmp_path / f"{split}.csv").write_text("a,b,c\n" + ROWS)
-    return tmp_path
+    return write(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A table and a run of one epoch."""
+    folder = write(tmp_path_factory.mktemp("first"))
+    train(folder)
+    return folder
+
+
+@pytest.fixture
+def trained(first, tmp_path):
+    """A copy of the table and the run that a test may change."""
+    return shutil.copytree(first, tmp_path / "table")
 
 
 def train(folder, training=None, **options):
@@ -44,25 +66,23 @@ def record(folder):
     return RunDirectory(folder / "run").record()
 
 
-def test_a_call_that_changes_what_is_trained_is_refused_with_the_differences(table):
-    train(table)
+def test_a_call_that_changes_what_is_trained_is_refused_with_the_differences(trained):
     changes = {"seed": 7, "batch_size": 8, "learning_rate": 0.5, "schedule": "linear", "dtype": "mixed_bfloat16",
                "label_smoothing": 0.1, "limit": 30, "clip_norm": 0.5, "warmup": 0.2, "l2": 0.1}  # fmt: skip
     for name, value in changes.items():
         with pytest.raises(
             _checks.CheckpointError, match=rf"run: continues with {name}=.* \(the run has .*override_resume"
         ):
-            train(table, {"epochs": 2, name: value})
+            train(trained, {"epochs": 2, name: value})
     with pytest.raises(_checks.CheckpointError, match=r"seed=7 \(the run has 0\), batch_size|batch_size=8 .*, seed=7"):
-        train(table, {"seed": 7, "batch_size": 8})
-    assert [line["training"]["seed"] for line in record(table)["calls"]] == [0]
+        train(trained, {"seed": 7, "batch_size": 8})
+    assert [line["training"]["seed"] for line in record(trained)["calls"]] == [0]
 
 
-def test_a_change_that_is_asked_for_is_told_and_recorded(table):
-    train(table)
-    _, said = train(table, {"epochs": 3, "batch_size": 8, "seed": 7}, override_resume=True)
+def test_a_change_that_is_asked_for_is_told_and_recorded(trained):
+    _, said = train(trained, {"epochs": 3, "batch_size": 8, "seed": 7}, override_resume=True)
     assert "Continues with batch_size=8 (the run has 16), seed=7 (the run has 0)." in said
-    found = record(table)
+    found = record(trained)
     assert found["training"]["batch_size"] == 8
     assert [(call["training"]["batch_size"], call["training"]["epochs"]) for call in found["calls"]] == [
         (16, 1),
@@ -71,22 +91,21 @@ def test_a_change_that_is_asked_for_is_told_and_recorded(table):
     assert [call["ended"] for call in found["calls"]] == ["All epochs=1 are trained.", "All epochs=3 are trained."]
     # 4 steps of the first epoch, then 8 in each of two: the schedule ends with the last of them.
     assert found["schedule"] == {"start": 0, "shift": -4, "end": 20}
-    _, said = train(table, {"epochs": 3, "batch_size": 8, "seed": 7})
+    _, said = train(trained, {"epochs": 3, "batch_size": 8, "seed": 7})
     assert said.splitlines()[-1] == "Trained already: all of epochs=3. A larger number goes on, such as epochs=6."
 
 
-def test_other_data_is_noticed(table):
-    train(table)
-    (table / "train.csv").write_text("a,b,c\n" + ROWS[: len(ROWS) // 2].rpartition("\n")[0] + "\n")
+def test_other_data_is_noticed(trained):
+    (trained / "train.csv").write_text("a,b,c\n" + ROWS[: len(ROWS) // 2].rpartition("\n")[0] + "\n")
     with pytest.raises(
-        _checks.CheckpointError, match=r"other data than the run had: train \(60 examples in the run, 30 now"
+        _checks.CheckpointError, match=r"other data than the run had: train \(64 examples in the run, 32 now"
     ):
-        train(table, {"epochs": 2})
-    _, said = train(table, {"epochs": 2}, override_resume=True)
-    assert "Continues with other data than the run had: train (60" in said
-    (table / "dev.csv").write_text("a,b,c\n" + ROWS.replace("0.5", "9.5"))
-    with pytest.raises(_checks.CheckpointError, match=r"had: dev \(60 examples in the run, 60 now\)"):
-        train(table, {"epochs": 2})
+        train(trained, {"epochs": 2})
+    _, said = train(trained, {"epochs": 2}, override_resume=True)
+    assert "Continues with other data than the run had: train (64" in said
+    (trained / "dev.csv").write_text("a,b,c\n" + ROWS.replace("0.5", "9.5"))
+    with pytest.raises(_checks.CheckpointError, match=r"had: dev \(64 examples in the run, 64 now\)"):
+        train(trained, {"epochs": 2})
 
 
 def test_data_that_moved_is_the_same(table, tmp_path_factory):
@@ -100,14 +119,13 @@ def test_data_that_moved_is_the_same(table, tmp_path_factory):
     assert record(elsewhere)["task_options"]["data_dir"] == str(elsewhere)
 
 
-def test_another_model_or_task_is_another_run(table):
-    train(table)
+def test_another_model_or_task_is_another_run(trained):
     with pytest.raises(_checks.CheckpointError, match=r"belongs to another run: its units is \[3\]; got \[5\]"):
-        train(table, model_options={"units": (5,)})
+        train(trained, model_options={"units": (5,)})
     with pytest.raises(
         _checks.CheckpointError, match=r"its l1 is 'its default'|its name is 'its default'; got 'other'"
     ):
-        train(table, model_options={"units": (3,), "name": "other"})
+        train(trained, model_options={"units": (3,), "name": "other"})
 
 
 def test_early_stopping_is_not_undone_by_the_same_command(table):
@@ -285,23 +303,21 @@ def test_damage_of_what_was_fitted_is_mended_by_the_same_data(table):
         train(table, {"epochs": 3}, override_resume=True)
 
 
-def test_a_damaged_record_is_written_anew_by_the_same_call(table):
-    train(table)
-    path = table / "run" / "run.json"
+def test_a_damaged_record_is_written_anew_by_the_same_call(trained):
+    path = trained / "run" / "run.json"
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 4'))
     with pytest.raises(_checks.CheckpointError, match=r"run.json: cannot be read: .*SHA-256.*run.flags writes it anew"):
-        kz.load(table / "run")
+        kz.load(trained / "run")
     with pytest.raises(_checks.CheckpointError, match=r"seed=4 \(the run has 0\)"):
-        train(table, {"seed": 4})
-    train(table)
-    assert record(table)["training"]["seed"] == 0
+        train(trained, {"seed": 4})
+    train(trained)
+    assert record(trained)["training"]["seed"] == 0
     assert keras.config.dtype_policy().name == "float32"
 
 
 @pytest.mark.parametrize("run", [3, {"model": "x"}, {"model": []}])
-def test_a_state_of_something_else_is_refused(table, run):
-    predictor, _ = train(table)
-    store = kz.training.CheckpointStore(table / "run" / "checkpoints")
-    store.save(predictor.model, {"step": 99, "epoch": 1, "position": 0, "history": [], "run": run})
+def test_a_state_of_something_else_is_refused(trained, run):
+    store = kz.training.CheckpointStore(trained / "run" / "checkpoints")
+    store.save(kz.load(trained / "run").model, {"step": 99, "epoch": 1, "position": 0, "history": [], "run": run})
     with pytest.raises(_checks.CheckpointError, match=r"step-000000099: belongs to no run"):
-        train(table)
+        train(trained)

@@ -1,6 +1,7 @@
 """Every sensible pair of features: a training step, predictions, an evaluation, and an exported model that agrees."""
 
 import keras
+import model_contracts
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -107,11 +108,13 @@ def exported(trained, tmp_path_factory):
         raw = task.examples("train", limit=3)[0]
         path = kz.export.export(predictor.model, task, folder / str(number))
         jobs.append((path, task.raw_columns(raw)))
-        live[pair] = predictor(raw)
+        with model_contracts.eager_searches():
+            live[pair] = predictor(raw)
     outputs = verification.fresh_outputs(jobs)
     return {pair: (predictions, served) for (pair, predictions), served in zip(live.items(), outputs, strict=True)}
 
 
+@pytest.mark.usefixtures("run_eagerly")
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair[0]}-{pair[1]}")
 def test_a_pair_trains_evaluates_and_exports(trained, exported, pair):
     predictor, changed, loss = trained[pair]
@@ -164,6 +167,7 @@ def test_files_are_relative_to_their_table_and_named_in_errors(folder, tmp_path)
         broken.load("train")
 
 
+@pytest.mark.usefixtures("run_eagerly")
 def test_several_columns_are_given_as_tuples_dicts_and_lines(trained):
     predictor = trained["text:question,text:caption", "text:colour"][0]
     row = {"question": "which dark", "caption": "a dark red 3"}

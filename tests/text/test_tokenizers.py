@@ -1,8 +1,5 @@
 import hashlib
 import json
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -239,37 +236,3 @@ def test_same_ids_inside_a_graph(tokenizer):
     assert np.array_equal(graph(tf.constant(lines)), tokenizer.encode(lines))
     mapped = tf.data.Dataset.from_tensor_slices(lines).batch(3).map(tokenizer.encode)
     assert np.array_equal(next(iter(mapped)), tokenizer.encode(lines))
-
-
-def test_saved_model_needs_tensorflow_alone(tmp_path):
-    class Echo(tf.Module):
-        def __init__(self):
-            super().__init__()
-            self.tokenizers = [
-                text.ByteTokenizer(),
-                text.CharacterTokenizer.fit(SCRIPTS),
-                text.BytePairTokenizer(["a b"], normalization="nfkc"),
-                text.WordTokenizer(["ab", "é"], stop_words=["汉字"], case="lower"),
-            ]
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def echo(self, lines):
-            return [tokenizer.detokenize(tokenizer.encode(lines)) for tokenizer in self.tokenizers]
-
-    tf.saved_model.save(Echo(), str(tmp_path / "echo"))
-    script = """
-        import sys
-        import tensorflow as tf
-        lines = ["汉字 E\\u0301", "ab"]
-        for answer in tf.saved_model.load(sys.argv[1]).echo(tf.constant(lines)):
-            print(ascii([line.decode() for line in answer.numpy()]))
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "echo")],
-        capture_output=True,
-        cwd=tmp_path,
-        text=True,
-        check=True,
-    )
-    expected = [["汉字 E\u0301", "ab"], ["汉字 \ufffd\u0301", "ab"], ["汉字 É", "ab"], ["<unknown>", "ab"]]
-    assert done.stdout.splitlines() == [ascii(lines) for lines in expected]
