@@ -30,9 +30,29 @@ import pytest  # noqa: E402
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MISSING = "needs shared data"
 
+# The files that take longest. They start first, so that no worker runs one alone at the end.
+LONGEST = [
+    "experiments/test_command_line.py",
+    "tasks/test_pairs.py",
+    "models/test_generate.py",
+    "test_export.py",
+    "models/test_catalog_rows.py",
+    "run/test_resuming.py",
+    "training/test_fit.py",
+    "models/test_composition.py",
+    "test_docs.py",
+    "models/test_grid.py",
+    "layers/test_contracts.py",
+    "experiments/test_text_commands.py",
+    "run/test_predictor.py",
+    "test_import.py",
+]
+
 
 def pytest_collection_modifyitems(items):
-    """Marks every test that asks for the real data, however it asks."""
+    """Puts the longest files first, and marks every test that asks for the real data, however it asks."""
+    ranks = {ROOT / "tests" / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
     for item in items:
         if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.data)
