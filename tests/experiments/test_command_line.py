@@ -184,9 +184,10 @@ def test_evaluate_writes_the_figures(finished):
     assert f"token_error_rate {written['metrics']['token_error_rate']:.4f}" in out
 
 
+@pytest.mark.usefixtures("run_eagerly")
 def test_predict_reads_arguments_and_lines_alike(finished):
     run, *_ = finished
-    out, err = command("predict", f"--run_dir={run}", "aei", "bfj")
+    out, err = in_process("predict", f"--run_dir={run}", "aei", "bfj")
     assert len(out.splitlines()) == 2 and err == ""
     piped, _ = command("predict", f"--run_dir={run}", stdin=b"aei\nbfj\n")
     assert piped == out

@@ -22,8 +22,9 @@ def trained(tmp_path_factory):
         (folder / f"{split}.tsv").write_text("text\tlabel\n" + "ab cd\tgood\nef\tbad\ncd ef\tgood\nab\tbad\n" * 4)
     options = {"data_dir": folder, "inputs": "text:text", "targets": "label:label"}
     model = {"num_layers": 1, "hidden_dim": 4, "num_heads": 2, "intermediate_dim": 6}
-    kz.run.train("transformer_classifier", "table", folder / "run", model, options,
-                 {"epochs": 1, "xla": False, "batch_size": 8}, evaluate=False, tensorboard=False)  # fmt: skip
+    training = {"epochs": 1, "xla": False, "batch_size": 8, "max_shapes": 1, "optimizer": "sgd"}
+    kz.run.train("transformer_classifier", "table", folder / "run", model, options, training,
+                 evaluate=False, tensorboard=False)  # fmt: skip
     return folder / "run"
 
 
