@@ -8,6 +8,7 @@ from unittest import mock
 import keras
 import numpy as np
 from keras import ops
+from toys import JAX, jitted
 
 import kerazoo as kz
 from kerazoo import _backend
@@ -74,7 +75,7 @@ def check_building(model, inputs):
     assert set(zeros) <= set(inputs), f"build_inputs gives {sorted(zeros)}, the model takes {sorted(inputs)}"
     for name, value in zeros.items():
         assert value.dtype == inputs[name].dtype and value.ndim == inputs[name].ndim and len(value) == 3, name
-    logits = ops.convert_to_numpy(model(inputs))
+    logits = called(model, inputs)
     assert logits.dtype == np.float32 and np.isfinite(logits).all()
     assert model.count_params() == count > 0, "the first call makes weights that building did not"
     if "targets" in inputs:
@@ -83,7 +84,7 @@ def check_building(model, inputs):
         assert len(logits) == len(inputs["source"]) and logits.ndim == 2
     if len(inputs) == 1:
         (only,) = inputs.values()
-        np.testing.assert_allclose(ops.convert_to_numpy(model(only)), logits, atol=1e-5)
+        np.testing.assert_allclose(called(model, only), logits, atol=1e-5)
     return logits
 
 
@@ -100,7 +101,7 @@ def check_saving(model, inputs, logits):
         model.save(path)
         again = keras.saving.load_model(path)
     assert type(again) is type(model)
-    np.testing.assert_allclose(ops.convert_to_numpy(again(inputs)), logits, atol=1e-5, err_msg="after loading")
+    np.testing.assert_allclose(called(again, inputs), logits, atol=1e-5, err_msg="after loading")
     assert len(again.variables) == len(model.variables), "loading makes another number of variables"
 
 
@@ -110,7 +111,7 @@ def check_no_leak(model, inputs, logits):
     place = targets.shape[1] // 2
     changed = targets.copy()
     changed[:, place:] = 3 + (changed[:, place:] - 2) % (model.vocabulary_size - 3)
-    other = ops.convert_to_numpy(model({**inputs, "targets": changed}))
+    other = called(model, {**inputs, "targets": changed})
     np.testing.assert_allclose(other[:, : place + 1], logits[:, : place + 1], atol=1e-5, err_msg="a logit sees ahead")
 
 
@@ -118,11 +119,12 @@ def check_steps(model, inputs, logits):
     """Repeated steps give the full pass."""
     targets = inputs["targets"]
     rows, length = targets.shape
-    encoded = model.encode(inputs) if "source" in inputs else None
+    encoded = jitted(model.encode, model.variables)(inputs) if "source" in inputs else None
     cache = model.start(rows, length, encoded)
+    take = jitted(model.step, model.variables)
     before = np.full(rows, model.start_id, "int32")
     for index in range(length):
-        step, cache = model.step(before, cache, ops.convert_to_tensor(index, "int32"))
+        step, cache = take(before, cache, ops.convert_to_tensor(index, "int32"))
         step = ops.convert_to_numpy(step)
         assert step.dtype == np.float32
         np.testing.assert_allclose(step, logits[:, index], atol=2e-5, err_msg=f"step {index} is not the full pass")
@@ -135,7 +137,7 @@ def check_greedy(model, inputs, length=5):
     source = {name: value[:3] for name, value in inputs.items() if name.startswith("source")}
     with eager_searches():
         found = model.generate(*([source] if source else []), prompt=prompt, max_length=length, jit_compile=False)
-    logits = ops.convert_to_numpy(model({**source, "targets": found.tokens[:, 0]}))
+    logits = called(model, {**source, "targets": found.tokens[:, 0]}).copy()
     logits[:, :, [model.pad_id, model.start_id]] = -np.inf
     for row, tokens in enumerate(found.tokens[:, 0]):
         assert tokens[: len(prompt[row])].tolist() == prompt[row]
@@ -146,9 +148,14 @@ def check_greedy(model, inputs, length=5):
 
 def eager_searches():
     """Within it, searches run without tracing, which is faster where each runs once; JAX traces them in any case."""
-    if keras.backend.backend() != "tensorflow":
+    if JAX:
         return contextlib.nullcontext()
     return mock.patch.object(_backend, "compile", lambda function, variables=(), jit=False: function)
+
+
+def called(model, inputs):
+    """The logits of a built model as a NumPy array."""
+    return ops.convert_to_numpy(jitted(model, model.variables)(inputs))
 
 
 def check_training(model, inputs, dead):
@@ -157,12 +164,12 @@ def check_training(model, inputs, dead):
     if "targets" in inputs:
         labels, loss = inputs["targets"], keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     else:
-        size = model(inputs).shape[-1]
+        size = called(model, inputs).shape[-1]
         labels = rng.random((len(inputs["source"]), size)).astype("float32")
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
     before = [ops.convert_to_numpy(weight).copy() for weight in model.trainable_weights]
-    # One eager step costs less than a compilation.
-    model.compile(keras.optimizers.SGD(0.1), loss, run_eagerly=True)
+    # One eager step costs less than a compilation, but on JAX it compiles every operation.
+    model.compile(keras.optimizers.SGD(0.1), loss, run_eagerly=not JAX)
     assert np.isfinite(model.train_on_batch(inputs, labels))
     still = [
         weight.path

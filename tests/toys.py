@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from kerazoo import _backend
 from kerazoo.decoding import Decodable
 
 PAD, START, END = 0, 1, 2
@@ -14,6 +15,11 @@ PAD, START, END = 0, 1, 2
 # For cases in which JAX runs the same `keras.ops` as TensorFlow, at the cost of more compilations.
 JAX = keras.backend.backend() == "jax"
 not_on_jax = pytest.mark.skipif(JAX, reason="another case shows it on JAX")
+
+
+def jitted(function, variables=()):
+    """The function as one program on JAX, where an eager call compiles every operation; unchanged elsewhere."""
+    return _backend.compile(function, variables) if JAX else function
 
 
 class Toy(Decodable):

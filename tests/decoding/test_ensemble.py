@@ -40,6 +40,7 @@ def test_equals_the_mean_by_hand(weights):
         assert both.generate(SOURCES, max_length=7, **options).tokens.shape == (3, 1, 7)
 
 
+@not_on_jax  # the toys show it there
 def test_an_lstm_with_a_transformer():
     keras.utils.set_random_seed(4)
     lstm = models.LSTMSeq2Seq(11, 7, embedding_dim=5, units=6, num_layers=2, attention="multiplicative")

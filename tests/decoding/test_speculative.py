@@ -87,6 +87,7 @@ def test_rules_end_ids_and_stop_strings_apply():
         np.testing.assert_array_equal(found.tokens, greedy.tokens)
 
 
+@not_on_jax
 def test_a_draft_that_is_right_is_kept():
     model = CachedToy(seed=3, sharpness=1.0)
     source = ops.convert_to_tensor(np.array([[3, 4, 5]], "int32"))

@@ -11,7 +11,7 @@ run_eagerly = pytest.mark.usefixtures("run_eagerly")
 SOURCES = [[3, 4, 5, 6, 7, 8], [5], [8, 3, 9]]
 
 
-@pytest.fixture(scope="module", params=["lstm", "transformer"])
+@pytest.fixture(scope="module", params=["lstm", pytest.param("transformer", marks=not_on_jax)])
 def model(request):
     keras.utils.set_random_seed(3)
     if request.param == "lstm":

@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from toys import not_on_jax
 
 from kerazoo import layers, models
 
+param = pytest.param
 B, S, T, D, V = 3, 7, 5, 12, 19
 RNG = np.random.default_rng(29)
 SOURCE = RNG.integers(1, V, (B, S)) * (np.arange(S) < np.array([[7], [4], [2]]))
@@ -75,6 +77,7 @@ def test_an_embedding_gives_what_the_padding_mask_gives(kind):
         assert not np.allclose(*(keras.tree.flatten(outputs[name])[-1] for outputs in (unmasked, expected))), name
 
 
+@ONLY_TENSORFLOW
 def test_a_compiled_model_and_its_file_give_what_the_padding_mask_gives(tmp_path):
     """The contract has the functional model of every layer; here masks pass through several layers."""
     embedding, other = embeddings().values()
@@ -104,7 +107,7 @@ def test_an_encoder_gives_its_sequence_the_mask_and_no_other_output():
         close(keras.losses.MeanSquaredError()(np.zeros((B, S)), flags), np.mean(SOURCE > 0))
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+@pytest.mark.parametrize("pooling", [param("mean", marks=not_on_jax), param("max", marks=not_on_jax), "last"])
 def test_a_classifier_pools_what_the_mask_of_an_embedding_leaves(pooling):
     for embedding in embeddings().values():
         model = models.Classifier(layers.TransformerEncoder(**SIZES), 3, source_embedding=embedding, pooling=pooling)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from toys import JAX, not_on_jax
+from toys import JAX, jitted, not_on_jax
 
 import kerazoo as kz
 from kerazoo.data.pipeline import gather
@@ -48,7 +48,7 @@ def batches(held, plan, names):
 
 def gradients(model, inputs, targets, weights):
     """The loss, and how far a step of plain descent moves each weight: its gradient."""
-    model.compile(keras.optimizers.SGD(1.0), kz.training.SparseCrossentropy(), run_eagerly=True)
+    model.compile(keras.optimizers.SGD(1.0), kz.training.SparseCrossentropy(), run_eagerly=not JAX)
     before = [ops.convert_to_numpy(v) for v in model.trainable_variables]
     loss = model.train_on_batch(inputs, targets, weights)
     after = [ops.convert_to_numpy(v) for v in model.trainable_variables]
@@ -100,6 +100,8 @@ def test_the_loss_is_the_same_for_any_layout_of_the_batches():
 @pytest.mark.parametrize("make", [language_model] if JAX else [seq2seq, language_model])
 def test_nothing_passes_from_one_sequence_to_another(make):
     model = make("rotary")
+    model.build_from_inputs()
+    run = jitted(model, model.variables)
     segments = np.array([[1, 1, 1, 2, 2, 2, 2, 3, 0]])
     tokens = np.array([[3, 4, 5, 6, 7, 8, 9, 10, 0]])
     other = np.where(segments == 2, tokens[:, ::-1] + 1, tokens)
@@ -108,7 +110,7 @@ def test_nothing_passes_from_one_sequence_to_another(make):
         inputs = {"targets": targets, "targets_segments": segments}
         if make is seq2seq:
             inputs |= {"source": source, "source_segments": segments}
-        return ops.convert_to_numpy(model(inputs))[0]
+        return ops.convert_to_numpy(run(inputs))[0]
 
     first = logits(tokens, tokens)
     outside = (segments[0] != 2) & (segments[0] > 0)
@@ -116,7 +118,7 @@ def test_nothing_passes_from_one_sequence_to_another(make):
         assert np.array_equal(first[outside], changed[outside])
     assert make is language_model or not np.allclose(first[3:7], logits(other, tokens)[3:7])
     # The first token of a sequence is told nothing, the last one's neighbour included.
-    moved = ops.convert_to_numpy(model({"targets": tokens[:, 3:7], "source": tokens[:, 3:7]}))[0]
+    moved = ops.convert_to_numpy(run({"targets": tokens[:, 3:7], "source": tokens[:, 3:7]}))[0]
     assert np.allclose(first[3:7], moved, atol=1e-5)
 
 

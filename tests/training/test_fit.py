@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from toys import not_on_jax
 
 import kerazoo as kz
 from kerazoo.training import evaluate, fit
@@ -188,6 +189,7 @@ def check_against_model_fit(examples, batch_size, unseen, eager):
     assert_same(model, expected)
 
 
+@not_on_jax  # where every size is compiled; the next test has one
 @given(examples=st.integers(2, 9), batch_size=st.integers(2, 4), unseen=st.integers(1, 5))
 @settings(max_examples=4, deadline=None, derandomize=True)
 def test_equals_model_fit_for_every_remainder(examples, batch_size, unseen):
