@@ -25,7 +25,14 @@ def argument_help(function: Callable) -> dict[str, str]:
     return texts
 
 
+def parameters(function: Callable) -> list[inspect.Parameter]:
+    """Returns the parameters of a function, or those of a constructor without `self`."""
+    if not inspect.isclass(function):
+        return list(inspect.signature(function).parameters.values())
+    # The signature of a class whose constructor is inherited is that of its `__new__` before Python 3.11.4.
+    return list(inspect.signature(function.__init__).parameters.values())[1:]
+
+
 def argument_defaults(function: Callable) -> dict[str, Any]:
     """Returns the default values of the arguments of a function or constructor."""
-    parameters = inspect.signature(function).parameters.values()
-    return {each.name: each.default for each in parameters if each.default is not each.empty}
+    return {each.name: each.default for each in parameters(function) if each.default is not each.empty}

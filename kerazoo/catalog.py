@@ -7,7 +7,6 @@ the checks of arguments load the classes. The number of parameters of a row is s
 
 import dataclasses
 import importlib
-import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -63,7 +62,7 @@ class ModelSpec:
 
     def arguments(self) -> tuple[str, ...]:
         """Returns the names of the arguments that `create` accepts for this model."""
-        parameters = list(inspect.signature(self.load().__init__).parameters.values())[1:]
+        parameters = _docstrings.parameters(self.load())
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
         return tuple(dict.fromkeys([*argument_names(self.load()), *(_KERAS_ARGUMENTS if open_ended else ())]))
 

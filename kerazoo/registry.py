@@ -2,12 +2,11 @@
 
 import fnmatch
 import importlib
-import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from kerazoo import _checks, _options
+from kerazoo import _checks, _docstrings, _options
 
 _LAZY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -141,5 +140,5 @@ class Registry:
 
 def argument_names(function: Callable) -> tuple[str, ...]:
     """Returns the names of the arguments that a function, or the constructor of a class, takes by name."""
-    parameters = list(inspect.signature(function).parameters.values())
+    parameters = _docstrings.parameters(function)
     return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))

@@ -12,6 +12,8 @@ import textwrap
 
 import pytest
 
+from kerazoo import _docstrings
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 README_BLOCK = re.compile(r"(<!-- not run: .*? -->\n)?^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -146,7 +148,7 @@ def entries(text):
 
 def parameters(thing):
     try:
-        found = inspect.signature(thing).parameters.values()
+        found = _docstrings.parameters(thing)
     except (TypeError, ValueError):
         return {}
     return {parameter.name: parameter for parameter in found}

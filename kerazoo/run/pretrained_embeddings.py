@@ -1,12 +1,12 @@
 """Initializes the embeddings of a new model with word vectors."""
 
-import inspect
 import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kerazoo.layers import TokenEmbedding
+from kerazoo.registry import argument_names
 
 if TYPE_CHECKING:
     import keras
@@ -39,7 +39,7 @@ def load_vectors(model: "keras.Model", task: "Task", seed: int = 0) -> None:
         vectors = text.read_word_vectors(path, task.tokenizers[role], seed=seed)
         width = vectors.array.shape[1]
         if width != embedding.hidden_dim:
-            size = "embedding_dim" if "embedding_dim" in inspect.signature(type(model)).parameters else "hidden_dim"
+            size = "embedding_dim" if "embedding_dim" in argument_names(type(model)) else "hidden_dim"
             raise ValueError(
                 f"`{role}_vectors`: the embedding must have the size of the vectors; got {width} numbers a word in "
                 f"{path}, {size}={embedding.hidden_dim}. Try {size}={width}."
