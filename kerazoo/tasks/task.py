@@ -545,11 +545,18 @@ class Task:
             raw: list. The raw inputs.
             encoded: dict. What `encode` returned for them.
         """
+        full = {
+            name
+            for name, feature in zip(self.input_names, self.inputs)
+            if _text(feature) and encoded[name].shape[1] >= feature.max_length
+        }
+        if not full:  # which saves packing the inputs once more
+            return 0
         packed, cut = iter(self.pack(raw).values()), np.zeros(len(raw), bool)
         for name, feature in zip(self.input_names, self.inputs):
             columns = list(itertools.islice(packed, len(feature.columns)))
-            if _text(feature) and encoded[name].shape[1] >= feature.max_length:
-                cut |= feature.cut(*columns)
+            if name in full:
+                cut |= _as_text(feature).cut(*columns)
         return int(cut.sum())
 
     def decode(self, outputs: Any) -> list:
