@@ -68,9 +68,18 @@ class ModelSpec:
 
     def explain(self) -> dict[str, tuple[Any, str]]:
         """Returns the default value and the description of each argument."""
-        defaults = {**_docstrings.argument_defaults(self.load()), **self.sizes}
-        texts = _docstrings.argument_help(self.load())
+        defaults, texts = {}, {}
+        for prefix, function in self._functions().items():
+            for name, value in _docstrings.argument_defaults(function).items():
+                defaults[prefix + name] = value
+            for name, text in _docstrings.argument_help(function).items():
+                texts[prefix + name] = text
+        defaults |= self.sizes
         return {name: (defaults.get(name), texts.get(name, "")) for name in self.arguments()}
+
+    def _functions(self) -> dict[str, Callable]:
+        """Returns what takes the arguments, by the prefix of their names."""
+        return {"": self.load()}
 
     def build(self, overrides: Mapping[str, Any]) -> Any:
         """Returns a new model with the sizes of this row and `overrides`."""
@@ -123,18 +132,9 @@ class ComposedSpec(ModelSpec):
         ]
         return (*plain, *_KERAS_ARGUMENTS, *dotted)
 
-    def explain(self) -> dict[str, tuple[Any, str]]:
-        """Returns the default value and the description of each argument of the model and of its parts."""
-        functions = {"": _imported(self.function)}
-        functions |= {f"{prefix}.": _imported(part.cls) for prefix, part in self.parts.items()}
-        defaults, texts = {}, {}
-        for prefix, function in functions.items():
-            for name, value in _docstrings.argument_defaults(function).items():
-                defaults[prefix + name] = value
-            for name, text in _docstrings.argument_help(function).items():
-                texts[prefix + name] = text
-        defaults |= self.sizes
-        return {name: (defaults.get(name), texts.get(name, "")) for name in self.arguments()}
+    def _functions(self) -> dict[str, Callable]:
+        parts = {f"{prefix}.": _imported(part.cls) for prefix, part in self.parts.items()}
+        return {"": _imported(self.function), **parts}
 
     def build(self, overrides: Mapping[str, Any]) -> Any:
         """Returns a new model with the default sizes of the parts and `overrides`."""
