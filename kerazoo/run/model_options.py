@@ -26,8 +26,8 @@ def check(owner: str, sizes: Mapping[str, Any], overrides: Mapping[str, Any]) ->
             raise ValueError(f"{owner}: its data determines `{name}`={size!r}; got {name}={value!r}. Leave it out.")
         if name.endswith("vocabulary_size") and isinstance(size, int) and isinstance(value, int) and value < size:
             raise ValueError(f"{owner}: `{name}` must be at least {size}, as the data has; got {name}={value!r}.")
-        if name.endswith("_layers") and isinstance(value, int) and value > _checks.MAX_LAYERS:
-            raise ValueError(f"{owner}: `{name}` must be at most {_checks.MAX_LAYERS:,}; got {name}={value!r}.")
+        if name.endswith("_layers") and isinstance(value, int):
+            _checks.not_above(owner, name, value, _checks.MAX_LAYERS)
         if name == "head_activation" and value not in (None, "linear"):
             raise ValueError(
                 f"{owner}: `head_activation` must be None in a run, whose losses and predictions take logits; got "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerazoo import _checks, _files
 from kerazoo.data import lines as text_lines
+from kerazoo.data.splits import SPLITS
 from kerazoo.run import directory, pictures, sample_table
 from kerazoo.run.control_characters import printable
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from kerazoo.run.directory import RunDirectory
     from kerazoo.tasks import Task
 
-SPLITS = ("train", "dev", "test")
 MAX_ROWS = 100  # of the dev examples, from which an input is proposed
 MAX_CHARACTERS = 60  # of that input
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>&|~#])")
