@@ -1,4 +1,4 @@
-"""The arguments of a function or class as its docstring and its signature tell them."""
+"""The arguments of a function or class, read from its docstring and its signature."""
 
 import inspect
 import re

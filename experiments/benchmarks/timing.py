@@ -16,7 +16,7 @@ def timed(function: Callable[[], object]) -> float:
 def epoch_timer(before: Callable[[], object] = lambda: None, after: Callable[[], object] = lambda: None) -> Any:
     """Returns a Keras callback whose `seconds` has the wall time of each epoch.
 
-    `before` is called before an epoch and `after` behind it, outside the measured time.
+    `before` is called before an epoch and `after` after it, outside the measured time.
     """
     import keras
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kerazoo.data.data_source import Chunk, row_key
-from kerazoo.data.splits import FEWEST, Draw, point_of
+from kerazoo.data.splits import FEWEST, SplitAssignment, point_of
 
 
 class HeldOut:
-    """Divides the training examples of a source into train, dev and test, see `kerazoo.data.splits.Draw`.
+    """Divides the training examples of a source into train, dev and test, see `kerazoo.data.splits.SplitAssignment`.
 
     The key of an example is the value of its first column that holds no class, so that equal sources are in one split.
     Where there are fewer than `FEWEST` such values, it is the whole example, and where there are few different examples
@@ -38,8 +38,8 @@ class HeldOut:
         num_classes = num_classes if self.label_columns else 1
         for key_of in (self._first_column, self._whole_row, self._numbered_row):
             self._key_of = key_of
-            self.draw = Draw(self._rows(chunks()), fractions, num_classes)
-            if self.draw.large or self.draw.num_keys >= min(FEWEST, self.draw.num_rows / 2):
+            self.assignment = SplitAssignment(self._rows(chunks()), fractions, num_classes)
+            if self.assignment.large or self.assignment.num_keys >= min(FEWEST, self.assignment.num_rows / 2):
                 break
 
     def select(self, split: str) -> Callable[[Chunk], Chunk]:
@@ -48,7 +48,7 @@ class HeldOut:
 
         def selected(chunk):
             points = map(point_of, self._key_of(chunk, counts))
-            return chunk.take([row for row, point in enumerate(points) if self.draw.split_of(point) == split])
+            return chunk.take([row for row, point in enumerate(points) if self.assignment.split_of(point) == split])
 
         return selected
 

@@ -12,7 +12,7 @@ from kerazoo.data.data_files import SPLIT_NAMES
 from kerazoo.data.data_source import Chunk, DataSource
 from kerazoo.data.image_files import IMAGE_EXTENSIONS
 from kerazoo.data.lines import near
-from kerazoo.data.splits import SPLITS, Draw, point_of, split_origin
+from kerazoo.data.splits import SPLITS, SplitAssignment, point_of, split_origin
 
 CHUNK_IMAGES = 64
 
@@ -99,8 +99,8 @@ class ImageFolderSource(DataSource):
         files = list(_images(self.folders[given]))
         if fractions:
             points = [point_of(f"{name}/{path.name}") for path, name in files]
-            draw = Draw(zip(points, ((name,) for _, name in files)), fractions)
-            files = [file for file, point in zip(files, points) if draw.split_of(point) == split]
+            assignment = SplitAssignment(zip(points, ((name,) for _, name in files)), fractions)
+            files = [file for file, point in zip(files, points) if assignment.split_of(point) == split]
         return sorted(((os.path.abspath(path), name) for path, name in files), key=_mixed)
 
 

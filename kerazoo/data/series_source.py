@@ -138,7 +138,7 @@ class SeriesSource(FileSource):
         return self.column_names()
 
     def use_columns(self, columns: list) -> None:
-        """Reads these columns of numbers in this order, whatever else the files contain.
+        """Reads these columns of numbers in this order, and ignores the others.
 
         Raises:
             ValueError: if other columns are chosen.

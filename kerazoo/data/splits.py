@@ -79,7 +79,7 @@ def split_range(split: str, fractions: Mapping[str, float]) -> tuple[float, floa
     return 0.0, end
 
 
-class Draw:
+class SplitAssignment:
     """Which examples are held out from train: a function of the examples, whatever their order is.
 
     Examples of one key stay together. The hash of the key decides as in `assign_split`, with these exceptions:

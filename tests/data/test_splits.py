@@ -41,29 +41,29 @@ rows_with_classes = st.lists(
 )
 
 
-def drawn(rows, fractions=HELD):
-    draw = splits.Draw([(splits.point_of(key), classes) for key, *classes in rows], fractions)
-    return [draw.split_of(splits.point_of(key)) for key, *_ in rows]
+def assigned(rows, fractions=HELD):
+    assignment = splits.SplitAssignment([(splits.point_of(key), classes) for key, *classes in rows], fractions)
+    return [assignment.split_of(splits.point_of(key)) for key, *_ in rows]
 
 
 @few
 @given(rows=rows_with_classes, seed=st.integers(0, 99))
 def test_every_class_stays_in_train_in_any_order_of_the_examples(rows, seed):
-    found = drawn(rows)
+    found = assigned(rows)
     of_key = dict(zip(rows, found))
     for column in (1, 2):
         train = {row[column] for row, split in zip(rows, found) if split == "train"}
         assert train == {row[column] for row in rows}
     assert len({(row[0], split) for row, split in of_key.items()}) == len({row[0] for row in rows})
     mixed = random.Random(seed).sample(rows, len(rows))
-    assert drawn(mixed) == [of_key[row] for row in mixed]
+    assert assigned(mixed) == [of_key[row] for row in mixed]
 
 
 @few
 @given(sizes=st.lists(st.integers(1, 90), min_size=1, max_size=9))
 def test_classes_are_divided_in_the_same_proportions(sizes):
     rows = [(f"{number} {i}", f"class {number}") for number, size in enumerate(sizes) for i in range(size)]
-    counts = collections.Counter((row[1], split) for row, split in zip(rows, drawn(rows)))
+    counts = collections.Counter((row[1], split) for row, split in zip(rows, assigned(rows)))
     for number, size in enumerate(sizes):
         assert counts[f"class {number}", "train"] >= 1
         if sum(sizes) >= 400:  # else an empty split takes one more
@@ -75,13 +75,13 @@ def test_classes_are_divided_in_the_same_proportions(sizes):
 @given(count=st.integers(1, 300), more=st.integers(1, 9))
 def test_appended_examples_move_few_others(count, more):
     rows = [(f"key {i}", "") for i in range(count + more)]
-    before, after = drawn(rows[:count]), drawn(rows)
+    before, after = assigned(rows[:count]), assigned(rows)
     assert sum(one != other for one, other in zip(before, after)) <= 3 * more
 
 
 def test_an_example_of_a_large_class_keeps_its_split_whatever_is_appended():
     rows = [(f"key {i}", "") for i in range(4000)]
-    assert drawn(rows[:1000]) == drawn(rows)[:1000] == [splits.assign_split(key, HELD) for key, _ in rows[:1000]]
+    assert assigned(rows[:1000]) == assigned(rows)[:1000] == [splits.assign_split(key, HELD) for key, _ in rows[:1000]]
 
 
 def parts(source):
