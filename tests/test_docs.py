@@ -1,5 +1,6 @@
 """The documentation is true: examples run, public classes say what they take, and CI runs what the README says."""
 
+import functools
 import importlib
 import inspect
 import pathlib
@@ -16,14 +17,7 @@ from kerazoo import _docstrings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
-README_BLOCK = re.compile(r"(<!-- not run: .*? -->\n)?^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-
-# Packages whose docstrings are still to be reworded.
-PENDING_DIALECT = {
-    "decoding",
-    "layers",
-    "training",
-}
+PAGE_BLOCK = re.compile(r"(<!-- not run: .*? -->\n)?^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def packages():
@@ -184,7 +178,7 @@ def faults_of_dialect(thing, doc):
             yield f"Raises: write '{name}: if ...'"
 
 
-@pytest.mark.parametrize("package", sorted(set(packages()) - PENDING_DIALECT))
+@pytest.mark.parametrize("package", packages())
 def test_docstrings_have_one_dialect(package):
     found = {
         f"{name}: {fault}" for name, thing in public(package) for fault in faults_of_dialect(thing, own_doc(thing))
@@ -239,15 +233,12 @@ def test_everything_public_has_a_docstring(package):
     assert not bare, f"kerazoo.{package}: no docstring: {bare}"
 
 
-@pytest.fixture(scope="module")
-def readme():
-    path = ROOT / "README.md"
-    if not path.exists():
-        pytest.skip("this is not a checkout of the repository")
-    return path.read_text()
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.exists()]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def test_ci_runs_the_commands_of_the_readme(readme):
+@pytest.mark.skipif(not PAGES, reason="this is not a checkout of the repository")
+def test_ci_runs_the_commands_of_the_readme():
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("no bash on this machine")
@@ -256,43 +247,65 @@ def test_ci_runs_the_commands_of_the_readme(readme):
     shown = done.stdout.splitlines()
     assert len(shown) == 2
     for command in shown:
-        assert any(line.strip().startswith(command) for line in readme.splitlines()), command
+        assert any(line.strip().startswith(command) for line in PAGES[0].read_text().splitlines()), command
     assert shown[0].startswith('pip install -e ".[demo]" && python -m experiments.run')
     assert shown[1] == 'pip install -e ".[test]" && python -m pytest'
 
 
+@each_page
 @pytest.mark.usefixtures("run_eagerly")
-def test_python_of_the_readme_runs(readme, tmp_path, monkeypatch):
+def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     """The blocks are executed in order in one namespace; a line `<!-- not run: why -->` before a block skips it."""
     monkeypatch.chdir(tmp_path)
-    namespace = {"__name__": "readme"}
-    for skipped, code in README_BLOCK.findall(readme):
+    namespace = {"__name__": "page"}
+    for skipped, code in PAGE_BLOCK.findall(page.read_text()):
         if not skipped:
-            exec(compile(code, "<README.md>", "exec"), namespace)
+            exec(compile(code, f"<{page.name}>", "exec"), namespace)
 
 
-def test_commands_of_the_readme_have_the_flags_that_they_use(readme):
-    """Running them all would take an hour; .ci/run runs the first, and a run through evaluate, predict and export."""
-    used = {}
-    for script, rest in re.findall(r"python -m experiments\.(\w+)([^`\n#]*)", readme):
-        used.setdefault(script, set()).update(re.findall(r"(?<!\S)--(?:no)?(\w+)", rest))
-    assert {"run", "evaluate", "predict", "export"} <= set(used)
-    for script, flags in used.items():
+@pytest.fixture(scope="module")
+def flags_of():
+    """Returns the flags that a script defines, from its `--help`."""
+
+    @functools.cache
+    def flags_of(script):
         done = subprocess.run(
             [sys.executable, "-m", f"experiments.{script}", "--help"], cwd=ROOT, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
-        defined = set(re.findall(r"--(?:\[no\])?(\w+)", done.stdout))
-        assert flags <= defined, f"experiments.{script} has no {sorted(flags - defined)}"
+        return set(re.findall(r"--(?:\[no\])?(\w+)", done.stdout))
+
+    return flags_of
 
 
-def test_readme_names_only_files_and_models_that_exist(readme):
+def unknown_flags(names, defined):
+    """Returns the names that are no flags, nor the negation of one such as `noevaluate`."""
+    return sorted({name for name in names if name not in defined and name.removeprefix("no") not in defined})
+
+
+@each_page
+def test_commands_of_a_page_have_the_flags_that_they_use(page, flags_of):
+    """Running them all would take an hour; .ci/run runs the first, and a run through evaluate, predict and export."""
+    text = re.sub(r" *\\\n *", " ", page.read_text())  # a command over several lines
+    for script, rest in re.findall(r"python -m experiments\.(\w+)([^`\n#]*)", text):
+        assert not unknown_flags(re.findall(r"(?<!\S)--(\w+)", rest), flags_of(script)), script
+
+
+def test_recipes_have_the_flags_that_they_use(flags_of):
+    for recipe in sorted((ROOT / "experiments" / "recipes").glob("*.flags")):
+        named = re.findall(r"^--(\w+)", recipe.read_text(), re.MULTILINE)
+        assert not unknown_flags(named, flags_of("run")), recipe.name
+
+
+@each_page
+def test_a_page_names_only_files_and_models_that_exist(page):
     import kerazoo as kz
 
-    named = re.findall(r"--model=([a-z0-9_+,]+)", readme) + re.findall(r"kz\.create\(\"([a-z0-9_+,]+)\"", readme)
-    named = sorted(set(named) - {"mine", "my_model"})
-    assert len(named) > 5
-    for name in named:
+    text = page.read_text()
+    named = re.findall(r"--model=([a-z0-9_+,]+)", text) + re.findall(r"kz\.create\(\"([a-z0-9_+,]+)\"", text)
+    for name in sorted(set(named) - {"mine", "my_model"}):
         assert kz.describe(name).kind, name  # raises for a model that the catalog lacks
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", readme)
-    assert not [link for link in links if not (ROOT / link).exists()]
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    assert not [link for link in links if not (page.parent / link).exists()]
+    recipes = re.findall(r"experiments/recipes/\w+\.flags", text)
+    assert not [recipe for recipe in recipes if not (ROOT / recipe).exists()]

@@ -25,8 +25,8 @@ class DecodingContext:
         row_ids: int32 [B]. Numbers that identify the sources when tokens are sampled. Defaults to 0, 1, 2 ...
         seed: int32 scalar. Seed of a search that samples. Defaults to `0`.
         end_ids: tuple of int. Tokens that end a sequence. Defaults to `(model.end_id,)`.
-        source_mask: bool [B, S]. Valid positions of the source; set by `complete`.
-        source_lengths: int32 [B]. Number of valid positions of the source; set by `complete`.
+        source_mask: bool [B, S]. Valid positions of the source; set by `complete`. Defaults to `None`.
+        source_lengths: int32 [B]. Number of valid positions of the source; set by `complete`. Defaults to `None`.
     """
 
     encoded: Any = None
@@ -81,7 +81,9 @@ class StepContext:
         seed: int32 scalar.
         source_mask: bool [B, S]. Valid positions of the source. Defaults to `None`, for a source without a mask.
         attention: float32 [B, W, S]. Attention of each hypothesis to the source. `None` if the model returns none.
+            Defaults to `None`.
         hidden: float [B, W, D]. The vectors that the logits are computed from. `None` if the model returns none.
+            Defaults to `None`.
     """
 
     index: Any

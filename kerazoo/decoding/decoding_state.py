@@ -22,7 +22,7 @@ def start_cache(model: Decodable, batch_size: Any, max_length: int, encoded: Any
         model: A `Decodable`.
         batch_size: int or scalar tensor. Number of sources B.
         max_length: int. Maximum number of tokens of a hypothesis, L.
-        encoded: What `model.encode` returned, or `None` without a source.
+        encoded: What `model.encode` returned, or `None` without a source. Defaults to `None`.
         num_beams: int. Number of hypotheses of each source, W. Defaults to `1`.
 
     Returns:

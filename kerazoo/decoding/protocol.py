@@ -71,8 +71,8 @@ class Decodable:
         Args:
             batch_size: int or scalar tensor. Number of sources B.
             max_length: int. Maximum number of target positions L.
-            encoded: What `encode` returned, or `None` without a source.
-            num_beams: int. Number of hypotheses W of each source.
+            encoded: What `encode` returned, or `None` without a source. Defaults to `None`.
+            num_beams: int. Number of hypotheses W of each source. Defaults to `1`.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `start`.")
 

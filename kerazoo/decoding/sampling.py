@@ -163,9 +163,9 @@ def filter_probable(scores: Any, top_k: int | None = None, top_p: float = 1.0, m
 
     Args:
         scores: float32 [..., V]. Logarithms of probabilities up to a constant.
-        top_k: int or `None`. See `Sample`.
-        top_p: float. See `Sample`.
-        min_p: float. See `Sample`.
+        top_k: int or `None`. See `Sample`. Defaults to `None`.
+        top_p: float. See `Sample`. Defaults to `1.0`.
+        min_p: float. See `Sample`. Defaults to `0.0`.
 
     Returns:
         The scores, with `LOWEST` for the tokens that are excluded.

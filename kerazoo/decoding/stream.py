@@ -33,15 +33,15 @@ def stream(
 
     Args:
         model: `Decodable`.
-        source: See `kerazoo.decoding.generate`.
-        prompt: See `kerazoo.decoding.generate`.
+        source: See `kerazoo.decoding.generate`. Defaults to `None`.
+        prompt: See `kerazoo.decoding.generate`. Defaults to `None`.
         search: `Search` or its name. It must never revise a token: greedy search, or one sample for each source.
             Defaults to `"greedy"`.
-        max_length: int. See `kerazoo.decoding.generate`.
+        max_length: int. See `kerazoo.decoding.generate`. Defaults to `None`.
         block: int, above 0. Number of positions of one compiled call. Small blocks return the first token sooner, large
             ones return more tokens per second; the tokens are the same. Defaults to `8`.
-        end_ids: tuple of int. See `kerazoo.decoding.generate`.
-        jit_compile: bool. See `kerazoo.decoding.generate`.
+        end_ids: tuple of int. See `kerazoo.decoding.generate`. Defaults to `None`.
+        jit_compile: bool. See `kerazoo.decoding.generate`. Defaults to `None`.
         **options: Arguments of a search that is given by name, see `make_search`.
 
     Yields:

@@ -273,8 +273,8 @@ class DenseDecoder(_DenseStack):
         Args:
             batch_size: int or int scalar. Number of sources.
             max_length: int. Not used.
-            encoded: dict of an encoder, or None.
-            num_beams: int. Not used.
+            encoded: dict of an encoder, or None. Defaults to `None`.
+            num_beams: int. Not used. Defaults to `1`.
         """
         if encoded is None:
             return {"state": {}, "memory": {}}

@@ -231,7 +231,7 @@ class LSTMDecoder(keras.layers.Layer):
             batch_size: int or int scalar. Number of sources.
             max_length: int. Not used.
             encoded: dict of an encoder, or None. Defaults to `None`.
-            num_beams: int. Not used.
+            num_beams: int. Not used. Defaults to `1`.
         """
         self._require(encoded)
         memory = self.alignment.memory(encoded["sequence"], encoded["mask"]) if self.attention else {}

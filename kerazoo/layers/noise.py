@@ -28,7 +28,7 @@ class TokenNoise(keras.layers.Layer):
             tokens: int tensor `[B, T]`.
             seed: `keras.random.SeedGenerator` of the noise.
             segments: int tensor `[B, T]`, the number of each position's sequence from 1, 0 for padding, where several
-                sequences share a row; else None.
+                sequences share a row; else None. Defaults to `None`.
         """
         if segments is None:
             segments = ops.cast(ops.not_equal(tokens, self.pad_id), "int32")

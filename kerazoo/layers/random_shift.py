@@ -103,7 +103,7 @@ class RandomShift(keras.layers.Layer):
         Args:
             inputs: tensor `[B, T, ...]`.
             seed: `keras.random.SeedGenerator` of the offsets.
-            padding_mask: bool tensor `[B, T]`, True = valid position, or None.
+            padding_mask: bool tensor `[B, T]`, True = valid position, or None. Defaults to `None`.
         """
         x = inputs
         for axis, largest in zip(self.axes, self.max_shift):

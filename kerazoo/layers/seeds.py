@@ -40,7 +40,7 @@ class StepSeeds(keras.random.SeedGenerator):
         """Returns the next seed, uint32 `[2]`.
 
         Args:
-            ordered: bool. Not used.
+            ordered: bool. Not used. Defaults to `True`.
         """
         self._calls += 1
         word = (self._base * _STEP + self._calls * _CALL) % (1 << 32)

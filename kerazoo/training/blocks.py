@@ -41,8 +41,8 @@ class StepsPerExecution:
 
     Args:
         owner: string. The function that messages name.
-        seconds: float, above 0. The time that an execution should take.
-        steps: int or `None`. A fixed number of steps, which turns the measuring off.
+        seconds: float, above 0. The time that an execution should take. Defaults to `1.0`.
+        steps: int or `None`. A fixed number of steps, which turns the measuring off. Defaults to `None`.
     """
 
     def __init__(self, owner: str, seconds: float = 1.0, steps: int | None = None):
@@ -73,11 +73,11 @@ class BlockLoop:
         kind: `"train"` or `"test"`.
         feed: A `DeviceFeed` or a `StreamFeed`.
         check: The `StepCheck` of the model.
-        steps_per_execution: int or `None`. See `fit`.
-        seconds_per_execution: float. See `fit`.
-        jit_compile: bool. Whether TensorFlow compiles the blocks with XLA.
+        steps_per_execution: int or `None`. See `fit`. Defaults to `None`.
+        seconds_per_execution: float. See `fit`. Defaults to `1.0`.
+        jit_compile: bool. Whether TensorFlow compiles the blocks with XLA. Defaults to `True`.
         boundaries: Sequence of int. Blocks end at all multiples of these numbers of steps.
-        step: int. Number of steps that were taken before.
+        step: int. Number of steps that were taken before. Defaults to `0`.
     """
 
     def __init__(

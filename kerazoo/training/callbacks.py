@@ -111,7 +111,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
     which may have spoilt the weights.
 
     Args:
-        store: `CheckpointStore` or `None`. The message names its newest checkpoint.
+        store: `CheckpointStore` or `None`. The message names its newest checkpoint. Defaults to `None`.
 
     Raises:
         DivergedError: if the loss is NaN or infinite, or has exploded.
@@ -172,10 +172,10 @@ class Checkpoints(keras.callbacks.Callback):
 
     Args:
         store: A `CheckpointStore`.
-        monitor: string or `None`. The metric whose best epoch is kept, such as `"val_loss"`.
+        monitor: string or `None`. The metric whose best epoch is kept, such as `"val_loss"`. Defaults to `None`.
         mode: `"min"` or `"max"`. Which value of `monitor` is best. Defaults to `"min"`.
         minutes: float, above 0, or `None`. Minutes between two states within an epoch. Defaults to `5.0`.
-        every_steps: int, above 0, or `None`. Steps between two states within an epoch.
+        every_steps: int, above 0, or `None`. Steps between two states within an epoch. Defaults to `None`.
         patience: int. Epochs without a better value after which training stops, 0 for no limit. Defaults to `0`.
         record: Dictionary of plain values that each state holds as `run`, such as the options of the run. Defaults to
             `None`.

@@ -24,8 +24,8 @@ class DeviceFeed:
         corpus: An object with `features` (`kerazoo.data.Corpus`).
         batch_fn: Function of `(features, valid)` that returns `(inputs, targets, weights)`.
         plan: An object with `shapes` and `epoch(e)` (`kerazoo.data.Plan`).
-        augment: Function of `(features, number)` that returns the features, or `None`.
-        change: Function of a batch inside the program that returns the batch, or `None`.
+        augment: Function of `(features, number)` that returns the features, or `None`. Defaults to `None`.
+        change: Function of a batch inside the program that returns the batch, or `None`. Defaults to `None`.
         devices: int. Devices among which each batch is divided. Padding rows make the last one of an epoch divisible.
             Defaults to `1`.
 

@@ -59,7 +59,8 @@ def token_error_rate(predictions: Sequence, references: Sequence[Sequence], spli
         predictions: List of predictions, each a sequence of tokens, or a string if `split` is given.
         references: For each prediction, the list of accepted references. The closest one counts, the first of equally
             close ones.
-        split: Function from a string to its tokens, such as `str.split` for words or `list` for characters.
+        split: Function from a string to its tokens, such as `str.split` for words or `list` for characters. Defaults to
+            `None`.
 
     Returns:
         float, 0 if all predictions are right.

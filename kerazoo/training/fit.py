@@ -66,9 +66,9 @@ def fit(
         batch_fn: For a corpus or a `StreamPlan`: function of `(features, valid)`, written with `keras.ops`, that
             returns `(inputs, targets, weights)`. `features` is a dictionary of tensors `[B, ...]`, ragged ones padded
             with 0; `valid` is a bool tensor `[B]`, False for padding rows, which must get weight zero. Only a batch
-            that is divided among several devices has some.
+            that is divided among several devices has some. Defaults to `None`.
         plan: For a corpus: an object with `shapes` (each with `rows` and `lengths`) and `epoch(e)`, the list of batches
-            of an epoch, each with `shape_index` and `rows` (`kerazoo.data.Plan`).
+            of an epoch, each with `shape_index` and `rows` (`kerazoo.data.Plan`). Defaults to `None`.
         epochs: int, above 0. The number of the epoch at which training ends. Defaults to `1`.
         batch_size: int, above 0. For arrays: examples of a batch. Defaults to `32`.
         callbacks: List of Keras callbacks. Their `params` also hold what was reached: `step` (of all epochs), `epoch`,
@@ -76,24 +76,24 @@ def fit(
             known of the first step whose loss was not finite, or None. A block ends at the multiples of a callback's
             attribute `every_steps`; its method `on_train_interrupted` is called when training ends by an error.
         validation_data: `(corpus, plan)` or `(corpus, plan, batch_fn)`, whose epoch 0 is evaluated; or arrays or
-            batches as in `data`.
+            batches as in `data`. Defaults to `None`.
         validation_split: float in `[0, 1)`. For arrays: share of the examples, the last ones, that are validation data
             and not training data. Defaults to `0.0`.
         validation_freq: int, or list of the epochs, counted from 1, after which validation runs. Defaults to `1`.
         validation_steps: int. Batches of a validation, the first ones each time; needed where the validation data has
-            no end.
+            no end. Defaults to `None`.
         shuffle: bool. For arrays: whether the examples have another order in each epoch. Defaults to `True`.
-        class_weight: Dictionary of class to weight, which multiplies the weights of its examples in the loss and in
-            the weighted metrics of training; other classes have weight 1.
-        sample_weight: For arrays `(x, y)`: array `[N]`, the weights of the examples.
+        class_weight: Dictionary of class to weight, which multiplies the weights of its examples in the loss and in the
+            weighted metrics of training; other classes have weight 1. Defaults to `None`.
+        sample_weight: For arrays `(x, y)`: array `[N]`, the weights of the examples. Defaults to `None`.
         initial_epoch: int. The epoch at which training starts. Defaults to `0`.
         steps_per_epoch: int. Steps of an epoch of batches; needed where the data has no end. Epochs then continue one
-            iterator, which starts again where the data ends.
+            iterator, which starts again where the data ends. Defaults to `None`.
         augment: For a corpus or a `StreamPlan`: function of the features of a batch and the number of its step, counted
-            over all epochs, that returns the features for `batch_fn` (`kerazoo.data.Augment`).
+            over all epochs, that returns the features for `batch_fn` (`kerazoo.data.Augment`). Defaults to `None`.
         resume: Dictionary with `epoch`, `position`, `step` and `history`, as `CheckpointStore.restore` returns it.
             Training continues with the batch at `position`. That is exact for a corpus, and for batches that come in
-            the same order in each process.
+            the same order in each process. Defaults to `None`.
         steps_per_execution: int, above 0. Batches of a block at most. Defaults to that of `Model.compile` if it is
             above 1, else to as many as run in `seconds_per_execution`.
         seconds_per_execution: float, above 0. The time a block should take. Defaults to `1.0`.

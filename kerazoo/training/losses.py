@@ -19,7 +19,7 @@ class SparseCrossentropy(keras.losses.Loss):
     Args:
         label_smoothing: float in `[0, 1)`. Share of the target probability that is spread over the classes. Defaults
             to `0.0`.
-        name: string. Name of the loss.
+        name: string. Name of the loss. Defaults to `"sparse_crossentropy"`.
 
     Call arguments:
         y_true: int tensor `[...]`, the classes: `[B]` for one class an example, `[B, T]` for sequences.

@@ -46,7 +46,7 @@ class TokenAccuracy(_Ratio):
     """Computes the share of targets whose logit is the highest; with one logit, whose sign is right.
 
     Args:
-        name: string. Name of the metric.
+        name: string. Name of the metric. Defaults to `"accuracy"`.
 
     Call arguments:
         y_true: int tensor `[B]` or `[B, T]`.
@@ -84,7 +84,7 @@ class SequenceAccuracy(_Ratio):
     of a search.
 
     Args:
-        name: string. Name of the metric.
+        name: string. Name of the metric. Defaults to `"sequence_accuracy"`.
 
     Call arguments:
         y_true: int tensor `[B, T]`.
@@ -123,7 +123,7 @@ class Perplexity(_Ratio):
     Label smoothing and regularization are left out, so models that were trained in different ways can be compared.
 
     Args:
-        name: string. Name of the metric.
+        name: string. Name of the metric. Defaults to `"perplexity"`.
 
     Call arguments:
         y_true: int tensor `[B]` or `[B, T]`.
@@ -167,7 +167,7 @@ class F1(keras.metrics.Metric):
     Args:
         num_classes: int, at least 2. Number of classes; 2 for a binary classifier of one logit.
         average: `"macro"`, `"micro"` or `"binary"`, which needs two classes. Defaults to `"macro"`.
-        name: string. Name of the metric.
+        name: string. Name of the metric. Defaults to `"f1"`.
 
     Call arguments:
         y_true: int tensor `[B]` or `[B, T]`.

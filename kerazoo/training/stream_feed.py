@@ -21,7 +21,7 @@ class StreamFeed:
         data: A `tf.data.Dataset`, an iterable of batches, or a function from the number of an epoch to one of them.
         steps: int or `None`. Batches of an epoch; needed where the data has no end. Defaults to `None`: an epoch is one
             pass.
-        change: Function of a batch inside the program that returns the batch, or `None`.
+        change: Function of a batch inside the program that returns the batch, or `None`. Defaults to `None`.
         name: string. The argument of `steps` that messages name. Defaults to `"steps_per_epoch"`.
         restart: bool. Whether each epoch of `steps` batches begins with the first batch; otherwise the epochs continue
             one iterator, which starts again where the data ends. Defaults to `False`.
