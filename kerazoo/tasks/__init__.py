@@ -21,6 +21,8 @@ _NAMES = {
     "Feature": "feature",
     "ImageFeature": "image_feature",
     "LabelFeature": "label_feature",
+    "MEASURES": "measures",
+    "Measure": "measures",
     "NumberFeature": "number_feature",
     "SeriesFeature": "series_feature",
     "Task": "task",

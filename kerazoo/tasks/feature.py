@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import keras
 
     from kerazoo.data import DataSource
+    from kerazoo.tasks.measures import Measure
 
 
 class Converted(NamedTuple):
@@ -54,6 +55,8 @@ class Feature:
     stored_exactly = False
     # The name and the direction of the validation metric that selects the best model.
     monitor = ("val_loss", "min")
+    # The names of the measures of predictions (`kerazoo.tasks.MEASURES`) that are computed where none are chosen.
+    measures: tuple[str, ...] = ()
     # The names of the outputs of an exported model, the prediction first.
     outputs: tuple[str, ...] = ()
 
@@ -191,9 +194,66 @@ class Feature:
         """Returns the named tensors of an exported model for the outputs of the model."""
         raise NotImplementedError
 
-    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
-        """Returns the metrics of predictions against lists of accepted references."""
-        raise NotImplementedError
+    # How predictions are measured.
+
+    @property
+    def compared_as(self) -> str:
+        """What its predictions are to a measure, one of the `modalities` of `kerazoo.tasks.Measure`."""
+        return self.modality
+
+    def comparable(self, values: Sequence) -> list:
+        """Returns predictions or references as the measures compare them, such as scaled numbers."""
+        return list(values)
+
+    def measure_options(self, name: str) -> dict[str, Any]:
+        """Returns further arguments of the statistics of a measure, such as how a text is split into tokens."""
+        return {}
+
+    def chosen_measures(self, names: Sequence[str] | None = None) -> "list[Measure]":
+        """Returns the measures of these names, or those of `measures` whose packages are installed.
+
+        Raises:
+            ValueError: if there is no such measure, or it compares predictions of another modality.
+            SetupError: if the package of a chosen one is missing.
+        """
+        from kerazoo.tasks.measures import MEASURES, choose
+
+        if names:
+            return choose(self.owner, self.compared_as, names)
+        rows = [MEASURES.get(name) for name in self.measures]
+        return [row for row in rows if row.is_installed]
+
+    def statistics(
+        self, predictions: Sequence, references: Sequence[Sequence], measures: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Returns what the measures need of each example, an array `[N]` or `[N, K]` by the name of the measure.
+
+        Args:
+            predictions: list of predictions.
+            references: list of lists. The accepted references of each prediction.
+            measures: list of strings. Names of measures. Defaults to `None`: those of `measures`.
+        """
+        check_pairs(self.owner, predictions, references)
+        predictions, references = self.comparable(predictions), list(map(self.comparable, references))
+        return {
+            row.name: row.statistics(predictions, references, **self.measure_options(row.name))
+            for row in self.chosen_measures(measures)
+        }
+
+    def evaluate(
+        self, predictions: Sequence, references: Sequence[Sequence], measures: Sequence[str] | None = None
+    ) -> dict[str, float]:
+        """Returns the measures of predictions against lists of accepted references, by name.
+
+        Args:
+            predictions: list of predictions.
+            references: list of lists. The accepted references of each prediction.
+            measures: list of strings. Names of measures. Defaults to `None`: those of `measures`.
+        """
+        from kerazoo.tasks.measures import MEASURES
+
+        found = self.statistics(predictions, references, measures)
+        return {name: float(MEASURES.get(name).reduce(statistics)) for name, statistics in found.items()}
 
     def _no_label_smoothing(self, what, label_smoothing):
         if label_smoothing:

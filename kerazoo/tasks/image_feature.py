@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.tasks.feature import Converted, Feature, check_pairs
+from kerazoo.tasks.feature import Converted, Feature
 from kerazoo.tasks.preprocessing import parse_preprocess
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class ImageFeature(Feature):
     modality = "image"
     stored_exactly = True
     kinds = ("autoencoder",)
+    measures = ("binary_crossentropy", "mean_squared_error")
     outputs = ("reconstruction",)
 
     def __init__(
@@ -165,11 +166,9 @@ class ImageFeature(Feature):
 
         return {"reconstruction": tf.reshape(tf.sigmoid(outputs), [-1, *self.shape])}
 
-    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
-        """Returns `binary_crossentropy` and `mean_squared_error` of pixels in [0, 1]."""
-        check_pairs(self.owner, predictions, references)
-        losses = [_pixel_losses(image, _scaled(accepted[0])) for image, accepted in zip(predictions, references)]
-        return dict(zip(("binary_crossentropy", "mean_squared_error"), np.mean(losses, axis=0).tolist()))
+    def comparable(self, values: Sequence) -> list:
+        """Returns images with pixels in [0, 1]."""
+        return list(map(_scaled, values))
 
     def _images(self, values, first=False):
         """Returns the images uint8 `[N, H, W, C]` of files or pixels, or the first one alone, and faults by row."""
@@ -225,9 +224,3 @@ def _scaled(image):
 
 def _sigmoid(logits):
     return 1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float32), -80, 80)))
-
-
-def _pixel_losses(predicted, image):
-    predicted = np.clip(np.asarray(predicted, np.float64), 1e-7, 1 - 1e-7)
-    crossentropy = -np.mean(image * np.log(predicted) + (1 - image) * np.log(1 - predicted))
-    return crossentropy, np.mean((predicted - image) ** 2)

@@ -8,7 +8,7 @@ import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data.lines import list_names
-from kerazoo.tasks.feature import Converted, Feature, Unseen, check_pairs
+from kerazoo.tasks.feature import Converted, Feature, Unseen
 
 if TYPE_CHECKING:
     import keras
@@ -33,6 +33,7 @@ class LabelFeature(Feature):
     modality = "label"
     stored_exactly = True
     monitor = ("val_accuracy", "max")
+    measures = ("accuracy", "f1")
     outputs = ("label", "probabilities")
 
     def __init__(self, column: str = "label", binary: bool = False):
@@ -197,17 +198,6 @@ class LabelFeature(Feature):
         else:
             ids, probabilities = tf.argmax(outputs, axis=-1), tf.nn.softmax(outputs)
         return {"label": tf.gather(tf.constant(self.names), ids), "probabilities": probabilities}
-
-    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
-        """Returns `accuracy` and `f1`, the mean over the classes that occur."""
-        check_pairs(self.owner, predictions, references)
-        predicted = np.array(predictions)
-        true = np.array([accepted[0] for accepted in references])
-        scores = []
-        for label in np.unique(np.concatenate([predicted, true])):
-            hits = np.sum((predicted == label) & (true == label))
-            scores.append(2 * hits / (np.sum(predicted == label) + np.sum(true == label)))
-        return {"accuracy": float(np.mean(predicted == true)), "f1": float(np.mean(scores))}
 
 
 def class_name(value: Any) -> str:

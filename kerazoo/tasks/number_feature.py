@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerazoo.data.plain_numbers import parse_number
-from kerazoo.tasks.feature import Converted, Feature, check_pairs
+from kerazoo.tasks.feature import Converted, Feature
 from kerazoo.tasks.scaling import Sums
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class NumberFeature(Feature):
 
     modality = "number"
     kinds = ("classifier", "autoencoder")
+    measures = ("mean_squared_error", "mean_absolute_error")
     outputs = ("value",)
 
     def __init__(self, *columns: str):
@@ -108,15 +109,6 @@ class NumberFeature(Feature):
         values = tf.cast(outputs, tf.float64) * tf.constant(self.state["deviation"], tf.float64)
         values = values + tf.constant(self.state["mean"], tf.float64)
         return {"value": values[:, 0] if len(self.columns) == 1 else values}
-
-    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
-        """Returns `mean_squared_error` and `mean_absolute_error` in the unit of the data."""
-        check_pairs(self.owner, predictions, references)
-        errors = np.array(predictions, np.float64) - np.array([accepted[0] for accepted in references], np.float64)
-        return {
-            "mean_squared_error": float(np.mean(errors**2)),
-            "mean_absolute_error": float(np.mean(np.abs(errors))),
-        }
 
     def _numbers(self, columns):
         """Returns the numbers float64 `[N, columns]`, and the faults by row."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data.lines import list_names
-from kerazoo.tasks.feature import Converted, Feature, check_pairs
+from kerazoo.tasks.feature import Converted, Feature
 from kerazoo.tasks.preprocessing import Spectrogram, parse_preprocess
 from kerazoo.tasks.scaling import Sums
 
@@ -36,6 +36,7 @@ class SeriesFeature(Feature):
 
     modality = "series"
     kinds = ("autoencoder",)
+    measures = ("mean_squared_error", "mean_absolute_error")
 
     def __init__(
         self,
@@ -210,15 +211,10 @@ class SeriesFeature(Feature):
         values = tf.reshape(tf.cast(outputs, tf.float64), [-1, *self.output_shape]) * deviation + mean
         return {self.outputs[0]: values}
 
-    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
-        """Returns `mean_squared_error` and `mean_absolute_error` of scaled numbers."""
-        check_pairs(self.owner, predictions, references)
-        _, deviation = self._output_scale
-        errors = np.array([(values - accepted[0]) / deviation for values, accepted in zip(predictions, references)])
-        return {
-            "mean_squared_error": float(np.mean(errors**2)),
-            "mean_absolute_error": float(np.mean(np.abs(errors))),
-        }
+    def comparable(self, values: Sequence) -> list:
+        """Returns windows of scaled numbers."""
+        mean, deviation = self._output_scale
+        return [(np.asarray(window) - mean) / deviation for window in values]
 
     @property
     def _scale(self):

@@ -574,10 +574,18 @@ class Task:
         self.fit()
         return self.targets.decode_in_graph(outputs)
 
-    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
-        """Returns the metrics of predictions against lists of accepted references."""
+    def evaluate(
+        self, predictions: Sequence, references: Sequence[Sequence], measures: Sequence[str] | None = None
+    ) -> dict[str, float]:
+        """Returns the measures of predictions against lists of accepted references.
+
+        Args:
+            predictions: list of predictions.
+            references: list of lists. The accepted references of each prediction.
+            measures: list of strings. Names of `kerazoo.tasks.MEASURES`. Defaults to `None`: those of the target.
+        """
         self.fit()
-        return self.targets.evaluate(predictions, references)
+        return self.targets.evaluate(predictions, references, measures)
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes what `kerazoo.tasks.restore` needs: `task.json` and a file for each vocabulary."""

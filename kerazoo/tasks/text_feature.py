@@ -117,6 +117,7 @@ class TextFeature(Feature):
     modality = "text"
     kinds = ("seq2seq",)
     generated = True
+    measures = ("token_error_rate", "sequence_error_rate")
     outputs = ("answer", "score")
 
     def __init__(
@@ -139,7 +140,7 @@ class TextFeature(Feature):
         self.stride = stride or window
         self.monitor = monitor
         if window is not None:
-            self.kinds, self.outputs = ("language_model",), ("text", "score")
+            self.kinds, self.outputs, self.measures = ("language_model",), ("text", "score"), ("nats",)
 
     @property
     def config(self) -> dict:
@@ -301,17 +302,12 @@ class TextFeature(Feature):
     def decode_in_graph(self, outputs: Any) -> dict:
         return {self.outputs[0]: self.tokenizer.detokenize(outputs)}
 
-    def evaluate(self, predictions: Sequence, references: Sequence[Sequence]) -> dict[str, float]:
-        """Returns `token_error_rate` and `sequence_error_rate`, or `{}` for a language model."""
-        if self.window:
-            return {}
-        from kerazoo.training import error_rates
+    @property
+    def compared_as(self) -> str:
+        return "language model" if self.window else "text"
 
-        split = self.tokenizer.split
-        return {
-            "token_error_rate": error_rates.token_error_rate(predictions, references, split=split),
-            "sequence_error_rate": error_rates.sequence_error_rate(predictions, references, split=split),
-        }
+    def measure_options(self, name: str) -> dict[str, Any]:
+        return {"split": self.tokenizer.split} if name in ("token_error_rate", "sequence_error_rate") else {}
 
 
 def tokenize(tokenizer: Any, strings: Sequence[str], dropout: float = 0.0, seed: Sequence[int] = ()) -> Ragged:

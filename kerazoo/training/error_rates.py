@@ -77,13 +77,25 @@ def token_error_rate(predictions: Sequence, references: Sequence[Sequence], spli
     print(kz.training.token_error_rate(["K AE T"], [["K AE D", "K AA T S"]], split=str.split))
     ```
     """
-    edits = tokens = 0
-    for prediction, accepted in _pairs("token_error_rate", predictions, references, split):
-        distances = [(edit_distance(prediction, one), len(one)) for one in accepted]
-        distance, length = min(distances, key=lambda pair: pair[0])
-        edits += distance
-        tokens += length
+    edits, tokens = map(sum, zip(*edit_counts(predictions, references, split, "token_error_rate")))
     return edits / tokens if tokens else float(edits > 0)
+
+
+def edit_counts(
+    predictions: Sequence,
+    references: Sequence[Sequence],
+    split: Callable | None = None,
+    owner: str = "edit_counts",
+) -> list[tuple[int, int]]:
+    """Returns the edit distance to the closest reference, and the number of tokens of that reference, for each.
+
+    The arguments and errors are those of `token_error_rate`; `owner` is what messages name.
+    """
+    counts = []
+    for prediction, accepted in _pairs(owner, predictions, references, split):
+        distances = [(edit_distance(prediction, one), len(one)) for one in accepted]
+        counts.append(min(distances, key=lambda pair: pair[0]))
+    return counts
 
 
 def sequence_error_rate(predictions: Sequence, references: Sequence[Sequence], split: Callable | None = None) -> float:
