@@ -1,5 +1,6 @@
 """The loop of all searches, written with `keras.ops`: it runs eagerly and inside any compiled function."""
 
+import functools
 from typing import Any
 
 from keras import ops
@@ -121,15 +122,13 @@ def run_loop(
         finished = ops.logical_or(search.is_finished(changing["search"]), ops.logical_not(context.row_mask))
         return ops.logical_and(changing["index"] < stop, ops.any(ops.logical_not(finished)))
 
-    def body(changing):
-        new = _decode_position(model, search, {**constants, **changing}, context)
-        return (same_shapes(new, changing),)
-
+    body = functools.partial(_decode_position, model, search, context, constants)
     return {**constants, **ops.while_loop(condition, body, (changing,))[0]}
 
 
-def _decode_position(model, search, variables, context):
-    """Runs one step of the model and of the search."""
+def _decode_position(model, search, context, constants, changing):
+    """Runs one step of the model and of the search, the body of the loop."""
+    variables = {**constants, **changing}
     index, state, num_beams = variables["index"], variables["search"], search.beams_per_source
     last = ops.take(state["tokens"], ops.maximum(index - 1, 0), axis=2)  # [B, W]
     last = ops.reshape(ops.where(index == 0, model.start_id, last), (-1,))  # [B * W]
@@ -153,7 +152,7 @@ def _decode_position(model, search, variables, context):
     new["state"] = reorder(new["state"], parents, num_beams)
     if "beam_ancestry" in variables:
         new["beam_ancestry"] = inherit(variables["beam_ancestry"], parents, index)
-    return new
+    return (same_shapes(new, changing),)
 
 
 def step_context(index: Any, context: DecodingContext, observed: dict[str, Any]) -> StepContext:

@@ -143,7 +143,7 @@ class Batch:
 
 
 def build_context(encoded: Any, arrays: dict[str, Any], end_ids: tuple[int, ...]) -> DecodingContext:
-    """Returns the context of a program, from what `programs.run_encoder` and `Batch.arrays` return."""
+    """Returns the context of a program, from what the program of the encoder and `Batch.arrays` return."""
     fields = {**arrays, "source": programs.none_if_empty(arrays["source"])}
     return DecodingContext(encoded=programs.none_if_empty(encoded), end_ids=end_ids, **fields)
 
@@ -200,7 +200,7 @@ def _empty(batch, alignment):
 def _run(model, batch, jit_compile, alignment):
     """Pads a batch, runs its program, and removes the padding from the result."""
     arrays = batch.arrays()
-    encoded = programs.run_encoder(model, arrays["source"], jit_compile)
+    encoded = programs.encoder_program(model, arrays["source"], jit_compile)(arrays["source"])
     if not batch.search.models:
         arrays["source"] = ()  # only a draft model encodes it again
     found = _search_program(model, batch, jit_compile)(encoded, arrays)

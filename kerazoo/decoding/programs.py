@@ -1,5 +1,6 @@
 """Compiled programs, which are kept with the model whose variables they read."""
 
+import functools
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -59,19 +60,17 @@ def cached_program(
     return programs[key]
 
 
-def run_encoder(model: Decodable, source: Any, jit_compile: bool) -> Any:
-    """Returns what `model` encodes the arrays `source` to; `()`, an empty nest, without a source.
+def encoder_program(model: Decodable, source: Any, jit_compile: bool) -> Callable:
+    """Returns the program that encodes sources like the arrays `source`; an empty nest is its own encoding.
 
     This is a program of its own: on a GPU TensorFlow runs LSTMs with cuDNN, whose kernels XLA does not support.
     """
     if not keras.tree.flatten(source):
-        return ()
+        return lambda source: source
     jit_compile = jit_compile and not any(device.startswith("gpu") for device in keras.distribution.list_devices())
-
-    def encode(source):
-        return model.encode(source, training=False)
-
-    return cached_program((model,), "encode", encode, jit_compile, "the encoder")(source)
+    return cached_program(
+        (model,), "encode", functools.partial(model.encode, training=False), jit_compile, "the encoder"
+    )
 
 
 def none_if_empty(nest: Any) -> Any:

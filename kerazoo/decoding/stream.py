@@ -76,7 +76,8 @@ def stream(
 def _blocks(model, batch, block, jit_compile):
     start, continue_ = _programs(model, batch, jit_compile)
     arrays = batch.arrays()
-    encoded = programs.run_encoder(model, arrays.pop("source"), jit_compile)
+    source = arrays.pop("source")
+    encoded = programs.encoder_program(model, source, jit_compile)(source)
     variables = start(encoded, arrays)
     returned = batch.prompt_lengths.copy()
     while True:

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from kerazoo.decoding import Decodable, Generated, Scored, score
+from kerazoo.decoding import Decodable, Generated, Scored, generate, score
 from kerazoo.models.encoder_model import EncoderModel
 from kerazoo.models.token_decoder import TokenDecoderMixin
 
@@ -130,7 +130,7 @@ class EncoderDecoder(TokenDecoderMixin, EncoderModel, Decodable):
         """
         source = _with_mask(source, source_mask)
         self._build_for(source)
-        return self._generate(source, prompt, search, max_length, options)
+        return generate(self, source, prompt, search, max_length, **options)
 
     def score(self, source: Any, targets: Any, *, source_mask: Any = None, **options: Any) -> Scored:
         """Returns the log-probabilities of given targets, see `kerazoo.decoding.score`.

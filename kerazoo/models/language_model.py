@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from kerazoo import _checks
-from kerazoo.decoding import Decodable, Generated, Scored, score
+from kerazoo.decoding import Decodable, Generated, Scored, generate, score
 from kerazoo.layers import TokenEmbedding, TransformerDecoder
 from kerazoo.models.base_model import BaseModel
 from kerazoo.models.token_decoder import TokenDecoderMixin
@@ -80,7 +80,7 @@ class LanguageModel(TokenDecoderMixin, BaseModel, Decodable):
                 the prompt.
             **options: options of the search by name, and those of `kerazoo.decoding.generate`.
         """
-        return self._generate(None, prompt, search, max_length, options)
+        return generate(self, None, prompt, search, max_length, **options)
 
     def score(self, targets: Any, **options: Any) -> Scored:
         """Returns the log-probabilities of given texts, see `kerazoo.decoding.score`.

@@ -7,7 +7,6 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.decoding import Generated, generate
 from kerazoo.layers import TokenEmbedding, TransformerDecoder, shift_right, without_mask
 from kerazoo.models import segments
 from kerazoo.models.base_model import get_input, optional_input
@@ -126,9 +125,6 @@ class TokenDecoderMixin:
         x = self.target_embedding(tokens, start_index=index)  # [B, T, D]
         x, cache = self.decoder.step_many(x, cache, index)
         return self._logits(x), {**cache, "hidden": x}
-
-    def _generate(self, source, prompt, search, max_length, options) -> Generated:
-        return generate(self, source, prompt, search, max_length, **options)
 
     def _build_targets(self, batch_size, length):
         return np.zeros((batch_size, min(length, self.max_length or length)), "int32")

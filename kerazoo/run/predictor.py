@@ -91,10 +91,16 @@ class Predictor:
 
     def outputs(self, raw: Sequence, **options) -> list[np.ndarray]:
         """Returns the outputs of the model for `raw`: token ids, or rows of logits."""
-        options = self._in_tokens(options)
-        if self.generates:
-            return self._in_batches(raw, lambda part, first: self._tokens(part, first, options))
-        return self._in_batches(raw, lambda part, _: list(np.asarray(self.model.predict_on_batch(self._inputs(part)))))
+        raw, options, rows = _listed("raw", raw), self._in_tokens(options), {}
+        with self._memory_reported(raw):
+            for numbers, inputs in self._batches(raw):
+                if self.generates:
+                    found, too_long = self._generate(inputs, len(rows), options)
+                    outputs = [too_long.get(row, tokens) for row, tokens in enumerate(found.best())]
+                else:
+                    outputs = np.asarray(self.model.predict_on_batch(inputs))
+                rows.update(zip(numbers, outputs, strict=True))
+        return [rows[number] for number in range(len(raw))]
 
     def predictions(self, raw: Sequence, **options) -> list[list[Prediction]]:
         """Returns the predictions for each input, the best first, with their scores.
@@ -113,8 +119,13 @@ class Predictor:
             n_best = _checks.positive_int("Predictor", "n_best", options.pop("n_best", 1))
             ranked = self.task.ranked(self.outputs(raw, **options))
             return [[Prediction(*pair) for pair in row[:n_best]] for row in ranked]
-        options = self._in_tokens(options)
-        return self._in_batches(raw, lambda part, first: self._predictions(part, first, options))
+        raw, options, rows = _listed("raw", raw), self._in_tokens(options), {}
+        with self._memory_reported(raw):
+            for numbers, inputs in self._batches(raw):
+                found, too_long = self._generate(inputs, len(rows), options)
+                found = self._predictions(found, too_long, [raw[number] for number in numbers], options)
+                rows.update(zip(numbers, found, strict=True))
+        return [rows[number] for number in range(len(raw))]
 
     def stream(self, raw: Any, block: int = BLOCK, **options) -> Iterator[str]:
         """Yields the prediction for one input piece by piece, never half a character.
@@ -126,7 +137,7 @@ class Predictor:
         """
         from kerazoo import decoding
 
-        inputs, options = self._encoded([raw]), self._in_tokens(options)
+        inputs, options = _arguments(self._encode([raw])), self._in_tokens(options)
         detokenizer = decoding.IncrementalDetokenizer(self.task.decode, 1)
         stop, text, sent = options.get("stop_strings"), "", 0
         # The end of the text that may be the beginning of a stop string is held back.
@@ -161,82 +172,59 @@ class Predictor:
             raise ValueError(f"score: needs a target for each input; got {len(raw)} inputs, {len(targets)} targets.")
         tokens = self._text_target.tokens([targets])
         rows = [tokens[row].tolist() for row in range(len(tokens))]
-        return decoding.score(self.model, self._encoded(raw)["source"], rows, **options)
+        return decoding.score(self.model, _arguments(self._encode(raw))["source"], rows, **options)
 
-    def _in_batches(self, raw, function):
-        raw, cut = _listed("raw", raw), self.cut
-        # Inputs of similar length share a batch, so little of it is padding.
+    def _memory_reported(self, raw):
+        size = min(len(raw), self.batch_size)
+        return memory.reported(f"Predictor with {size} inputs at a time", "Set a smaller `batch_size`.")
+
+    def _batches(self, raw):
+        """Yields the numbers of the raw inputs of each batch, and their encoded inputs; warns of those that were cut.
+
+        Inputs of similar length share a batch, so little of it is padding.
+        """
+        cut = self.cut
         lengths = [len(item) if isinstance(item, str) else 0 for item in raw]
         order = sorted(range(len(raw)), key=lengths.__getitem__)
-        rows: list[Any] = [None] * len(raw)
         for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            with memory.reported(f"Predictor with {len(chosen)} inputs at a time", "Set a smaller `batch_size`."):
-                found = function([raw[i] for i in chosen], start)
-            for index, row in zip(chosen, found, strict=True):
-                rows[index] = row
+            numbers = order[start : start + self.batch_size]
+            yield numbers, self._encode([raw[number] for number in numbers])
         if self.cut > cut:
             log.warning(
                 f"{self.cut - cut:,} of {len(raw):,} inputs were cut: they have more tokens than `max_length` of the "
                 f"{self.task.owner}, which the model was trained with."
             )
-        return rows
 
-    def _inputs(self, raw):
+    def _encode(self, raw):
         """Returns the inputs of the model for raw inputs, and counts those that are cut."""
         inputs = self.task.encode(raw)
         self.cut += self.task.count_cut(raw, inputs)
         return inputs
 
-    def _encoded(self, raw):
-        """Returns the arguments of `generate` for raw inputs: a prompt, a source, or a dict of several sources."""
-        inputs = self._inputs(raw)
-        return inputs if len(inputs) == 1 else {"source": inputs}
-
-    def _generate(self, raw, first_row, options):
-        return self.model.generate(**self._encoded(raw), **{"first_row": first_row, **options})
-
-    def _long_prompts(self, raw, options):
-        """Returns the token ids of the prompts that leave no room for another token, by their number in `raw`."""
-        if not self.task.is_language_model:
-            return {}
-        tokens = self._text_target.tokens([self._text_target.pack(raw)])
-        rows = np.flatnonzero(tokens.lengths >= options["max_length"]).tolist()
-        if rows:
+    def _generate(self, inputs, first_row, options):
+        """Returns what is generated for encoded inputs, and the prompts that leave no room for a token by row."""
+        too_long = {}
+        if self.task.is_language_model:
+            prompts, max_length = inputs["prompt"], options["max_length"]
+            lengths = ((prompts != self.model.pad_id) * np.arange(1, prompts.shape[1] + 1)).max(axis=1, initial=0)
+            too_long = {row: prompts[row, : lengths[row]] for row in np.flatnonzero(lengths >= max_length).tolist()}
+            inputs = {"prompt": prompts[:, : max_length - 1]}
+        if too_long:
             log.warning(
-                f"{len(rows):,} prompts have max_length={options['max_length']} tokens or more: nothing is generated "
-                "for them."
+                f"{len(too_long):,} prompts have max_length={max_length} tokens or more: nothing is generated for them."
             )
-        return {row: np.array(tokens[row]) for row in rows}
+        return self.model.generate(**_arguments(inputs), **{"first_row": first_row, **options}), too_long
 
-    def _tokens(self, raw, first_row, options):
-        """Returns the token ids of the best prediction for each input; a prompt that is too long is its own."""
-        rows = self._long_prompts(raw, options)
-        others = [row for row in range(len(raw)) if row not in rows]
-        if others:
-            found = self._generate([raw[row] for row in others], first_row, options).best()
-            rows |= dict(zip(others, found))
-        return [rows[row] for row in range(len(raw))]
-
-    def _predictions(self, raw, first_row, options):
+    def _predictions(self, found, too_long, raw, options):
         """Returns the `Prediction`s for each input; a prompt that is too long has one without tokens."""
-        rows = {
-            row: [Prediction(self.task.decode([tokens])[0], 0.0, [], np.zeros(0, np.float32))]
-            for row, tokens in self._long_prompts(raw, options).items()
-        }
-        others = [row for row in range(len(raw)) if row not in rows]
-        if others:
-            rows |= dict(zip(others, self._generated_predictions([raw[row] for row in others], first_row, options)))
-        return [rows[row] for row in range(len(raw))]
-
-    def _generated_predictions(self, raw, first_row, options):
-        found = self._generate(raw, first_row, options)
         pairs = np.argwhere(found.lengths).tolist()  # row and rank of each prediction
         texts = self.task.decode([found.tokens[row, n] for row, n in pairs])
         texts = self._cut(texts, [raw[row] for row, _ in pairs], options)
         rows: list[list[Prediction]] = [[] for _ in raw]
         for (row, n), text in zip(pairs, texts):
             rows[row].append(_prediction(found, row, n, found.prompt_lengths[row], text))
+        for row, prompt in too_long.items():
+            rows[row] = [Prediction(self.task.decode([prompt])[0], 0.0, [], np.zeros(0, np.float32))]
         return rows
 
     def _in_tokens(self, options):
@@ -278,6 +266,11 @@ def _listed(name, values):
     if isinstance(values, bytes) or not isinstance(values, Iterable):
         raise TypeError(f"Predictor: `{name}` must be a list of inputs, or one string; got {values!r}.")
     return list(values)
+
+
+def _arguments(inputs):
+    """Returns the arguments of `generate` for encoded inputs: a prompt, a source, or a dict of several sources."""
+    return inputs if len(inputs) == 1 else {"source": inputs}
 
 
 def _prediction(found, row, n, prompt, text):

@@ -1,5 +1,6 @@
 """Many steps of a Keras model in one TensorFlow graph, compiled with XLA where that works."""
 
+import functools
 import sys
 import weakref
 
@@ -87,7 +88,7 @@ class BlockProgram:
         specs = [tf.TensorSpec(array.shape, array.dtype) for array in data]
         scalar = tf.TensorSpec([], tf.int32)
         # Traced for XLA as well: the gradient of a recurrence has static sizes only there.
-        step = tf.function(lambda data, number: self._step(key, data, number), autograph=False, jit_compile=jit_compile)
+        step = tf.function(functools.partial(self._step, key), autograph=False, jit_compile=jit_compile)
         step = step.get_concrete_function([tf.TensorSpec(spec.shape[1:], spec.dtype) for spec in specs], scalar)
 
         def loop(data, steps, number):

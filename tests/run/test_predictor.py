@@ -60,6 +60,21 @@ def test_a_prompt_does_not_count_for_stop_strings(continuer):
     assert prompt + "".join(continuer.stream(prompt, stop_strings=["stop", "t"])) == text
 
 
+def test_prompts_without_room_are_returned_and_all_are_tokenized_once(continuer, monkeypatch, caplog):
+    tokenized, tokenizer = [], continuer.task.targets.tokenizer
+    encode = type(tokenizer).tokenize
+    monkeypatch.setattr(type(tokenizer), "tokenize", lambda self, texts: tokenized.append(texts) or encode(self, texts))
+    prompts = ["a" * 29, "ab", "b" * 24, "c" * 23]
+    texts = continuer(prompts)
+    assert len(tokenized) == 1 and [len(text) for text in texts][::2] == [29, 24]
+    assert all(text.startswith(prompt) for text, prompt in zip(texts, prompts)) and texts[2] == prompts[2]
+    assert continuer([prompts[3], "ab"]) == [texts[3], texts[1]]
+    assert "2 prompts have max_length=24 tokens or more: nothing is generated for them." in caplog.text
+    several = continuer.predictions(prompts)
+    assert [row[0].text for row in several] == texts and [row[0].score == 0 for row in several] == [1, 0, 1, 0]
+    assert [len(row[0].tokens) for row in several][::2] == [0, 0] and len(several[3][0].tokens) == 1
+
+
 def test_given_targets_are_scored(copier):
     scored = copier.score(WORDS, ["abc", "j", "ggba", "a"])
     assert scored.scores.shape == (4,) and (scored.lengths == [4, 2, 5, 2]).all()
