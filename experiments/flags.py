@@ -33,7 +33,12 @@ def define_verbose() -> None:
 def define_checkpoint() -> None:
     """Defines `--checkpoint`."""
     with flag_group("Run and output"):
-        flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run is used.")
+        flags.DEFINE_enum(
+            "checkpoint",
+            "best",
+            ["best", "last", "average"],
+            "Which checkpoint of the run is used, or the mean of those that --average_checkpoints kept.",
+        )
 
 
 def define_cache() -> None:
@@ -147,6 +152,7 @@ TRAINING_HELP = {
     "dtype": "Precision: {DTYPES}.",
     "seed": "Seed of initial weights, dropout and the order of examples.",
     "patience": "Epochs without a better dev result after which training stops; 0 for never.",
+    "average_checkpoints": "States of the last epochs that are kept for --checkpoint=average; 0 for none.",
     "max_shapes": "Maximum number of static batch shapes, one compiled program each.",
     "packing": "Whether several sequences share a row, for Transformers that generate text.",
     "augment": "Augmentation as NAME or NAME:OPTION=VALUE,..., such as flip, shift:max_shift=2 or "

@@ -34,7 +34,7 @@ def evaluate(
         limit: int. The largest number of examples, spread evenly over the split; 0 for all. Defaults to `0`.
         samples: int. The predictions that are printed with their references. Defaults to `8`.
         data_dir: string or path. Where the data is now, if it moved. Defaults to `None`.
-        checkpoint: string. `"best"` or `"last"`. Defaults to `"best"`.
+        checkpoint: string. `"best"`, `"last"` or `"average"`. Defaults to `"best"`.
         imports: string or list of strings. Modules that `kerazoo.load` imports first. Defaults to `()`.
         **options: the search and its options, `search="beam", num_beams=4`. Defaults to greedy search.
 

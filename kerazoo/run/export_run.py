@@ -23,7 +23,7 @@ def export(
     Args:
         run_dir: string or path. The run's folder.
         directory: string or path. The new folder of the SavedModel.
-        checkpoint: string. `"best"` or `"last"`. Defaults to `"best"`.
+        checkpoint: string. `"best"`, `"last"` or `"average"`. Defaults to `"best"`.
         verify: bool. Whether a fresh process that imports only TensorFlow must give the same predictions for some dev
             examples, or training examples if there are none. Defaults to `True`.
         data_dir: string or path. Where the data is now, if it moved; only `verify` reads it. Defaults to `None`.

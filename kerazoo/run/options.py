@@ -42,6 +42,8 @@ class TrainingOptions:
         seed: int, not negative. The seed of initial weights, dropout and the order of examples. Defaults to `0`.
         patience: int. The number of epochs without a better dev result after which training stops, 0 for never.
             Defaults to `0`.
+        average_checkpoints: int. The number of the last epochs whose states are kept, so that `checkpoint="average"`
+            loads the mean of their weights; 0 for none. Defaults to `0`.
         max_shapes: int. The largest number of static batch shapes, each of which is one compiled program. Defaults to
             `4`.
         packing: bool. Whether several sequences share a row, which leaves little padding; for Transformers that
@@ -80,6 +82,7 @@ class TrainingOptions:
     dtype: str = "float32"
     seed: int = 0
     patience: int = 0
+    average_checkpoints: int = 0
     max_shapes: int = 4
     packing: bool = False
     augment: tuple = ()
@@ -93,7 +96,7 @@ class TrainingOptions:
         owner = "TrainingOptions"
         for name in ("epochs", "batch_size", "max_shapes", "shuffle_buffer"):
             _checks.positive_int(owner, name, getattr(self, name))
-        for name in ("seed", "patience", "steps_per_execution", "limit", "batch_tokens"):
+        for name in ("seed", "patience", "average_checkpoints", "steps_per_execution", "limit", "batch_tokens"):
             value = _checks.non_negative_int(owner, name, getattr(self, name))
             _checks.not_above(owner, name, value, MAX_SEED if name == "seed" else _checks.MAX_INT)
         _checks.number(owner, "learning_rate", self.learning_rate, low=0, low_open=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RunPath = str | os.PathLike | Sequence[str | os.PathLike]  # one run, or those of an ensemble
 log = logging.getLogger("kerazoo")
+CHECKPOINTS = ("best", "last", "average")
 BLOCK = 4  # tokens that a stream generates in one compiled call
 
 
@@ -298,8 +299,9 @@ def load(
     Args:
         run_dir: string or path. The run's folder; or a list of them, whose models have the same vocabularies and
             predict together, by the mean of their probabilities.
-        checkpoint: string. `"best"` for the state with the best dev result, `"last"` for the newest. Defaults to
-            `"best"`.
+        checkpoint: string. `"best"` for the state with the best dev result, `"last"` for the newest, `"average"` for
+            the mean of the weights after the last epochs, of a run that was trained with `average_checkpoints`.
+            Defaults to `"best"`.
         data_dir: string or path. Where the data is now, if it moved; predicting needs no data. Defaults to `None`.
         imports: string or list of strings. Modules to import first, which register the user's models. Defaults to
             `()`.
@@ -312,9 +314,10 @@ def load(
     catalog.import_modules([imports] if isinstance(imports, str) else imports)
     if not isinstance(run_dir, str | os.PathLike):
         return _ensemble([load(each, checkpoint, data_dir) for each in run_dir])
+    from kerazoo import transfer
     from kerazoo.training import checkpoints
 
-    _checks.one_of("kerazoo.load", "checkpoint", checkpoint, ("best", "last"))
+    _checks.one_of("kerazoo.load", "checkpoint", checkpoint, CHECKPOINTS)
     run = directories.RunDirectory(run_dir)
     record, store = run.record(), checkpoints.CheckpointStore(run.checkpoints)
     _check_imports(run, record)
@@ -327,8 +330,23 @@ def load(
         raise
     except Exception as error:  # whatever the values of a damaged or malicious record lead to
         raise _checks.CheckpointError(f"{run.path}: describes no model that can be built: {error}") from error
-    checkpoints.CheckpointStore(run.checkpoints, vocabularies=vocabularies).restore(model, which=checkpoint)
+    store = checkpoints.CheckpointStore(run.checkpoints, vocabularies=vocabularies)
+    if checkpoint == "average":
+        transfer.average_checkpoints(model, store, _num_averaged(run, record))
+    else:
+        store.restore(model, which=checkpoint)
     return Predictor(model, task)
+
+
+def _num_averaged(run, record):
+    """Returns how many checkpoints a run keeps to be averaged."""
+    count = record["training"].get("average_checkpoints", 0)
+    if not count:
+        raise _checks.CheckpointError(
+            f"{run.path}: keeps no states to be averaged; got checkpoint='average'. Train it with "
+            "average_checkpoints=5."
+        )
+    return count
 
 
 def _ensemble(predictors):

@@ -35,9 +35,9 @@ def train(
 ) -> "Predictor":
     """Trains a model, evaluates it and saves it in a run directory.
 
-    A run that exists is continued: `epochs` and `patience` may differ from the call before, and the schedule of the
-    learning rate is that of all `epochs`. What changes more than the length of the training, other data or another
-    batch size for example, is refused with the differences unless `override_resume` is `True`.
+    A run that exists is continued: `epochs`, `patience` and `average_checkpoints` may differ from the call before, and
+    the schedule of the learning rate is that of all `epochs`. What changes more than the length of the training, other
+    data or another batch size for example, is refused with the differences unless `override_resume` is `True`.
 
     Args:
         model: string. The name of a model of the catalog.
@@ -121,7 +121,11 @@ class _Training:
             self._find_run(checkpoints.CheckpointStore(self.run.checkpoints))
             model = self._prepare(keras)
             self._save_record(command)  # an error before this line leaves no record
-            store = checkpoints.CheckpointStore(self.run.checkpoints, vocabularies=self.task.vocabularies)
+            store = checkpoints.CheckpointStore(
+                self.run.checkpoints,
+                vocabularies=self.task.vocabularies,
+                keep_epochs=self.options.average_checkpoints,
+            )
             self._fit(model, store)
         finally:
             keras.config.set_dtype_policy(policy)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerazoo import _checks, _files
 from kerazoo.training import variables
@@ -35,6 +36,8 @@ class CheckpointStore:
     Args:
         directory: string or path. The folder, which `save` creates.
         keep: int, above 0. How many of the newest checkpoints are kept, in addition to the best. Defaults to `2`.
+        keep_epochs: int, not negative. How many of the newest checkpoints from ends of epochs are kept as well, for
+            `kerazoo.transfer.average_checkpoints`. Defaults to `0`.
         vocabularies: Dictionary of role to the fingerprint of a tokenizer (`task.vocabularies`), which is saved with
             the model; `restore` refuses a checkpoint with another vocabulary. Defaults to `None`.
 
@@ -58,9 +61,16 @@ class CheckpointStore:
     ```
     """
 
-    def __init__(self, directory: str | os.PathLike, keep: int = 2, vocabularies: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        keep: int = 2,
+        vocabularies: dict[str, Any] | None = None,
+        keep_epochs: int = 0,
+    ):
         self.directory = pathlib.Path(directory)
         self.keep = _checks.positive_int("CheckpointStore", "keep", keep)
+        self.keep_epochs = _checks.non_negative_int("CheckpointStore", "keep_epochs", keep_epochs)
         self.vocabularies = dict(vocabularies or {})
         self._newest: str | None = None  # what this process saved or restored last
 
@@ -70,6 +80,16 @@ class CheckpointStore:
             return []
         return sorted((entry.name for entry in self.directory.iterdir() if _NAME.fullmatch(entry.name)), key=_order)
 
+    def epoch_ends(self) -> list[str]:
+        """Returns the names of the intact checkpoints that were saved at the end of an epoch, oldest first."""
+        found = []
+        for name in self.names():
+            with contextlib.suppress(*DAMAGE):
+                state = self.layout(name)["state"]
+                if state.get("epoch") and not state.get("position"):
+                    found.append(name)
+        return found
+
     def best(self) -> str | None:
         """Returns the name of the best checkpoint, or None."""
         best = self._recorded_best()
@@ -78,14 +98,14 @@ class CheckpointStore:
     def _recorded_best(self):
         for name in reversed(self.names()):
             with contextlib.suppress(*DAMAGE):
-                return self._layout(name)["best"]
+                return self.layout(name)["best"]
         return None
 
     def state(self) -> dict[str, Any] | None:
         """Returns the state of the newest intact checkpoint without a model, or None."""
         for name in reversed(self.names()):
             with contextlib.suppress(*DAMAGE):
-                return {**self._layout(name)["state"], "checkpoint": name}
+                return {**self.layout(name)["state"], "checkpoint": name}
         return None
 
     def sizes(self) -> tuple[int, int] | None:
@@ -93,7 +113,7 @@ class CheckpointStore:
         found = []
         for name in self.names():
             with contextlib.suppress(*DAMAGE):
-                described = self._layout(name)["layouts"]["model"]
+                described = self.layout(name)["layouts"]["model"]
                 found.append((len(described), (self.directory / name / "model.npz").lstat().st_size))
         return max(found, default=None)
 
@@ -162,7 +182,7 @@ class CheckpointStore:
         candidates = [best, *(name for name in names if name != best)] if best in names else names
         for name in candidates:
             try:
-                layout = self._layout(name)
+                layout = self.layout(name)
                 parts = self._parts(name, layout, model)
                 values = [list(self._values(name, key, layout)) for key, _ in parts]
             except _checks.CheckpointError:
@@ -179,7 +199,7 @@ class CheckpointStore:
             return {**layout["state"], "checkpoint": name}
         raise _checks.CheckpointError("; ".join(damage) or f"{self.directory}: there is no checkpoint here") from None
 
-    def _layout(self, name):
+    def layout(self, name: str) -> dict[str, Any]:
         """Returns the checked content of the state of a checkpoint, without the values of its variables."""
         layout = json.loads(self._file(name, STATE))
         state = layout["state"]
@@ -188,6 +208,23 @@ class CheckpointStore:
         if not all(isinstance(number, int) for number in numbers) or not all(isinstance(e, dict) for e in epochs):
             raise ValueError(f"{STATE} holds values of another kind")
         return layout
+
+    def values(self, name: str, model: keras.Model) -> list[np.ndarray]:
+        """Returns the values that a checkpoint has for the variables of a built model.
+
+        Raises:
+            CheckpointError: if the checkpoint is damaged or does not fit the model.
+        """
+        try:
+            layout = self.layout(name)
+            variables.compare(
+                self.directory / name, "model", layout["layouts"]["model"], variables.layout(model.variables)
+            )
+            return list(self._values(name, "model", layout))
+        except _checks.CheckpointError:
+            raise
+        except DAMAGE as error:
+            raise _checks.CheckpointError(f"{self.directory / name} is damaged ({error})") from error
 
     def _file(self, name, file, max_bytes=_files.MAX_RECORD_BYTES):
         """Returns the checked content of a file of a checkpoint."""
@@ -247,6 +284,8 @@ class CheckpointStore:
 
     def _remove_old(self):
         kept = {*self.names()[-self.keep :], self.best()}
+        if self.keep_epochs:
+            kept.update(self.epoch_ends()[-self.keep_epochs :])
         for name in self.names():
             if name not in kept:
                 _files.remove_folder(self.directory / name)

@@ -6,6 +6,7 @@ import shutil
 import signal
 
 import keras
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from kerazoo import _checks, _files, _options
 from kerazoo.run import compiling, evaluation, pretrained_embeddings, resuming, trainer
 from kerazoo.run.directory import RunDirectory
 from kerazoo.run.options import TrainingOptions
+from kerazoo.training import CheckpointStore
 
 # As many as fill batches of 8 and of 16: a remainder would be one more program.
 ROWS = "".join(
@@ -161,6 +163,19 @@ def test_more_epochs_follow_the_schedule_of_all_of_them_or_a_new_one(table):
     assert "The schedule of the learning rate starts anew there, for the epochs up to 6." in said
     assert rates(table)[4:] == pytest.approx([rate(20, 16, 24), rate(24, 16, 24)], abs=1e-7)
     assert rate(20, 16, 24) == pytest.approx(rate(4, 0, 8)) and record(table)["schedule"]["start"] == 16
+
+
+def test_the_mean_of_the_last_epochs_is_loaded(table):
+    """Their number may be another in a call that continues."""
+    train(table, {"epochs": 2})
+    with pytest.raises(_checks.CheckpointError, match=r"checkpoint='average'.*average_checkpoints=5"):
+        kz.load(table / "run", checkpoint="average")
+    train(table, {"epochs": 4, "average_checkpoints": 2})
+    store = CheckpointStore(table / "run" / "checkpoints")
+    kernels = [kz.load(table / "run", which).model.get_weights()[0] for which in ("average", "last")]
+    saved = [store.values(name, kz.load(table / "run").model)[0] for name in store.epoch_ends()[-2:]]
+    np.testing.assert_allclose(kernels[0], np.mean(saved, axis=0), rtol=1e-6)
+    assert np.array_equal(kernels[1], saved[1]) and not np.array_equal(*saved)
 
 
 def test_a_new_schedule_begins_once(table):
