@@ -17,6 +17,17 @@ TASK = ("data_dir", "inputs", "targets", "source_tokens", "target_tokens", "sour
 SEARCH = ("search", "num_beams", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
 
 
+def define_switch(name: str, help_text: str) -> None:
+    """Defines a flag that is given alone, as `--NAME`, or with a value: False, True or the value."""
+
+    class Parser(flags.ArgumentParser):
+        def parse(self, argument):
+            return {"true": True, "1": True, "false": False, "0": False}.get(str(argument).lower(), argument)
+
+    flag = flags.Flag(Parser(), flags.ArgumentSerializer(), name, False, help_text, boolean=True)
+    flags.DEFINE_flag(flag)
+
+
 def define_run_dir(required: bool = True) -> None:
     """Defines `--run_dir` and `--verbose`."""
     with flag_group("Run and output", {} if required else {"run_dir": "runs/MODEL-TASK"}):

@@ -83,7 +83,7 @@ def find_data_files(
     for split, given in (("dev", dev_data), ("test", test_data)):
         if given is not None:
             found = [DataFiles({**each.files, split: ()}, each.weight) for each in found]
-            found.append(DataFiles({"train": (), "dev": (), "test": (), split: _files(os.fspath(given))}))
+            found.append(DataFiles({"train": (), "dev": (), "test": (), split: find_files(os.fspath(given))}))
     return found
 
 
@@ -134,10 +134,11 @@ def _find_part(text, extensions):
         return DataFiles({"train": (STDIN,)}, weight)
     if WILDCARDS & set(text) and not pathlib.Path(text).expanduser().exists():
         files: dict[str, tuple] = {"train": ()}
-        for path in _files(text):
+        found = find_files(text)
+        for path in found:
             files[split_of_name(path)] = (*files.get(split_of_name(path), ()), path)
         if not files["train"]:
-            raise _checks.DataError(f"{text}: none of the {len(_files(text))} files of this pattern is for training.")
+            raise _checks.DataError(f"{text}: none of the {len(found)} files of this pattern is for training.")
         return DataFiles(files, weight)
     return DataFiles({split: (path,) for split, path in find_splits(text, extensions).items()}, weight)
 
@@ -148,8 +149,12 @@ def split_of_name(path: str | os.PathLike) -> str:
     return next((split for split, names in SPLIT_NAMES.items() if stem in names), "train")
 
 
-def _files(pattern):
-    """Returns the sorted files of a pattern, or the one file that it names."""
+def find_files(pattern: str) -> tuple[pathlib.Path, ...]:
+    """Returns the sorted files of a pattern, or the one file that it names.
+
+    Raises:
+        DataError: if there is none.
+    """
     pattern = os.path.expanduser(pattern)
     if os.path.isfile(pattern):
         return (pathlib.Path(pattern),)

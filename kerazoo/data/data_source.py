@@ -1,11 +1,13 @@
 """Where examples come from: the interface of all sources of data."""
 
 import copy
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from kerazoo import _checks
 from kerazoo.data.splits import SPLITS
 
 
@@ -79,6 +81,35 @@ class DataSource:
         source = copy.copy(self)
         source.label_columns = tuple(columns)
         return source
+
+    def with_columns(self, columns: Sequence[str]) -> "DataSource":
+        """Returns the source as one whose chunks have these further columns of the data as well.
+
+        Args:
+            columns: list of strings. Names of columns; those that the chunks have already change nothing.
+
+        Raises:
+            ValueError: if the data has no such column.
+        """
+        for column in columns:
+            if column not in self.columns:
+                raise ValueError(
+                    f"{type(self).__name__}: has no column {column!r}; it has: {', '.join(self.columns)}."
+                    f"{_checks.hint(column, self.columns)}"
+                )
+        return self
+
+    def with_test_data(self, path: str | os.PathLike) -> "DataSource | None":
+        """Returns the source as one whose test examples are in other files, and that has no others.
+
+        Args:
+            path: string or path. A file, a pattern or a folder, as for the test examples of the source.
+
+        Returns:
+            A `DataSource`, or `None` if this source reads no files.
+        """
+        del path
+        return None
 
     def class_names(self, column: str) -> list[str] | None:
         """Returns the names of the classes of a column if the data declares them, else `None`."""

@@ -1,5 +1,6 @@
 """What all sources of examples in files share: splits, weights, fingerprints, progress, standard input."""
 
+import copy
 import functools
 import os
 from collections.abc import Iterator, Sequence
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 
 from kerazoo import _checks
 from kerazoo.data import cache
-from kerazoo.data.data_files import DataFiles, find_data_files
+from kerazoo.data.data_files import DataFiles, find_data_files, find_files
 from kerazoo.data.data_source import Chunk, DataSource
 from kerazoo.data.held_out import HeldOut
 from kerazoo.data.lines import STDIN, BadLines
@@ -68,11 +69,26 @@ class FileSource(DataSource):
         self.bad_lines = _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
         self._standard_input = SingleRead()
         self._held_out: dict[Any, HeldOut] = {}
+        self.further_columns: tuple[str, ...] = ()  # which do not decide what is held out
 
     @functools.cached_property
     def files(self) -> list[DataFiles]:
         """The files of all splits, looked up once."""
         return find_data_files(self.data_dir, self.extensions, self.dev_data, self.test_data)
+
+    def with_test_data(self, path: str | os.PathLike) -> DataSource:
+        """Returns the source as one whose test examples are in other files, and that has no others.
+
+        Args:
+            path: string or path. One file, or a pattern.
+
+        Raises:
+            DataError: if there is no such file.
+        """
+        source = copy.copy(self)
+        source.files = [DataFiles({"train": (), "dev": (), "test": find_files(os.fspath(path))})]
+        source.test_data, source._held_out = path, {}
+        return source
 
     @property
     def settings(self) -> list:
@@ -143,7 +159,8 @@ class FileSource(DataSource):
 
         key = (self.label_columns, *part.fractions.items())
         if key not in self._held_out:
-            self._held_out[key] = HeldOut(chunks, part.fractions, self.label_columns)
+            further = self.further_columns
+            self._held_out[key] = HeldOut(chunks, part.fractions, self.label_columns, further_columns=further)
         return self._held_out[key].select(split)
 
     def _read_part(self, part, select, progress):

@@ -25,6 +25,7 @@ class HeldOut:
         label_columns: tuple of strings. The columns of classes, each of which stays in train; of the first one, every
             class is divided in the same proportions. Defaults to `()`.
         num_classes: integer. The number of classes in the first of them, if it is known. Defaults to `None`.
+        further_columns: tuple of strings. Columns that are no part of an example as it is divided. Defaults to `()`.
     """
 
     def __init__(
@@ -33,8 +34,10 @@ class HeldOut:
         fractions: Mapping[str, float],
         label_columns: Sequence[str] = (),
         num_classes: int | None = None,
+        further_columns: Sequence[str] = (),
     ):
         self.label_columns = tuple(label_columns)
+        self.further_columns = tuple(further_columns)
         num_classes = num_classes if self.label_columns else 1
         for key_of in (self._first_column, self._whole_row, self._numbered_row):
             self._key_of = key_of
@@ -60,12 +63,13 @@ class HeldOut:
             yield from zip(points, names if self.label_columns else [("",)] * chunk.num_rows)
 
     def _first_column(self, chunk, counts):
-        name = next((name for name in chunk.columns if name not in self.label_columns), None)
+        names = [name for name in chunk.columns if name not in self.further_columns]
+        name = next((name for name in names if name not in self.label_columns), None)
         return self._whole_row(chunk, counts) if name is None else map(row_key, chunk.columns[name])
 
-    @staticmethod
-    def _whole_row(chunk, counts):
-        return [b"\t".join(map(_bytes, values)) for values in zip(*chunk.columns.values())]
+    def _whole_row(self, chunk, counts):
+        columns = [column for name, column in chunk.columns.items() if name not in self.further_columns]
+        return [b"\t".join(map(_bytes, values)) for values in zip(*columns)]
 
     def _numbered_row(self, chunk, counts):
         for key in self._whole_row(chunk, counts):

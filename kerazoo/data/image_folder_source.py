@@ -1,5 +1,6 @@
 """Images in folders, one folder per class."""
 
+import copy
 import functools
 import hashlib
 import itertools
@@ -59,8 +60,6 @@ class ImageFolderSource(DataSource):
     @functools.cached_property
     def folders(self) -> dict[str, pathlib.Path]:
         """Dictionary of split to its folder, with the splits that are given."""
-        if not self.data_dir.is_dir():
-            raise _checks.DataError(f"{self.data_dir}: no such folder.{near(self.data_dir)}")
         found = {
             split: self.data_dir / name
             for split, names in SPLIT_NAMES.items()
@@ -68,12 +67,18 @@ class ImageFolderSource(DataSource):
             if (self.data_dir / name).is_dir()
         }
         found = found if "train" in found else {"train": self.data_dir}
-        if not any(True for _ in _images(found["train"])):
-            raise _checks.DataError(
-                f"{found['train']}: no images here: they lie in one folder for each class and end in "
-                f"{', '.join(IMAGE_EXTENSIONS)}."
-            )
+        _with_images(found["train"])
         return found
+
+    def with_test_data(self, path: str | os.PathLike) -> DataSource:
+        """Returns the source as one whose test images are in another folder, `CLASS/IMAGE`, and that has no others.
+
+        Raises:
+            DataError: if there are no images.
+        """
+        source = copy.copy(self)
+        source.folders = {"test": _with_images(pathlib.Path(path).expanduser())}
+        return source
 
     def check(self) -> None:
         """Raises a `DataError` if there is no training image."""
@@ -107,6 +112,18 @@ class ImageFolderSource(DataSource):
 def _mixed(file):
     path, name = file
     return hashlib.blake2b(f"{name}/{os.path.basename(path)}".encode(errors="surrogateescape")).digest(), path
+
+
+def _with_images(folder):
+    """Returns a folder that has one folder of images for each class."""
+    if not folder.is_dir():
+        raise _checks.DataError(f"{folder}: no such folder.{near(folder)}")
+    if not any(True for _ in _images(folder)):
+        raise _checks.DataError(
+            f"{folder}: no images here: they lie in one folder for each class and end in "
+            f"{', '.join(IMAGE_EXTENSIONS)}."
+        )
+    return folder
 
 
 def _images(folder):

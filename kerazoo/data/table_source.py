@@ -1,5 +1,6 @@
 """Examples in tables: TSV, CSV, JSON lines and plain lines."""
 
+import copy
 import functools
 import hashlib
 import itertools
@@ -116,6 +117,22 @@ class TableSource(FileSource):
     def use_columns(self, columns: list) -> None:
         """Reads these columns, whatever their order in the files is."""
         self._used = list(columns)
+
+    def with_columns(self, columns: Sequence[str]) -> "TableSource":
+        """Returns the source as one that reads further columns of the tables.
+
+        Args:
+            columns: list of strings. Names in the header, numbers from 0, or fields of JSON; those that the chunks have
+                already change nothing.
+        """
+        source, added = copy.copy(self), [name for name in columns if name not in self.columns]
+        chosen = [check_column("TableSource", "columns", name) for name in added]
+        source.columns, source.given = (*self.columns, *added), [*self.given, *chosen]
+        source._used = None if self._used is None else [*self._used, *chosen]
+        source.further_columns = (*self.further_columns, *added)
+        source.__dict__.pop("chosen", None)
+        source._held_out = {}
+        return source
 
     def fingerprint(self, split: str) -> Any:
         """Returns plain values that change whenever the table or a file that it names does."""

@@ -10,6 +10,7 @@ _NAMES = {
     "Predictor": "predictor",
     "RunDirectory": "directory",
     "TrainingOptions": "options",
+    "compare": "comparison",
     "evaluate": "evaluation",
     "export": "export_run",
     "find_refusal": "memory",

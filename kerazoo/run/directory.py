@@ -23,7 +23,8 @@ class RunDirectory:
 
     `run.json` is the record of the options and of each call, `task/` holds the vocabularies, `checkpoints/` the
     training states, `metrics.jsonl` one line per epoch, `events/` the TensorBoard events, `evaluation-SPLIT.json` and
-    `report.md` the results. The record is written last, so a folder without one holds no run yet.
+    `report.md` the results, `predictions-SPLIT.jsonl` the predictions where they are saved. The record is written last,
+    so a folder without one holds no run yet.
 
     Args:
         path: string or path. The folder; `create` creates it.
@@ -41,6 +42,10 @@ class RunDirectory:
     def evaluation(self, split: str) -> pathlib.Path:
         """Returns the path of the results on `split`."""
         return self.path / f"evaluation-{split}.json"
+
+    def predictions(self, split: str) -> pathlib.Path:
+        """Returns the path of the saved predictions for `split`."""
+        return self.path / f"predictions-{split}.jsonl"
 
     def exists(self) -> bool:
         """Returns whether the folder holds a run."""

@@ -1,18 +1,45 @@
-"""Evaluates a model on unseen examples: metrics, and samples of predictions with their references."""
+"""Evaluates a model on unseen examples: measures, those of a baseline, and samples of predictions."""
 
+import json
+import math
 import os
+import pathlib
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from kerazoo import _files
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
 from kerazoo.run import report, sample_table
 
 PLAIN = str | int | float | bool | list | None
+
+
+class Evaluated(NamedTuple):
+    """The predictions for the examples of a split, and what was computed of them.
+
+    Args:
+        raw: list of raw inputs.
+        references: list of lists. The accepted references of each input.
+        predictions: list of predictions, empty for a language model.
+        statistics: dictionary of measure to its statistics, an array with a row for each example.
+        groups: list of lists. The values of a column in the examples of each input, empty where none was chosen.
+        result: dict. The result of `evaluate`.
+        samples: list of `Sample`. Some of the predictions.
+    """
+
+    raw: list
+    references: list[list]
+    predictions: list
+    statistics: dict[str, np.ndarray]
+    groups: list[list]
+    result: dict[str, Any]
+    samples: list[sample_table.Sample]
 
 
 def evaluate(
@@ -23,6 +50,10 @@ def evaluate(
     data_dir: str | os.PathLike | None = None,
     checkpoint: str = "best",
     imports: str | Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    by: str | None = None,
+    test_data: str | os.PathLike | None = None,
+    save_predictions: bool | str | os.PathLike = False,
     **options,
 ) -> dict:
     """Evaluates a run on `split`, prints a table, and writes `evaluation-SPLIT.json` and `report.md` into its folder.
@@ -36,19 +67,71 @@ def evaluate(
         data_dir: string or path. Where the data is now, if it moved. Defaults to `None`.
         checkpoint: string. `"best"`, `"last"` or `"average"`. Defaults to `"best"`.
         imports: string or list of strings. Modules that `kerazoo.load` imports first. Defaults to `()`.
+        metrics: list of strings. Names of `kerazoo.tasks.MEASURES`. Defaults to `()`: those that the run was trained
+            with, else those of its target.
+        by: string. A column of the raw data; each measure is also computed for each value of it, with the mean over
+            the values. Defaults to `None`.
+        test_data: string or path. Files of other test examples, see `kerazoo.tasks.Task.with_test_data`; the run's own
+            data is not needed then. Defaults to `None`.
+        save_predictions: bool, string or path. Whether inputs, references and predictions are written as lines of JSON:
+            `True` writes `predictions-SPLIT.jsonl` into the run, a path names the file. Defaults to `False`.
         **options: the search and its options, `search="beam", num_beams=4`. Defaults to greedy search.
 
     Returns:
         A dict: `{"metrics": {name: value}, "examples": n, "seconds": s, "search": options}`. Rates and accuracies are
-        fractions of 1. `"unseen"` has the number of examples of each class that the training data lacks, which are
-        counted as wrong, and `"cut"` the number of inputs that were cut, where there are any. `"limits"` says where
-        texts are cut and where predictions end. The file holds the printed samples as well.
+        fractions of 1, BLEU, chrF and ROUGE go to 100; `"signatures"` has what others need to repeat those. `"by"` has
+        the measures of each value of the column. `"unseen"` has the number of examples of each class that the training
+        data lacks, which are counted as wrong, and `"cut"` the number of inputs that were cut, where there are any.
+        `"limits"` says where texts are cut and where predictions end. The file holds the printed samples as well.
     """
+    predictor, metrics = opened(run_dir, split, data_dir, checkpoint, imports, metrics, test_data)
+    found = evaluated(predictor, split, limit, samples, metrics, by, **options)
+    finish(run_dir, found, split, test_data, save_predictions)
+    return found.result
+
+
+def finish(
+    run_dir: predictors.RunPath,
+    found: Evaluated,
+    split: str,
+    test_data: str | os.PathLike | None,
+    save_predictions: bool | str | os.PathLike,
+) -> None:
+    """Writes and prints what was found; the arguments are those of `evaluate`."""
+    run = first_run(run_dir)
+    if test_data is not None:
+        found.result["test_data"] = os.path.abspath(test_data)
+    if save_predictions:
+        path = run.predictions(split) if save_predictions is True else pathlib.Path(save_predictions)
+        _files.write_file(path, "".join(map(_line, found.raw, found.references, found.predictions)))
+    publish(run, found.result, split, found.samples)
+
+
+def first_run(run_dir: predictors.RunPath) -> directories.RunDirectory:
+    """Returns the run, of an ensemble the first one."""
+    return directories.RunDirectory(run_dir if isinstance(run_dir, str | os.PathLike) else run_dir[0])
+
+
+def opened(
+    run_dir: predictors.RunPath,
+    split: str,
+    data_dir: str | os.PathLike | None,
+    checkpoint: str,
+    imports: str | Sequence[str],
+    metrics: Sequence[str],
+    test_data: str | os.PathLike | None,
+) -> tuple[predictors.Predictor, tuple[str, ...]]:
+    """Returns the predictor of a run with the data that it is evaluated on, and the names of the measures.
+
+    The arguments are those of `evaluate`.
+    """
+    if test_data is not None and split != "test":
+        raise ValueError(f"evaluate: `test_data` are test examples; got split={split!r}. Leave `split` out.")
     predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
-    result, chosen = evaluate_predictor(predictor, split, limit, samples, **options)
-    first = run_dir if isinstance(run_dir, str | os.PathLike) else run_dir[0]
-    publish(directories.RunDirectory(first), result, split, chosen)
-    return result
+    if test_data is not None:
+        predictor.task = predictor.task.with_test_data(test_data)
+    names = metrics or first_run(run_dir).record()["training"].get("metrics", ())
+    return predictor, tuple(names)
 
 
 def publish(run: directories.RunDirectory, result: dict, split: str, samples: list) -> None:
@@ -59,34 +142,102 @@ def publish(run: directories.RunDirectory, result: dict, split: str, samples: li
 
 
 def evaluate_predictor(
-    predictor: predictors.Predictor, split: str, limit: int = 0, samples: int = 8, **options
+    predictor: predictors.Predictor,
+    split: str,
+    limit: int = 0,
+    samples: int = 8,
+    metrics: Sequence[str] = (),
+    by: str | None = None,
+    **options,
 ) -> tuple[dict, list]:
     """Returns the result of `evaluate`, and up to `samples` of the examples as `Sample`s."""
+    found = evaluated(predictor, split, limit, samples, metrics, by, **options)
+    return found.result, found.samples
+
+
+def evaluated(
+    predictor: predictors.Predictor,
+    split: str,
+    limit: int = 0,
+    samples: int = 8,
+    metrics: Sequence[str] = (),
+    by: str | None = None,
+    **options,
+) -> Evaluated:
+    """Returns the predictions of `evaluate` and what was computed of them."""
     started, cut = time.perf_counter(), predictor.cut
     task = predictor.task
-    raw, references = task.examples(split, limit=limit or None)
+    target, names = task.targets, tuple(metrics) or None
+    target.chosen_measures(names)  # raises before anything is predicted
+    raw, references, groups = task.examples_by(by, split, limit or None)
     chosen = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
     if task.is_language_model:
-        metrics, examples = _losses(predictor, split, limit)
-        predictions = predictor([raw[i] for i in chosen], **options) if chosen else []
+        values, examples = _losses(predictor, split, limit)
+        texts = predictor([raw[i] for i in chosen], **options) if chosen else []
         # Both the reference and the prediction repeat the prompt.
         found = [
             sample_table.Sample(raw[i], [each[len(raw[i]) :] for each in references[i]], text[len(raw[i]) :])
-            for i, text in zip(chosen, predictions)
+            for i, text in zip(chosen, texts)
         ]
+        predictions, statistics = [], {}
     else:
         predictions, examples = predictor(raw, **options), len(raw)
-        metrics = task.evaluate(predictions, references)
+        statistics = target.statistics(predictions, references, names)
+        values = reduced(statistics)
         found = [sample_table.Sample(raw[i], references[i], predictions[i]) for i in chosen]
-    return {
-        "metrics": {name: float(value) for name, value in metrics.items()},
+    signatures = {row.name: row.signature(references) for row in target.chosen_measures(names) if row.signature}
+    result = {
+        "metrics": {name: float(value) for name, value in values.items()},
         "examples": examples,
         "seconds": round(time.perf_counter() - started, 3),
         "search": {name: value if isinstance(value, PLAIN) else str(value) for name, value in options.items()},
+        **({"signatures": signatures} if signatures else {}),
+        **({"by": _of_groups(by, groups, statistics)} if by else {}),
         **({"limits": limits} if (limits := report.limits(task)) else {}),
-        **({"unseen": unseen} if (unseen := task.targets.unseen(references)) else {}),
+        **({"unseen": unseen} if (unseen := target.unseen(references)) else {}),
         **({"cut": predictor.cut - cut} if predictor.cut > cut else {}),
-    }, found
+    }
+    return Evaluated(raw, references, predictions, statistics, groups, result, found)
+
+
+def reduced(statistics: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Returns the measures of examples by their statistics."""
+    from kerazoo.tasks import MEASURES
+
+    return {name: float(MEASURES.get(name).reduce(rows)) for name, rows in statistics.items()}
+
+
+def _of_groups(column, groups, statistics):
+    """Returns the measures of the examples of each value of a column, and their mean over the values."""
+    values = sorted({value for each in groups for value in each}, key=_by_number)
+    rows_of = {value: [row for row, each in enumerate(groups) if value in each] for value in values}
+    found = {value: reduced({name: each[rows] for name, each in statistics.items()}) for value, rows in rows_of.items()}
+    return {
+        "column": column,
+        "groups": {value: {"examples": len(rows_of[value]), **found[value]} for value in values},
+        "mean": {name: float(np.mean([each[name] for each in found.values()])) for name in statistics},
+    }
+
+
+def _by_number(value):
+    """Returns what values of a column are sorted by: numbers as such, before other texts."""
+    return (0, int(value), "") if value.isdecimal() else (1, 0, value)
+
+
+def _line(raw, references, prediction):
+    """Returns an example and its prediction as a line of JSON."""
+    source = list(map(_plain_source, raw)) if isinstance(raw, tuple) else _plain_source(raw)
+    record = {"source": source, "references": list(map(_plain, references)), "answer": _plain(prediction)}
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _plain(value):
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _plain_source(value):
+    """Returns a raw input as JSON has it, an image in words."""
+    return sample_table.text(value) if np.ndim(value) > 2 else _plain(value)
 
 
 def _losses(predictor, split, limit):
@@ -100,4 +251,5 @@ def _losses(predictor, split, limit):
     corpus = corpus.sample(limit) if limit else corpus
     model.compile(loss=task.loss(), weighted_metrics=task.metrics())
     plan = data.Plan.of(corpus, batch_size=64, max_shapes=1, shuffle=False)
-    return training.evaluate(model, corpus, task.batch, plan), len(corpus)
+    found = training.evaluate(model, corpus, task.batch, plan)
+    return {**found, "nats": math.log(found["perplexity"])}, len(corpus)

@@ -1,6 +1,7 @@
 """What a run reports: the summary before training, its results in files, and the next commands."""
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 100  # of the dev examples, from which an input is proposed
 MAX_CHARACTERS = 60  # of that input
+COMPARED = ("value", "other", "difference")  # of two runs
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>&|~#])")
 
 
@@ -83,12 +85,51 @@ def summary(result: Mapping, split: str) -> str:
     """Returns the metrics as one line, and a line on classes that the training data lacks."""
     metrics = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
     line = f"{split}: {metrics}  ({result['examples']:,} examples in {result['seconds']:.1f} s)"
+    line += "".join(f"\n{name}: {text}" for name, text in result.get("signatures", {}).items())
+    if comparison := result.get("comparison"):
+        line += f"\n\n{_comparison_title(comparison)}\n" + "\n".join(_aligned(comparison_rows(comparison)))
+    if by := result.get("by"):
+        line += "\n\n" + "\n".join(_aligned(group_rows(by)))
     unseen = result.get("unseen")
     if not unseen:
         return line
     names = printable(text_lines.list_names(f"{name} ({count:,})" for name, count in unseen.items()))
     count = sum(unseen.values())
     return f"{line}\n{count:,} of them have classes that the training data lacks, and count as wrong: {names}"
+
+
+def group_rows(by: Mapping) -> list[list[str]]:
+    """Returns the measures by the values of a column as the rows of a table, with its head and the means at the end."""
+    names = list(by["mean"])
+    rows = [[by["column"], "examples", *names]]
+    for value, found in by["groups"].items():
+        rows.append([value, f"{found['examples']:,}", *(f"{found[name]:.4f}" for name in names)])
+    return [*rows, ["mean", "", *(f"{by['mean'][name]:.4f}" for name in names)]]
+
+
+def comparison_rows(comparison: Mapping) -> list[list[str]]:
+    """Returns the measures of two runs with their intervals as the rows of a table, with its head."""
+    rows = [["measure", "this run", "95 %", "other run", "95 %", "difference", "95 %"]]
+    for name, found in comparison["metrics"].items():
+        cells = [[f"{found[key]:.4f}", "{:.4f} to {:.4f}".format(*found[f"{key}_interval"])] for key in COMPARED]
+        rows.append([name, *itertools.chain.from_iterable(cells)])
+    return rows
+
+
+def _comparison_title(comparison):
+    return (
+        f"Compared with {printable(comparison['other'])}, {comparison['resamples']:,} bootstrap samples, "
+        f"seed {comparison['seed']}:"
+    )
+
+
+def _aligned(rows):
+    """Returns the rows of a table as lines, the first column to the left and the others to the right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return [
+        "  ".join(cell.rjust(w) if n else cell.ljust(w) for n, (cell, w) in enumerate(zip(row, widths))) for row in rows
+    ]
 
 
 # The files of the results.
@@ -146,6 +187,14 @@ def markdown(record: Mapping, results: Mapping[str, Mapping]) -> str:
     for limit in dict.fromkeys(result["limits"] for result in results.values() if result.get("limits")):
         lines += ["", limit]
     for split, result in results.items():
+        lines += [
+            f"\n{_escaped(name)} ({split}): {_escaped(text)}" for name, text in result.get("signatures", {}).items()
+        ]
+        if comparison := result.get("comparison"):
+            table = _markdown_table(comparison_rows(comparison))
+            lines += ["", f"## Comparison ({split})", "", _escaped(_comparison_title(comparison)), "", *table]
+        if by := result.get("by"):
+            lines += ["", f"## By {_escaped(by['column'])} ({split})", "", *_markdown_table(group_rows(by))]
         lines += _sample_lines(split, result.get("samples", []))
     return "\n".join([*lines, "", "`run.flags` repeats the run, `metrics.jsonl` has one line per epoch.", ""])
 
@@ -163,6 +212,10 @@ def _sample_lines(split, rows):
     if any(row.get("picture") == "" for row in rows):
         lines += ["", pictures.MISSING]
     return lines
+
+
+def _markdown_table(rows):
+    return [_row(rows[0]), "|---" * len(rows[0]) + "|", *map(_row, rows[1:])]
 
 
 def _row(cells):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data import Chunk, Corpus, DataSource, Stream, cache, prepare
+from kerazoo.data import Chunk, Corpus, DataSource, Stream, TableSource, cache, prepare
 from kerazoo.data.corpus import sample_rows
 from kerazoo.data.preparing import Progress, no_examples
 from kerazoo.tasks import saved_task
@@ -343,29 +343,73 @@ class Task:
             split: string. `"train"`, `"dev"` or `"test"`.
             limit: int. The largest number of inputs, spread evenly over the split. Defaults to `None`: all of them.
         """
+        raw, references, _ = self.examples_by(None, split, limit)
+        return raw, references
+
+    def examples_by(self, column: str | None, split: str, limit: int | None = None) -> tuple[list, list, list]:
+        """Returns what `examples` does, and for each input the list of the values that a raw column has in it.
+
+        An input that several examples have has several values, the same in all of them once.
+
+        Args:
+            column: string. The name of the column; `None` for no values.
+            split: string. As for `examples`.
+            limit: int. As for `examples`. Defaults to `None`.
+
+        Raises:
+            ValueError: if the data has no such column, or the task is that of a language model.
+        """
         self.fit()
         if self.is_language_model:
+            if column is not None:
+                raise ValueError(f"{self.owner}: a language model reads texts, which have no column {column!r}.")
             rows = cast(Corpus, self.load(split)).features["targets"]
             rows = _sampled([rows[row] for row in range(len(rows)) if len(rows[row]) > 1], limit)
             wholes = self.targets.decode(rows)
-            return self.targets.decode([row[: len(row) // 2] for row in rows]), [[whole] for whole in wholes]
-        corpus = self._stored(split)
+            return self.targets.decode([row[: len(row) // 2] for row in rows]), [[whole] for whole in wholes], []
+        corpus, groups = None if column else self._stored(split), []
         if corpus is not None:
             stored = corpus.features if limit is None else corpus.sample(limit).features
             raw = _rows([feature.raw(stored[name]) for name, feature in zip(self.input_names, self.inputs)])
             targets = raw if self.targets in self.inputs else self.targets.raw(stored["targets"])
         else:
-            columns = self._readable(split, limit)
+            task = dataclasses.replace(self, source=self.source.with_columns([column])) if column else self
+            columns = task._readable(split, limit)
             raw = _rows([columns[name] for name in self.input_columns])
             targets = _rows([columns[name] for name in self.targets.columns])
-        targets = self.targets.references(targets)
+            groups = [[str(value)] for value in columns[column]] if column else []
+        references = [[target] for target in self.targets.references(targets)]
         if not (self.targets.generated and all(map(_text, self.inputs))):
-            return _sampled(raw, limit), [[target] for target in _sampled(targets, limit)]
-        accepted: dict[Any, list] = {}
-        for value, target in zip(raw, targets):
-            accepted.setdefault(value, []).append(target)
-        raw = _sampled(list(accepted), limit)
-        return raw, [list(dict.fromkeys(accepted[value])) for value in raw]
+            return _sampled(raw, limit), _sampled(references, limit), _sampled(groups, limit)
+        rows_of: dict[Any, list[int]] = {}
+        for row, value in enumerate(raw):
+            rows_of.setdefault(value, []).append(row)
+        raw = _sampled(list(rows_of), limit)
+        merged = [
+            [list(dict.fromkeys(lists[row][0] for row in rows_of[value])) for value in raw] if lists else []
+            for lists in (references, groups)
+        ]
+        return raw, merged[0], merged[1]
+
+    def with_test_data(self, path: str | os.PathLike) -> "Task":
+        """Returns the task with other test examples, and without training and dev examples.
+
+        Args:
+            path: string or path. Files of the kind that the task reads: a table with its columns, the file of the
+                sources of pairs, a text, a series, or a folder of images. For a task that reads no such files, a table
+                with the columns of its inputs and then of its target; in JSON lines fields of their names.
+
+        Raises:
+            DataError: if there is no such file.
+        """
+        source = self.source.with_test_data(path)
+        if source is None:
+            names = list(dict.fromkeys((*self.input_columns, *self.targets.columns)))
+            in_json = os.fspath(path).removesuffix(".gz").endswith(".jsonl")
+            columns = {name: name if in_json else number for number, name in enumerate(names)}
+            images = [name for each in self.inputs if each.modality == "image" for name in each.columns]
+            source = TableSource(path, columns, path_columns=images).with_test_data(path)
+        return dataclasses.replace(self, source=source)
 
     def _stored(self, split):
         """Returns the corpus if raw examples can be restored from it, which is faster than to read them, or `None`."""
