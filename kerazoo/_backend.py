@@ -60,16 +60,22 @@ def no_memory() -> Iterator[None]:
     For counting the parameters of a model that need not fit on this machine. A model built within is good for
     nothing else.
     """
-    from keras.src.backend.common import global_state
-
-    # Keras keeps a list of such weights and gives them memory when the next scope of this kind ends: what was put
-    # there within is taken off again.
-    waiting = list(global_state.get_global_attribute("uninitialized_variables", []) or [])
+    waiting = _waiting_weights()
     with keras.StatelessScope(initialize_variables=False):
         try:
             yield
         finally:
-            global_state.set_global_attribute("uninitialized_variables", waiting)
+            _set_waiting_weights(waiting)
+
+
+@contextlib.contextmanager
+def values_at_the_end() -> Iterator[None]:
+    """Within it, layers build weights that have a shape and a dtype; they get values when it ends without an error."""
+    with discard_failed_weights():
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+        with keras.StatelessScope():
+            pass  # at its end Keras gives values to all weights that wait for them
 
 
 @contextlib.contextmanager
@@ -79,11 +85,22 @@ def discard_failed_weights() -> Iterator[None]:
     Keras keeps a list of weights that wait for their values and would try again with every later model: one that did
     not fit into memory would fail all that follow.
     """
-    from keras.src.backend.common import global_state
-
-    waiting = list(global_state.get_global_attribute("uninitialized_variables", []) or [])
+    waiting = _waiting_weights()
     try:
         yield
     except BaseException:
-        global_state.set_global_attribute("uninitialized_variables", waiting)
+        _set_waiting_weights(waiting)
         raise
+
+
+def _waiting_weights() -> list:
+    """Returns the weights that Keras gives values to when the next scope ends."""
+    from keras.src.backend.common import global_state
+
+    return list(global_state.get_global_attribute("uninitialized_variables", []) or [])
+
+
+def _set_waiting_weights(weights: list) -> None:
+    from keras.src.backend.common import global_state
+
+    global_state.set_global_attribute("uninitialized_variables", weights)

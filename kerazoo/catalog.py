@@ -285,11 +285,22 @@ def _check_memory(name: str, spec: ModelSpec, overrides: Mapping[str, Any]) -> N
         parameters = _count(name, spec, overrides)
     except ValueError:  # the shapes of the inputs are not known before the first call
         return
+    check_memory(name, parameters, f"; {got}. Choose a smaller `{largest}`")
+
+
+def check_memory(owner: str, parameters: int, advice: str = "") -> None:
+    """Raises a SetupError if so many weights do not fit into the memory of this machine.
+
+    Args:
+        owner: string. The model or the run that the message names.
+        parameters: int. The number of weights.
+        advice: string. The end of the message. Defaults to none.
+    """
     memory, needed = _machine_memory(), 4 * parameters
     if memory and needed > memory:
         raise _checks.SetupError(
-            f"{name}: {parameters:,} weights take {needed / 2**30:,.0f} GiB, and this machine has "
-            f"{memory / 2**30:,.0f} GiB; {got}. Choose a smaller `{largest}`."
+            f"{owner}: {parameters:,} weights take {needed / 2**30:,.0f} GiB, and this machine has "
+            f"{memory / 2**30:,.0f} GiB{advice}."
         )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from kerazoo import decoding
     from kerazoo.tasks import Task, TextFeature
+    from kerazoo.training import checkpoints
 
 RunPath = str | os.PathLike | Sequence[str | os.PathLike]  # one run, or those of an ensemble
 log = logging.getLogger("kerazoo")
@@ -323,8 +324,8 @@ def load(
     _check_imports(run, record)
     try:
         task = _restored_task(run, data_dir)
-        _check_sizes(record, task, store)
-        model = build_model(record["model"], task, record["model_options"])
+        _check_depth(record, store)
+        model = build_model(record["model"], task, record["model_options"], store)
         vocabularies = task.vocabularies
     except (_checks.CheckpointError, _checks.SetupError):
         raise
@@ -377,38 +378,46 @@ def _restored_task(run, data_dir):
         raise _checks.CheckpointError(f"{error} The command in {run.flags} writes it anew from the data.") from error
 
 
-def _check_sizes(record, task, store):
-    """Refuses a record whose model has more layers or weights than were saved, before any memory is taken for it."""
-    from kerazoo.models.base_model import BaseModel
-
+def _check_depth(record, store):
+    """Refuses a record whose model has more layers than variables were saved."""
     saved = store.sizes()
     if saved is None:
         return  # `restore` tells what is missing
-    variables, size = saved
     for name, value in record["model_options"].items():
         count = len(value) if isinstance(value, list) else value if "layers" in name else 0
-        if isinstance(count, int) and count > variables:
+        if isinstance(count, int) and count > saved[0]:
             raise _checks.CheckpointError(
                 f"{store.directory.parent}: describes another model than the saved weights are of: it has "
-                f"{name}={value!r:.60}, and {variables} variables are saved."
+                f"{name}={value!r:.60}, and {saved[0]} variables are saved."
             )
-    if not issubclass(catalog.get(record["model"]).load(), BaseModel):
-        return  # a class of one's own that knows no shapes
-    sizes = {key: value for key, value in task.sizes().items() if key in catalog.arguments(record["model"])}
-    count = catalog.count_parameters(record["model"], **{**sizes, **record["model_options"]})
-    if count > size:
+
+
+def _check_count(model, store):
+    """Refuses a model that has more weights than were saved, or than fit into memory."""
+    saved, count = store.sizes(), model.count_params()
+    if saved is not None and count > saved[1]:
         raise _checks.CheckpointError(
             f"{store.directory.parent}: describes another model than the saved weights are of: it has {count:,} "
-            f"parameters, and {size:,} bytes are saved."
+            f"parameters, and {saved[1]:,} bytes are saved."
         )
+    catalog.check_memory(f"{store.directory.parent}", count)
 
 
-def build_model(name: str, task: "Task", overrides: dict) -> "keras.Model":
+def build_model(
+    name: str, task: "Task", overrides: dict, store: "checkpoints.CheckpointStore | None" = None
+) -> "keras.Model":
     """Returns the built model `name` with the sizes that `task` determines and the given `overrides`.
+
+    Args:
+        name: string. The name of the model.
+        task: `kerazoo.tasks.Task`.
+        overrides: dict. Arguments of the model.
+        store: `kerazoo.training.CheckpointStore`. The saved weights that the model must fit. Defaults to `None`: any.
 
     Raises:
         ValueError: if the model has another number of encoders than the task has inputs, or an option does not fit.
         SetupError: if there is not enough memory.
+        CheckpointError: if the model has more weights than `store`; no memory is taken for them.
     """
     encoders = name.partition("+")[0].count(",") + 1 if "+" in name else 1
     if task.inputs and encoders != len(task.inputs):
@@ -433,18 +442,26 @@ def build_model(name: str, task: "Task", overrides: dict) -> "keras.Model":
         model_options.refused_by_keras(name, overrides),
         _backend.discard_failed_weights(),
     ):
-        model = catalog.create(name, **{**sizes, **overrides})
+        options = {**sizes, **overrides}
+        if store is None:
+            model = catalog.create(name, **options)
+        else:  # which is counted once its weights have shapes
+            catalog.check_overrides(name, options)
+            model = catalog.describe(name).build(options)
         if not model.built:
-            _build(model, task)
+            _build(model, task, store)
     return model
 
 
-def _build(model, task):
+def _build(model, task, store):
     """Creates the weights of a model; a plain `keras.Model` knows no shapes and is called on empty examples."""
     from kerazoo.models.base_model import BaseModel
 
     if isinstance(model, BaseModel):
-        model.build_from_inputs()
+        with _backend.values_at_the_end():
+            model.build_from_inputs()
+            if store is not None:
+                _check_count(model, store)
         return
     dtypes = {name: "str" if dtype == "string" else dtype for name, (_, dtype) in task.signature.items()}
     empty = {name: np.zeros((2, *shape), dtypes[name]) for name, (shape, _) in task.signature.items()}
