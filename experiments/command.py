@@ -1,10 +1,12 @@
 """The frame of every command: flags in groups, `--help`, errors in terms of flags, exit codes, quiet libraries."""
 
 import contextlib
+import dis
 import faulthandler
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
 import textwrap
@@ -19,7 +21,7 @@ import kerazoo as kz
 FLAGS = flags.FLAGS
 USAGE = 2
 ENVIRONMENT = 5
-KEYBOARD_INTERRUPT = 130
+KEYBOARD_INTERRUPT, TERMINATED = 130, 143
 MAX_ERROR_LINES = 5
 HELP = ("--help", "-help", "-h", "--helpfull")
 GROUPS = ("Model", "Task and data", "Text", "Training", "Search", "Run and output")
@@ -41,6 +43,10 @@ class InputError(ValueError):
     """Input that cannot be read (exit code 3)."""
 
     exit_code = 3
+
+
+class Terminated(BaseException):
+    """SIGTERM."""
 
 
 @contextlib.contextmanager
@@ -81,6 +87,7 @@ def run(
     except (flags.Error, ValueError) as error:  # absl raises both
         _fail(str(error).removeprefix("ERROR:: "), USAGE)
     quiet()
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         if len(given) < len(sys.argv):
             lines = more_help()
@@ -89,12 +96,23 @@ def run(
         sys.exit(main(arguments) or 0)
     except KeyboardInterrupt:
         _fail("stopped by the keyboard.", KEYBOARD_INTERRUPT)
+    except Terminated:
+        _fail("stopped by SIGTERM.", TERMINATED)
     except BrokenPipeError:
         os._exit(0)
     except Exception as error:
         if FLAGS.verbose or not is_expected(error):
             raise
         _fail(in_terms_of_flags(_message(error)), exit_code(error))
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _terminate(number, frame):
+    """Handles SIGTERM where no training does; a second one ends the process at once."""
+    del number, frame
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Terminated
 
 
 def exit_code(error: BaseException) -> int:
@@ -107,7 +125,8 @@ def is_expected(error: BaseException) -> bool:
     """Returns whether an error is a fault of the input or the environment, and not of the program.
 
     These are the errors with an exit code, those of the operating system, lack of memory, and every `ValueError` or
-    `TypeError` that kerazoo itself raises. An error raised inside Keras or TensorFlow is a bug.
+    `TypeError` that a `raise` statement of kerazoo raises. An error of Keras, TensorFlow or an operation of Python is a
+    bug.
     """
     if hasattr(error, "exit_code") or isinstance(error, OSError) or kz.run.find_refusal(error) is not None:
         return True
@@ -117,7 +136,8 @@ def is_expected(error: BaseException) -> bool:
     while trace.tb_next:
         trace = trace.tb_next
     module = trace.tb_frame.f_globals.get("__name__", "")
-    return module.split(".")[0] in ("kerazoo", "experiments", "__main__")
+    raised = trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return raised and module.split(".")[0] in ("kerazoo", "experiments", "__main__")
 
 
 def in_terms_of_flags(message: str) -> str:

@@ -141,11 +141,10 @@ def last_valid(sequence: Any, mask: Any = None) -> Any:
         A float tensor `[B, D]` in the dtype of `sequence`.
     """
     sequence = ops.convert_to_tensor(sequence)
-    length = ops.shape(sequence)[1]
+    if mask is None:
+        return ops.sum(sequence[:, -1:], axis=1)  # [B, D]: zeros where there is no position
+    positions = ops.arange(ops.shape(sequence)[1], dtype="int32")[None, :]  # [1, S]
     if not sequence.shape[1]:  # 0, or unknown and perhaps 0
         sequence = ops.pad(sequence, ((0, 0), (0, 1), (0, 0)))
-    if mask is None:
-        return ops.take(sequence, ops.maximum(length - 1, 0), axis=1)
-    positions = ops.arange(length, dtype="int32")[None, :]  # [1, S]
     last = ops.max(ops.where(mask, positions, 0), axis=1, initial=0)  # [B]
     return ops.squeeze(ops.take_along_axis(sequence, last[:, None, None], axis=1), axis=1)  # [B, D]

@@ -1,6 +1,8 @@
 """The frame of the commands in process: messages in terms of flags, exit codes, groups of `--help`, refusals."""
 
+import os
 import re
+import signal
 import sys
 
 import pytest
@@ -39,10 +41,10 @@ def test_messages_name_flags_in_place_of_arguments(defined, message, shown):
     assert command.in_terms_of_flags(message) == shown
 
 
-def raised_by(module, error):
+def raised_by(module, error, statement="raise error"):
     """The error as it comes out of a function of `module`."""
     space = {"__name__": module, "error": error}
-    exec("def fail():\n    raise error", space)
+    exec(f"def fail():\n    {statement}", space)
     try:
         space["fail"]()
     except BaseException as caught:
@@ -73,6 +75,9 @@ def numbered(code):
         (raised_by("kerazoo.run", numbered(75)), True, 75),
         (raised_by("keras.layers", ValueError("x")), False, 2),
         (raised_by("kerazoo.text", KeyError("x")), False, 2),
+        (raised_by("kerazoo.text", ValueError("x"), "int('x')"), False, 2),
+        (raised_by("kerazoo.text", TypeError("x"), "1 + 'x'"), False, 2),
+        (raised_by("kerazoo.text", TypeError("x"), "raise error from ValueError('y')"), True, 2),
     ],
 )
 def test_exit_codes_tell_the_kind_of_the_error(error, expected, code):
@@ -94,6 +99,21 @@ def run(monkeypatch, capsys, main, *arguments, **options):
     with pytest.raises(SystemExit) as ended:
         command.run(main, "What it does.", **options)
     return ended.value.code, *capsys.readouterr()
+
+
+def test_sigterm_ends_a_command_with_one_line(defined, monkeypatch, capsys):
+    flags.DEFINE_bool("verbose", False, "Traceback.", flag_values=defined)
+    before = signal.getsignal(signal.SIGTERM)
+    cleaned = []
+
+    def main(arguments):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            cleaned.append(signal.getsignal(signal.SIGTERM))
+
+    assert run(monkeypatch, capsys, main) == (143, "", "error: stopped by SIGTERM.\n")
+    assert cleaned == [signal.SIG_DFL] and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_an_expected_error_is_at_most_five_lines_in_terms_of_flags(defined, monkeypatch, capsys):
