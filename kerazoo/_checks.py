@@ -140,6 +140,15 @@ def rate(owner: str, name: str, value: Any) -> float:
     return number(owner, name, value, low=0, high=1, high_open=True)
 
 
+def quantiles(owner: str, name: str, value: Any) -> tuple[float, ...]:
+    """Returns `value`, ascending numbers in (0, 1), as a tuple of floats; `None` gives the empty tuple."""
+    values = () if value is None else value if isinstance(value, list | tuple) else (value,)
+    found = tuple(number(owner, name, each, low=0, high=1, low_open=True, high_open=True) for each in values)
+    if list(found) != sorted(set(found)):
+        raise ValueError(f"{owner}: `{name}` must be ascending, each once; got {name}={value!r}.")
+    return found
+
+
 def one_of(owner: str, name: str, value: Any, choices: Collection) -> Any:
     """Returns `value` if it is one of `choices`."""
     if value not in choices:

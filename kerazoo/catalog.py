@@ -14,7 +14,8 @@ from typing import Any
 from kerazoo import _checks, _docstrings
 from kerazoo.registry import Registry, argument_names
 
-KINDS = ("seq2seq", "language_model", "classifier", "binary_classifier", "autoencoder")
+# A forecaster predicts a sequence of vectors of numbers: the future of a series, or the frames of a sound.
+KINDS = ("seq2seq", "language_model", "classifier", "binary_classifier", "autoencoder", "forecaster")
 
 # The weights of a model with a size of at least this are counted before any memory is taken for them.
 LARGE_SIZE = 2**15
@@ -186,8 +187,9 @@ def describe(name: str) -> ModelSpec:
 
     Args:
         name: string. A name of `list_models()`, or encoders joined by commas, a plus and a decoder: `dense`, `conv`,
-            `lstm` or `transformer`, then `lstm` or `transformer` for a seq2seq model, `dense` for an output of one
-            vector, `classifier` for a logit for each class, `binary_classifier` for one logit.
+            `lstm` or `transformer`, then `lstm` or `transformer` for a seq2seq model, `lstm_values` or
+            `transformer_values` for a decoder that reads and predicts vectors of numbers in place of tokens, `dense`
+            for an output of one vector, `classifier` for a logit for each class, `binary_classifier` for one logit.
 
     Example:
 
@@ -425,12 +427,17 @@ _encoders.add("lstm", _Part("kerazoo.layers:LSTMEncoder", {"units": 64, "bidirec
 _encoders.add("transformer", _Part("kerazoo.layers:TransformerEncoder", _TRANSFORMER))
 
 _SEQ2SEQ = ("kerazoo.models:EncoderDecoder", "kerazoo.models.composition:encoder_decoder", "seq2seq")
+_VALUES = (
+    "kerazoo.models:ContinuousEncoderDecoder", "kerazoo.models.composition:continuous_encoder_decoder", "forecaster"
+)  # fmt: skip
 _VECTOR = ("kerazoo.models:Autoencoder", "kerazoo.models.composition:autoencoder", "autoencoder")
 _CLASSES = ("kerazoo.models:Classifier", "kerazoo.models.composition:classifier", "classifier")
 _ONE_CLASS = ("kerazoo.models:Classifier", "kerazoo.models.composition:binary_classifier", "binary_classifier")
 _decoders.add("dense", _Part("kerazoo.layers:DenseDecoder", {"units": (128,)}, *_VECTOR))
 _decoders.add("lstm", _Part("kerazoo.layers:LSTMDecoder", {"units": 128, "attention": "multiplicative"}, *_SEQ2SEQ))
 _decoders.add("transformer", _Part("kerazoo.layers:TransformerDecoder", _TRANSFORMER, *_SEQ2SEQ))
+_decoders.add("lstm_values", _Part("kerazoo.layers:LSTMDecoder", {"units": 128}, *_VALUES))
+_decoders.add("transformer_values", _Part("kerazoo.layers:TransformerDecoder", _TRANSFORMER, *_VALUES))
 _decoders.add("classifier", _Part(None, {}, *_CLASSES))
 _decoders.add("binary_classifier", _Part(None, {}, *_ONE_CLASS))
 

@@ -12,7 +12,7 @@ from toys import JAX, jitted
 
 import kerazoo as kz
 from kerazoo import _backend
-from kerazoo.decoding import Decodable
+from kerazoo.decoding import ContinuousDecodable, Decodable
 
 BLOCK = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 11, "dropout": 0.0}
 
@@ -26,11 +26,20 @@ ENCODERS = {
 DECODERS = {
     "lstm": {"units": 5, "attention": "additive"},
     "transformer": BLOCK,
+    "lstm_values": {"units": 5, "attention": "additive"},
+    "transformer_values": BLOCK,
     "dense": {"units": (7,), "activation": "tanh"},
     "classifier": {},
     "binary_classifier": {},
 }
-OUTPUTS = {"dense": {"output_size": 3}, "classifier": {"num_classes": 3}, "binary_classifier": {}}
+VALUES = {"num_values": 2, "output_length": 7}
+OUTPUTS = {
+    "lstm_values": VALUES,
+    "transformer_values": VALUES,
+    "dense": {"output_size": 3},
+    "classifier": {"num_classes": 3},
+    "binary_classifier": {},
+}
 
 # Words of unequal length and what to write for them; 0 pads and 2 ends.
 SOURCE = np.array([[3, 4, 5, 6, 7], [8, 9, 0, 0, 0], [5, 5, 10, 0, 0]], "int32")
@@ -62,6 +71,8 @@ def check_model(model, inputs, dead=()):
         check_no_leak(model, inputs, logits)
         check_steps(model, inputs, logits)
         check_greedy(model, inputs)
+    if isinstance(model, ContinuousDecodable):
+        check_values(model, inputs, logits)
     check_training(model, inputs, dead)
 
 
@@ -78,7 +89,9 @@ def check_building(model, inputs):
     logits = called(model, inputs)
     assert logits.dtype == np.float32 and np.isfinite(logits).all()
     assert model.count_params() == count > 0, "the first call makes weights that building did not"
-    if "targets" in inputs:
+    if isinstance(model, ContinuousDecodable):
+        assert logits.shape == (*inputs["targets"].shape[:2], model.output_width)
+    elif "targets" in inputs:
         assert logits.shape == (*inputs["targets"].shape, model.vocabulary_size)
     else:
         assert len(logits) == len(inputs["source"]) and logits.ndim == 2
@@ -146,6 +159,33 @@ def check_greedy(model, inputs, length=5):
     return found
 
 
+def check_values(model, inputs, outputs):
+    """No output sees its own target; repeated steps are the full pass; generated values are those of full passes."""
+    targets = inputs["targets"]
+    place = targets.shape[1] // 2
+    changed = targets.copy()
+    changed[:, place:] += 5
+    other = called(model, {**inputs, "targets": changed})
+    np.testing.assert_allclose(
+        other[:, : place + 1], outputs[:, : place + 1], atol=1e-5, err_msg="an output sees ahead"
+    )
+    assert np.abs(other[:, place + 1 :] - outputs[:, place + 1 :]).max() > 1e-6, "the decoder does not read its values"
+    encoded = jitted(model.encode, model.variables)(inputs)
+    cache, before = model.start(*targets.shape[:2], encoded), model.start_values(encoded)
+    take = jitted(model.step, model.variables)
+    for index in range(targets.shape[1]):
+        step, cache = take(before, cache, ops.convert_to_tensor(index, "int32"))
+        step = ops.convert_to_numpy(step)
+        np.testing.assert_allclose(step, outputs[:, index], atol=2e-5, err_msg=f"step {index} is not the full pass")
+        before = targets[:, index]
+    source = {name: value for name, value in inputs.items() if name.startswith("source")}
+    with eager_searches():
+        found = model.generate(source, max_length=5, stop_threshold=0.999999, jit_compile=False)
+    again = called(model, {**source, "targets": np.pad(found.values, ((0, 0), (0, targets.shape[1] - 5), (0, 0)))})
+    np.testing.assert_allclose(found.outputs, again[:, :5], atol=1e-4, err_msg="generated values are not the full pass")
+    assert found.values.shape == (len(targets), 5, model.num_values) and (found.lengths == 5).all()
+
+
 def eager_searches():
     """Within it, searches run without tracing, which is faster where each runs once; JAX traces them in any case."""
     if JAX:
@@ -161,7 +201,9 @@ def called(model, inputs):
 def check_training(model, inputs, dead):
     """One step lowers nothing to NaN and moves the weights; a gradient reaches all of them."""
     rng = np.random.default_rng(0)
-    if "targets" in inputs:
+    if isinstance(model, ContinuousDecodable):
+        labels, loss = rng.random(called(model, inputs).shape).astype("float32"), keras.losses.MeanSquaredError()
+    elif "targets" in inputs:
         labels, loss = inputs["targets"], keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     else:
         size = called(model, inputs).shape[-1]

@@ -11,11 +11,12 @@ from kerazoo.decoding.constraints import (
     RepetitionPenalty,
 )
 from kerazoo.decoding.context import ConstraintContext, DecodingContext, StepContext
+from kerazoo.decoding.continuous import ContinuousDecodable, GeneratedValues, decode_values, generate_values
 from kerazoo.decoding.contrastive import Contrastive
 from kerazoo.decoding.decode import decode
 from kerazoo.decoding.ensemble import Ensemble
 from kerazoo.decoding.generate import generate
-from kerazoo.decoding.protocol import Decodable
+from kerazoo.decoding.protocol import Decodable, SourceModel
 from kerazoo.decoding.result import Generated
 from kerazoo.decoding.sampling import Greedy, Sample
 from kerazoo.decoding.score import Scored, align, score
@@ -29,6 +30,7 @@ __all__ = [
     "Allowed",
     "Beam",
     "ConstraintContext",
+    "ContinuousDecodable",
     "Contrastive",
     "Decodable",
     "DecodingContext",
@@ -36,6 +38,7 @@ __all__ = [
     "Forbidden",
     "ForcedPrefix",
     "Generated",
+    "GeneratedValues",
     "Greedy",
     "IncrementalDetokenizer",
     "MaxLength",
@@ -45,12 +48,15 @@ __all__ = [
     "Sample",
     "Scored",
     "Search",
+    "SourceModel",
     "Speculative",
     "StepContext",
     "StopStrings",
     "align",
     "decode",
+    "decode_values",
     "generate",
+    "generate_values",
     "make_search",
     "score",
     "stream",

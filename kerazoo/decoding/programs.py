@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from kerazoo import _backend
-from kerazoo.decoding.protocol import Decodable
+from kerazoo.decoding.protocol import SourceModel
 
 log = logging.getLogger("kerazoo")
 
@@ -39,12 +39,12 @@ class Program:
 
 
 def cached_program(
-    models: Sequence[Decodable], key: Hashable, function: Callable, jit_compile: bool, description: str
+    models: Sequence[SourceModel], key: Hashable, function: Callable, jit_compile: bool, description: str
 ) -> Program:
     """Returns the program of `function`, which is made once and kept with the first of `models`.
 
     Args:
-        models: sequence of `Decodable`. The models whose variables the function reads. With other variables, as of a
+        models: sequence of `SourceModel`. The models whose variables the function reads. With other variables, as of a
             model that was built again, another program is made.
         key: hashable. Everything else that the function depends on.
         function: callable. See `Program`.
@@ -60,7 +60,7 @@ def cached_program(
     return programs[key]
 
 
-def encoder_program(model: Decodable, source: Any, jit_compile: bool) -> Callable:
+def encoder_program(model: SourceModel, source: Any, jit_compile: bool) -> Callable:
     """Returns the program that encodes sources like the arrays `source`; an empty nest is its own encoding.
 
     This is a program of its own: on a GPU TensorFlow runs LSTMs with cuDNN, whose kernels XLA does not support.

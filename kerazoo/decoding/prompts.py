@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.decoding.protocol import Decodable
+from kerazoo.decoding.protocol import Decodable, SourceModel
 
 # Tokens after the longest prompt if no `max_length` is given.
 DEFAULT_NEW_TOKENS = 64
@@ -37,13 +37,13 @@ def pad_length(array: np.ndarray, length: int, value: Any) -> np.ndarray:
     return np.pad(array, widths, constant_values=value)
 
 
-def read_source(model: Decodable, source: Any) -> Any:
+def read_source(model: SourceModel, source: Any) -> Any:
     """Returns a source as an array, or a dictionary of arrays, with the batch as first axis.
 
     Token ids are padded to one of a few lengths. Other inputs, such as images, vectors and masks, are unchanged.
 
     Args:
-        model: `Decodable`. Its `source_pad_ids` names the inputs that are token ids.
+        model: `SourceModel`. Its `source_pad_ids` names the inputs that are token ids.
         source: array or list of rows, or a dictionary of them by the name of the input. `None` for no source.
 
     Raises:

@@ -5,7 +5,35 @@ from types import MappingProxyType
 from typing import Any
 
 
-class Decodable:
+class SourceModel:
+    """What `Decodable` and `kerazoo.decoding.ContinuousDecodable` share: the source, and what a program needs to know.
+
+    Attributes:
+        source_vocabulary_sizes: dict from the name of an input of `encode`, such as `"source"`, to the size of its
+            vocabulary, for inputs of token ids. An `Ensemble` compares it. Defaults to none.
+        source_pad_ids: dict from the name of an input of `encode` to its padding token; `None` or no entry for an input
+            that is not token ids. Defaults to none.
+        max_source_lengths: dict from the name of an input of `encode` to its maximum number of positions; `None` or no
+            entry for no limit. Defaults to none.
+        prefers_jit: bool. Whether decoding is faster with XLA on TensorFlow. Defaults to `False`.
+        variables: list. The Keras variables that the methods read. Defaults to none.
+    """
+
+    source_vocabulary_sizes: Mapping[str, int | None] = MappingProxyType({})
+    source_pad_ids: Mapping[str, int | None] = MappingProxyType({})
+    max_source_lengths: Mapping[str, int | None] = MappingProxyType({})
+    prefers_jit: bool = False
+    variables: Any = ()
+
+    def build_from_inputs(self) -> None:
+        """Creates the variables of a model that is not built yet."""
+
+    def encode(self, inputs: Any, training: bool = False) -> Any:
+        """Returns the encoded source, a nest of tensors with `"mask"`, bool [B, S], where the source has positions."""
+        raise NotImplementedError(f"{type(self).__name__} has no encoder.")
+
+
+class Decodable(SourceModel):
     """Base class of the models that a search can decode; it holds the members of the protocol and their defaults.
 
     A subclass implements `start` and `step`. A cache is a dictionary of up to three parts, nests of tensors. A search
@@ -22,26 +50,18 @@ class Decodable:
     The logits of `step` at `index` are those of position `index` of the targets, given the token before it: the search
     passes `start_id` at index 0. Repeated steps must give the logits of the model's full pass.
 
-    Attributes:
+    Attributes, beside those of `SourceModel`:
         pad_id: int. The token that pads short rows.
         start_id: int. The token before the first one.
         end_id: int. The token that ends a sequence.
         vocabulary_size: int or `None`. Number of logits V. An `Ensemble` compares it. Defaults to `None`.
         max_length: int or `None`. Maximum number of target positions; `None` for no limit. Defaults to `None`.
-        source_vocabulary_sizes: dict from the name of an input of `encode`, such as `"source"`, to the size of its
-            vocabulary, for inputs of token ids. An `Ensemble` compares it. Defaults to none.
-        source_pad_ids: dict from the name of an input of `encode` to its padding token; `None` or no entry for an input
-            that is not token ids. Defaults to none.
-        max_source_lengths: dict from the name of an input of `encode` to its maximum number of positions; `None` or no
-            entry for no limit. Defaults to none.
         has_encoder: bool. Whether the model has `encode`. Defaults to `False`.
         supports_parallel_decoding: bool. Whether the model has `step_many`, which is used to read prompts and to check
             drafts. Only for models without `"state"`: positions after `index` may be written again. Defaults to
             `False`.
         supports_teacher_forcing: bool. Whether calling the model with `{"source": ..., "targets": ...}` returns the
             logits [B, T, V] of all positions. Defaults to `False`.
-        prefers_jit: bool. Whether decoding is faster with XLA on TensorFlow. Defaults to `False`.
-        variables: list. The Keras variables that the methods read. Defaults to none.
     """
 
     pad_id: int
@@ -49,21 +69,9 @@ class Decodable:
     end_id: int
     vocabulary_size: int | None = None
     max_length: int | None = None
-    source_vocabulary_sizes: Mapping[str, int | None] = MappingProxyType({})
-    source_pad_ids: Mapping[str, int | None] = MappingProxyType({})
-    max_source_lengths: Mapping[str, int | None] = MappingProxyType({})
     has_encoder: bool = False
     supports_parallel_decoding: bool = False
     supports_teacher_forcing: bool = False
-    prefers_jit: bool = False
-    variables: Any = ()
-
-    def build_from_inputs(self) -> None:
-        """Creates the variables of a model that is not built yet."""
-
-    def encode(self, inputs: Any, training: bool = False) -> Any:
-        """Returns the encoded source, a nest of tensors with `"mask"`, bool [B, S], where the source has positions."""
-        raise NotImplementedError(f"{type(self).__name__} has no encoder.")
 
     def start(self, batch_size: Any, max_length: int, encoded: Any = None, num_beams: int = 1) -> dict[str, Any]:
         """Returns the cache before the first position.

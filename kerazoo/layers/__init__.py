@@ -23,7 +23,7 @@ from kerazoo.layers.masking import (
 from kerazoo.layers.noise import WordDropout, WordPermutation, WordReplacement
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
 from kerazoo.layers.random_shift import RandomShift
-from kerazoo.layers.shifting import roll, shift_right
+from kerazoo.layers.shifting import roll, shift_right, shift_values_right
 from kerazoo.layers.transformer_decoder import TransformerDecoder, TransformerDecoderBlock
 from kerazoo.layers.transformer_encoder import TransformerEncoder, TransformerEncoderBlock
 
@@ -63,5 +63,6 @@ __all__ = [
     "segment_mask",
     "segment_positions",
     "shift_right",
+    "shift_values_right",
     "without_mask",
 ]

@@ -43,6 +43,33 @@ def shift_right(targets: Any, start_id: int, segments: Any = None) -> Any:
     return ops.where(continues, shifted, first)
 
 
+def shift_values_right(targets: Any, first: Any) -> Any:
+    """Shifts vectors one position to the right and puts `first` first: the decoder inputs that predict `targets`.
+
+    The last vector is dropped, so the length stays. As with `shift_right`, models call this once.
+
+    Args:
+        targets: float tensor `[B, T, F]`.
+        first: float tensor `[B, F]`, the vector before the first one.
+
+    Returns:
+        A float tensor `[B, T, F]` in the dtype of `targets`.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from kerazoo.layers import shift_values_right
+
+    targets = np.array([[[5.0], [6.0], [7.0]]])
+    assert np.array_equal(shift_values_right(targets, first=np.array([[4.0]])), [[[4.0], [5.0], [6.0]]])
+    ```
+    """
+    targets = ops.convert_to_tensor(targets)
+    _checks.rank("shift_values_right", "targets", targets.shape, (3,))
+    return ops.concatenate([ops.cast(first, targets.dtype)[:, None], targets[:, :-1]], axis=1)
+
+
 def roll(x: Any, shift: int = -1, axis: int = 1) -> Any:
     """Rotates a tensor along one axis; values that fall out at one end come in at the other.
 

@@ -2,6 +2,7 @@
 
 from kerazoo.models.autoencoder import Autoencoder, DenseAutoencoder
 from kerazoo.models.classifier import Classifier, MLPClassifier
+from kerazoo.models.continuous_encoder_decoder import ContinuousEncoderDecoder
 from kerazoo.models.encoder_decoder import EncoderDecoder
 from kerazoo.models.image_classifier import CNNClassifier
 from kerazoo.models.join_encoded import JoinEncoded
@@ -14,6 +15,7 @@ __all__ = [
     "Autoencoder",
     "CNNClassifier",
     "Classifier",
+    "ContinuousEncoderDecoder",
     "DenseAutoencoder",
     "EncoderDecoder",
     "JoinEncoded",

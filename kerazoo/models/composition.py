@@ -12,6 +12,7 @@ from kerazoo import _checks
 from kerazoo.layers import LSTMDecoder, LSTMEncoder, TokenEmbedding
 from kerazoo.models.autoencoder import Autoencoder
 from kerazoo.models.classifier import Classifier
+from kerazoo.models.continuous_encoder_decoder import ContinuousEncoderDecoder
 from kerazoo.models.encoder_decoder import EncoderDecoder
 from kerazoo.models.transformer_classifier import RowEmbedding
 
@@ -88,6 +89,66 @@ def encoder_decoder(
         start_id=start_id,
         end_id=end_id,
         tie_output=tie_output,
+        **kwargs,
+    )
+
+
+def continuous_encoder_decoder(
+    owner: str,
+    encoders: list[Part],
+    decoder: Part,
+    *,
+    num_values: int | None = None,
+    output_length: int | None = None,
+    quantiles: Any = None,
+    stop: bool = False,
+    first_values: str = "zeros",
+    instance_normalization: bool = False,
+    input_dropout: float = 0.0,
+    source_vocabulary_size: Any = None,
+    vocabulary_size: Any = None,
+    input_shape: Any = None,
+    embedding_dim: int | None = None,
+    positions: str | None = "sinusoidal",
+    max_length: int | None = None,
+    pad_id: int = 0,
+    **kwargs: Any,
+) -> ContinuousEncoderDecoder:
+    """Returns a `ContinuousEncoderDecoder` of `encoders` and `decoder`: the decoder reads values in place of tokens.
+
+    Args:
+        num_values: integer, above 0. Width of the vectors that are predicted. Defaults to `None`, which is refused.
+        output_length: integer, above 0. Number of positions that are predicted; the largest number with `stop`.
+            Defaults to `None`, which is refused.
+        quantiles: tuple of floats, in (0, 1) and ascending. The quantiles that are predicted for each value. Defaults
+            to `None`: one number for each value.
+        stop: boolean. Whether the last output of each position is the logit of the probability that the sequence ends
+            with it. Defaults to `False`.
+        first_values: `"zeros"`, `"learned"` or `"last"`. The vector before the first position; `"last"` is the last one
+            of the source. Defaults to `"zeros"`.
+        instance_normalization: boolean. Whether each source, a series, is scaled by its own mean and deviation.
+            Defaults to `False`.
+        input_dropout: float, in [0, 1). Rate at which the projected values that the decoder reads are dropped in
+            training. Defaults to `0.0`.
+
+    The other arguments are those of `encoder_decoder`; `vocabulary_size` is another name of `source_vocabulary_size`.
+    """
+    for name, value in (("num_values", num_values), ("output_length", output_length)):
+        if value is None:
+            raise ValueError(f"{owner}: `{name}` is needed; got {name}=None.")
+    size = _either(owner, "source_vocabulary_size", source_vocabulary_size, "vocabulary_size", vocabulary_size)
+    shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    sides = _sides(owner, encoders, size, input_shape, shared)
+    return ContinuousEncoderDecoder(
+        **_encoders(encoders, sides, kwargs.get("dtype")),
+        decoder=_layer(decoder, "decoder", kwargs.get("dtype")),
+        num_values=num_values,
+        output_length=output_length,
+        quantiles=quantiles,
+        stop=stop,
+        first_values=first_values,
+        instance_normalization=instance_normalization,
+        input_dropout=input_dropout,
         **kwargs,
     )
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from model_contracts import ENCODERS, OUTPUTS, SOURCE, TARGETS, check_model, create_tiny
+from model_contracts import ENCODERS, SOURCE, TARGETS, check_model, create_tiny
 from toys import JAX
 
 import kerazoo as kz
@@ -23,7 +23,7 @@ def random_source(*shape):
     return np.random.default_rng(0).random((3, *shape)).astype("float32")
 
 
-@pytest.mark.parametrize("decoder", OUTPUTS)
+@pytest.mark.parametrize("decoder", ["dense", "classifier", "binary_classifier"])
 @pytest.mark.parametrize("encoder", ["conv"] if JAX else ENCODERS)
 def test_output_of_one_vector_keeps_the_contract(encoder, decoder):
     model = create_tiny(f"{encoder}+{decoder}", vocabulary_size=11)

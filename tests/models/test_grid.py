@@ -1,5 +1,6 @@
-"""Any encoder with any decoder of tokens, by name."""
+"""Any encoder with any decoder of tokens or of values, by name."""
 
+import numpy as np
 import pytest
 from model_contracts import DECODERS, ENCODERS, SOURCE, TARGETS, check_model, create_tiny
 from toys import JAX
@@ -26,3 +27,13 @@ def test_dense_decoder_of_tokens_keeps_the_contract(encoder):
         vocabulary_size=13,
     )
     check_model(model, {"source": SOURCE, "targets": TARGETS})
+
+
+VALUE_PAIRS = [(encoder, decoder) for encoder in ENCODERS for decoder in ("lstm_values", "transformer_values")]
+
+
+@pytest.mark.parametrize("encoder, decoder", [("lstm", "transformer_values")] if JAX else VALUE_PAIRS)
+def test_pair_of_values_keeps_the_contract(encoder, decoder):
+    targets = np.random.default_rng(1).normal(size=(3, 7, 2)).astype("float32")
+    model = create_tiny(f"{encoder}+{decoder}", source_vocabulary_size=11, embedding_dim=8, first_values="learned")
+    check_model(model, {"source": SOURCE, "targets": targets})
