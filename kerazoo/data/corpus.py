@@ -120,7 +120,9 @@ class Corpus:
             pad: integer. The value after the end of a row. Defaults to `0`.
 
         Returns:
-            `(features, valid)`: a dictionary of arrays `[B, ...]` and a bool array `[B]`, False for padding rows.
+            `(features, valid)`: a dictionary of arrays `[B, ...]` and a bool array `[B]`, False for padding rows. For
+            rows of vectors, which no value marks as padding, `NAME_mask` is a bool array `[B, L]`, True up to the end
+            of each row.
         """
         rows = np.asarray(rows, np.int64)
         valid = rows >= 0
@@ -129,6 +131,10 @@ class Corpus:
         for name, feature in self.features.items():
             if isinstance(feature, Ragged):
                 features[name] = feature.padded(rows, (lengths or {}).get(name), pad)
+                if feature.values.ndim > 1:
+                    within = np.arange(features[name].shape[1])
+                    ends = feature.offsets[rows + 1] - feature.offsets[rows]
+                    features[f"{name}_mask"] = within < ends[:, None]  # [B, L]
             else:
                 features[name] = np.asarray(feature[rows])
         return features, valid

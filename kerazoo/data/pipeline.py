@@ -29,7 +29,8 @@ def batches(
         plan: its `Plan` or `PackedPlan`.
         batch_fn: function of `(features, valid)` that returns `(inputs, targets, weights)`, such as `task.batch`.
             Without it the batches are `(features, valid)`: a dictionary of arrays `[B, ...]`, in which `NAME_segments`
-            counts the examples that share a row, and a bool array `[B]`, False for padding rows. Defaults to `None`.
+            counts the examples that share a row and `NAME_mask` marks the valid positions of rows of vectors, and a
+            bool array `[B]`, False for padding rows. Defaults to `None`.
         epoch: integer of at least 0. Defaults to `0`.
         start: integer of at least 0. Batches to leave out at the beginning, for a resumed run. Defaults to `0`.
         prefetch: integer above 0. Batches that are made ahead. Defaults to `2`.
@@ -116,8 +117,9 @@ def dataset(
     def make(step, shape_index, size, row):
         *arrays, valid = tf.numpy_function(read, [shape_index, size, row], types, stateful=False)
         for name, array in zip(example, arrays):
-            ragged = name.removesuffix("_segments")
-            array.set_shape([same_size, *([widths[ragged]] if ragged in widths else example[name].shape[1:])])
+            ragged = name.removesuffix("_segments").removesuffix("_mask")
+            width = [widths[ragged]] if ragged in widths else example[name].shape[1:2]
+            array.set_shape([same_size, *width, *example[name].shape[2:]])
         valid.set_shape([same_size])
         return finish(dict(zip(example, arrays)), valid, step)
 

@@ -16,7 +16,7 @@ class Ragged:
     that is larger than memory.
 
     Args:
-        values: one-dimensional array of any dtype, the concatenated rows.
+        values: array `[N]` of any dtype, the concatenated rows; or `[N, ...]`, rows of vectors.
         offsets: one-dimensional int64 array with one entry more than there are rows, from 0 to `len(values)`.
 
     Raises:
@@ -36,10 +36,10 @@ class Ragged:
     offsets: np.ndarray
 
     def __post_init__(self):
-        if self.values.ndim != 1 or self.offsets.ndim != 1:
+        if not self.values.ndim or self.offsets.ndim != 1:
             raise ValueError(
-                f"Ragged: `values` and `offsets` must have one axis; got shapes {self.values.shape}, "
-                f"{self.offsets.shape}."
+                f"Ragged: `values` must have an axis of positions and `offsets` one axis; got shapes "
+                f"{self.values.shape}, {self.offsets.shape}."
             )
         ends = (int(self.offsets[0]), int(self.offsets[-1])) if len(self.offsets) else None
         if ends != (0, len(self.values)):
@@ -82,7 +82,8 @@ class Ragged:
         """Returns the chosen rows, in the order of `rows`."""
         rows = np.asarray(rows, np.int64)
         lengths = self.lengths[rows]
-        result = Ragged.from_lengths(np.empty(int(lengths.sum()), self.values.dtype), lengths)
+        values = np.empty((int(lengths.sum()), *self.values.shape[1:]), self.values.dtype)
+        result = Ragged.from_lengths(values, lengths)
         within = np.arange(len(result.values)) - np.repeat(result.offsets[:-1], lengths)
         result.values[:] = self.values[np.repeat(self.offsets[rows], lengths) + within]
         return result
@@ -109,7 +110,7 @@ class Ragged:
             pad: integer. The value after the end of a row. Defaults to `0`.
 
         Returns:
-            Array `[B, length]` in the dtype of `values`.
+            Array `[B, length, ...]` in the dtype of `values`.
         """
         rows = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
         lengths = self.offsets[rows + 1] - self.offsets[rows]
@@ -117,6 +118,6 @@ class Ragged:
             length = int(lengths.max(initial=0))
         within = np.arange(length)
         valid = within < lengths[:, None]  # [B, L]
-        result = np.full(valid.shape, pad, self.values.dtype)
+        result = np.full((*valid.shape, *self.values.shape[1:]), pad, self.values.dtype)
         result[valid] = self.values[(self.offsets[rows][:, None] + within)[valid]]
         return result

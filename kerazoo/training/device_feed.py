@@ -106,7 +106,9 @@ def to_device(owner, features):
     arrays = {}
     for name, feature in features.items():
         if hasattr(feature, "offsets"):
-            values = feature.values if len(feature.values) else np.zeros(1, feature.values.dtype)
+            values = feature.values
+            if not len(values):
+                values = np.zeros((1, *values.shape[1:]), values.dtype)
             arrays[name] = {"values": _tensor(owner, name, values), "offsets": _tensor(owner, name, feature.offsets)}
         else:
             arrays[name] = _tensor(owner, name, feature)
@@ -125,7 +127,8 @@ def gather(arrays, rows, lengths, pad=0):
 
     Returns:
         `(features, valid)`: a dictionary of tensors `[B, ...]` or `[B, L]`, and a bool tensor `[B]`. Where examples
-        share rows, `NAME_segments` counts them from 1, int32 `[B, L]`, 0 for padding.
+        share rows, `NAME_segments` counts them from 1, int32 `[B, L]`, 0 for padding. For rows of vectors
+        `[B, L, ...]`, `NAME_mask` is True up to the end of each row, bool `[B, L]`.
     """
     if len(rows.shape) == 2:
         features = {}
@@ -138,7 +141,9 @@ def gather(arrays, rows, lengths, pad=0):
     features = {}
     for name, array in arrays.items():
         if isinstance(array, dict):
-            features[name] = _padded(array["values"], array["offsets"], rows, lengths[name], pad)
+            features[name], within = _padded(array["values"], array["offsets"], rows, lengths[name], pad)
+            if len(array["values"].shape) > 1:
+                features[f"{name}_mask"] = within
         else:
             features[name] = ops.take(array, rows, axis=0)
     return features, valid
@@ -158,7 +163,9 @@ def _padded(values, offsets, rows, length, pad):
     within = ops.arange(length, dtype="int32")
     valid = within < size[:, None]  # [B, L]
     positions = ops.minimum(start[:, None] + within, values.shape[0] - 1)  # [B, L]
-    return ops.where(valid, ops.take(values, positions, axis=0), ops.full((), pad, dtype=values.dtype))
+    padded = ops.take(values, positions, axis=0)  # [B, L, ...]
+    inside = ops.reshape(valid, (-1, length, *[1] * (len(padded.shape) - 2)))
+    return ops.where(inside, padded, ops.full((), pad, dtype=values.dtype)), valid
 
 
 def _packed(values, offsets, rows, length, pad):

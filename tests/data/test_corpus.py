@@ -43,13 +43,29 @@ def test_padded_is_as_wide_as_asked(rows):
     assert rows.padded([1, 1]).shape == (2, 0)
 
 
+def test_rows_of_vectors(tmp_path):
+    values = np.arange(9 * 2 * 3).reshape(9, 2, 3)
+    rows = Ragged.from_lengths(values, [3, 0, 1, 5])
+    assert [len(row) for row in rows.take([3, 1, 0])] == [5, 0, 3]
+    np.testing.assert_array_equal(rows.take([2, 0]).values, values[[3, 0, 1, 2]])
+    np.testing.assert_array_equal(rows.clip(2).values, values[[0, 1, 3, 4, 5]])
+    padded = rows.padded([2, 3], length=4, pad=-1)
+    np.testing.assert_array_equal(padded[0, 0], values[3])
+    np.testing.assert_array_equal(padded[1], values[4:8])
+    assert padded.shape == (2, 4, 2, 3) and (padded[0, 1:] == -1).all()
+    Corpus({"source": rows}).save(tmp_path / "corpus")
+    features, _ = Corpus.open(tmp_path / "corpus").batch([0, 1, -1])
+    assert features["source"].shape == (3, 3, 2, 3)
+    np.testing.assert_array_equal(features["source_mask"], [[True] * 3, [False] * 3, [True] * 3])
+
+
 def test_ragged_refuses_offsets_that_do_not_fit():
     with pytest.raises(ValueError, match=r"from 0 to 3; got first and last \(0, 2\)"):
         Ragged(np.arange(3), np.array([0, 2]))
     with pytest.raises(ValueError, match="never fall"):
         Ragged(np.arange(3), np.array([0, 5, 3]))
-    with pytest.raises(ValueError, match=r"one axis; got shapes \(1, 3\)"):
-        Ragged(np.zeros((1, 3)), np.array([0, 3]))
+    with pytest.raises(ValueError, match=r"`offsets` one axis; got shapes \(3,\), \(1, 2\)"):
+        Ragged(np.zeros(3), np.array([[0, 3]]))
 
 
 def test_corpus_gives_examples_lengths_and_batches(corpus):
