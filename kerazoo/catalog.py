@@ -187,9 +187,10 @@ def describe(name: str) -> ModelSpec:
 
     Args:
         name: string. A name of `list_models()`, or encoders joined by commas, a plus and a decoder: `dense`, `conv`,
-            `lstm` or `transformer`, then `lstm` or `transformer` for a seq2seq model, `lstm_values` or
-            `transformer_values` for a decoder that reads and predicts vectors of numbers in place of tokens, `dense`
-            for an output of one vector, `classifier` for a logit for each class, `binary_classifier` for one logit.
+            `lstm`, `transformer`, or `conv_lstm` or `conv_transformer`, which shorten long sequences of vectors, such
+            as sound, first; then `lstm` or `transformer` for a seq2seq model, `lstm_values` or `transformer_values` for
+            a decoder that reads and predicts vectors of numbers in place of tokens, `dense` for an output of one
+            vector, `classifier` for a logit for each class, `binary_classifier` for one logit.
 
     Example:
 
@@ -425,6 +426,8 @@ _encoders.add("dense", _Part("kerazoo.layers:DenseEncoder", {"units": (128, 128)
 _encoders.add("conv", _Part("kerazoo.layers:ConvEncoder", {"filters": (64, 128)}))
 _encoders.add("lstm", _Part("kerazoo.layers:LSTMEncoder", {"units": 64, "bidirectional": True}))
 _encoders.add("transformer", _Part("kerazoo.layers:TransformerEncoder", _TRANSFORMER))
+_encoders.add("conv_lstm", _Part("kerazoo.layers:SubsampledLSTMEncoder", {"units": 128, "bidirectional": True}))
+_encoders.add("conv_transformer", _Part("kerazoo.layers:SubsampledTransformerEncoder", _TRANSFORMER))
 
 _SEQ2SEQ = ("kerazoo.models:EncoderDecoder", "kerazoo.models.composition:encoder_decoder", "seq2seq")
 _VALUES = (

@@ -23,6 +23,10 @@ ENCODERS = {
     "lstm": {"units": 5, "bidirectional": True},
     "transformer": BLOCK,
 }
+SUBSAMPLED = {
+    "conv_lstm": {"units": 5, "bidirectional": True, "filters": (7, 5)},
+    "conv_transformer": {**BLOCK, "filters": (7, 5)},
+}
 DECODERS = {
     "lstm": {"units": 5, "attention": "additive"},
     "transformer": BLOCK,
@@ -52,7 +56,7 @@ def create_tiny(name, **options):
     sizes = {f"decoder.{size}": value for size, value in DECODERS[decoder].items()}
     for number, encoder in enumerate(encoders.split(","), 1):
         prefix = "encoder" if number == 1 else f"encoder_{number}"
-        sizes |= {f"{prefix}.{size}": value for size, value in ENCODERS[encoder].items()}
+        sizes |= {f"{prefix}.{size}": value for size, value in (ENCODERS | SUBSAMPLED)[encoder].items()}
     return kz.create(name, **OUTPUTS.get(decoder, {"vocabulary_size": 13}), **sizes, **options)
 
 

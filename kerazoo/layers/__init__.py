@@ -5,6 +5,7 @@ from kerazoo.layers.alignment_attention import AlignmentAttention
 from kerazoo.layers.attention import Attention, CrossAttention
 from kerazoo.layers.conv_blocks import ConvBlock, SeparableConvBlock, ShuffleBlock, channel_shuffle
 from kerazoo.layers.conv_encoder import ConvEncoder
+from kerazoo.layers.conv_subsampler import ConvSubsampler
 from kerazoo.layers.dense import DenseDecoder, DenseEncoder
 from kerazoo.layers.embedding import TokenEmbedding
 from kerazoo.layers.feed_forward import FeedForward
@@ -24,6 +25,8 @@ from kerazoo.layers.noise import WordDropout, WordPermutation, WordReplacement
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
 from kerazoo.layers.random_shift import RandomShift
 from kerazoo.layers.shifting import roll, shift_right, shift_values_right
+from kerazoo.layers.spec_augment import SpecAugment
+from kerazoo.layers.subsampled_encoder import SubsampledLSTMEncoder, SubsampledTransformerEncoder
 from kerazoo.layers.transformer_decoder import TransformerDecoder, TransformerDecoderBlock
 from kerazoo.layers.transformer_encoder import TransformerEncoder, TransformerEncoderBlock
 
@@ -32,6 +35,7 @@ __all__ = [
     "Attention",
     "ConvBlock",
     "ConvEncoder",
+    "ConvSubsampler",
     "CrossAttention",
     "DenseDecoder",
     "DenseEncoder",
@@ -44,6 +48,9 @@ __all__ = [
     "SeparableConvBlock",
     "ShuffleBlock",
     "SinusoidalPositions",
+    "SpecAugment",
+    "SubsampledLSTMEncoder",
+    "SubsampledTransformerEncoder",
     "TokenEmbedding",
     "TransformerDecoder",
     "TransformerDecoderBlock",

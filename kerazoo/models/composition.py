@@ -10,6 +10,7 @@ from typing import Any
 
 from kerazoo import _checks
 from kerazoo.layers import LSTMDecoder, LSTMEncoder, TokenEmbedding
+from kerazoo.layers.subsampled_encoder import SubsampledEncoder
 from kerazoo.models.autoencoder import Autoencoder
 from kerazoo.models.classifier import Classifier
 from kerazoo.models.continuous_encoder_decoder import ContinuousEncoderDecoder
@@ -261,6 +262,8 @@ def _sides(owner, encoders, vocabulary_sizes, shapes, shared):
     for part, size, shape in zip(encoders, sizes, shapes):
         if size is not None:
             sides.append((None, (TokenEmbedding, _token_options(owner, part, size, **shared))))
+        elif issubclass(part[0], SubsampledEncoder):  # it adds positions itself, after it shortened the sequence
+            sides.append((shape, None))
         elif "hidden_dim" in part[1]:
             options = {"hidden_dim": part[1]["hidden_dim"], "positions": _positions(owner, part, shared["positions"])}
             sides.append((shape, (RowEmbedding, {**options, "dropout": part[1].get("dropout", 0.0)})))

@@ -148,6 +148,26 @@ row(
     {"filters": (11, 13), "block": "separable", "dropout": 0.1},
     {"inputs": floats(BATCH, SOURCE, 17), "padding_mask": mask(SOURCE)},
 )
+row(
+    layers.ConvSubsampler,
+    {"filters": (13, 17), "kernel_size": 5, "dropout": 0.1},
+    {"inputs": floats(BATCH, SOURCE, 11), "padding_mask": mask(SOURCE)},
+)
+row(
+    layers.SubsampledLSTMEncoder,
+    {"units": 11, "bidirectional": True, "filters": (13, 17), "dropout": 0.1},
+    {"inputs": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)},
+)
+row(
+    layers.SubsampledTransformerEncoder,
+    {**SMALL, "num_layers": 1, "filters": (13,)},
+    {"inputs": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)},
+)
+row(
+    layers.SpecAugment,
+    {"time_width": 3, "frequency_width": 2, "time_fraction": 0.5},
+    {"inputs": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)},
+)
 row(layers.RandomShift, {"max_shift": 2}, {"inputs": floats(BATCH, TARGET, 11), "padding_mask": mask(TARGET)})
 
 row(layers.WordDropout, {"rate": 0.2, "seed": 3}, {"inputs": tokens(TARGET, 19)})

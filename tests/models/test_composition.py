@@ -15,6 +15,8 @@ IMAGES_AND_SERIES = [
     ("lstm+classifier", (5, 3, 2)),
     ("transformer+transformer", (5, 3, 2)),
     ("transformer+dense", (5, 7)),
+    ("conv_lstm+transformer", (13, 7)),
+    ("conv_transformer+lstm", (13, 7)),
 ]
 SOURCES = ["conv,lstm+transformer", "transformer,dense+lstm", "conv,lstm+classifier"]
 
