@@ -18,7 +18,7 @@ from kerazoo.registry import Registry, argument_names
 
 MAX_PIXEL = 255.0  # images are bytes
 QUANTILES = 512  # points of the inverse distribution that mix-up samples from
-KINDS = ("images", "tokens", "series")
+KINDS = ("images", "tokens", "series", "frames")
 
 AUGMENTATIONS = Registry("augmentation")
 """The table of augmentations: name to a dictionary of kind of data to the function that makes it.
@@ -50,14 +50,15 @@ class Augment:
     and runs inside the compiled training program on TensorFlow and JAX. Dev and test data are never augmented.
 
     The kind of data follows from the corpus: `uint8 [N, H, W, C]` are images, a `Ragged` of integers are tokens, floats
-    `[N, T]` or `[N, T, D]` are series and waveforms.
+    `[N, T]` or `[N, T, D]` are series and waveforms, a `Ragged` of vectors of floats is frames of sound.
 
     Args:
         items: list of strings `"NAME"` or `"NAME:OPTION=VALUE,OPTION=VALUE"`, applied in this order. For images: `flip`
             (mode), `shift` (max_shift, fill), `crop` (fraction), `cutout` (rate, fraction), `contrast` (factor),
             `brightness` (factor), `mixup` (alpha). For tokens: `word_dropout` (rate), `replacement` (rate, by, on),
             `permutation` (distance), `rotation` (max_shift). For series: `shift` (max_shift, fill), `amplitude`
-            (factor).
+            (factor). For frames of sound: `shift` (max_shift, fill), `spec_augment` (num_time_masks, time_width,
+            num_frequency_masks, frequency_width, time_fraction).
         corpus: the training `Corpus`.
         seed: integer of at least 0. Defaults to `0`.
         packed: bool. Whether several sequences share a row. Defaults to `False`.
@@ -94,7 +95,7 @@ class Augment:
             makers = AUGMENTATIONS.get(name)
             kind = next((kind for kind in found if kind in makers), None)
             if kind is None:
-                present = " and ".join(found) or "neither images, tokens nor series"
+                present = " and ".join(found) or "neither images, tokens, series nor frames"
                 fitting = ", ".join(name for kind in found for name in names(kind)) or "none"
                 raise ValueError(f"Augment: {name!r} is not for this data, which holds {present}. Fitting: {fitting}.")
             AUGMENTATIONS.check_options(name, options, argument_names(makers[kind])[1:])
@@ -110,7 +111,7 @@ class Augment:
 
 
 def names(kind: str) -> list[str]:
-    """Returns the names of the augmentations for a kind of data, `"images"`, `"tokens"` or `"series"`."""
+    """Returns the names of the augmentations for a kind of data: `"images"`, `"tokens"`, `"series"` or `"frames"`."""
     return [name for name in AUGMENTATIONS if kind in AUGMENTATIONS.get(name)]
 
 
@@ -122,7 +123,7 @@ def features_by_kind(corpus: Corpus) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     ranks: dict[str, set[int]] = {}
     for name, feature in sorted(corpus.features.items(), key=lambda pair: pair[0] == "targets"):
-        kind, rank = _kind(feature), 0 if isinstance(feature, Ragged) else feature.ndim
+        kind, rank = _kind(feature), feature.values.ndim if isinstance(feature, Ragged) else feature.ndim
         if kind is None or (name == "targets" and kind != "tokens" and rank not in ranks.get(kind, ())):
             continue
         found[kind] = (*found.get(kind, ()), name)
@@ -132,7 +133,9 @@ def features_by_kind(corpus: Corpus) -> dict[str, tuple[str, ...]]:
 
 def _kind(feature):
     if isinstance(feature, Ragged):
-        return "tokens" if np.issubdtype(feature.values.dtype, np.integer) else None
+        if np.issubdtype(feature.values.dtype, np.integer):
+            return "tokens"
+        return "frames" if feature.values.ndim == 2 else None
     if feature.ndim == 4:
         return "images"
     return "series" if feature.ndim in (2, 3) and np.issubdtype(feature.dtype, np.floating) else None
@@ -367,6 +370,44 @@ def amplitude(context: Context, factor: float = 0.1) -> Callable:
         count = ops.shape(features[context.features[0]])[0]
         scale = keras.random.uniform((count,), 1 - factor, 1 + factor, seed=seeds)
         changed = {name: features[name] * _expand_as(scale, features[name]) for name in context.features}
+        return {**features, **changed}
+
+    return transform
+
+
+# Frames of sound -------------------------------------------------------------------------------------------------
+
+
+@_register("shift", "frames")
+def shift_frames(context: Context, max_shift: int = 10, fill: str = "edge") -> Callable:
+    """Slides the frames of a sound by up to `max_shift` frames; `fill` is `"edge"`, `"zero"` or `"wrap"`."""
+    from kerazoo import layers
+
+    return _frames(context, layers.RandomShift(max_shift, fill=fill))
+
+
+@_register("spec_augment", "frames")
+def spec_augment(
+    context: Context,
+    num_time_masks: int = 2,
+    time_width: int = 20,
+    num_frequency_masks: int = 2,
+    frequency_width: int = 8,
+    time_fraction: float = 0.2,
+) -> Callable:
+    """Sets stretches of time and bands of frequencies to their mean (SpecAugment, arXiv:1904.08779)."""
+    from kerazoo import layers
+
+    sizes = (num_time_masks, time_width, num_frequency_masks, frequency_width)
+    return _frames(context, layers.SpecAugment(*sizes, time_fraction=time_fraction))
+
+
+def _frames(context, layer):
+    """Applies a layer to the frames of inputs; those of a target stay as they are."""
+    names = [name for name in context.features if name != "targets"]
+
+    def transform(features, seeds):
+        changed = {name: layer.transform(features[name], seeds, features.get(f"{name}_mask")) for name in names}
         return {**features, **changed}
 
     return transform

@@ -44,6 +44,26 @@ def test_names_of_each_kind_of_data():
     assert augment.names("images") == ["brightness", "contrast", "crop", "cutout", "flip", "mixup", "shift"]
     assert augment.names("tokens") == ["permutation", "replacement", "rotation", "word_dropout"]
     assert augment.names("series") == ["amplitude", "shift"]
+    assert augment.names("frames") == ["shift", "spec_augment"]
+
+
+def test_frames_of_sound_change_within_their_valid_part():
+    random = np.random.default_rng(0)
+    rows = Ragged.from_lengths(1 + random.random((83, 7)).astype("float16"), [23, 13, 47])
+    corpus = Corpus({"source": rows, "targets": Ragged.from_rows([[4], [5], [6]])})
+    features = corpus.batch([0, 1, 2], {"source": 53, "targets": 2})[0]
+    masks = ["spec_augment:num_time_masks=1,time_width=5,num_frequency_masks=1,frequency_width=3,time_fraction=1"]
+    changed = [numpy(Augment(masks, corpus, seed=2)(features, step)) for step in (5, 5, 6)]
+    np.testing.assert_array_equal(changed[0]["source"], changed[1]["source"])
+    assert (changed[0]["source"] != changed[2]["source"]).any()
+    for each in changed:
+        np.testing.assert_array_equal(each["targets"], features["targets"])
+        masked = each["source"] != features["source"]
+        assert masked.any() and (each["source"][masked] == 0).all() and each["source"].dtype == np.float16
+    shifted = numpy(Augment(["shift:max_shift=3,fill=wrap"], corpus)(features, 4))["source"]
+    for row, before, size in zip(shifted, features["source"], (23, 13, 47)):
+        assert any(np.array_equal(row[:size], np.roll(before[:size], by, axis=0)) for by in range(-3, 4))
+        np.testing.assert_array_equal(row[size:], 0)
 
 
 def test_targets_are_of_a_kind_only_beside_a_source_of_it():
@@ -205,7 +225,7 @@ def test_more_refusals(texts, images):
         Augment(["rotation"], images)
     with pytest.raises(ValueError, match=r"`fraction` must be a number in \(0, 1\]; got fraction=3"):
         Augment(["crop:fraction=3"], images)
-    with pytest.raises(ValueError, match="neither images, tokens nor series. Fitting: none"):
+    with pytest.raises(ValueError, match="neither images, tokens, series nor frames. Fitting: none"):
         Augment(["flip"], Corpus({"label": np.arange(3)}))
 
 
