@@ -17,6 +17,8 @@ from kerazoo.data.preparing import prepare
 from kerazoo.data.ragged import Ragged
 from kerazoo.data.records import read_records, read_table
 from kerazoo.data.series_source import SeriesSource, read_series
+from kerazoo.data.sound_files import read_sound, write_sound
+from kerazoo.data.sound_folder_source import SoundFolderSource
 from kerazoo.data.streaming import Stream, StreamPlan
 from kerazoo.data.table_source import TableSource
 from kerazoo.data.text_source import TextSource
@@ -38,6 +40,7 @@ __all__ = [
     "Ragged",
     "SeriesSource",
     "Shape",
+    "SoundFolderSource",
     "Stream",
     "StreamPlan",
     "TFDSSource",
@@ -52,7 +55,9 @@ __all__ = [
     "read_lines",
     "read_records",
     "read_series",
+    "read_sound",
     "read_table",
     "read_text",
     "set_cache_dir",
+    "write_sound",
 ]
