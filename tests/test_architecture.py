@@ -224,6 +224,7 @@ def test_every_imported_package_is_declared():
         "tensorflow_datasets": "tensorflow-datasets",
         "keras_hub": "keras-hub",
         "rouge_score": "rouge-score",
+        "espeakng_loader": "espeakng-loader",
     }
     ours = {"kerazoo", "experiments", "torch", *sys.stdlib_module_names}  # torch: an optional backend
     used = {(package, names(path)) for path in SOURCES for package in imported_packages(path) if package not in ours}

@@ -38,7 +38,7 @@ def export(
     path = exporter.export(predictor.model, predictor.task, directory)
     if verify:
         raw = _examples(predictor.task)
-        exporter.verify(path, predictor.task.raw_columns(raw), predictor(raw))
+        exporter.verify(path, predictor.task.pack(raw), predictor(raw))
     return path
 
 

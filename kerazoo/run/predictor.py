@@ -186,7 +186,7 @@ class Predictor:
         Inputs of similar length share a batch, so little of it is padding.
         """
         cut = self.cut
-        lengths = [len(item) if isinstance(item, str) else 0 for item in raw]
+        lengths = [len(item) if isinstance(item, str | np.ndarray) and np.ndim(item) < 2 else 0 for item in raw]
         order = sorted(range(len(raw)), key=lengths.__getitem__)
         for start in range(0, len(order), self.batch_size):
             numbers = order[start : start + self.batch_size]

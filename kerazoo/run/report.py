@@ -254,7 +254,7 @@ def _example(task):
         data = str(task.options.get("data_dir", ""))
         if task.inputs[0].modality == "series":
             return _quoted(data) if pathlib.Path(data).is_file() else "FILE.csv"
-        return "FILE.png"
+        return "FILE.wav" if task.inputs[0].modality == "sound" else "FILE.png"
     if task.is_language_model:
         words = columns[0][0].split()
         return _quoted(" ".join(words[:3])) if words else "INPUT"

@@ -25,6 +25,7 @@ _NAMES = {
     "Measure": "measures",
     "NumberFeature": "number_feature",
     "SeriesFeature": "series_feature",
+    "SoundFeature": "sound_feature",
     "Task": "task",
     "TextFeature": "text_feature",
     "TextOptions": "text_options",

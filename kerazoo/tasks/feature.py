@@ -27,6 +27,18 @@ class Converted(NamedTuple):
     faults: Mapping[int, str] = {}
 
 
+class MaskedSequence(NamedTuple):
+    """Vectors of sequences of unequal length, which no value marks as padding.
+
+    Args:
+        values: float tensor `[B, S, D]`.
+        mask: bool tensor `[B, S]`, True = valid position.
+    """
+
+    values: Any
+    mask: Any
+
+
 class Unseen(str):
     """The message of an example whose class is not in the training data.
 
@@ -127,7 +139,11 @@ class Feature:
         raise NotImplementedError
 
     def encode(self, *packed: Any) -> Any:
-        """Returns the model's input tensor for packed raw values, one of each column, inside a graph or outside."""
+        """Returns the model's input for packed raw values, one of each column, inside a graph or outside.
+
+        Returns:
+            A tensor, or a `MaskedSequence`.
+        """
         raise NotImplementedError
 
     def read(self, text: str) -> Any:

@@ -10,10 +10,11 @@ from kerazoo.tasks.image_feature import ImageFeature
 from kerazoo.tasks.label_feature import LabelFeature
 from kerazoo.tasks.number_feature import NumberFeature
 from kerazoo.tasks.series_feature import SeriesFeature
+from kerazoo.tasks.sound_feature import SoundFeature
 from kerazoo.tasks.text_feature import TextFeature, Vocabulary
 from kerazoo.tasks.text_options import TextOptions
 
-MODALITIES = ("image", "label", "number", "series", "text")
+MODALITIES = ("image", "label", "number", "series", "sound", "text")
 JOINED = ("number", "text")  # features of which several columns are one input
 
 
@@ -85,6 +86,7 @@ class FeatureOptions:
         window: int. The tokens of a window of a language model. Defaults to `128`.
         stride: int. The tokens from one training window to the next. Defaults to `window`.
         image: dict. Further arguments of `ImageFeature`.
+        sound: dict. Further arguments of `SoundFeature`.
         series_length: int. The rows of a window of a series. Defaults to `None`: those of the data.
         horizon: int. The rows of the future of a series. Defaults to `None`: those of the data.
         preprocess: string. The preprocessing of a series. Defaults to `None`.
@@ -97,6 +99,7 @@ class FeatureOptions:
     window: int = 128
     stride: int | None = None
     image: dict = dataclasses.field(default_factory=dict)
+    sound: dict = dataclasses.field(default_factory=dict)
     series_length: int | None = None
     horizon: int | None = None
     preprocess: str | None = None
@@ -125,9 +128,10 @@ def make_features(
         for feature in features:
             if feature.modality == target.modality and feature.columns == target.columns:
                 return features, feature
-    if target.modality == "image":
+    if target.modality in ("image", "sound"):
+        rule = "an image is a target only where it is the input as well"
         raise ValueError(
-            f"{options.owner}: an image is a target only where it is the input as well; got inputs="
+            f"{options.owner}: {rule if target.modality == 'image' else 'sound is no target'}; got inputs="
             f"{','.join(map(str, inputs))!r}, targets={str(target)!r}."
         )
     return features, _target(target, features, kind, options, shared)
@@ -145,6 +149,8 @@ def _input(spec, options, shared):
         )
     if spec.modality == "image":
         return ImageFeature(*spec.columns, **options.image)
+    if spec.modality == "sound":
+        return SoundFeature(*spec.columns, **options.sound)
     if spec.modality == "series":
         return SeriesFeature(*spec.columns, length=options.series_length, preprocess=options.preprocess)
     return {"label": LabelFeature, "number": NumberFeature}[spec.modality](*spec.columns)

@@ -1,11 +1,19 @@
-"""Tasks over the user's own files: tables, pairs of files, long texts, folders of images, series."""
+"""Tasks over the user's own files: tables, pairs of files, long texts, folders of images or sound, series."""
 
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from kerazoo import _checks
-from kerazoo.data import ImageFolderSource, ParallelSource, SeriesSource, TableSource, TextSource, formats
+from kerazoo.data import (
+    ImageFolderSource,
+    ParallelSource,
+    SeriesSource,
+    SoundFolderSource,
+    TableSource,
+    TextSource,
+    formats,
+)
 from kerazoo.data.table_source import check_column
 from kerazoo.tasks.feature import Feature
 from kerazoo.tasks.feature_pairs import (
@@ -51,6 +59,9 @@ def build_table(
     width: int | None = None,
     channels: int = 3,
     preprocess: str | None = None,
+    sample_rate: int = 16000,
+    resample: bool = True,
+    num_mel_bins: int = 40,
     **text: Any,
 ) -> Task:
     """Returns the task `table`: columns of tables as features.
@@ -64,8 +75,8 @@ def build_table(
             and is divided in the same proportions; of a set of a few examples they are empty. Required. Defaults to
             `None`, which raises an error.
         inputs: string. The input features as `"MODALITY:COLUMN"`, several separated by commas: `"image:file"`,
-            `"text:question,text:context"`. Files are relative to the folder of their table. Defaults to the text in
-            `source_column`, or no input for a language model.
+            `"sound:file"`, `"text:question,text:context"`. Files are relative to the folder of their table. Defaults to
+            the text in `source_column`, or no input for a language model.
         targets: string. The target feature in the same form. Defaults to the text in `target_column`, or its class for
             a classifier, or the text in `source_column` for a language model.
         source_column: int or string. The column of the source: its number from 0, its name in the header, or a field of
@@ -86,6 +97,9 @@ def build_table(
         width: int. The width that images are resized to. Defaults to that of the first training image.
         channels: int, 1 or 3. The channels of images. Defaults to `3`.
         preprocess: string. The preprocessing of images. Defaults to `"scale"`.
+        sample_rate: int. The samples of a second that sound is brought to. Defaults to `16000`.
+        resample: bool. Whether sound with another rate is converted; False refuses it. Defaults to `True`.
+        num_mel_bins: int. The mel filters of the frames of sound. Defaults to `40`.
         **text: options of `TextOptions`.
     """
     owner = f"task {name}"
@@ -96,6 +110,7 @@ def build_table(
     _checks.positive_int(owner, "length", length)
     formats.TableFormat(format, header, delimiter, quote, owner)
     text_options = TextOptions.of(owner, text)
+    sound = {"sample_rate": sample_rate, "resample": bool(resample), "num_mel_bins": num_mel_bins}
     options = {
         "data_dir": str(data_dir),
         "inputs": inputs,
@@ -115,6 +130,7 @@ def build_table(
         "width": width,
         "channels": channels,
         "preprocess": preprocess,
+        **sound,
         **text_options.to_dict(),
     }
     chosen, target = _chosen(owner, kind, inputs, targets, TABLE_FEATURES)
@@ -126,7 +142,7 @@ def build_table(
     image = {"height": height, "width": width, "channels": channels, "preprocess": preprocess}
     if not chosen:
         refuse_subword_dropout(owner, text_options, kind)
-    made = FeatureOptions(owner, text_options, max_length, length, None, image, monitor=MONITOR)
+    made = FeatureOptions(owner, text_options, max_length, length, None, image, sound, monitor=MONITOR)
     source = TableSource(
         data_dir,
         columns,
@@ -137,7 +153,7 @@ def build_table(
         dev_data=dev_data,
         test_data=test_data,
         bad_lines=bad_lines,
-        path_columns=[column for spec in chosen if spec.modality == "image" for column in spec.columns],
+        path_columns=[column for spec in chosen if spec.modality in ("image", "sound") for column in spec.columns],
     )
     return Task(source, *make_features(chosen, target, kind, made), name, kind or "", options, bad_lines)
 
@@ -265,6 +281,59 @@ def build_images(
     options = {"data_dir": str(data_dir), **image, "bad_lines": bad_lines}
     features = image_features(owner, kind, image)
     return Task(ImageFolderSource(data_dir), *features, name, kind or "", options, bad_lines)
+
+
+def build_sounds(
+    name: str,
+    kind: str | None,
+    data_dir: str | os.PathLike | None = None,
+    sample_rate: int = 16000,
+    resample: bool = True,
+    num_mel_bins: int = 40,
+    max_length: int = 512,
+    bad_lines: str = "stop",
+    **text: Any,
+) -> Task:
+    """Returns the task `sounds`: a recording to its transcript.
+
+    Args:
+        name: string. The task's name.
+        kind: string. The kind of model.
+        data_dir: string. A folder with `transcripts.tsv`, or with `train/transcripts.tsv` and optionally `dev` and
+            `test` of the same form. A line is a file, a tab and its transcript, then optionally a tab and the speaker;
+            a first line with the names `file`, `text` and `speaker` allows another order. Or a folder in the form of
+            LJSpeech: `metadata.csv` with `ID|text|normalized text`, and `wavs/ID.wav`. A missing dev or test split is
+            selected from train by a hash, 5 % each, of the file or, where there are ten or more, of the speaker.
+            Files are WAV, or with the package soundfile FLAC and others; channels are mixed to one. Required. Defaults
+            to `None`, which raises an error.
+        sample_rate: int. The samples of a second that files are brought to. Defaults to `16000`.
+        resample: bool. Whether a file with another rate is converted; False refuses it. Defaults to `True`.
+        num_mel_bins: int. The mel filters of the frames that a model reads. Defaults to `40`.
+        max_length: int. The largest number of tokens of a transcript; longer ones are truncated. Defaults to `512`.
+        bad_lines: string. `"stop"` at a line without a transcript or a file that holds no sound, or `"skip"` it, and
+            name and count it. Defaults to `"stop"`.
+        **text: options of `TextOptions`, those of the target.
+    """
+    owner = f"task {name}"
+    data_dir = _require(owner, data_dir, "a folder with transcripts.tsv or metadata.csv")
+    _check_files(owner, max_length, bad_lines)
+    text_options = TextOptions.of(owner, text, roles=("target",))
+    sound = {"sample_rate": sample_rate, "resample": bool(resample), "num_mel_bins": num_mel_bins}
+    options = {"data_dir": str(data_dir), **sound, "max_length": max_length, "bad_lines": bad_lines}
+    options |= text_options.to_dict()
+    features = speech_features(owner, kind, text_options, max_length, sound)
+    source = SoundFolderSource(data_dir, bad_lines=bad_lines)
+    return Task(source, *features, name, kind or "", options, bad_lines)
+
+
+def speech_features(
+    owner: str, kind: str | None, text: TextOptions, max_length: int, sound: dict
+) -> tuple[tuple[Feature, ...], Feature]:
+    """Returns the features of a recording in the column `sound` and of its transcript in the column `text`."""
+    made = FeatureOptions(owner, text, max_length, sound=sound, monitor=MONITOR)
+    inputs, target = make_features([FeatureSpec("sound", ("sound",))], FeatureSpec("text", ("text",)), kind, made)
+    target.measures = ("word_error_rate", "sequence_error_rate")
+    return inputs, target
 
 
 def build_series(

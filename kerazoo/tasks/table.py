@@ -89,11 +89,23 @@ SPECS = {
         IMAGE_KINDS,
         "your own images: data_dir is a folder with train/CLASS/IMAGE.png, or CLASS/IMAGE.png",
     ),
+    "sounds": TaskSpec(
+        "kerazoo.tasks.own_data:build_sounds",
+        ("seq2seq",),
+        "your own recordings and their transcripts: data_dir is a folder with transcripts.tsv, or LJSpeech's",
+        {"batch_size": 32, "epochs": 30},
+    ),
     "series": TaskSpec(
         "kerazoo.tasks.own_data:build_series",
         ("autoencoder", "classifier", "binary_classifier"),
         "your own series of numbers: data_dir is a CSV file with a header",
         {"batch_size": 32, "epochs": 30},
+    ),
+    "spoken_numbers": TaskSpec(
+        "kerazoo.tasks.spoken_numbers:build",
+        ("seq2seq",),
+        "numbers spoken by many voices (eSpeak NG) to their words",
+        {"batch_size": 64, "epochs": 20},
     ),
     PREFIX + "NAME": TaskSpec(
         "kerazoo.tasks.tensorflow_datasets:build",

@@ -19,7 +19,7 @@ from kerazoo.data import Chunk, Corpus, DataSource, Stream, TableSource, cache, 
 from kerazoo.data.corpus import sample_rows
 from kerazoo.data.preparing import Progress, no_examples
 from kerazoo.tasks import saved_task
-from kerazoo.tasks.feature import Feature, Unseen
+from kerazoo.tasks.feature import Feature, MaskedSequence, Unseen
 from kerazoo.tasks.subword_dropout import ResampledCorpus, max_sampled_tokens
 from kerazoo.tasks.text_feature import SAMPLE_SIZE, TextFeature
 
@@ -448,7 +448,8 @@ class Task:
 
         Args:
             features: dict of tensors by the names of `arrays`. `targets_read` holds the input of a decoder if it
-                differs from the targets; `NAME_segments` count the examples of a packed row.
+                differs from the targets; `NAME_segments` count the examples of a packed row; `NAME_mask` marks the
+                valid positions of rows of vectors.
             valid: bool tensor `[B]`. False for padding rows.
         """
         inputs = {name: feature.inputs(features[name]) for name, feature in zip(self.input_names, self.inputs)}
@@ -456,8 +457,9 @@ class Task:
         targets = self.targets.targets(values)
         if self.targets.generated:
             inputs["targets"] = self.targets.inputs(features.get("targets_read", values))
-        segments = {name: features[name] for name in ("source_segments", "targets_segments") if name in features}
-        return {**inputs, **segments}, targets, self.targets.weights(targets, valid)
+        names = ("source_segments", "targets_segments", *(f"{name}_mask" for name in self.input_names))
+        marks = {name: features[name] for name in names if name in features}
+        return {**inputs, **marks}, targets, self.targets.weights(targets, valid)
 
     @property
     def _target_index(self):
@@ -569,10 +571,12 @@ class Task:
         values = iter([packed[name] for name in self._signature_names])
         if self.is_language_model:
             return {"prompt": self.targets.encode(next(values))}
-        return {
-            name: feature.encode(*itertools.islice(values, len(feature.columns)))
-            for name, feature in zip(self.input_names, self.inputs)
-        }
+        inputs = {}
+        for name, feature in zip(self.input_names, self.inputs):
+            encoded = feature.encode(*itertools.islice(values, len(feature.columns)))
+            masked = isinstance(encoded, MaskedSequence)
+            inputs |= {name: encoded.values, f"{name}_mask": encoded.mask} if masked else {name: encoded}
+        return inputs
 
     def encode(self, raw: Sequence) -> dict[str, np.ndarray]:
         """Returns the model's inputs for a list of raw inputs, as NumPy arrays.

@@ -1,0 +1,184 @@
+"""Numbers spoken by many synthetic voices."""
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from kerazoo import _checks
+from kerazoo.data import Chunk, Corpus, DataSource, Ragged, cache
+from kerazoo.data.speech_synthesis import Utterance, library, synthesize
+from kerazoo.data.splits import SPLITS, assign_split
+from kerazoo.tasks.number_words import MAX_NUMBER, number_words
+from kerazoo.tasks.own_data import speech_features
+from kerazoo.tasks.task import Task
+from kerazoo.tasks.text_options import TextOptions
+
+VERSION = 1  # of what is spoken for a seed
+CHUNK_SOUNDS = 64
+SILENCE = 0.2  # seconds at either end, at most
+ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-us-nyc", "en-029")
+# The variants of eSpeak NG without breath, which would be another noise in each synthesis.
+VARIANTS = (
+    "Alex", "Andrea", "Andy", "Annie", "AnxiousAndy", "Denis", "Diogo", "Gene", "Gene2", "Henrique", "Hugo",
+    "Jacky", "Lee", "Marco", "Mario", "Michael", "Mike", "Nguyen", "Reed", "RicishayMax", "RicishayMax2",
+    "RicishayMax3", "Storm", "Tweaky", "adam", "anika", "anikaRobot", "announcer", "antonio", "aunty", "belinda",
+    "benjamin", "boris", "caleb", "croak", "david", "ed", "edward", "edward2", "f1", "f4", "fast", "grandma",
+    "grandpa", "gustave", "ian", "iven", "iven2", "iven3", "iven4", "john", "kaukovalta", "klatt", "klatt2",
+    "klatt3", "klatt4", "klatt5", "klatt6", "linda", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "marcelo",
+    "max", "michel", "miguel", "mike2", "norbert", "pablo", "paul", "pedro", "quincy", "rob", "robert",
+    "robosoft", "robosoft2", "robosoft3", "robosoft4", "robosoft5", "robosoft6", "robosoft7", "robosoft8",
+    "shelby", "steph", "steph2", "steph3", "travis", "zac",
+)  # fmt: skip
+SHARES = {"dev": 0.15, "test": 0.15}  # of the voices
+
+
+def build(
+    name: str,
+    kind: str | None,
+    examples: int = 6000,
+    largest: int = 9999,
+    sample_rate: int = 8000,
+    num_mel_bins: int = 40,
+    seed: int = 0,
+    max_length: int = 64,
+    **text: Any,
+) -> Task:
+    """Returns the task `spoken_numbers`: the sound of a number, spoken by eSpeak NG, to the number in words.
+
+    The voices of dev and test are not those of train: a voice is a variant of eSpeak NG, and variants that differ in
+    their number alone, such as m1 to m8, are in one split. Each example has a random number, voice, accent of English,
+    speed, pitch, loudness, and silence at both ends. The sounds are synthesized once and kept in the cache.
+
+    Args:
+        name: string. The task's name.
+        kind: string. The kind of model.
+        examples: int. The number of training examples; dev and test have a tenth of it each. Defaults to `6000`.
+        largest: int, 9 to 999,999. The largest number; numbers with fewer digits are less frequent. Defaults to `9999`.
+        sample_rate: int. Samples of a second. Defaults to `8000`.
+        num_mel_bins: int. The mel filters of the frames that a model reads. Defaults to `40`.
+        seed: int. The seed of the examples. Defaults to `0`.
+        max_length: int. The largest number of tokens of a transcript; longer ones are truncated. Defaults to `64`.
+        **text: options of `TextOptions`, those of the target, whose tokens are words unless `target_tokens` is given.
+    """
+    owner = f"task {name}"
+    sound = {"sample_rate": sample_rate, "num_mel_bins": num_mel_bins}
+    source = SpokenNumbersSource(owner, examples, largest, sample_rate, seed)
+    text_options = TextOptions.of(owner, {"target_tokens": "words", **text}, roles=("target",))
+    _checks.positive_int(owner, "max_length", max_length)
+    options = {"examples": examples, "largest": largest, **sound, "seed": seed, "max_length": max_length}
+    features = speech_features(owner, kind, text_options, max_length, sound)
+    return Task(source, *features, name, kind or "", {**options, **text_options.to_dict()})
+
+
+def voices(split: str) -> list[str]:
+    """Returns the variants of eSpeak NG that speak the examples of a split."""
+    return [each for each in VARIANTS if assign_split(each.lower().rstrip("0123456789"), SHARES) == split]
+
+
+class SpokenNumbersSource(DataSource):
+    """Spoken numbers; the columns are `sound`, arrays int16 `[samples]`, `text`, the words, and `number`, strings.
+
+    Args:
+        owner: string. The task that error messages name.
+        examples: int, above 0. The number of training examples; dev and test have a tenth of it each.
+        largest: int, 9 to 999,999. The largest number.
+        sample_rate: int, above 0. Samples of a second.
+        seed: int, at least 0. The seed of the examples.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    columns = ("sound", "text", "number")
+
+    def __init__(self, owner: str, examples: int, largest: int, sample_rate: int, seed: int):
+        self.owner = owner
+        self.examples = _checks.positive_int(owner, "examples", examples)
+        self.largest = int(_checks.number(owner, "largest", largest, low=9, high=MAX_NUMBER))
+        self.sample_rate = _checks.positive_int(owner, "sample_rate", sample_rate)
+        self.seed = _checks.non_negative_int(owner, "seed", seed)
+        self._corpora: dict[str, Corpus] = {}
+
+    def check(self) -> None:
+        """Raises a `SetupError` if eSpeak NG is not installed."""
+        library()
+
+    def fingerprint(self, split: str) -> Any:
+        """Returns what decides the examples of a split."""
+        return [VERSION, self.examples, self.largest, self.sample_rate, self.seed, split, _installed()]
+
+    def chunks(self, split: str) -> Iterator[Chunk]:
+        """Yields the sounds of a split with their words."""
+        corpus = self._corpus(_checks.one_of(self.owner, "split", split, SPLITS))
+        sounds, numbers = corpus.ragged("sound"), corpus.features["number"]
+        for start in range(0, len(corpus), CHUNK_SOUNDS):
+            rows = range(start, min(start + CHUNK_SOUNDS, len(corpus)))
+            chosen = [int(numbers[row]) for row in rows]
+            columns = {
+                "sound": [np.asarray(sounds[row]) for row in rows],
+                "text": [number_words(number) for number in chosen],
+                "number": list(map(str, chosen)),
+            }
+            yield Chunk(columns, progress=rows.stop / len(corpus))
+
+    def _corpus(self, split):
+        if split not in self._corpora:
+            key = cache.key("spoken numbers", self.fingerprint(split))
+            if cache.cache_dir() is None:
+                self._corpora[split] = self._spoken(split)
+            else:
+                self._corpora[split] = cache.entry(
+                    key,
+                    lambda folder: self._spoken(split).save(folder / "corpus"),
+                    lambda folder: Corpus.open(folder / "corpus"),
+                )
+        return self._corpora[split]
+
+    def _spoken(self, split):
+        """Returns the synthesized examples of a split."""
+        count = self.examples if split == "train" else max(1, self.examples // 10)
+        # Raw bits: NumPy promises that they never change, unlike the numbers of `integers`.
+        random = np.random.Philox(np.random.SeedSequence([self.seed, SPLITS.index(split)])).random_raw(count * 9)
+        shares = random.reshape(count, 9) / 2.0**64  # [N, 9] in [0, 1)
+        numbers = self._numbers(shares[:, 0], shares[:, 1])
+        speakers = voices(split)
+        utterances = [
+            Utterance(
+                number_words(int(number)),
+                f"{_choice(ACCENTS, row[0])}+{_choice(speakers, row[1])}",
+                rate=round(130 + 100 * row[2]),
+                pitch=round(25 + 50 * row[3]),
+                pitch_range=round(25 + 50 * row[4]),
+            )
+            for number, row in zip(numbers, shares[:, 2:].tolist())
+        ]
+        sounds = synthesize(utterances, self.sample_rate)
+        rows = [self._recorded(sounds[row], *shares[row, 7:]) for row in range(count)]
+        return Corpus({"sound": Ragged.from_rows(rows, np.int16), "number": numbers})
+
+    def _numbers(self, lengths, values):
+        """Returns numbers int64 `[N]` in which D digits are D times as frequent as one digit."""
+        digits = len(str(self.largest))
+        bounds = np.cumsum(np.arange(1, digits + 1)) / (digits * (digits + 1) / 2)
+        length = 1 + np.searchsorted(bounds, lengths, side="right")
+        low = np.where(length == 1, 0, 10 ** (length - 1))
+        high = np.minimum(10**length, self.largest + 1)
+        return (low + np.floor(values * (high - low))).astype(np.int64)
+
+    def _recorded(self, sound, loudness, silence):
+        """Returns a sound with another loudness and with silence at both ends."""
+        peak = max(1, int(np.abs(sound.astype(np.int32)).max(initial=0)))
+        before, after = (round(share * SILENCE * self.sample_rate) for share in (silence, 1 - silence))
+        louder = np.round(sound * ((0.2 + 0.7 * loudness) * 32767 / peak)).astype(np.int16)
+        return np.pad(louder, (before, after))
+
+
+def _choice(values, share):
+    return values[int(share * len(values))]
+
+
+def _installed():
+    """Returns which eSpeak NG speaks: that of the package, or that of the system."""
+    return "espeakng_loader" if importlib.util.find_spec("espeakng_loader") else "espeak-ng"
