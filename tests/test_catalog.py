@@ -217,7 +217,12 @@ VOCABULARY = {"vocabulary_size": 5}
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("lstmm+transformer", {}, "Unknown encoder 'lstmm'. Close names: lstm. All: conv, dense, lstm, transformer"),
+        (
+            "lstmm+transformer",
+            {},
+            "Unknown encoder 'lstmm'. Close names: lstm, conv_lstm. All: conv, conv_lstm, "
+            "conv_transformer, dense, lstm, transformer",
+        ),
         ("conv,+lstm", {}, "Unknown encoder ''. All: conv"),
         ("lstm+transfomer", {}, "Unknown decoder 'transfomer'. Close names: transformer"),
         ("conv+lstm", {"encoder.filter": 3}, r"of conv\+lstm \(EncoderDecoder\): 'encoder.filter'. .* encoder.filters"),

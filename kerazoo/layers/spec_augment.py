@@ -92,7 +92,7 @@ class SpecAugment(keras.layers.Layer):
         Args:
             inputs: float tensor `[B, T, F]`.
             seed: `keras.random.SeedGenerator` of the masks.
-            padding_mask: bool tensor `[B, T]`, True = valid position, or None.
+            padding_mask: bool tensor `[B, T]`, True = valid position. Defaults to `None`.
         """
         batch, frames, bins = ops.shape(inputs)
         if padding_mask is None:
