@@ -164,6 +164,10 @@ TRAINING_HELP = {
     "seed": "Seed of initial weights, dropout and the order of examples.",
     "patience": "Epochs without a better dev result after which training stops; 0 for never.",
     "average_checkpoints": "States of the last epochs that are kept for --checkpoint=average; 0 for none.",
+    "monitor": "What tells which epoch is best: a metric of the validation, such as loss, or a measure of "
+    "predictions for dev examples, such as bleu.",
+    "monitor_limit": "Maximum number of dev examples that are predicted for --monitor, spread over dev; 0 for all.",
+    "metrics": "Measures that are computed of predictions, such as bleu,chrf.",
     "max_shapes": "Maximum number of static batch shapes, one compiled program each.",
     "packing": "Whether several sequences share a row, for Transformers that generate text.",
     "augment": "Augmentation as NAME or NAME:OPTION=VALUE,..., such as flip, shift:max_shift=2 or "

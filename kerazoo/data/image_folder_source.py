@@ -120,8 +120,7 @@ def _with_images(folder):
         raise _checks.DataError(f"{folder}: no such folder.{near(folder)}")
     if not any(True for _ in _images(folder)):
         raise _checks.DataError(
-            f"{folder}: no images here: they lie in one folder for each class and end in "
-            f"{', '.join(IMAGE_EXTENSIONS)}."
+            f"{folder}: no images here: they lie in one folder for each class and end in {', '.join(IMAGE_EXTENSIONS)}."
         )
     return folder
 

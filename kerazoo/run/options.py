@@ -82,6 +82,9 @@ class TrainingOptions:
     dtype: str = "float32"
     seed: int = 0
     patience: int = 0
+    monitor: str = ""
+    monitor_limit: int = 200
+    metrics: tuple = ()
     average_checkpoints: int = 0
     max_shapes: int = 4
     packing: bool = False
@@ -96,7 +99,15 @@ class TrainingOptions:
         owner = "TrainingOptions"
         for name in ("epochs", "batch_size", "max_shapes", "shuffle_buffer"):
             _checks.positive_int(owner, name, getattr(self, name))
-        for name in ("seed", "patience", "average_checkpoints", "steps_per_execution", "limit", "batch_tokens"):
+        for name in (
+            "seed",
+            "patience",
+            "average_checkpoints",
+            "steps_per_execution",
+            "limit",
+            "batch_tokens",
+            "monitor_limit",
+        ):
             value = _checks.non_negative_int(owner, name, getattr(self, name))
             _checks.not_above(owner, name, value, MAX_SEED if name == "seed" else _checks.MAX_INT)
         _checks.number(owner, "learning_rate", self.learning_rate, low=0, low_open=True)
@@ -111,6 +122,7 @@ class TrainingOptions:
         for name in ("augment", "class_weight"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        object.__setattr__(self, "metrics", _names(self.metrics))
         if self.augment:
             from kerazoo.data.augment import AUGMENTATIONS
 
@@ -132,3 +144,9 @@ class TrainingOptions:
     def to_dict(self) -> dict:
         """Returns the options as a dictionary of plain values."""
         return dataclasses.asdict(self)
+
+
+def _names(value):
+    """Returns names of which several may stand in one string, with commas between them."""
+    values = [value] if isinstance(value, str) else value
+    return tuple(name.strip() for each in values for name in each.split(",") if name.strip())

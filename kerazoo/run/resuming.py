@@ -7,7 +7,7 @@ from kerazoo import _checks, _files
 from kerazoo.run.options import TrainingOptions
 
 # How long training goes on and how it is computed may change in every call; everything else changes what is trained.
-FREE = ("epochs", "patience", "average_checkpoints", "restart_schedule", "steps_per_execution", "xla")
+FREE = ("epochs", "patience", "metrics", "average_checkpoints", "restart_schedule", "steps_per_execution", "xla")
 ORDER = ("batch_size", "batch_tokens", "seed", "max_shapes", "packing", "feed", "shuffle_buffer", "limit")
 
 

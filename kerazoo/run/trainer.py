@@ -132,7 +132,7 @@ class _Training:
         store.restore(model, which="best")
         trained = predictor.Predictor(model, self.task)
         if evaluate and self.dev is not None:
-            result, samples = evaluation.evaluate_predictor(trained, "dev")
+            result, samples = evaluation.evaluate_predictor(trained, "dev", metrics=self.options.metrics)
             evaluation.publish(self.run, result, "dev", samples)
         print("\n" + report.next_commands(self.run, self.task), flush=True)
         return trained
@@ -196,6 +196,8 @@ class _Training:
 
     def _load_data(self):
         """Reads the data with what the run was fitted to, and plans its batches."""
+        from kerazoo.run import monitoring
+
         options, streamed = self.options, self.options.feed == "stream"
         restored = self._restore_task() if self.saved else True
         if streamed and self.task.options.get("subword_dropout"):
@@ -207,6 +209,7 @@ class _Training:
         self.corpus: Any = self.task.load("train")  # a `Corpus`, or a `Stream` if streamed
         self.dev: Any = self._load_dev()
         self._check_data(restored)
+        self.monitor = monitoring.choose(self.task, options)
         # With subword dropout each epoch has a different corpus, and the plan bounds the lengths of all of them.
         self.resampled = None if streamed else self.task.resampled(options.seed)
         if not streamed:
@@ -303,7 +306,7 @@ class _Training:
         self.print(why)
 
     def _stopped_early(self, history):
-        metric, mode = self.task.monitor
+        metric, mode, _ = self.monitor
         best = (min if mode == "min" else max)((each for each in history if metric in each), key=lambda e: e[metric])
         return (
             f"Stopped early after epoch {history[-1]['epoch']} of {self.options.epochs}: {metric} was best in epoch "
@@ -382,7 +385,7 @@ class _Training:
     def _checkpoints(self, store):
         from kerazoo import training
 
-        metric, mode = self.task.monitor
+        metric, mode, _ = self.monitor
         record = {name: value for name, value in self.record.items() if name != "calls"}
         return training.Checkpoints(store, monitor=metric, mode=mode, patience=self.options.patience, record=record)
 
@@ -390,8 +393,11 @@ class _Training:
         import keras
 
         from kerazoo import training
+        from kerazoo.run import monitoring
 
+        predicted = self.monitor.measures if self.dev is not None else ()
         chosen = [
+            *([monitoring.PredictDev(self.task, predicted, self.options.monitor_limit)] if predicted else []),
             training.StopOnNonFinite(store),
             training.Progress(),
             training.MetricsLog(self.run.metrics),

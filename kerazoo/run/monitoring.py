@@ -1,0 +1,88 @@
+"""What selects the best epoch of a run: a metric of the validation, or a measure of predictions for a part of dev."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import keras
+
+from kerazoo import _checks
+from kerazoo.run.predictor import Predictor
+
+if TYPE_CHECKING:
+    from kerazoo.run.options import TrainingOptions
+    from kerazoo.tasks import Task
+
+LOWER = ("loss", "perplexity")  # metrics of a validation of which a lower value is better
+
+
+class Monitor(NamedTuple):
+    """What selects the best epoch.
+
+    Args:
+        metric: string. Its name in the logs, such as `"val_bleu"`.
+        mode: string. `"min"` or `"max"`.
+        measures: tuple of strings. The measures that are computed of predictions at the end of each epoch.
+    """
+
+    metric: str
+    mode: str
+    measures: tuple[str, ...] = ()
+
+
+def choose(task: "Task", options: "TrainingOptions") -> Monitor:
+    """Returns what selects the best epoch of a run.
+
+    Args:
+        task: `kerazoo.tasks.Task`.
+        options: `TrainingOptions`, of which `monitor` and `metrics` count.
+
+    Raises:
+        ValueError: if there is no such metric or measure, or it has no best value or needs no predictions.
+        SetupError: if the package of a measure is missing.
+    """
+    target = task.targets
+    if options.metrics:
+        target.chosen_measures(options.metrics)
+    name = options.monitor.removeprefix("val_")
+    if not name or f"val_{name}" == task.monitor[0]:
+        return Monitor(*task.monitor)
+    if name in ("loss", *(metric.name for metric in task.metrics())):
+        return Monitor(f"val_{name}", "min" if name in LOWER else "max")
+    row = target.chosen_measures([name])[0]
+    if task.is_language_model or row.higher_is_better is None:
+        metrics = ", ".join(["loss", *(metric.name for metric in task.metrics())])
+        raise ValueError(
+            f"{task.owner}: `monitor` must be a measure of predictions that has a best value, or one of {metrics}; got "
+            f"monitor={options.monitor!r}."
+        )
+    names = tuple(dict.fromkeys([name, *options.metrics]))
+    return Monitor(f"val_{name}", "max" if row.higher_is_better else "min", names)
+
+
+class PredictDev(keras.callbacks.Callback):
+    """Adds measures of predictions for a part of the dev examples to the logs of each epoch, as `val_NAME`.
+
+    It comes before the callbacks that read the logs. The predictions are those of a greedy search.
+
+    Args:
+        task: `kerazoo.tasks.Task`.
+        measures: list of strings. Names of `kerazoo.tasks.MEASURES`.
+        limit: int. The largest number of examples, spread over the dev examples; 0 for all.
+    """
+
+    def __init__(self, task: "Task", measures: Sequence[str], limit: int):
+        super().__init__()
+        self.task = task
+        self.measures = tuple(measures)
+        self.limit = _checks.non_negative_int("PredictDev", "limit", limit)
+
+    def on_train_begin(self, logs: dict | None = None):
+        """Reads the examples."""
+        self._raw, self._references = self.task.examples("dev", limit=self.limit or None)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None):
+        """Predicts the examples, and adds the measures to the logs."""
+        predictions = Predictor(self.model, self.task)(self._raw)
+        found = self.task.evaluate(predictions, self._references, self.measures)
+        if logs is not None:
+            logs.update({f"val_{name}": value for name, value in found.items()})
