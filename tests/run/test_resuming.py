@@ -270,9 +270,9 @@ def test_a_signal_outside_of_training_is_told(table, monkeypatch, owner, name):
     before = signal.getsignal(signal.SIGTERM)
     original = getattr(owner, name)
 
-    def call(*arguments):
+    def call(*arguments, **options):
         os.kill(os.getpid(), signal.SIGTERM)
-        return original(*arguments)
+        return original(*arguments, **options)
 
     monkeypatch.setattr(owner, name, call)
     with pytest.raises(
