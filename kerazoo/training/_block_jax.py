@@ -15,7 +15,7 @@ class BlockProgram:
     Args:
         model: A compiled `keras.Model` whose variables exist.
         kind: `"train"` or `"test"`.
-        feed: A `DeviceFeed` or a `StreamFeed`.
+        feed: A `Feed`.
         check: The `StepCheck` of the model.
         jit_compile: Not used: JAX compiles with XLA unless the model runs eagerly.
     """

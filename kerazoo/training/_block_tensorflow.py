@@ -26,7 +26,7 @@ class BlockProgram:
     Args:
         model: A compiled `keras.Model`.
         kind: `"train"` or `"test"`.
-        feed: A `DeviceFeed` or a `StreamFeed`.
+        feed: A `Feed`.
         check: The `StepCheck` of the model.
         jit_compile: bool. Whether XLA compiles the programs. A model that XLA cannot compile runs without it, and one
             line on standard error reports it. Several replicas always run without it.

@@ -45,6 +45,11 @@ class Arrays:
         self.examples = next(iter(sizes.values()))
         self.shapes = [types.SimpleNamespace(rows=self.batch_size, lengths={})]
 
+    def on_device(self, max_bytes: int) -> bool:
+        """Returns whether these are numbers of at most so many bytes, which a device can hold."""
+        kept = self.features.values()
+        return all(array.dtype.kind in "biuf" for array in kept) and sum(array.nbytes for array in kept) <= max_bytes
+
     def epoch(self, epoch: int) -> list[Any]:
         """Returns the batches of an epoch as a plan does."""
         order = np.random.default_rng(epoch).permutation(self.examples) if self.shuffle else np.arange(self.examples)
@@ -73,9 +78,25 @@ class Arrays:
         return keras.tree.map_structure(lambda leaf: None if leaf is None else next(values), self.structure)
 
 
-def split(owner: str, data: Any, share: float) -> tuple[tuple, tuple]:
-    """Returns the arrays of the first examples and those of the last `share` of them, as Keras splits them."""
-    share = _checks.number(owner, "validation_split", share, low=0, high=1, low_open=True, high_open=True)
+def split(
+    owner: str, data: Any, sample_weight: Any = None, validation_data: Any = None, validation_split: float = 0.0
+) -> tuple[Any, Any]:
+    """Returns the data of training and of validation, with `sample_weight` and `validation_split` as in `fit`.
+
+    The arrays for validation are those of the last examples, as Keras splits them.
+    """
+    if sample_weight is not None:
+        if not is_arrays(data) or len(data) != 2:
+            raise ValueError(
+                f"{owner}: `sample_weight` needs arrays, (x, y); got {type(data).__name__}. Give the weights as the "
+                "third part of a batch."
+            )
+        data = (*data, sample_weight)
+    if not validation_split:
+        return data, validation_data
+    if validation_data is not None:
+        raise ValueError(f"{owner}: give `validation_data` or `validation_split`; got both, {validation_split=}.")
+    share = _checks.number(owner, "validation_split", validation_split, low=0, high=1, low_open=True, high_open=True)
     if not is_arrays(data):
         raise ValueError(
             f"{owner}: `validation_split` needs arrays, (x, y); got {type(data).__name__}. Try `validation_data`."

@@ -34,6 +34,36 @@ class Block(typing.NamedTuple):
         return [array[index] for array in self.data]
 
 
+class Feed(typing.Protocol):
+    """What a `BlockLoop` takes the batches of a training from.
+
+    `arrays` are on the device and part of every batch, `steps_per_epoch` is None where it is not known.
+    """
+
+    owner: str
+    arrays: Any
+    steps_per_epoch: int | None
+
+    def batches(self, epoch: int, position: int = 0) -> Iterator[tuple[Hashable, list[np.ndarray]]]:
+        """Yields shape and data of each batch of an epoch, from the one with index `position`."""
+        ...
+
+    def batch(self, arrays: Any, key: Any, data: list, number: Any) -> Any:
+        """Returns the batch of `data` inside the program; `number` counts over all epochs."""
+
+    def capacity(self, key: Any, data: list[np.ndarray]) -> int:
+        """Returns the static number of batches in a block of shape `key`."""
+        ...
+
+    def count(self, data: list[np.ndarray]) -> tuple[int, int]:
+        """Returns the number of examples and of valid tokens in the batches of a block, zeros if it is not known."""
+        ...
+
+    def examples(self, data: list[np.ndarray]) -> list:
+        """Returns the numbers of the examples of a batch, none if they are not known."""
+        ...
+
+
 class StepsPerExecution:
     """Chooses how many steps of each shape one execution runs, from the time that earlier executions took.
 
@@ -71,7 +101,7 @@ class BlockLoop:
     Args:
         model: A compiled `keras.Model`.
         kind: `"train"` or `"test"`.
-        feed: A `DeviceFeed` or a `StreamFeed`.
+        feed: A `Feed`.
         check: The `StepCheck` of the model.
         steps_per_execution: int or `None`. See `fit`. Defaults to `None`.
         seconds_per_execution: float. See `fit`. Defaults to `1.0`.
@@ -84,7 +114,7 @@ class BlockLoop:
         self,
         model: keras.Model,
         kind: str,
-        feed: Any,
+        feed: Feed,
         check: StepCheck,
         *,
         steps_per_execution: int | None = None,
@@ -153,6 +183,10 @@ class BlockLoop:
         self.examples += examples
         self.tokens += tokens
         return logs
+
+    def progress(self) -> dict[str, Any]:
+        """Returns what callbacks read: steps, examples and tokens so far, and the first failure."""
+        return {"step": self.step, "examples": self.examples, "tokens": self.tokens, "failure": self.failure}
 
     def _failure(self, block, index):
         before = self._last_examples if index == 0 else self.feed.examples(block.batch(index - 1))

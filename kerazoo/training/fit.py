@@ -6,12 +6,9 @@ from typing import Any
 import keras
 
 from kerazoo import _checks
-from kerazoo.training import arrays
-from kerazoo.training.blocks import BlockLoop, backend, to_host
-from kerazoo.training.class_weights import ClassWeights
-from kerazoo.training.device_feed import MAX_BYTES, DeviceFeed
+from kerazoo.training import arrays, feeds
+from kerazoo.training.blocks import BlockLoop, to_host
 from kerazoo.training.step_check import StepCheck
-from kerazoo.training.stream_feed import StreamFeed
 
 
 def fit(
@@ -61,8 +58,9 @@ def fit(
         data: Arrays: a tuple `(x, y)` or `(x, y, sample_weight)` of arrays `[N, ...]`, or of dictionaries or lists of
             them. Or a corpus: an object with `features`, a dictionary of name to array `[N, ...]` or to an object with
             `values` and `offsets` (`kerazoo.data.Corpus`). Or batches, each of them what `model.train_step` takes,
-            such as `(inputs, targets, weights)`: a `tf.data.Dataset`, a list or another iterable that can be read
-            again, a function from the number of an epoch to one of them, or a `kerazoo.data.StreamPlan`.
+            such as `(inputs, targets, weights)`: a `tf.data.Dataset`, a `keras.utils.PyDataset` (read without its
+            `workers`), a list or another iterable that can be read again, a function from the number of an epoch to one
+            of them, or a `kerazoo.data.StreamPlan`.
         batch_fn: For a corpus or a `StreamPlan`: function of `(features, valid)`, written with `keras.ops`, that
             returns `(inputs, targets, weights)`. `features` is a dictionary of tensors `[B, ...]`, ragged ones padded
             with 0; `valid` is a bool tensor `[B]`, False for padding rows, which must get weight zero. Only a batch
@@ -82,7 +80,8 @@ def fit(
         validation_freq: int, or list of the epochs, counted from 1, after which validation runs. Defaults to `1`.
         validation_steps: int. Batches of a validation, the first ones each time; needed where the validation data has
             no end. Defaults to `None`.
-        shuffle: bool. For arrays: whether the examples have another order in each epoch. Defaults to `True`.
+        shuffle: bool. Whether the examples of arrays, or the batches of a `PyDataset`, have another order in each
+            epoch. Defaults to `True`.
         class_weight: Dictionary of class to weight, which multiplies the weights of its examples in the loss and in the
             weighted metrics of training; other classes have weight 1. Defaults to `None`.
         sample_weight: For arrays `(x, y)`: array `[N]`, the weights of the examples. Defaults to `None`.
@@ -129,52 +128,36 @@ def fit(
     ```
     """
     _checks.positive_int("fit", "epochs", epochs)
-    if resume and initial_epoch:
-        raise ValueError(f"fit: give `resume` or `initial_epoch`; got both, initial_epoch={initial_epoch}.")
-    if sample_weight is not None:
-        if not arrays.is_arrays(data) or len(data) != 2:
-            raise ValueError(
-                f"fit: `sample_weight` needs arrays, (x, y); got {type(data).__name__}. Give the weights as the third "
-                "part of a batch."
-            )
-        data = (*data, sample_weight)
-    if validation_split:
-        if validation_data is not None:
-            raise ValueError(f"fit: give `validation_data` or `validation_split`; got both, {validation_split=}.")
-        data, validation_data = arrays.split("fit", data, validation_split)
-    feed = _feed(
+    epoch = _checks.non_negative_int("fit", "initial_epoch", initial_epoch)
+    if resume and epoch:
+        raise ValueError(f"fit: give `resume` or `initial_epoch`; got both, initial_epoch={epoch}.")
+    data, validation_data = arrays.split("fit", data, sample_weight, validation_data, validation_split)
+    feed = feeds.make_feed(
         "fit",
         model,
         data,
         batch_fn,
         plan,
         steps_per_epoch,
-        augment=augment,
-        change=ClassWeights("fit", class_weight) if class_weight else None,
         batch_size=batch_size,
         shuffle=shuffle,
+        augment=augment,
+        class_weight=class_weight,
     )
+    start = {"epoch": epoch, "position": 0, "step": epoch * (feed.steps_per_epoch or 0), "history": []} | (resume or {})
     callbacks = keras.tree.flatten(callbacks or [])
-    epoch = _checks.non_negative_int("fit", "initial_epoch", initial_epoch)
-    steps = feed.steps_per_epoch
-    start = {"epoch": epoch, "position": 0, "step": epoch * (steps or 0), "history": [], **(resume or {})}
+    boundaries = sorted({c.every_steps for c in callbacks if getattr(c, "every_steps", None)})
     check = StepCheck(model)
     options = {
         "steps_per_execution": steps_per_execution,
         "seconds_per_execution": seconds_per_execution,
         "jit_compile": jit_compile,
     }
-    boundaries = sorted({c.every_steps for c in callbacks if getattr(c, "every_steps", None)})
     loop = BlockLoop(model, "train", feed, check, boundaries=boundaries, step=start["step"], **options)
     validation = None
     if validation_data is not None:
-        if isinstance(validation_data, tuple | list) and hasattr(validation_data[0], "features"):
-            corpus, of_corpus, own_batch_fn = (*validation_data, batch_fn)[:3]
-            parts = corpus, own_batch_fn, of_corpus
-        else:
-            parts = (validation_data,)
-        owner = "fit (validation_data)"
-        unseen = _feed(owner, model, *parts, steps=validation_steps, name="validation_steps", batch_size=batch_size)
+        parts = feeds.validation_parts(validation_data, batch_fn)
+        unseen = feeds.make_feed("fit (validation_data)", model, *parts, validation_steps, batch_size=batch_size)
         validation = BlockLoop(model, "test", unseen, check, **options)
     callback_list = keras.callbacks.CallbackList(
         callbacks,
@@ -183,15 +166,12 @@ def fit(
         model=model,
         verbose=verbose,
         epochs=epochs,
-        steps=steps,
+        steps=feed.steps_per_epoch,
         epoch=start["epoch"],
         position=start["position"],
         history=list(start["history"]),
-        step=loop.step,
-        examples=0,
-        tokens=0,
         compile_seconds=0.0,
-        failure=None,
+        **loop.progress(),
     )
     try:
         _train(model, loop, callback_list, start, epochs, validation, validation_freq)
@@ -221,9 +201,8 @@ def _train(model, loop, callbacks, start, epochs, validation, validation_freq):
             callbacks.on_train_batch_begin(block.position)
             logs = loop.run(block)
             position = block.position + block.steps
-            params.update(position=position, step=loop.step, examples=loop.examples, tokens=loop.tokens)
+            params.update(position=position, **loop.progress())
             params["compile_seconds"] += loop.compile_seconds
-            params["failure"] = loop.failure
             if block.last:
                 params["steps"] = position
             callbacks.on_train_batch_end(position - 1, logs)
@@ -284,7 +263,7 @@ def evaluate(
     print(kz.training.evaluate(model, corpus, lambda features, valid: (features["x"], features["x"][:, :1]), plan))
     ```
     """
-    feed = _feed("evaluate", model, data, batch_fn, plan, steps, name="steps", batch_size=batch_size)
+    feed = feeds.make_feed("evaluate", model, data, batch_fn, plan, steps, batch_size=batch_size)
     loop = BlockLoop(
         model,
         "test",
@@ -318,44 +297,6 @@ def _evaluate(model, loop, callbacks):
     logs = _metrics_or_logs(model, logs)
     callbacks.on_test_end(logs)
     return logs
-
-
-def _feed(
-    owner,
-    model,
-    data,
-    batch_fn=None,
-    plan=None,
-    steps=None,
-    *,
-    name="steps_per_epoch",
-    augment=None,
-    change=None,
-    batch_size=32,
-    shuffle=False,
-):
-    """Returns the feed of the data."""
-    if not model.compiled:
-        raise ValueError(f"{owner}: the model must be compiled first; got {model.name!r}. Call model.compile(...).")
-    devices = backend().count_devices(owner, model)
-    if plan is not None or hasattr(data, "features"):
-        if steps is not None:
-            raise ValueError(f"{owner}: the plan of a corpus has its own steps; got {name}={steps}.")
-        return DeviceFeed(owner, data, batch_fn, plan, augment, change, devices)
-    if hasattr(data, "batches"):
-        stream = data
-        data = lambda epoch: stream.batches(epoch, batch_fn, augment)  # noqa: E731
-    elif batch_fn is not None or augment is not None:
-        given = "batch_fn" if batch_fn is not None else "augment"
-        raise ValueError(f"{owner}: `{given}` must be None without a corpus; got data of {type(data).__name__}.")
-    elif arrays.is_arrays(data):
-        data = arrays.Arrays(owner, data, batch_size, shuffle, weigh_valid=devices > 1)
-        kept = data.features.values()
-        numbers = all(array.dtype.kind in "biuf" for array in kept) and sum(a.nbytes for a in kept) <= MAX_BYTES
-        if numbers and steps is None:
-            return DeviceFeed(owner, data, data.batch_fn, data, None, change, devices)
-        data = data.batches
-    return StreamFeed(owner, data, steps, change, name, restart=name != "steps_per_epoch")
 
 
 def _metrics_or_logs(model, logs):

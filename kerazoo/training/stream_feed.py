@@ -53,7 +53,8 @@ class StreamFeed:
                 f"{owner}: `data` must be a corpus, arrays, an iterable of batches that can be read again, or a "
                 f"function from the number of an epoch to one; got {type(data).__name__}."
             )
-        if not steps and hasattr(self.data, "cardinality") and int(self.data.cardinality()) == -1:
+        endless = hasattr(self.data, "cardinality") and int(self.data.cardinality()) == -1
+        if not steps and (endless or getattr(self.data, "num_batches", 0) is None):
             raise ValueError(f"{owner}: a data set without an end needs `{name}`; got {name}=None.")
         self.steps_per_epoch = self._steps
         if not steps and hasattr(self.data, "__len__"):

@@ -269,3 +269,39 @@ def test_ragged_tensors_are_refused():
     data = tf.data.Dataset.from_tensors(tf.ragged.constant([[1.0], [2.0, 3.0]]))
     with pytest.raises(ValueError, match=r"fit: batches must hold dense tensors; got RaggedTensorSpec.*to_tensor"):
         fit(model(), data)
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches whose order changes after each epoch."""
+
+    def __init__(self, batches, num_batches):
+        super().__init__()
+        self.given, self.events, self.num = list(batches), [], num_batches
+
+    num_batches = property(lambda self: self.num)
+
+    def __getitem__(self, index):
+        self.events.append(index)
+        return self.given[index]
+
+    def on_epoch_begin(self):
+        self.events.append("begin")
+
+    def on_epoch_end(self):
+        self.events.append("end")
+        self.given = self.given[::-1]
+
+
+def test_a_dataset_of_keras_is_read_by_its_indices():
+    data, found = Batches(batches(4), 4), model()
+    unseen = Batches(batches(2, seed=1), 2)
+    history = fit(found, data, epochs=2, shuffle=False, validation_data=unseen, steps_per_execution=3)
+    check(found, trained(batches(4), batches(4)[::-1]))
+    assert data.events == ["begin", 0, 1, 2, 3, "end"] * 2 and unseen.events == ["begin", 0, 1, "end"] * 2
+    assert evaluate(found, unseen)["loss"] == pytest.approx(history.history["val_loss"][-1])
+    shuffled = Batches(batches(4), 4)
+    fit(model(), shuffled, epochs=2)
+    first, second = shuffled.events[1:5], shuffled.events[7:11]
+    assert sorted(first) == sorted(second) == [0, 1, 2, 3] and first != second
+    with pytest.raises(ValueError, match="fit: a data set without an end needs `steps_per_epoch`"):
+        fit(model(), Batches(batches(2), None))
