@@ -69,7 +69,7 @@ def define_task() -> None:
             "inputs",
             None,
             "What the model reads, as MODALITY:COLUMN with commas between them: "
-            "image:file, or text:question,text:context. Modalities: image, label, number, series, "
+            "image:file, or text:question,text:context. Modalities: image, label, number, pixels, series, "
             "text.",
         )
         flags.DEFINE_string(

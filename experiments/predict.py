@@ -6,6 +6,8 @@
   python -m experiments.predict --run_dir=RUN --n_best=5 --scores kerazoo
   python -m experiments.predict --run_dir=RUN --search=sample --temperature=0.7 --seed=1 kerazoo
   python -m experiments.predict --run_dir=RUN digit.png          # a model of images
+  python -m experiments.predict --run_dir=RUN --sample=64 --to=digits.png
+  python -m experiments.predict --run_dir=RUN --sample=8 --to=digits.png 0 1 2
 
 A prediction is one line, in which line breaks, tabs and other control characters are written as \\n, \\t and \\x1b;
 numbers and images are lists. With --n_best=N an input has up to N lines, the best first, which begin with the number
@@ -13,6 +15,9 @@ of the input, counted from 1, and a tab. With --scores a score and a tab precede
 the probability of a class. With --alignment a line ends with a tab and pairs of source and target positions, as in 0-0
 1-2. With --given a line of input is a source, a tab and a target, and the output is the log-probability of the target
 and its perplexity.
+
+With --sample=N there are N samples of each input, or N from nothing of a language model or a variational autoencoder.
+With --to=FILE.png images are written as one picture, a row for each input, and nothing is printed but its name.
 
 With --format=jsonl each input is one line of JSON, with the text as it is:
 {"input": 1, "predictions": ["..."], "scores": [-0.5]}
@@ -41,6 +46,8 @@ shared.define_checkpoint()
 with command.flag_group("Run and output"):
     flags.DEFINE_integer("batch_size", 256, "Lines of one batch.", lower_bound=1)
     flags.DEFINE_enum("format", "text", ["text", "jsonl"], "Lines of text, or a line of JSON for each input.")
+    flags.DEFINE_integer("sample", None, "Samples of each input, or from nothing where there is none.", lower_bound=1)
+    flags.DEFINE_string("to", None, "PNG file that predicted images are written to, in a grid.")
     flags.DEFINE_bool("scores", False, "Print the score of each prediction before it; a probability for a class.")
     flags.DEFINE_bool("alignment", False, "Print for each token the source position with the largest attention.")
     flags.DEFINE_bool("given", False, "Score given targets and generate none: source, tab, target.")
@@ -51,13 +58,22 @@ def main(arguments):
     """Prints a prediction for each input."""
     if FLAGS.given and (FLAGS.scores or FLAGS.alignment):
         raise command.UsageError("--given generates nothing, so --scores and --alignment cannot be used with it.")
-    interactive = not arguments and sys.stdin.isatty()
+    if FLAGS.sample and (FLAGS.given or FLAGS.n_best or FLAGS.search not in (None, "sample")):
+        raise command.UsageError("--sample is a search of its own, without --given, --n_best and another --search.")
+    interactive = not arguments and not FLAGS.sample and sys.stdin.isatty()
     if sys.stderr.isatty():
         logging.basicConfig(format="%(message)s")
         logging.getLogger("kerazoo").setLevel(logging.INFO)
     shared.use_imports()
     predictor = kz.load(shared.run_dirs(command.require("run_dir")), checkpoint=FLAGS.checkpoint)
     options = shared.search_options(predictor.generates)
+    if FLAGS.sample:
+        options["search"] = "sample"
+        if not arguments:
+            return print_samples(predictor, options)
+        options["n_best"] = FLAGS.sample
+    if FLAGS.to:
+        return write_images(predictor, arguments, options)
     if interactive:
         return converse(predictor, options)
     lines, first = iter(arguments or (line for _, line in kz.data.read_lines("-"))), 1
@@ -65,6 +81,35 @@ def main(arguments):
         for line in output_lines(predictor, batch, options, first):
             print(line, flush=True)
         first += len(batch)
+    return 0
+
+
+def print_samples(predictor, options):
+    """Prints examples from nothing, or writes them as a picture."""
+    if not predictor.generates:
+        options = {name: value for name, value in options.items() if name == "seed"}
+    samples = predictor.sample(FLAGS.sample, **options)
+    if FLAGS.to:
+        columns = math.ceil(math.sqrt(len(samples)))
+        return write_grid([samples[start : start + columns] for start in range(0, len(samples), columns)])
+    for sample in samples:
+        print(_text(sample))
+    return 0
+
+
+def write_images(predictor, arguments, options):
+    """Writes the predictions for all inputs as a picture."""
+    lines = arguments or [line for _, line in kz.data.read_lines("-")]
+    found = records(predictor, lines, options)
+    return write_grid([record["predictions"] for record in found])
+
+
+def write_grid(rows):
+    """Writes rows of images to --to."""
+    if not rows or not all(getattr(image, "ndim", 0) == 3 for row in rows for image in row):
+        raise command.UsageError("--to: writes images, and the model predicts something else.")
+    kz.run.write_image_grid(FLAGS.to, rows)
+    print(FLAGS.to)
     return 0
 
 
@@ -89,7 +134,7 @@ def records(predictor, batch, options):
         return
     raw = predictor.task.read(batch)
     has_scores = predictor.generates or predictor.task.targets.modality == "label"
-    if FLAGS.scores or FLAGS.alignment or FLAGS.n_best or (FLAGS.format == "jsonl" and has_scores):
+    if FLAGS.scores or FLAGS.alignment or "n_best" in options or (FLAGS.format == "jsonl" and has_scores):
         for found in predictor.predictions(raw, **options, **({"alignment": True} if FLAGS.alignment else {})):
             record = {"predictions": [each.text for each in found], "scores": [each.score for each in found]}
             if FLAGS.alignment:
@@ -102,7 +147,7 @@ def records(predictor, batch, options):
 def text_lines(number, record):
     """Yields a line of text for each prediction of an input."""
     for index, prediction in enumerate(record["predictions"]):
-        parts = [str(number)] if FLAGS.n_best else []
+        parts = [str(number)] if FLAGS.n_best or FLAGS.sample else []
         parts += [f"{record['scores'][index]:.4f}"] if FLAGS.scores else []
         parts.append(_text(prediction))
         if FLAGS.alignment:
@@ -122,7 +167,8 @@ def converse(predictor, options):
             return 0
         if not line:
             continue
-        streamed = options.get("search", "greedy") in ("greedy", "sample") and predictor.generates
+        is_text = predictor.generates and predictor.task.targets.modality == "text"
+        streamed = is_text and options.get("search", "greedy") in ("greedy", "sample")
         if not streamed or FLAGS.n_best or FLAGS.scores or FLAGS.alignment or FLAGS.given or FLAGS.format == "jsonl":
             print(*output_lines(predictor, [line], options), sep="\n")
             continue

@@ -190,7 +190,8 @@ def describe(name: str) -> ModelSpec:
             `lstm`, `transformer`, or `conv_lstm` or `conv_transformer`, which shorten long sequences of vectors, such
             as sound, first; then `lstm` or `transformer` for a seq2seq model, `lstm_values` or `transformer_values` for
             a decoder that reads and predicts vectors of numbers in place of tokens, `dense` for an output of one
-            vector, `classifier` for a logit for each class, `binary_classifier` for one logit.
+            vector, `variational` for the same from a sampled code, `classifier` for a logit for each class,
+            `binary_classifier` for one logit.
 
     Example:
 
@@ -437,6 +438,12 @@ _VECTOR = ("kerazoo.models:Autoencoder", "kerazoo.models.composition:autoencoder
 _CLASSES = ("kerazoo.models:Classifier", "kerazoo.models.composition:classifier", "classifier")
 _ONE_CLASS = ("kerazoo.models:Classifier", "kerazoo.models.composition:binary_classifier", "binary_classifier")
 _decoders.add("dense", _Part("kerazoo.layers:DenseDecoder", {"units": (128,)}, *_VECTOR))
+_VARIATIONAL = (
+    "kerazoo.models:VariationalAutoencoder",
+    "kerazoo.models.composition:variational_autoencoder",
+    "autoencoder",
+)
+_decoders.add("variational", _Part("kerazoo.layers:DenseDecoder", {"units": (128,)}, *_VARIATIONAL))
 _decoders.add("lstm", _Part("kerazoo.layers:LSTMDecoder", {"units": 128, "attention": "multiplicative"}, *_SEQ2SEQ))
 _decoders.add("transformer", _Part("kerazoo.layers:TransformerDecoder", _TRANSFORMER, *_SEQ2SEQ))
 _decoders.add("lstm_values", _Part("kerazoo.layers:LSTMDecoder", {"units": 128}, *_VALUES))
@@ -458,6 +465,11 @@ _row(
     "dense_autoencoder_binary", "DenseAutoencoder", "binary_classifier", 133_633,
     "The same with one output: binary cross-entropy of a label instead of pixels",
     input_shape=(784,), encoder_units=(128, 128), decoder_units=(128,), output_size=1,
+)  # fmt: skip
+_row(
+    "dense_variational_autoencoder", "DenseVariationalAutoencoder", "autoencoder", 1_379_152,
+    "784-512-512, a code of 32, 512-512-784; Kingma and Welling (2014), arXiv:1312.6114, with one layer more",
+    input_shape=(784,), encoder_units=(512, 512), latent_dim=32, decoder_units=(512, 512),
 )  # fmt: skip
 _row(
     "mlp_classifier", "MLPClassifier", "classifier", 101_770,
@@ -541,4 +553,31 @@ _row(
     "transformer_lm_base", "TransformerLM", "language_model", 124_439_808,
     "Radford et al. (2019), Language Models are Unsupervised Multitask Learners (GPT-2), the smallest",
     vocabulary_size=50257, num_layers=12, hidden_dim=768, num_heads=12, max_length=1024, dropout=0.1,
+)  # fmt: skip
+_row(
+    "lstm_lm", "LSTMLM", "language_model", 1_479_428,
+    "Graves (2013), arXiv:1308.0850: one layer, without its peepholes and skips; 512 units, over bytes",
+    {"learning_rate": 3e-3}, vocabulary_size=260, embedding_dim=128, units=512,
+)  # fmt: skip
+_row(
+    "pixel_lstm", "PixelLM", "language_model", 191_219,
+    "Images pixel by pixel; van den Oord et al. (2016), arXiv:1601.06759, with one LSTM along the rows of 128 units",
+    {"learning_rate": 3e-3}, vocabulary_size=19, image_shape=(28, 28, 1), hidden_dim=128, num_layers=1,
+)  # fmt: skip
+_row(
+    "pixel_lstm_seq2seq", "PixelSeq2Seq", "seq2seq", 212_179,
+    "The same from a class; van den Oord et al. (2016), arXiv:1606.05328",
+    {"learning_rate": 3e-3}, source_vocabulary_size=11, target_vocabulary_size=19, image_shape=(28, 28, 1),
+    hidden_dim=128, num_layers=1,
+)  # fmt: skip
+_row(
+    "pixel_transformer", "PixelLM", "language_model", 130_227,
+    "Images pixel by pixel with causal attention, as in Parmar et al. (2018), arXiv:1802.05751, made small",
+    vocabulary_size=19, image_shape=(28, 28, 1), decoder="transformer", hidden_dim=64, num_layers=2,
+)  # fmt: skip
+_row(
+    "pixel_transformer_seq2seq", "PixelSeq2Seq", "seq2seq", 136_787,
+    "The same from a class; van den Oord et al. (2016), arXiv:1606.05328",
+    source_vocabulary_size=11, target_vocabulary_size=19, image_shape=(28, 28, 1), decoder="transformer",
+    hidden_dim=64, num_layers=2,
 )  # fmt: skip

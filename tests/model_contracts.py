@@ -33,6 +33,7 @@ DECODERS = {
     "lstm_values": {"units": 5, "attention": "additive"},
     "transformer_values": BLOCK,
     "dense": {"units": (7,), "activation": "tanh"},
+    "variational": {"units": (7,), "activation": "tanh"},
     "classifier": {},
     "binary_classifier": {},
 }
@@ -41,6 +42,7 @@ OUTPUTS = {
     "lstm_values": VALUES,
     "transformer_values": VALUES,
     "dense": {"output_size": 3},
+    "variational": {"output_size": 3, "latent_dim": 5},
     "classifier": {"num_classes": 3},
     "binary_classifier": {},
 }

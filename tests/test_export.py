@@ -56,6 +56,8 @@ def tasks(tmp_path_factory):
         "binary_classifier": kz.tasks.create("digits", "binary_classifier"),
         "autoencoder": kz.tasks.create("digits", "autoencoder"),
         "text": kz.tasks.create("tsv", "classifier", **table),
+        "pixels": kz.tasks.create("digits", "language_model"),
+        "pixels of a class": kz.tasks.create("digits", "seq2seq", levels=5),
     }
 
 
@@ -68,7 +70,7 @@ def raw_inputs(task):
 def small(name, task, **overrides):
     keras.utils.set_random_seed(7)
     sizes = {key: value for key, value in SMALL.items() if key in kz.catalog.arguments(name)}
-    if kz.describe(name).class_name == "LSTMSeq2Seq":
+    if kz.describe(name).class_name in ("LSTMSeq2Seq", "LSTMLM"):
         sizes["units"] = 7
     return build_model(name, task, {**sizes, **overrides})
 
@@ -80,6 +82,8 @@ SPECIAL = {
         {"bidirectional": True, "attention": "multiplicative", "num_layers": 2},
     ),
     "TransformerSeq2Seq": ({}, {"positions": "learned"}),
+    "PixelLM": ({}, {}),
+    "PixelSeq2Seq": ({}, {}),
     "TransformerLM": ({"search": "sample", "top_k": 5, "seed": 3}, {}),
 }
 # name of the case -> row of the catalog, key of the task, search and its options, constructor arguments
@@ -87,6 +91,9 @@ CASES = {
     (cls if cls in SPECIAL else row): (row, kind, *SPECIAL.get(cls, ({}, {})))
     for (cls, kind), row in one_row_of_each_class().items()
 }
+SAMPLED = {"search": "sample", "seed": 3, "forbidden": (2,)}
+CASES["PixelLM"] = ("pixel_lstm", "pixels", SAMPLED, {})
+CASES["PixelSeq2Seq"] = ("pixel_transformer_seq2seq", "pixels of a class", SAMPLED, {})
 CASES["text_classifier"] = ("transformer_classifier", "text", {}, {})
 
 
@@ -133,8 +140,8 @@ def test_fresh_process_with_only_tensorflow_gives_the_live_answers(exported, nam
     inputs = task.encode(raw)
     if task.kind in ("seq2seq", "language_model"):
         live = model.generate(**inputs, max_length=task.max_length, **options)
-        key = "text" if task.kind == "language_model" else "answer"
-        assert served[key] == task.decode(live.best())
+        key = task.targets.outputs[0]
+        np.testing.assert_array_equal(served[key], task.decode(live.best()))
         np.testing.assert_allclose(served["score"], live.scores[:, 0], rtol=1e-4, atol=1e-4)
         assert set(served) == {key, "score"}
         return

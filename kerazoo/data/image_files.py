@@ -1,5 +1,6 @@
 """Images from files, as arrays: one way of decoding for training, evaluation and prediction."""
 
+import io
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -49,6 +50,20 @@ def read_image(path: str | os.PathLike, shape: Sequence[Any]) -> np.ndarray:
     if None not in shape and image.size != (shape[1], shape[0]):
         image = image.resize((shape[1], shape[0]), pillow.Image.Resampling.BILINEAR)
     return np.array(image, np.uint8).reshape(image.height, image.width, shape[2])  # [H, W, C]
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Returns the bytes of a PNG file.
+
+    Args:
+        image: uint8 array `[height, width, channels]`, with 1 channel for grey or 3 for RGB.
+
+    Raises:
+        SetupError: if the package Pillow is not installed.
+    """
+    file = io.BytesIO()
+    _import().Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, format="PNG")
+    return file.getvalue()
 
 
 def _converted(pillow, file, channels):

@@ -14,7 +14,7 @@ def export(
     model: keras.Model,
     task: Any,
     directory: str | os.PathLike,
-    search: Any = "greedy",
+    search: Any = None,
     max_length: int | None = None,
     **options: Any,
 ) -> pathlib.Path:
@@ -28,6 +28,8 @@ def export(
     - a text is `answer` (`text` of a language model, the prompt included), strings [B], with `score` float32 [B], by
       which the search ranks;
     - a label is `label`, strings [B], with `probabilities` float32 [B, C], or [B, 1] for the second of two classes;
+    - pixels are `image`, uint8 [B, H, W, C], with `score`; the prompt of a language model of pixels is the first rows
+      of images, uint8 [B, h, W, C];
     - an image or a window is `reconstruction`, the rows after a window are `forecast`, a number is `value`.
 
     A source that is longer than the task's or the model's largest number of tokens is cut; a prompt of `max_length`
@@ -39,7 +41,8 @@ def export(
         model: a built model.
         task: `kerazoo.tasks.Task`. The task that it was trained on.
         directory: string or path. The folder to write; it must be new or empty, and appears when it is complete.
-        search: string or search object, for models that generate. Defaults to `"greedy"`.
+        search: string or search object, for models that generate. Defaults to that of the target: `"greedy"` for text,
+            `"sample"` for pixels.
         max_length: int. The largest number of tokens of a prediction, the prompt included. Defaults to the task's.
         **options: arguments of a search that is given by name, see `kerazoo.decoding.make_search`.
 
@@ -74,6 +77,9 @@ def export(
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise _checks.SetupError(f"export: {directory} exists and is not an empty folder. Choose a new one.")
     if task.targets.generated:
+        if not isinstance(search, decoding.Search):
+            options = task.targets.search_options({**options, **({"search": search} if search else {})})
+            search = options.pop("search", "greedy")
         search = decoding.make_search(search, **options)
         predict = _generator(model, task, search, task.max_length if max_length is None else max_length)
     else:
@@ -109,9 +115,11 @@ def _generator(model, task, search, max_length):
         outputs = {**task.decode_in_graph(found["tokens"][:, 0]), "score": found["scores"][:, 0]}
         if not task.is_language_model:
             return outputs
-        too_long = lengths >= max_length
+        name, too_long = task.targets.outputs[0], lengths >= max_length  # [B]
+        unchanged = task.targets.unchanged_prompt(raw["prompt"], prompt)
+        is_unchanged = tf.reshape(too_long, [-1] + [1] * (len(unchanged.shape) - 1))
         return {
-            "text": tf.where(too_long, raw["prompt"], outputs["text"]),
+            name: tf.where(is_unchanged, unchanged, outputs[name]),
             "score": tf.where(too_long, 0.0, outputs["score"]),
         }
 

@@ -22,6 +22,7 @@ from kerazoo.layers.masking import (
     without_mask,
 )
 from kerazoo.layers.noise import WordDropout, WordPermutation, WordReplacement
+from kerazoo.layers.pixel_decoder import PixelDecoder
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
 from kerazoo.layers.random_shift import RandomShift
 from kerazoo.layers.shifting import roll, shift_right, shift_values_right
@@ -29,6 +30,7 @@ from kerazoo.layers.spec_augment import SpecAugment
 from kerazoo.layers.subsampled_encoder import SubsampledLSTMEncoder, SubsampledTransformerEncoder
 from kerazoo.layers.transformer_decoder import TransformerDecoder, TransformerDecoderBlock
 from kerazoo.layers.transformer_encoder import TransformerEncoder, TransformerEncoderBlock
+from kerazoo.layers.variational_bottleneck import VariationalBottleneck, normal_divergence, sample_normal
 
 __all__ = [
     "AlignmentAttention",
@@ -44,6 +46,7 @@ __all__ = [
     "LSTMDecoder",
     "LSTMEncoder",
     "LearnedPositions",
+    "PixelDecoder",
     "RandomShift",
     "SeparableConvBlock",
     "ShuffleBlock",
@@ -56,6 +59,7 @@ __all__ = [
     "TransformerDecoderBlock",
     "TransformerEncoder",
     "TransformerEncoderBlock",
+    "VariationalBottleneck",
     "WordDropout",
     "WordPermutation",
     "WordReplacement",
@@ -64,9 +68,11 @@ __all__ = [
     "gelu",
     "last_valid",
     "masked_mean",
+    "normal_divergence",
     "padding_mask",
     "roll",
     "rotary",
+    "sample_normal",
     "segment_mask",
     "segment_positions",
     "shift_right",

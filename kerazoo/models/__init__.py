@@ -6,10 +6,12 @@ from kerazoo.models.continuous_encoder_decoder import ContinuousEncoderDecoder
 from kerazoo.models.encoder_decoder import EncoderDecoder
 from kerazoo.models.image_classifier import CNNClassifier
 from kerazoo.models.join_encoded import JoinEncoded
-from kerazoo.models.language_model import LanguageModel, TransformerLM
+from kerazoo.models.language_model import LSTMLM, LanguageModel, TransformerLM
+from kerazoo.models.pixel_models import PixelLM, PixelSeq2Seq
 from kerazoo.models.segments import check_packing
 from kerazoo.models.seq2seq import LSTMSeq2Seq, TransformerSeq2Seq
 from kerazoo.models.transformer_classifier import RowEmbedding, TransformerClassifier
+from kerazoo.models.variational_autoencoder import DenseVariationalAutoencoder, VariationalAutoencoder
 
 __all__ = [
     "Autoencoder",
@@ -17,14 +19,19 @@ __all__ = [
     "Classifier",
     "ContinuousEncoderDecoder",
     "DenseAutoencoder",
+    "DenseVariationalAutoencoder",
     "EncoderDecoder",
     "JoinEncoded",
+    "LSTMLM",
     "LSTMSeq2Seq",
     "LanguageModel",
     "MLPClassifier",
+    "PixelLM",
+    "PixelSeq2Seq",
     "RowEmbedding",
     "TransformerClassifier",
     "TransformerLM",
     "TransformerSeq2Seq",
+    "VariationalAutoencoder",
     "check_packing",
 ]

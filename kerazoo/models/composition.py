@@ -16,6 +16,7 @@ from kerazoo.models.classifier import Classifier
 from kerazoo.models.continuous_encoder_decoder import ContinuousEncoderDecoder
 from kerazoo.models.encoder_decoder import EncoderDecoder
 from kerazoo.models.transformer_classifier import RowEmbedding
+from kerazoo.models.variational_autoencoder import VariationalAutoencoder
 
 # A layer to make: its class and its arguments.
 Part = tuple[type, dict[str, Any]]
@@ -166,6 +167,9 @@ def autoencoder(
     embedding_dim: int | None = None,
     positions: str | None = "sinusoidal",
     max_length: int | None = None,
+    latent_dim: int | None = None,
+    beta: float = 1.0,
+    free_bits: float = 0.0,
     head_activation: Any = None,
     pad_id: int = 0,
     **kwargs: Any,
@@ -175,6 +179,10 @@ def autoencoder(
     Args:
         output_size: integer, above 0. Size of the output. Defaults to the size of the source where `input_shape` is
             given.
+        latent_dim: integer, above 0. Dimensions of a code that is a random variable; the model is then a
+            `VariationalAutoencoder`. Defaults to `None`: the code is what the encoder returns.
+        beta: float, at least 0. Factor of the divergence of that code. Defaults to `1.0`.
+        free_bits: float, at least 0. Nats of each dimension of that code that cost nothing more. Defaults to `0.0`.
         head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
 
     The other arguments are those of `encoder_decoder`; `vocabulary_size` is another name of `source_vocabulary_size`.
@@ -186,13 +194,21 @@ def autoencoder(
     size = _either(owner, "source_vocabulary_size", source_vocabulary_size, "vocabulary_size", vocabulary_size)
     shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
     sides = _sides(owner, encoders, size, input_shape, shared)
-    return Autoencoder(
+    code: dict[str, Any] = {}
+    if latent_dim is not None:
+        code = {"latent_dim": latent_dim, "beta": beta, "free_bits": free_bits}
+    return (VariationalAutoencoder if code else Autoencoder)(
         **_encoders(encoders, sides, kwargs.get("dtype")),
         decoder=_layer(decoder, "decoder", kwargs.get("dtype")),
         output_size=output_size,
         head_activation=head_activation,
+        **code,
         **kwargs,
     )
+
+
+# A code of 32 dimensions that is a random variable.
+variational_autoencoder = functools.partial(autoencoder, latent_dim=32)
 
 
 def classifier(

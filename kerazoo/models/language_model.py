@@ -6,7 +6,7 @@ import keras
 
 from kerazoo import _checks
 from kerazoo.decoding import Decodable, Generated, Scored, generate, score
-from kerazoo.layers import TokenEmbedding, TransformerDecoder
+from kerazoo.layers import LSTMDecoder, TokenEmbedding, TransformerDecoder
 from kerazoo.models.base_model import BaseModel
 from kerazoo.models.token_decoder import TokenDecoderMixin
 
@@ -184,4 +184,59 @@ class TransformerLM(LanguageModel):
         )
         super().__init__(
             decoder, embedding, pad_id=pad_id, start_id=start_id, end_id=end_id, tie_output=tie_output, **kwargs
+        )
+
+
+@keras.saving.register_keras_serializable(package="kerazoo")
+class LSTMLM(LanguageModel):
+    """An LSTM as a language model: each token from the state after the tokens before it.
+
+    Args:
+        vocabulary_size: integer, above 0. Size V of the vocabulary.
+        embedding_dim: integer, above 0. Width of the token vectors. Defaults to `128`.
+        units: integer, above 0. Width of the state. Defaults to `512`.
+        num_layers: integer, above 0. LSTMs above each other. Defaults to `1`.
+        dropout: float, in [0, 1). Rate on the inputs of each layer and on the outputs. Defaults to `0.0`.
+        recurrent_dropout: float, in [0, 1). Rate on the state. Defaults to `0.0`.
+        pad_id: integer. The padding token. Defaults to `0`.
+        start_id: integer. The token before the first one. Defaults to `1`.
+        end_id: integer. The token that ends a text. Defaults to `2`.
+        **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
+
+    Example:
+
+    ```python
+    import kerazoo as kz
+
+    model = kz.models.LSTMLM(vocabulary_size=11, embedding_dim=6, units=8)
+    assert model.generate(prompt=[[5, 6], [7]], max_length=9).best().shape == (2, 9)
+    ```
+
+    Reference:
+        Graves (2013), Generating Sequences With Recurrent Neural Networks, arXiv:1308.0850.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_dim: int = 128,
+        *,
+        units: int = 512,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        pad_id: int = 0,
+        start_id: int = 1,
+        end_id: int = 2,
+        **kwargs: Any,
+    ):
+        dtype = kwargs.get("dtype")
+        rates = {"dropout": dropout, "recurrent_dropout": recurrent_dropout}
+        super().__init__(
+            LSTMDecoder(units, num_layers, **rates, name="decoder", dtype=dtype),
+            TokenEmbedding(vocabulary_size, embedding_dim, pad_id=pad_id, name="embedding", dtype=dtype),
+            pad_id=pad_id,
+            start_id=start_id,
+            end_id=end_id,
+            **kwargs,
         )

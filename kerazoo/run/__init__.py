@@ -17,6 +17,7 @@ _NAMES = {
     "load": "predictor",
     "printable": "control_characters",
     "train": "trainer",
+    "write_image_grid": "pictures",
 }
 
 __all__ = sorted(_NAMES)

@@ -1,7 +1,6 @@
 """Evaluates a model on unseen examples: measures, those of a baseline, and samples of predictions."""
 
 import json
-import math
 import os
 import pathlib
 import shutil
@@ -171,19 +170,17 @@ def evaluated(
     target.chosen_measures(names)  # raises before anything is predicted
     raw, references, groups = task.examples_by(by, split, limit or None)
     chosen = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
-    if task.is_language_model:
+    if target.evaluated_by_loss:
         values, examples = _losses(predictor, split, limit)
-        texts = predictor([raw[i] for i in chosen], **options) if chosen else []
-        # Both the reference and the prediction repeat the prompt.
-        found = [
-            sample_table.Sample(raw[i], [each[len(raw[i]) :] for each in references[i]], text[len(raw[i]) :])
-            for i, text in zip(chosen, texts)
-        ]
+        generated = predictor([raw[i] for i in chosen], **options) if chosen else []
+        found = [sample_table.Sample(raw[i], references[i], each) for i, each in zip(chosen, generated)]
+        if task.is_language_model:  # both the reference and the prediction repeat the prompt
+            found = [_without_prompt(target, sample) for sample in found]
         predictions, statistics = [], {}
     else:
         predictions, examples = predictor(raw, **options), len(raw)
         statistics = target.statistics(predictions, references, names)
-        values = reduced(statistics)
+        values = {**reduced(statistics), **_bound(predictor, raw)}
         found = [sample_table.Sample(raw[i], references[i], predictions[i]) for i in chosen]
     signatures = {row.name: row.signature(references) for row in target.chosen_measures(names) if row.signature}
     result = {
@@ -240,8 +237,27 @@ def _plain_source(value):
     return sample_table.text(value) if np.ndim(value) > 2 else _plain(value)
 
 
+def _bound(predictor, raw):
+    """Returns `elbo`, the evidence lower bound of images in nats, for a variational autoencoder."""
+    from kerazoo import models
+
+    if predictor.task.targets.modality != "image" or not isinstance(predictor.model, models.VariationalAutoencoder):
+        return {}
+    bounds = []
+    for start in range(0, len(raw), predictor.batch_size):
+        inputs = predictor.task.encode(raw[start : start + predictor.batch_size])
+        targets = predictor.task.targets.targets(np.stack(raw[start : start + predictor.batch_size]))
+        bounds.append(np.asarray(predictor.model.elbo(inputs, targets, seed=start)))
+    return {"elbo": float(np.mean(np.concatenate(bounds)))}
+
+
+def _without_prompt(feature, sample):
+    rest = [feature.without_prompt(sample.raw, whole) for whole in (*sample.references, sample.prediction)]
+    return sample_table.Sample(sample.raw, rest[:-1], rest[-1])
+
+
 def _losses(predictor, split, limit):
-    """Returns the loss and the metrics of a language model under teacher forcing."""
+    """Returns the loss and the metrics of a model under teacher forcing, and the number of examples."""
     from kerazoo import data, decoding, training
 
     task, model = predictor.task, predictor.model
@@ -251,5 +267,5 @@ def _losses(predictor, split, limit):
     corpus = corpus.sample(limit) if limit else corpus
     model.compile(loss=task.loss(), weighted_metrics=task.metrics())
     plan = data.Plan.of(corpus, batch_size=64, max_shapes=1, shuffle=False)
-    found = training.evaluate(model, corpus, task.batch, plan)
-    return {**found, "nats": math.log(found["perplexity"])}, len(corpus)
+    results = training.evaluate(model, corpus, task.batch, plan)
+    return task.targets.loss_measures(results, corpus.features["targets"]), len(corpus)

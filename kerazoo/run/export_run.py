@@ -35,10 +35,13 @@ def export(
     from kerazoo import export as exporter
 
     predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
-    path = exporter.export(predictor.model, predictor.task, directory)
+    # A search that samples is exported with its seed.
+    samples = predictor.generates and predictor.task.targets.search_options({}).get("search") == "sample"
+    options = {"search": "sample", "seed": 0} if samples else {}
+    path = exporter.export(predictor.model, predictor.task, directory, **options)
     if verify:
         raw = _examples(predictor.task)
-        exporter.verify(path, predictor.task.pack(raw), predictor(raw))
+        exporter.verify(path, predictor.task.pack(raw), predictor(raw, **options))
     return path
 
 

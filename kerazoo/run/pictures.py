@@ -2,14 +2,18 @@
 
 import importlib.util
 import io
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from kerazoo import _files
 from kerazoo.run.sample_table import Sample
 
 MISSING = "Pictures of the samples need matplotlib: `pip install 'kerazoo[viz]'`."
 MAX_VARIABLES = 4  # of a series that are drawn
+GAP, GREY = 2, 128  # pixels between the images of a grid, and their value
 
 
 def needed(sample: Sample) -> bool:
@@ -39,6 +43,34 @@ def draw(sample: Sample) -> bytes | None:
     return file.getvalue()
 
 
+def write_image_grid(path: str | os.PathLike, rows: Sequence[Sequence[Any]]) -> None:
+    """Writes images as one picture, a PNG file, with a narrow gap between them.
+
+    Args:
+        path: string or path. The file.
+        rows: list of lists of images `[H, W, C]` of one size, uint8 or floats in [0, 1].
+
+    Raises:
+        SetupError: if the package Pillow is not installed, or the file cannot be written.
+    """
+    from kerazoo.data.image_files import encode_png
+
+    height, width, channels = np.shape(rows[0][0])
+    columns = max(map(len, rows))
+    picture = np.full((len(rows) * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), GREY, np.uint8)
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
+            top, left = row * (height + GAP) + GAP, column * (width + GAP) + GAP
+            picture[top : top + height, left : left + width] = np.rint(255 * _unit_pixels(image))
+    _files.write_file(path, encode_png(picture))
+
+
+def _unit_pixels(image):
+    """Returns the pixels of an image as floats in [0, 1]."""
+    pixels = np.asarray(image)
+    return np.clip(pixels.astype(np.float64) / (255 if pixels.dtype.kind in "iu" else 1), 0, 1)
+
+
 def _named(sample):
     """Returns the parts of a sample by name, without a reference that repeats the input."""
     inputs = sample.raw if isinstance(sample.raw, tuple) else (sample.raw,)
@@ -58,8 +90,7 @@ def _drawable(part):
 
 
 def _draw_image(axes, name, part):
-    pixels = np.asarray(part, np.float64) / (255 if np.asarray(part).dtype.kind in "iu" else 1)
-    pixels = np.clip(pixels, 0, 1)
+    pixels = _unit_pixels(part)
     axes.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1)
     axes.set_title(name, fontsize=9)
     axes.set_axis_off()

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import keras
 
     from kerazoo import decoding
-    from kerazoo.tasks import Task, TextFeature
+    from kerazoo.tasks import Task
     from kerazoo.training import checkpoints
 
 RunPath = str | os.PathLike | Sequence[str | os.PathLike]  # one run, or those of an ensemble
@@ -80,11 +80,6 @@ class Predictor:
         """Whether predictions are generated token by token by a search."""
         return self.task.targets.generated
 
-    @property
-    def _text_target(self) -> "TextFeature":
-        """The target of a model that generates."""
-        return cast("TextFeature", self.task.targets)
-
     def __call__(self, raw: Sequence, **options) -> list:
         raw, options = _listed("raw", raw), self._in_tokens(options)
         return self._cut(self.task.decode(self.outputs(raw, **options)), raw, options)
@@ -129,6 +124,33 @@ class Predictor:
                 rows.update(zip(numbers, found, strict=True))
         return [rows[number] for number in range(len(raw))]
 
+    def sample(self, num_samples: int, **options) -> list:
+        """Returns new examples from nothing, of a language model or of a variational autoencoder.
+
+        Args:
+            num_samples: int. How many.
+            **options: as in a call, for a language model; the search is `"sample"` unless another one is given. Only
+                `seed` for an autoencoder.
+
+        Raises:
+            ValueError: if predictions of the model need an input.
+        """
+        from kerazoo import models
+
+        _checks.positive_int("Predictor", "num_samples", num_samples)
+        if self.generates and self.task.is_language_model:
+            options, rows = self._in_tokens({"search": "sample", **options}), []
+            while len(rows) < num_samples:
+                prompt = np.zeros((min(self.batch_size, num_samples - len(rows)), 0), "int32")
+                rows += list(self.model.generate(prompt, **{"first_row": len(rows), **options}).best())
+            return self._cut(self.task.decode(rows), None, options)
+        if not isinstance(self.model, models.VariationalAutoencoder):
+            raise ValueError(
+                f"sample: needs a language model or a variational autoencoder; got {type(self.model).__name__}, whose "
+                "predictions need an input."
+            )
+        return self.task.decode(np.asarray(self.model.sample(num_samples, **options)))
+
     def stream(self, raw: Any, block: int = BLOCK, **options) -> Iterator[str]:
         """Yields the prediction for one input piece by piece, never half a character.
 
@@ -136,9 +158,16 @@ class Predictor:
             raw: one raw input.
             block: int. The tokens that are generated at a time. Defaults to `4`.
             **options: as in a call; the search must be greedy or sample once.
+
+        Raises:
+            ValueError: if the prediction is not text.
         """
         from kerazoo import decoding
 
+        if self.task.targets.modality != "text":
+            raise ValueError(
+                f"stream: needs a model that generates text; this one predicts {self.task.targets.modality}."
+            )
         inputs, options = _arguments(self._encode([raw])), self._in_tokens(options)
         detokenizer = decoding.IncrementalDetokenizer(self.task.decode, 1)
         stop, text, sent = options.get("stop_strings"), "", 0
@@ -152,12 +181,12 @@ class Predictor:
             sent = max(sent, len(ready))
         yield self._cut([text + detokenizer([[]], last=True)[0]], None, options)[0][sent:]
 
-    def score(self, raw: Sequence, targets: Sequence[str], **options) -> "decoding.Scored":
+    def score(self, raw: Sequence, targets: Sequence, **options) -> "decoding.Scored":
         """Returns the scores of given targets, a `kerazoo.decoding.Scored`.
 
         Args:
             raw: list of raw inputs.
-            targets: list of strings. The text to score for each input.
+            targets: list of raw targets, such as strings. What is scored for each input.
             **options: `alignment` and `batch_size` of `kerazoo.decoding.score`.
 
         Raises:
@@ -167,12 +196,12 @@ class Predictor:
 
         if not self.generates or self.task.is_language_model:
             raise ValueError(
-                "score: needs a model that generates a text for an input; a language model is scored by evaluate."
+                "score: needs a model that generates tokens for an input; a language model is scored by evaluate."
             )
-        raw, targets = _listed("raw", raw), self._text_target.pack(_listed("targets", targets))
+        raw, targets = _listed("raw", raw), _listed("targets", targets)
         if len(raw) != len(targets):
             raise ValueError(f"score: needs a target for each input; got {len(raw)} inputs, {len(targets)} targets.")
-        tokens = self._text_target.tokens([targets])
+        tokens = self.task.targets.target_tokens(targets)
         rows = [tokens[row].tolist() for row in range(len(tokens))]
         return decoding.score(self.model, _arguments(self._encode(raw))["source"], rows, **options)
 
@@ -230,27 +259,14 @@ class Predictor:
         return rows
 
     def _in_tokens(self, options):
-        """The options of `generate`, with token ids in place of text; none for a model that does not generate.
-
-        Made once for all batches, because the table of pieces is large.
-        """
+        """The options of `generate`, with token ids in place of text; none for a model that does not generate."""
         if not self.generates:
             if options:
                 raise ValueError(
                     f"{type(self.model).__name__}: does not generate, so it takes no {', '.join(sorted(options))}."
                 )
             return {}
-        options = {"max_length": self.task.max_length, **options}
-        tokenizer = self._text_target.tokenizer
-        for name in ("prefix", "allowed", "forbidden"):
-            if isinstance(options.get(name), str):
-                options[name] = tokenizer.tokenize(self._text_target.pack([options[name]])).to_list()[0]
-        stop = options.get("stop_strings")
-        if stop is not None and not hasattr(stop, "cut"):
-            from kerazoo import decoding
-
-            options["stop_strings"] = decoding.StopStrings(stop, tokenizer.token_bytes)
-        return options
+        return self.task.targets.search_options({"max_length": self.task.max_length, **options})
 
     def _cut(self, texts, raw, options):
         """The texts up to the stop string; the prompt that a language model repeats is skipped."""

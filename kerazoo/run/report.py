@@ -58,7 +58,7 @@ def limits(task: "Task") -> str:
 
     cut = [str(feature.max_length) for feature in task.inputs if isinstance(feature, TextFeature)]
     parts = [f"inputs are cut after {' and '.join(dict.fromkeys(cut))} tokens, the task's `max_length`"] if cut else []
-    if task.targets.generated:
+    if task.targets.generated and task.targets.modality == "text":
         end = (
             "texts end after {}, those of a window"
             if task.is_language_model
@@ -247,6 +247,8 @@ def _command(script: str, **flags: str | os.PathLike) -> str:
 
 def _example(task):
     """Returns a short input of the dev examples as it is typed, or what stands for one."""
+    if task.is_language_model and task.targets.modality != "text":
+        return "FILE.png"
     columns = [list(column[:MAX_ROWS]) for column in _first_columns(task)]
     if not (columns and columns[0]):
         return "INPUT"

@@ -24,6 +24,7 @@ _NAMES = {
     "MEASURES": "measures",
     "Measure": "measures",
     "NumberFeature": "number_feature",
+    "PixelsFeature": "pixels_feature",
     "SeriesFeature": "series_feature",
     "SoundFeature": "sound_feature",
     "Task": "task",

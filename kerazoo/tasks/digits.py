@@ -14,18 +14,21 @@ FRACTIONS = {"dev": 0.1, "test": 0.1}
 LEVELS = 16  # the pixels are counts of 0 to 16
 
 
-def build(name: str, kind: str | None, preprocess: str | None = None) -> Task:
-    """Returns the task `digits`: an image to its digit, to odd or even, or to itself; 80 % train, 10 % dev and test.
+def build(name: str, kind: str | None, preprocess: str | None = None, levels: int = 16) -> Task:
+    """Returns the task `digits`: an image to its digit, to odd or even, or to itself, or generated pixel by pixel.
+
+    80 % of the images are for train, 10 % each for dev and test.
 
     Args:
         name: string. The task's name.
         kind: string. The kind of model.
         preprocess: string. `"scale"` pixels to [0, 1], or `"standardise"` them by the training images. Defaults to
             `"scale"`.
+        levels: int. The levels of brightness of generated pixels. Defaults to `16`.
     """
-    features = image_features(f"task {name}", kind, {"channels": 1, "preprocess": preprocess})
+    features = image_features(f"task {name}", kind, {"channels": 1, "preprocess": preprocess}, levels)
     source = MemorySource(read, images, columns=("image", "label"))
-    return Task(source, *features, name, kind or "", {"preprocess": preprocess and str(preprocess)})
+    return Task(source, *features, name, kind or "", {"preprocess": preprocess and str(preprocess), "levels": levels})
 
 
 def read(split: str) -> dict:

@@ -8,7 +8,7 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-    from kerazoo.data import DataSource
+    from kerazoo.data import DataSource, Ragged
     from kerazoo.tasks.measures import Measure
 
 
@@ -63,6 +63,8 @@ class Feature:
     kinds: tuple[str, ...] = ()
     # Whether a prediction is generated token by token by a search.
     generated = False
+    # Whether evaluation measures the loss of the targets under teacher forcing, not predictions against references.
+    evaluated_by_loss = False
     # Whether raw values can be restored from what the corpus stores.
     stored_exactly = False
     # The name and the direction of the validation metric that selects the best model.
@@ -209,6 +211,58 @@ class Feature:
     def decode_in_graph(self, outputs: Any) -> dict:
         """Returns the named tensors of an exported model for the outputs of the model."""
         raise NotImplementedError
+
+    # Where predictions are `generated`.
+
+    @property
+    def max_tokens(self) -> int:
+        """The largest number of tokens of a prediction, once the feature is fitted."""
+        raise NotImplementedError
+
+    def target_tokens(self, raw: Sequence) -> "Ragged":
+        """Returns the token ids of raw targets."""
+        raise NotImplementedError
+
+    def search_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the options of a search with token ids in place of raw values, and the defaults of this target."""
+        return dict(options)
+
+    # As the target of a model without inputs, a language model, whose input is a prompt of the same modality.
+
+    def windows(self, values: Any, training: bool) -> Any:
+        """Returns the examples of a language model for stored values."""
+        return values
+
+    def prompts(self, values: Any, limit: int | None = None) -> tuple[list, list]:
+        """Returns beginnings of examples as raw prompts, and the whole examples.
+
+        Args:
+            values: what `windows` returned.
+            limit: int. The largest number of examples, spread evenly over them. Defaults to `None`: all of them.
+        """
+        raise NotImplementedError
+
+    def without_prompt(self, prompt: Any, whole: Any) -> Any:
+        """Returns what follows the prompt in a prediction, as it is shown beside the prompt."""
+        return whole
+
+    def unchanged_prompt(self, prompt: Any, tokens: Any) -> Any:
+        """Returns the prediction in a graph for a packed prompt that leaves no room for another token.
+
+        Args:
+            prompt: tensor. The packed prompts.
+            tokens: int tensor `[B, T]`. Their token ids, cut to the largest length.
+        """
+        return self.decode_in_graph(tokens)[self.outputs[0]]
+
+    def loss_measures(self, results: Mapping[str, float], values: Any) -> dict[str, float]:
+        """Returns the measures of an evaluation of the loss.
+
+        Args:
+            results: dict. The loss and the metrics, means over the tokens.
+            values: what the corpus stores for the evaluated examples.
+        """
+        return dict(results)
 
     # How predictions are measured.
 

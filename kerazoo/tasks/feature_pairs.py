@@ -9,12 +9,13 @@ from kerazoo.tasks.feature import Feature
 from kerazoo.tasks.image_feature import ImageFeature
 from kerazoo.tasks.label_feature import LabelFeature
 from kerazoo.tasks.number_feature import NumberFeature
+from kerazoo.tasks.pixels_feature import PixelsFeature
 from kerazoo.tasks.series_feature import SeriesFeature
 from kerazoo.tasks.sound_feature import SoundFeature
 from kerazoo.tasks.text_feature import TextFeature, Vocabulary
 from kerazoo.tasks.text_options import TextOptions
 
-MODALITIES = ("image", "label", "number", "series", "sound", "text")
+MODALITIES = ("image", "label", "number", "pixels", "series", "sound", "text")
 JOINED = ("number", "text")  # features of which several columns are one input
 
 
@@ -87,6 +88,7 @@ class FeatureOptions:
         stride: int. The tokens from one training window to the next. Defaults to `window`.
         image: dict. Further arguments of `ImageFeature`.
         sound: dict. Further arguments of `SoundFeature`.
+        levels: int. The levels of brightness of pixels. Defaults to `16`.
         series_length: int. The rows of a window of a series. Defaults to `None`: those of the data.
         horizon: int. The rows of the future of a series. Defaults to `None`: those of the data.
         preprocess: string. The preprocessing of a series. Defaults to `None`.
@@ -100,6 +102,7 @@ class FeatureOptions:
     stride: int | None = None
     image: dict = dataclasses.field(default_factory=dict)
     sound: dict = dataclasses.field(default_factory=dict)
+    levels: int = 16
     series_length: int | None = None
     horizon: int | None = None
     preprocess: str | None = None
@@ -129,7 +132,10 @@ def make_features(
             if feature.modality == target.modality and feature.columns == target.columns:
                 return features, feature
     if target.modality in ("image", "sound"):
-        rule = "an image is a target only where it is the input as well"
+        rule = (
+            "an image is a target only where it is the input as well, and is generated from other inputs as "
+            f"targets='pixels:{target.columns[0]}'"
+        )
         raise ValueError(
             f"{options.owner}: {rule if target.modality == 'image' else 'sound is no target'}; got inputs="
             f"{','.join(map(str, inputs))!r}, targets={str(target)!r}."
@@ -151,6 +157,11 @@ def _input(spec, options, shared):
         return ImageFeature(*spec.columns, **options.image)
     if spec.modality == "sound":
         return SoundFeature(*spec.columns, **options.sound)
+    if spec.modality == "pixels":
+        raise ValueError(
+            f"{options.owner}: pixels are a target, and an input is an image: inputs='image:{spec.columns[0]}'; got "
+            f"inputs={str(spec)!r}."
+        )
     if spec.modality == "series":
         return SeriesFeature(*spec.columns, length=options.series_length, preprocess=options.preprocess)
     return {"label": LabelFeature, "number": NumberFeature}[spec.modality](*spec.columns)
@@ -171,6 +182,9 @@ def _target(spec, inputs, kind, options, shared):
         )
     if spec.modality == "label":
         return LabelFeature(*spec.columns, binary=kind == "binary_classifier")
+    if spec.modality == "pixels":
+        image = {name: value for name, value in options.image.items() if name != "preprocess"}
+        return PixelsFeature(*spec.columns, levels=options.levels, **image)
     if spec.modality == "series":
         scaled_by = next((feature for feature in inputs if feature.modality == "series"), None)
         return SeriesFeature(*spec.columns, scaled_by=scaled_by, length=options.horizon)

@@ -272,6 +272,10 @@ def _nats(predictions, references):
     return np.array(predictions, np.float64).reshape(len(predictions), 2)
 
 
+def _bits(predictions, references):
+    return _nats(predictions, references) / [np.log(2), 1]
+
+
 WORDS = "words between blanks"
 for _row in (
     Measure("accuracy", _hits, "share of predictions that are an accepted reference", ("label", "text"),
@@ -299,6 +303,7 @@ for _row in (
     Measure("spearman", _pairs_of_numbers, "rank correlation of predictions and references, -1 to 1", ("number",),
             _spearman, True),
     Measure("binary_crossentropy", _crossentropies, "cross-entropy of pixels in [0, 1]", ("image",)),
-    Measure("nats", _nats, "negative log-likelihood of a token, in nats", ("language model",)),
+    Measure("nats", _nats, "negative log-likelihood of a character, in nats", ("language model",)),
+    Measure("bits_per_dimension", _bits, "negative log-likelihood of a pixel, in bits", ("pixels",)),
 ):  # fmt: skip
     MEASURES.add(_row.name, _row)

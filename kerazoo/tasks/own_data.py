@@ -29,6 +29,7 @@ from kerazoo.tasks.task import Task
 from kerazoo.tasks.text_options import TextOptions
 
 MONITOR = ("val_token_accuracy", "max")
+FILES = ("image", "pixels", "sound")  # modalities whose columns are names of files
 # The features of a table by the kind of model, where none are chosen.
 TABLE_FEATURES = {
     "seq2seq": ("text:source", "text:target"),
@@ -62,6 +63,7 @@ def build_table(
     sample_rate: int = 16000,
     resample: bool = True,
     num_mel_bins: int = 40,
+    levels: int = 16,
     **text: Any,
 ) -> Task:
     """Returns the task `table`: columns of tables as features.
@@ -100,6 +102,7 @@ def build_table(
         sample_rate: int. The samples of a second that sound is brought to. Defaults to `16000`.
         resample: bool. Whether sound with another rate is converted; False refuses it. Defaults to `True`.
         num_mel_bins: int. The mel filters of the frames of sound. Defaults to `40`.
+        levels: int. The levels of brightness of pixels as a target. Defaults to `16`.
         **text: options of `TextOptions`.
     """
     owner = f"task {name}"
@@ -131,6 +134,7 @@ def build_table(
         "channels": channels,
         "preprocess": preprocess,
         **sound,
+        "levels": levels,
         **text_options.to_dict(),
     }
     chosen, target = _chosen(owner, kind, inputs, targets, TABLE_FEATURES)
@@ -142,7 +146,7 @@ def build_table(
     image = {"height": height, "width": width, "channels": channels, "preprocess": preprocess}
     if not chosen:
         refuse_subword_dropout(owner, text_options, kind)
-    made = FeatureOptions(owner, text_options, max_length, length, None, image, sound, monitor=MONITOR)
+    made = FeatureOptions(owner, text_options, max_length, length, None, image, sound, levels, monitor=MONITOR)
     source = TableSource(
         data_dir,
         columns,
@@ -153,7 +157,7 @@ def build_table(
         dev_data=dev_data,
         test_data=test_data,
         bad_lines=bad_lines,
-        path_columns=[column for spec in chosen if spec.modality in ("image", "sound") for column in spec.columns],
+        path_columns=[c for spec in [*chosen, target] if spec.modality in FILES for c in spec.columns],
     )
     return Task(source, *make_features(chosen, target, kind, made), name, kind or "", options, bad_lines)
 
@@ -256,12 +260,14 @@ def build_images(
     channels: int = 3,
     bad_lines: str = "stop",
     preprocess: str | None = None,
+    levels: int = 16,
 ) -> Task:
-    """Returns the task `images`: an image to its class, to yes or no, or to itself.
+    """Returns the task `images`: an image to its class, to yes or no, or to itself; or generated pixel by pixel.
 
     Args:
         name: string. The task's name.
-        kind: string. `"classifier"`, `"binary_classifier"` (with two classes) or `"autoencoder"`.
+        kind: string. `"classifier"`, `"binary_classifier"` (with two classes), `"autoencoder"`, `"seq2seq"` for the
+            image of a class, or `"language_model"` for an image from nothing or from its first rows.
         data_dir: string. A folder with `train/CLASS/IMAGE` and optionally `dev` and `test` of the same form; or with
             `CLASS/IMAGE`. A missing dev or test split is selected from train by a hash of class and file name, 5 %
             of each class. Images are PNG, JPEG, GIF, BMP, TIFF or WebP, read with Pillow. Required. Defaults to `None`,
@@ -273,13 +279,14 @@ def build_images(
             Defaults to `"stop"`.
         preprocess: string. `"scale"` pixels to [0, 1], or `"standardise"` them by the training images. Defaults to
             `"scale"`.
+        levels: int. The levels of brightness of generated pixels. Defaults to `16`.
     """
     owner = f"task {name}"
     data_dir = _require(owner, data_dir, "a folder with one folder of images for each class")
     _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
     image = {"height": height, "width": width, "channels": channels, "preprocess": preprocess}
-    options = {"data_dir": str(data_dir), **image, "bad_lines": bad_lines}
-    features = image_features(owner, kind, image)
+    options = {"data_dir": str(data_dir), **image, "bad_lines": bad_lines, "levels": levels}
+    features = image_features(owner, kind, image, levels)
     return Task(ImageFolderSource(data_dir), *features, name, kind or "", options, bad_lines)
 
 
@@ -416,20 +423,26 @@ def build_series(
     return Task(source, *features, name, kind or "", options, bad_lines)
 
 
-def image_features(owner: str, kind: str | None, image: dict) -> tuple[tuple[Feature, ...], Feature]:
-    """Returns the features of images: to a class, to yes or no, or to themselves.
+def image_features(owner: str, kind: str | None, image: dict, levels: int = 16) -> tuple[tuple[Feature, ...], Feature]:
+    """Returns the features of images: to a class, to yes or no, to themselves, or generated pixel by pixel.
 
     Raises:
-        ValueError: if an autoencoder is to reconstruct standardised pixels.
+        ValueError: if an autoencoder is to reconstruct standardised pixels, or pixels are generated from them.
     """
     name, _ = parse_preprocess(owner, "images", image.get("preprocess"))
-    if name == "standardise" and kind == "autoencoder":
+    if name == "standardise" and kind in ("autoencoder", "seq2seq", "language_model"):
         raise ValueError(
-            f"{owner}: an autoencoder reconstructs pixels in [0, 1], and standardised ones are not; got "
+            f"{owner}: models of kind {kind} predict pixels in [0, 1], and standardised ones are not; got "
             "preprocess='standardise'. Leave the option out, or set preprocess=scale."
         )
-    target = FeatureSpec("image", ("image",)) if kind == "autoencoder" else FeatureSpec("label", ("label",))
-    return make_features([FeatureSpec("image", ("image",))], target, kind, FeatureOptions(owner, image=image))
+    of_image, of_label = FeatureSpec("image", ("image",)), FeatureSpec("label", ("label",))
+    pixels = FeatureSpec("pixels", ("image",))
+    inputs, target = {
+        "autoencoder": ([of_image], of_image),
+        "seq2seq": ([of_label], pixels),
+        "language_model": ([], pixels),
+    }.get(str(kind), ([of_image], of_label))
+    return make_features(inputs, target, kind, FeatureOptions(owner, image=image, levels=levels))
 
 
 def _chosen(owner, kind, inputs, targets, defaults):

@@ -35,6 +35,7 @@ class TaskSpec:
 
 PREFIX = "tfds:"  # followed by the name of a TensorFlow data set
 IMAGE_KINDS = ("classifier", "binary_classifier", "autoencoder")
+PIXEL_KINDS = (*IMAGE_KINDS, "seq2seq", "language_model")
 TABLE_KINDS = ("seq2seq", "classifier", "language_model", "binary_classifier", "autoencoder")
 DEFAULT = {
     "seq2seq": "cmudict",
@@ -53,7 +54,7 @@ SPECS = {
     ),
     "digits": TaskSpec(
         "kerazoo.tasks.digits:build",
-        IMAGE_KINDS,
+        PIXEL_KINDS,
         "8x8 images of handwritten digits (scikit-learn)",
         {"batch_size": 32, "epochs": 30},
     ),
@@ -86,7 +87,7 @@ SPECS = {
     ),
     "images": TaskSpec(
         "kerazoo.tasks.own_data:build_images",
-        IMAGE_KINDS,
+        PIXEL_KINDS,
         "your own images: data_dir is a folder with train/CLASS/IMAGE.png, or CLASS/IMAGE.png",
     ),
     "sounds": TaskSpec(

@@ -43,7 +43,8 @@ class Task:
         inputs: tuple of `Feature`. What the model reads; empty for a language model.
         targets: `Feature`. What the model predicts; an autoencoder's is the same object as its input.
         name: string. The name in error messages and records. Defaults to `"task"`.
-        kind: string. The kind of model that it trains. Defaults to the first kind of `targets`.
+        kind: string. The kind of model that it trains. Defaults to the first kind of `targets` that has inputs as the
+            task has.
         options: dict of plain values. What creates the task again by its name. Defaults to `{}`.
         bad_lines: string. `"stop"` raises at an example that cannot be read, `"skip"` leaves it out and counts it.
             Defaults to `"stop"`.
@@ -76,16 +77,18 @@ class Task:
 
     def __post_init__(self):
         object.__setattr__(self, "inputs", tuple(self.inputs))
-        object.__setattr__(self, "kind", self.kind or self.targets.kinds[0])
         _checks.one_of(self.owner, "bad_lines", self.bad_lines, ("stop", "skip"))
-        if not self.inputs and not getattr(self.targets, "window", None):
+        kinds = [kind for kind in self.targets.kinds if (kind == "language_model") != bool(self.inputs)]
+        if not kinds and not self.inputs:
             raise ValueError(
-                f"{self.owner}: without inputs the target must be a text with a `window`; got {self.targets.modality}."
+                f"{self.owner}: without inputs the target must be a text with a `window`, or pixels; got "
+                f"{self.targets.modality}."
             )
-        if self.kind not in self.targets.kinds:
+        object.__setattr__(self, "kind", self.kind or (kinds or self.targets.kinds)[0])
+        if self.kind not in (kinds or self.targets.kinds):
             raise ValueError(
                 f"{self.owner}: a {self.targets.modality} is predicted by models of kind "
-                f"{', '.join(self.targets.kinds)}; got kind={self.kind!r}."
+                f"{', '.join(kinds or self.targets.kinds)}; got kind={self.kind!r}."
             )
         for feature in self.features:
             feature.bind(self.owner)
@@ -120,7 +123,7 @@ class Task:
 
     @property
     def is_language_model(self) -> bool:
-        """Whether the target text has no input, so that a prompt is continued and the loss is what is evaluated."""
+        """Whether the target has no input, so that a prompt is continued."""
         return not self.inputs
 
     @property
@@ -132,7 +135,7 @@ class Task:
     def max_length(self) -> int | None:
         """The largest number of tokens of a prediction, `end_id` included; `None` where none are generated."""
         self.fit()
-        return _as_text(self.targets).max_tokens if self.targets.generated else None
+        return self.targets.max_tokens if self.targets.generated else None
 
     # What is fitted to the training data.
 
@@ -265,7 +268,7 @@ class Task:
         windows = f"windows {split}"
         if windows not in self._cache:
             rows = self._cache[key]
-            cut = _as_text(self.targets).windows(rows.features["targets"], training=split == "train")
+            cut = self.targets.windows(rows.features["targets"], training=split == "train")
             self._cache[windows] = Corpus({"targets": cut}, rows.notes)
         return self._cache[windows]
 
@@ -323,7 +326,7 @@ class Task:
     def _convert_windows(self, split, chunk):
         values, notes = self._convert(split, chunk)
         if self.is_language_model:
-            values = {"targets": _as_text(self.targets).windows(values["targets"], training=True)}
+            values = {"targets": self.targets.windows(values["targets"], training=True)}
         return values, notes
 
     def resampled(self, seed: int) -> ResampledCorpus | None:
@@ -336,8 +339,8 @@ class Task:
     def examples(self, split: str, limit: int | None = None) -> tuple[list, list[list]]:
         """Returns raw inputs of `split` and for each the list of accepted targets.
 
-        Examples of the same text are one, with several accepted targets. For a language model the inputs are the first
-        halves of windows and the targets the whole windows.
+        Examples of the same text are one, with several accepted targets. For a language model the inputs are the
+        beginnings of windows and the targets the whole windows.
 
         Args:
             split: string. `"train"`, `"dev"` or `"test"`.
@@ -363,10 +366,8 @@ class Task:
         if self.is_language_model:
             if column is not None:
                 raise ValueError(f"{self.owner}: a language model reads texts, which have no column {column!r}.")
-            rows = cast(Corpus, self.load(split)).features["targets"]
-            rows = _sampled([rows[row] for row in range(len(rows)) if len(rows[row]) > 1], limit)
-            wholes = self.targets.decode(rows)
-            return self.targets.decode([row[: len(row) // 2] for row in rows]), [[whole] for whole in wholes], []
+            prompts, wholes = self.targets.prompts(cast(Corpus, self.load(split)).features["targets"], limit)
+            return prompts, [[whole] for whole in wholes], []
         corpus, groups = None if column else self._stored(split), []
         if corpus is not None:
             stored = corpus.features if limit is None else corpus.sample(limit).features
@@ -482,8 +483,8 @@ class Task:
             return {**sizes, **target}
         lengths = [each["max_length"] for each in (sizes, target) if "max_length" in each]
         sizes = {**sizes, **target, "max_length": max(lengths)}
-        if len(self.inputs) == 1 and _text(self.inputs[0]):
-            one, two = self.inputs[0].tokenizer, _as_text(self.targets).tokenizer
+        if len(self.inputs) == 1 and _text(self.inputs[0]) and _text(self.targets):
+            one, two = self.inputs[0].tokenizer, self.targets.tokenizer
             # Two vocabularies of one size may have different tokens.
             sizes["share_embeddings"] = type(one) is type(two) and one.vocabulary == two.vocabulary
         return sizes
@@ -604,7 +605,7 @@ class Task:
         for name, feature in zip(self.input_names, self.inputs):
             columns = list(itertools.islice(packed, len(feature.columns)))
             if name in full:
-                cut |= _as_text(feature).cut(*columns)
+                cut |= cast(TextFeature, feature).cut(*columns)
         return int(cut.sum())
 
     def decode(self, outputs: Any) -> list:
@@ -654,11 +655,6 @@ class Task:
 
 def _text(feature: Feature) -> TypeGuard[TextFeature]:
     return isinstance(feature, TextFeature)
-
-
-def _as_text(feature: Feature) -> TextFeature:
-    """Returns a feature that is generated, which only a text is."""
-    return cast(TextFeature, feature)
 
 
 def _bounded(feature: Feature) -> TypeGuard[TextFeature]:

@@ -37,6 +37,7 @@ def build(
     length: int = 128,
     stride: int | None = None,
     preprocess: str | None = None,
+    levels: int = 16,
     **text: Any,
 ) -> Task:
     """Returns the task of a prepared TensorFlow data set.
@@ -59,6 +60,7 @@ def build(
         stride: int. The tokens from one training window to the next. Defaults to `length`.
         preprocess: string. `"scale"` pixels to [0, 1], or `"standardise"` them by the training images. Defaults to
             `"scale"`.
+        levels: int. The levels of brightness of pixels as a target. Defaults to `16`.
         **text: options of `TextOptions`.
     """
     owner, kind = f"task {name}", kind or "classifier"
@@ -70,6 +72,7 @@ def build(
         "length": _checks.positive_int(owner, "length", length),
         "stride": length if stride is None else _checks.positive_int(owner, "stride", stride),
         "preprocess": preprocess,
+        "levels": levels,
         **text_options.to_dict(),
     }
     if preprocess is not None and (inputs or "text").startswith("text") and kind in ("language_model", "seq2seq"):
@@ -86,7 +89,7 @@ def build(
         raise ValueError(f"{owner}: `preprocess` is for images, and this is text; got preprocess={preprocess!r}.")
     if not chosen:
         refuse_subword_dropout(owner, text_options, kind)
-    made = FeatureOptions(owner, text_options, max_length, length, options["stride"], image)
+    made = FeatureOptions(owner, text_options, max_length, length, options["stride"], image, levels=levels)
     if target.modality == "image":
         image_features(owner, "autoencoder", image)
     columns = {column: column for spec in [*chosen, target] for column in spec.columns}

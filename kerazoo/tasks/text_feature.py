@@ -7,6 +7,7 @@ import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data import Ragged
+from kerazoo.data.corpus import sample_rows
 from kerazoo.tasks.feature import Converted, Feature
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class TextFeature(Feature):
         self.monitor = monitor
         if window is not None:
             self.kinds, self.outputs, self.measures = ("language_model",), ("text", "score"), ("nats",)
+            self.evaluated_by_loss = True
 
     @property
     def config(self) -> dict:
@@ -198,11 +200,51 @@ class TextFeature(Feature):
             parts.append(part.append(end) if self.is_target or index + 1 < len(strings) else part)
         return parts[0] if len(parts) == 1 else concatenated_rows(parts)
 
-    def windows(self, rows: Ragged, training: bool) -> Ragged:
+    def target_tokens(self, raw: Sequence) -> Ragged:
+        return self.tokens([self.pack(raw)])
+
+    def windows(self, values: Any, training: bool) -> Any:
         """Returns the windows of a language model over the token ids of texts."""
         if self.window is None or self.stride is None:
             raise ValueError(f"{self.owner}: a text without a `window` has no windows; got window=None.")
-        return cut_windows(rows, self.window, self.stride if training else self.window)
+        return cut_windows(values, self.window, self.stride if training else self.window)
+
+    def prompts(self, values: Any, limit: int | None = None) -> tuple[list, list]:
+        """Returns the first halves of windows, and the windows, as text."""
+        rows = [values[row] for row in range(len(values)) if len(values[row]) > 1]
+        rows = rows if limit is None else [rows[row] for row in sample_rows(len(rows), limit)]
+        return self.decode([row[: len(row) // 2] for row in rows]), self.decode(rows)
+
+    def without_prompt(self, prompt: Any, whole: Any) -> Any:
+        return whole[len(prompt) :]
+
+    def unchanged_prompt(self, prompt: Any, tokens: Any) -> Any:
+        return prompt
+
+    def loss_measures(self, results: Mapping[str, float], values: Any) -> dict[str, float]:
+        """Returns the results, and `nats`: the cross-entropy of a text divided by its characters, not by its tokens."""
+        if not self.window:
+            return dict(results)
+        # Every byte of UTF-8 begins a character, except for those of 0b10xxxxxx.
+        characters = [sum(byte & 0xC0 != 0x80 for byte in each) for each in self.tokenizer.token_bytes]
+        total = int(np.take(characters, values.values).sum())
+        return {**results, "nats": float(np.log(results["perplexity"])) * len(values.values) / max(total, 1)}
+
+    def search_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the options with token ids in place of the texts of `prefix`, `allowed`, `forbidden`, `stop_strings`.
+
+        Called once for all batches, because the table of pieces is large.
+        """
+        options = dict(options)
+        for name in ("prefix", "allowed", "forbidden"):
+            if isinstance(options.get(name), str):
+                options[name] = self.tokenizer.tokenize(self.pack([options[name]])).to_list()[0]
+        stop = options.get("stop_strings")
+        if stop is not None and not hasattr(stop, "cut"):
+            from kerazoo import decoding
+
+            options["stop_strings"] = decoding.StopStrings(stop, self.tokenizer.token_bytes)
+        return options
 
     def inputs(self, values: Any) -> Any:
         from keras import ops

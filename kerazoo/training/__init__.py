@@ -5,11 +5,12 @@ from kerazoo.training.checkpoints import CheckpointStore
 from kerazoo.training.error_rates import edit_distance, sequence_error_rate, token_error_rate
 from kerazoo.training.fit import evaluate, fit
 from kerazoo.training.losses import SparseCrossentropy
-from kerazoo.training.metrics import F1, Perplexity, SequenceAccuracy, TokenAccuracy
+from kerazoo.training.metrics import F1, BitsPerDimension, Perplexity, SequenceAccuracy, TokenAccuracy
 from kerazoo.training.progress import Progress
 from kerazoo.training.schedules import InverseSquareRoot, WarmupConstant, WarmupCosine, WarmupLinear
 
 __all__ = [
+    "BitsPerDimension",
     "CheckpointStore",
     "Checkpoints",
     "F1",

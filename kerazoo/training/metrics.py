@@ -4,6 +4,7 @@ Pass them to `compile` as `weighted_metrics`; in `metrics` Keras passes them no 
 they cost little inside a compiled program.
 """
 
+import math
 from typing import Any
 
 import keras
@@ -154,6 +155,43 @@ class Perplexity(_Ratio):
 
     def result(self) -> Any:
         return ops.exp(super().result())
+
+
+@keras.saving.register_keras_serializable(package="kerazoo")
+class BitsPerDimension(_Ratio):
+    """Computes the mean cross-entropy of the targets in bits, over all batches together.
+
+    That is the length of the code of one pixel, with the model as the code book; label smoothing is left out.
+
+    Args:
+        name: string. Name of the metric.
+
+    Call arguments:
+        y_true: int tensor `[B]` or `[B, T]`.
+        y_pred: float tensor `[B, V]` or `[B, T, V]`, the logits.
+        sample_weight: tensor in the shape of `y_true`, or `[B]`. Defaults to 1.
+
+    Returns:
+        float32 scalar of at least 0; `log2(V)` for a model whose classes are all equally probable.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import kerazoo as kz
+
+    bits = kz.training.BitsPerDimension()
+    bits.update_state(np.array([[1, 0]]), np.zeros((1, 2, 4)))
+    assert round(float(bits.result()), 5) == 2
+    ```
+    """
+
+    def __init__(self, name: str = "bits_per_dimension"):
+        super().__init__(name)
+
+    def _values(self, y_true, y_pred, weight):
+        return token_crossentropy(y_true, y_pred) / math.log(2), weight
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")

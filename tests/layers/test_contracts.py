@@ -170,6 +170,23 @@ row(
 )
 row(layers.RandomShift, {"max_shift": 2}, {"inputs": floats(BATCH, TARGET, 11), "padding_mask": mask(TARGET)})
 
+row(
+    layers.PixelDecoder,
+    {"image_shape": (3, 2, 2), "hidden_dim": 11, "num_layers": 2},
+    {"inputs": floats(BATCH, TARGET, 13)},
+)
+row(
+    layers.PixelDecoder,
+    {"image_shape": (3, 2, 2), "decoder": "transformer", "hidden_dim": 22, "num_heads": 2, "has_source": True},
+    {"inputs": floats(BATCH, TARGET, 13), "encoded": encoded(17)},
+)
+row(
+    layers.VariationalBottleneck,
+    {"latent_dim": 11, "beta": 0.5, "free_bits": 0.1, "seed": 3},
+    {"inputs": floats(BATCH, 13)},
+    dead=("log_variance",),  # outside of training the code is the mean
+)
+
 row(layers.WordDropout, {"rate": 0.2, "seed": 3}, {"inputs": tokens(TARGET, 19)})
 row(layers.WordReplacement, {"rate": 0.2, "vocabulary_size": 19, "first_id": 4}, {"inputs": tokens(TARGET, 19)})
 row(layers.WordPermutation, {"distance": 2}, {"inputs": tokens(TARGET, 19)})

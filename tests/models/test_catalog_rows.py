@@ -10,6 +10,7 @@ import kerazoo as kz
 TRANSFORMER = {"hidden_dim": 8, "num_heads": 2, "intermediate_dim": 11, "dropout": 0.0}
 SEQ2SEQ = {"source_vocabulary_size": 11, "target_vocabulary_size": 13}
 PAIR = {**SEQ2SEQ, **TRANSFORMER, "num_encoder_layers": 1, "num_decoder_layers": 1}
+PIXELS = {"image_shape": (3, 5, 1), "hidden_dim": 8, "num_heads": 2, "num_layers": 1, "embedding_dim": 7}
 LM = {"vocabulary_size": 13, **TRANSFORMER, "num_layers": 1, "max_length": 17}
 TINY = {
     "dense_autoencoder": {"input_shape": (5, 3, 1), "encoder_units": (7, 3), "decoder_units": (11,)},
@@ -19,6 +20,12 @@ TINY = {
         "decoder_units": (11,),
         "encoder_activation": ("tanh",),
         "code_activation": "relu",
+    },
+    "dense_variational_autoencoder": {
+        "input_shape": (5, 3, 1),
+        "encoder_units": (7,),
+        "latent_dim": 3,
+        "decoder_units": (11,),
     },
     "mlp_classifier": {"input_shape": (5,), "units": (7,)},
     "mlp_encoder_classifier": {
@@ -37,6 +44,11 @@ TINY = {
     "transformer_seq2seq_small": {**PAIR, "source_vocabulary_size": 13, "norm": "pre", "positions": "rotary"},
     "transformer_seq2seq_base": {**PAIR, "source_vocabulary_size": 13},
     "transformer_seq2seq_big": {**PAIR, "positions": "learned", "max_length": 19, "share_embeddings": False},
+    "lstm_lm": {"vocabulary_size": 13, "embedding_dim": 7, "units": 5},
+    "pixel_lstm": {"vocabulary_size": 13, **PIXELS},
+    "pixel_lstm_seq2seq": {**SEQ2SEQ, **PIXELS, "distance": 1},
+    "pixel_transformer": {"vocabulary_size": 13, **PIXELS},
+    "pixel_transformer_seq2seq": {**SEQ2SEQ, **PIXELS, "image_shape": (5, 1, 3)},
     "transformer_lm_tiny": {**LM, "num_layers": 2},
     "transformer_lm_small": {**LM, "positions": "rotary", "num_key_value_heads": 1, "activation": "swiglu"},
     "transformer_lm_base": {**LM, "tie_output": False},
@@ -44,7 +56,8 @@ TINY = {
 
 # On JAX one row of each class.
 ONE_OF_EACH_CLASS = [
-    "cnn_classifier", "dense_autoencoder", "lstm_seq2seq_attention", "mlp_classifier", "transformer_classifier",
+    "cnn_classifier", "dense_autoencoder", "dense_variational_autoencoder", "lstm_lm", "pixel_lstm",
+    "pixel_transformer_seq2seq", "lstm_seq2seq_attention", "mlp_classifier", "transformer_classifier",
     "transformer_lm_small", "transformer_seq2seq_base",
 ]  # fmt: skip
 

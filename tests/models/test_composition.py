@@ -15,6 +15,7 @@ IMAGES_AND_SERIES = [
     ("lstm+classifier", (5, 3, 2)),
     ("transformer+transformer", (5, 3, 2)),
     ("transformer+dense", (5, 7)),
+    ("conv+variational", (8, 8, 1)),
     ("conv_lstm+transformer", (13, 7)),
     ("conv_transformer+lstm", (13, 7)),
 ]

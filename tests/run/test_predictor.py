@@ -120,7 +120,7 @@ def test_a_model_that_does_not_generate_takes_no_search(classifier):
 
 
 def test_a_language_model_scores_no_given_targets(continuer):
-    with pytest.raises(ValueError, match="score: needs a model that generates a text for an input"):
+    with pytest.raises(ValueError, match="score: needs a model that generates tokens for an input"):
         continuer.score(["a"], ["b"])
 
 
