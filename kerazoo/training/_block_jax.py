@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from kerazoo.training.blocks import has_convolutions
+
 
 class BlockProgram:
     """The compiled programs of one model, one for each batch shape.
@@ -30,6 +32,8 @@ class BlockProgram:
         self.distribution = keras.distribution.distribution()
         self.compiled_step = jax.jit(self._step, static_argnums=0, inline=True)
         self.compiled_loop = jax.jit(self._loop, static_argnums=0, donate_argnums=1)
+        # XLA on a CPU runs a convolution inside a loop without its fast kernels.
+        self.loop_in_xla = jax.default_backend() != "cpu" or not has_convolutions(model)
 
     def __call__(self, block):
         """Runs the steps of a block; returns the logs of the last one, and index and number of the first fault."""
@@ -38,7 +42,7 @@ class BlockProgram:
         if self.kind == "train":
             variables.insert(2, model.optimizer.variables if model.optimizer is not None else [])
         state = tuple([variable.value for variable in part] for part in variables)
-        run = self._run_eagerly if model.run_eagerly else self.compiled_loop
+        run = self.compiled_loop if self.loop_in_xla and not model.run_eagerly else self._run_one_by_one
         steps, number = np.int32(block.steps), np.int32(block.number)
         logs, fault, state = run(block.key, state, self.feed.arrays, block.data, steps, number)
         for part, values in zip(variables, state, strict=True):
@@ -73,11 +77,12 @@ class BlockProgram:
         logs = jax.tree.map(lambda spec: jnp.zeros(spec.shape, spec.dtype), logs)
         return jax.lax.fori_loop(0, steps, body, (logs, jnp.zeros(2, "int32"), state))
 
-    def _run_eagerly(self, key, state, arrays, data, steps, number):
+    def _run_one_by_one(self, key, state, arrays, data, steps, number):
+        step = self._step if self.model.run_eagerly else self.compiled_step
         fault = jnp.zeros(2, "int32")
         for index in range(steps):
             one = [array[index] for array in data]
-            logs, found, state = self._step(key, state, arrays, one, number + np.int32(index))
+            logs, found, state = step(key, state, arrays, one, number + np.int32(index))
             fault = self.check.first(fault, index, found)
         return logs, fault, state
 

@@ -7,6 +7,8 @@ import weakref
 import keras
 import tensorflow as tf
 
+from kerazoo.training.blocks import has_convolutions
+
 # What TensorFlow raises when XLA refuses a graph. It is raised before the first operation runs.
 REFUSALS = (
     tf.errors.InvalidArgumentError,
@@ -29,7 +31,7 @@ class BlockProgram:
         feed: A `Feed`.
         check: The `StepCheck` of the model.
         jit_compile: bool. Whether XLA compiles the programs. A model that XLA cannot compile runs without it, and one
-            line on standard error reports it. Several replicas always run without it.
+            line on standard error reports it. Several replicas, and convolutions on a CPU, always run without it.
     """
 
     def __init__(self, model, kind, feed, check, jit_compile=True):
@@ -39,7 +41,9 @@ class BlockProgram:
         self.check = check
         self.strategy = model.distribute_strategy
         self.replicas = self.strategy.num_replicas_in_sync
-        self.jit_compile = jit_compile and self.replicas == 1
+        # XLA on a CPU runs a convolution inside a loop without its fast kernels, which takes 35 times as long.
+        is_slow = has_convolutions(model) and not tf.config.list_logical_devices("GPU")
+        self.jit_compile = jit_compile and self.replicas == 1 and not is_slow
         self.programs = {}
 
     def __call__(self, block):

@@ -198,6 +198,17 @@ class BlockLoop:
         }
 
 
+def has_convolutions(model: keras.Model) -> bool:
+    """Returns whether a layer of a model is a convolution."""
+    layers = keras.layers
+    kinds = (
+        *(layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D),
+        *(layers.SeparableConv1D, layers.SeparableConv2D),
+        *(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
+    )
+    return any(isinstance(layer, kinds) for layer in model._flatten_layers())
+
+
 def backend() -> Any:
     """Returns the module that compiles blocks on the Keras backend in use."""
     name = keras.backend.backend()
