@@ -187,7 +187,7 @@ def describe(name: str) -> ModelSpec:
 
     Args:
         name: string. A name of `list_models()`, or encoders joined by commas, a plus and a decoder: `dense`, `conv`,
-            `lstm`, `transformer`, or `conv_lstm` or `conv_transformer`, which shorten long sequences of vectors, such
+            `lstm`, `transformer`, `vit` for images, or `conv_lstm` or `conv_transformer`, which shorten long sequences of vectors, such
             as sound, first; then `lstm` or `transformer` for a seq2seq model, `lstm_values` or `transformer_values` for
             a decoder that reads and predicts vectors of numbers in place of tokens, `dense` for an output of one
             vector, `variational` for the same from a sampled code, `classifier` for a logit for each class,
@@ -429,6 +429,7 @@ _encoders.add("lstm", _Part("kerazoo.layers:LSTMEncoder", {"units": 64, "bidirec
 _encoders.add("transformer", _Part("kerazoo.layers:TransformerEncoder", _TRANSFORMER))
 _encoders.add("conv_lstm", _Part("kerazoo.layers:SubsampledLSTMEncoder", {"units": 128, "bidirectional": True}))
 _encoders.add("conv_transformer", _Part("kerazoo.layers:SubsampledTransformerEncoder", _TRANSFORMER))
+_encoders.add("vit", _Part("kerazoo.layers:PatchEncoder", {**_TRANSFORMER, "patch_size": 4}))
 
 _SEQ2SEQ = ("kerazoo.models:EncoderDecoder", "kerazoo.models.composition:encoder_decoder", "seq2seq")
 _VALUES = (

@@ -17,6 +17,7 @@ from kerazoo.decoding import ContinuousDecodable, Decodable
 BLOCK = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 11, "dropout": 0.0}
 
 # Tiny sizes of the parts of composed models, and what the outputs of one vector need.
+IMAGE_ENCODERS = {"vit": {**BLOCK, "patch_size": (3, 5)}}
 ENCODERS = {
     "dense": {"units": (7,)},
     "conv": {"filters": (7, 5), "kernel_size": 3},
@@ -58,7 +59,7 @@ def create_tiny(name, **options):
     sizes = {f"decoder.{size}": value for size, value in DECODERS[decoder].items()}
     for number, encoder in enumerate(encoders.split(","), 1):
         prefix = "encoder" if number == 1 else f"encoder_{number}"
-        sizes |= {f"{prefix}.{size}": value for size, value in (ENCODERS | SUBSAMPLED)[encoder].items()}
+        sizes |= {f"{prefix}.{size}": value for size, value in (ENCODERS | SUBSAMPLED | IMAGE_ENCODERS)[encoder].items()}
     return kz.create(name, **OUTPUTS.get(decoder, {"vocabulary_size": 13}), **sizes, **options)
 
 

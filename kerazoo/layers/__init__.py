@@ -22,8 +22,9 @@ from kerazoo.layers.masking import (
     without_mask,
 )
 from kerazoo.layers.noise import WordDropout, WordPermutation, WordReplacement
+from kerazoo.layers.patch_encoder import PatchEmbedding, PatchEncoder
 from kerazoo.layers.pixel_decoder import PixelDecoder
-from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, rotary
+from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, SinusoidalPositions2D, rotary
 from kerazoo.layers.random_shift import RandomShift
 from kerazoo.layers.shifting import roll, shift_right, shift_values_right
 from kerazoo.layers.spec_augment import SpecAugment
@@ -46,11 +47,14 @@ __all__ = [
     "LSTMDecoder",
     "LSTMEncoder",
     "LearnedPositions",
+    "PatchEmbedding",
+    "PatchEncoder",
     "PixelDecoder",
     "RandomShift",
     "SeparableConvBlock",
     "ShuffleBlock",
     "SinusoidalPositions",
+    "SinusoidalPositions2D",
     "SpecAugment",
     "SubsampledLSTMEncoder",
     "SubsampledTransformerEncoder",

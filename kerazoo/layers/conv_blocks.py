@@ -16,17 +16,36 @@ NORMALIZATIONS = ("auto", "batch", "layer", None)
 MOMENTUM = 0.9
 
 
+def image_strides(owner: str, name: str, value: Any) -> int | tuple[int, int]:
+    """Returns strides as one integer where they are equal, else as a pair of those of height and width.
+
+    Raises:
+        ValueError: if a stride is not above 0, or there are not two of them.
+        TypeError: if a stride is no integer.
+    """
+    if not isinstance(value, list | tuple):
+        return _checks.positive_int(owner, name, value)
+    height, *others = _checks.positive_ints(owner, name, value)
+    if len(others) > 1:
+        raise ValueError(
+            f"{owner}: `{name}` must be an integer above 0, or a pair for height and width; got {name}={value!r}."
+        )
+    width = others[0] if others else height
+    return height if height == width else (height, width)
+
+
 class Block(keras.layers.Layer):
     """The base of all blocks: their arguments, and the way they make their sublayers."""
 
     branches = 1  # the number of branches among which `filters` are divided
+    has_uneven_strides = False  # whether height and width may have different strides
 
     def __init__(
         self,
         filters: int,
         kernel_size: int = 3,
         *,
-        strides: int = 1,
+        strides: int | tuple[int, int] = 1,
         normalization: str | None = "auto",
         activation: Any = "relu",
         kernel_initializer: Any = "glorot_uniform",
@@ -42,7 +61,12 @@ class Block(keras.layers.Layer):
                 f"Try filters={self.filters + 1}."
             )
         self.kernel_size = _checks.positive_int(owner, "kernel_size", kernel_size)
-        self.strides = _checks.positive_int(owner, "strides", strides)
+        self.strides = image_strides(owner, "strides", strides)
+        if isinstance(self.strides, tuple) and not self.has_uneven_strides:
+            raise ValueError(
+                f"{owner}: `strides` must be one integer, for a depthwise convolution has the same along both axes; "
+                f"got strides={strides}."
+            )
         self.normalization = _checks.one_of(owner, "normalization", normalization, NORMALIZATIONS)
         self.activation = get_activation(owner, activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -53,7 +77,7 @@ class Block(keras.layers.Layer):
         """Raises a ValueError if the inputs are neither images nor sequences, or if strides would shorten sequences."""
         owner = type(self).__name__
         _checks.rank(owner, "inputs", shape, (3, 4))
-        if len(shape) == 3 and self.strides > 1:
+        if len(shape) == 3 and self.strides != 1:
             raise ValueError(
                 f"{owner}: `strides` must be 1 for sequences, which keep their length; "
                 f"got strides={self.strides}, inputs of shape {tuple(shape)}. Try strides=1."
@@ -155,7 +179,8 @@ class ConvBlock(NormalizedConvolution):
     Args:
         filters: int, above 0. Channels of the output.
         kernel_size: int, above 0. Side of the square kernel, in positions. Defaults to `3`.
-        strides: int, above 0. Step between outputs; above 1 for images only. Defaults to `1`.
+        strides: int or pair of ints, above 0. Step between outputs, or those along height and width; above 1 for images
+            only. Defaults to `1`.
         normalization: `"batch"`, `"layer"`, None, or `"auto"`, that is `"batch"` for images and `"layer"` for
             sequences. Defaults to `"auto"`.
         activation: Name or callable, None for none. Defaults to `"relu"`.
@@ -194,6 +219,8 @@ class ConvBlock(NormalizedConvolution):
         Ioffe and Szegedy, 2015, Batch Normalization, arXiv:1502.03167;
         Ba, Kiros and Hinton, 2016, Layer Normalization, arXiv:1607.06450.
     """
+
+    has_uneven_strides = True
 
     def _convolution(self, rank: int, **options: Any) -> Any:
         cls = keras.layers.Conv1D if rank == 1 else keras.layers.Conv2D

@@ -1,5 +1,6 @@
 """The convolutional encoder of images and sequences."""
 
+import math
 from typing import Any
 
 import keras
@@ -7,9 +8,10 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers.activations import get_activation, one_per_layer, serialize_activation
-from kerazoo.layers.conv_blocks import NORMALIZATIONS, ConvBlock, SeparableConvBlock, ShuffleBlock
+from kerazoo.layers.conv_blocks import NORMALIZATIONS, ConvBlock, SeparableConvBlock, ShuffleBlock, image_strides
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.masking import encoded_mask, first_mask
+from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, SinusoidalPositions2D
 
 BLOCKS = {"plain": ConvBlock, "separable": SeparableConvBlock, "shuffle": ShuffleBlock}
 
@@ -18,19 +20,26 @@ BLOCKS = {"plain": ConvBlock, "separable": SeparableConvBlock, "shuffle": Shuffl
 class ConvEncoder(keras.layers.Layer):
     """Encodes images or sequences by a stack of convolutional blocks.
 
-    The feature map of an image becomes a sequence of its positions, row by row. The first block is plain for every
-    kind, as in MobileNet and ShuffleNet, because an image has few channels. Sequences keep their length.
+    The feature map of an image becomes a sequence of its positions, row by row. Where the strides reduce its height to
+    1, that is one vector for each column, from left to right, as for lines of writing. A decoder that attends to the
+    sequence cannot tell equal features at two positions apart unless `positions` are added to them. Sequences keep
+    their length. The first block is plain for every kind, as in MobileNet and ShuffleNet, because an image has few
+    channels.
 
     Args:
         filters: int or list of ints, each above 0. Channels of each block. Defaults to `(32, 64)`.
         kernel_size: int, above 0. Side of the square kernels, in positions. Defaults to `3`.
-        strides: int or list of ints, one for each block, each above 0; above 1 for images only. None gives 2 for
-            images, which halves both sides in each block, and 1 for sequences. Defaults to `None`.
+        strides: int or list of ints, one for each block, each above 0; above 1 for images only. An entry of the list
+            may be a pair, the strides along height and width, for plain blocks. None gives 2 for images, which halves
+            both sides in each block, and 1 for sequences. Defaults to `None`.
         block: `"plain"`, `"separable"` or `"shuffle"`. Kind of the blocks after the first. Defaults to `"plain"`.
         normalization: `"batch"`, `"layer"`, None, or `"auto"`, that is `"batch"` for images and `"layer"` for
             sequences. Defaults to `"auto"`.
         activation: Name, callable or None for none; or a list with one for each block. Defaults to `"relu"`.
         dropout: float in `[0, 1)`. Dropout rate after each block. Defaults to `0.0`.
+        positions: `"sinusoidal"`, `"learned"` or None. Positions that are added to the outputs: of an image in two
+            dimensions, see `SinusoidalPositions2D`, or a learned vector for each position, for which the size of the
+            inputs must be known. Defaults to `None`.
         kernel_initializer: Initializer of the kernels. Defaults to `"glorot_uniform"`.
         kernel_regularizer: Regularizer of the kernels. Defaults to `None`.
         return_dict: bool. Whether to return a dict, which decoders and models read; False returns its "sequence" alone,
@@ -54,7 +63,7 @@ class ConvEncoder(keras.layers.Layer):
 
     Raises:
         ValueError: if `inputs` have another number of axes, an argument is out of range, a list has another length
-            than `filters`, or `strides` is above 1 for sequences.
+            than `filters`, `strides` is above 1 for sequences, or `positions` are learned and the size is unknown.
 
     Example:
 
@@ -78,11 +87,12 @@ class ConvEncoder(keras.layers.Layer):
         filters: int | list[int] | tuple[int, ...] = (32, 64),
         kernel_size: int = 3,
         *,
-        strides: int | list[int] | tuple[int, ...] | None = None,
+        strides: Any = None,
         block: str = "plain",
         normalization: str | None = "auto",
         activation: Any = "relu",
         dropout: float = 0.0,
+        positions: str | None = None,
         kernel_initializer: Any = "glorot_uniform",
         kernel_regularizer: Any = None,
         return_dict: bool = True,
@@ -98,20 +108,22 @@ class ConvEncoder(keras.layers.Layer):
             get_activation("ConvEncoder", each)
         self.activation = activation
         self.dropout = _checks.rate("ConvEncoder", "dropout", dropout)
+        self.positions = _checks.one_of("ConvEncoder", "positions", positions, ("sinusoidal", "learned", None))
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.return_dict = bool(return_dict)
         self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="dropout")
         self.supports_masking = True
 
-    def _one_stride_per_block(self, strides: int | list[int] | tuple[int, ...]) -> tuple[int, ...]:
-        strides = _checks.positive_ints("ConvEncoder", "strides", strides)
-        if len(strides) not in (1, len(self.filters)):
+    def _one_stride_per_block(self, strides: Any) -> tuple[Any, ...]:
+        listed = strides if isinstance(strides, list | tuple) else (strides,)
+        listed = tuple(image_strides("ConvEncoder", f"strides[{index}]", each) for index, each in enumerate(listed))
+        if len(listed) not in (1, len(self.filters)):
             raise ValueError(
                 f"ConvEncoder: `strides` must be one integer or as many as `filters`; "
                 f"got strides={strides}, filters={self.filters}."
             )
-        return strides * len(self.filters) if len(strides) == 1 else strides
+        return listed * len(self.filters) if len(listed) == 1 else listed
 
     def build(self, inputs_shape: Any) -> None:
         _checks.rank("ConvEncoder", "inputs", inputs_shape, (3, 4))
@@ -132,6 +144,30 @@ class ConvEncoder(keras.layers.Layer):
             )
             block.build((*inputs_shape[:-1], self.filters[index - 1] if index else inputs_shape[-1]))
             self.blocks.append(block)
+        self.add_positions = self._make_positions(inputs_shape, strides)
+
+    def _make_positions(self, inputs_shape: Any, strides: tuple) -> Any:
+        """Returns the layer that adds positions to the outputs, built; None where there are none."""
+        if self.positions is None:
+            return None
+        image = len(inputs_shape) == 4
+        options = {"name": "positions", "dtype": self.dtype_policy}
+        sizes = list(inputs_shape[1:-1])
+        if self.positions == "sinusoidal":
+            layer = SinusoidalPositions2D(**options) if image else SinusoidalPositions(**options)
+            layer.build((inputs_shape[0], *sizes, self.filters[-1]))
+            return layer
+        if None in sizes:
+            raise ValueError(
+                "ConvEncoder: `inputs` must have a known size where positions are learned; got shape "
+                f"{tuple(inputs_shape)}. Try positions='sinusoidal'."
+            )
+        for stride in strides:
+            pair = stride if isinstance(stride, tuple) else (stride,) * len(sizes)
+            sizes = [-(-size // step) for size, step in zip(sizes, pair)]
+        layer = LearnedPositions(math.prod(sizes), **options)
+        layer.build((inputs_shape[0], math.prod(sizes), self.filters[-1]))
+        return layer
 
     def call(self, inputs: Any, padding_mask: Any = None, training: bool | None = None, mask: Any = None) -> Any:
         x, image = inputs, len(inputs.shape) == 4
@@ -139,9 +175,13 @@ class ConvEncoder(keras.layers.Layer):
         for block in self.blocks:
             x = block(x, padding_mask=valid, training=training)
             x = self.dropout_layer(x, training=training)
+        if self.positions == "sinusoidal":
+            x = self.add_positions(x)
         if image:
             _, height, width, _ = ops.shape(x)
             x = ops.reshape(x, (-1, height * width, self.filters[-1]))  # [B, H'W', C]
+        if self.positions == "learned":
+            x = self.add_positions(x)
         if not self.return_dict:
             return x
         if valid is None:
@@ -157,12 +197,17 @@ class ConvEncoder(keras.layers.Layer):
             **super().get_config(),
             "filters": list(self.filters),
             "kernel_size": self.kernel_size,
-            "strides": None if self.strides is None else list(self.strides),
+            "strides": None if self.strides is None else [_listed(each) for each in self.strides],
             "block": self.block,
             "normalization": self.normalization,
             "activation": serialize_activation(self.activation),
             "dropout": self.dropout,
+            "positions": self.positions,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "return_dict": self.return_dict,
         }
+
+
+def _listed(stride: Any) -> Any:
+    return list(stride) if isinstance(stride, tuple) else stride

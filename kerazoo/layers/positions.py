@@ -67,6 +67,13 @@ def _positions(inputs: Any, start_index: Any, positions: Any) -> Any:
     return ops.arange(ops.shape(inputs)[1], dtype="int32") + ops.cast(start_index, "int32")
 
 
+def _sinusoids(steps: Any, width: int, base: float) -> Any:
+    """Returns the sines and then the cosines of positions `steps` [..., T], float32 [..., T, width]."""
+    # Half of the channels, rounded up, are sines: an odd width has one cosine less.
+    angles = ops.cast(steps, "float32")[..., None] * _frequencies(width, base)  # [..., T, ceil(D/2)]
+    return ops.concatenate([ops.sin(angles), ops.cos(angles[..., : width // 2])], axis=-1)  # [..., T, D]
+
+
 @keras.saving.register_keras_serializable(package="kerazoo")
 class SinusoidalPositions(keras.layers.Layer):
     """Adds sines and cosines of the position to a batch of sequences. It has no weights and no maximum length.
@@ -115,12 +122,66 @@ class SinusoidalPositions(keras.layers.Layer):
 
     def call(self, inputs: Any, start_index: Any = 0, positions: Any = None) -> Any:
         _checks.rank("SinusoidalPositions", "inputs", inputs.shape, (3,))
-        width = inputs.shape[-1]
-        # Half of the channels, rounded up, are sines: an odd width has one cosine less.
         steps = _positions(inputs, start_index, positions)  # [T] or [B, T]
-        angles = ops.cast(steps, "float32")[..., None] * _frequencies(width, self.base)  # [..., T, ceil(D/2)]
-        encoding = ops.concatenate([ops.sin(angles), ops.cos(angles[..., : width // 2])], axis=-1)  # [..., T, D]
-        return inputs + ops.cast(encoding, inputs.dtype)
+        return inputs + ops.cast(_sinusoids(steps, inputs.shape[-1], self.base), inputs.dtype)
+
+    def compute_output_shape(self, inputs_shape: Any) -> Any:
+        return inputs_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "base": self.base}
+
+
+@keras.saving.register_keras_serializable(package="kerazoo")
+class SinusoidalPositions2D(keras.layers.Layer):
+    """Adds sines and cosines of row and column to a batch of feature maps. It has no weights and no maximum size.
+
+    The first half of the channels has the sinusoids of the row, the second half those of the column, each as in
+    `SinusoidalPositions`. An odd number of channels has one more for the column.
+
+    Args:
+        base: float, above 1. The slowest channel needs about `2 pi base` positions for a full turn. Defaults to
+            `10000.0`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        inputs: float tensor `[B, H, W, D]`.
+
+    Returns:
+        A float tensor `[B, H, W, D]` in the compute dtype.
+
+    Raises:
+        ValueError: if `base` is not above 1, or `inputs` do not have 4 axes.
+
+    Example:
+
+    ```python
+    import numpy as np
+    import kerazoo as kz
+
+    x = np.zeros((2, 3, 5, 8), "float32")
+    positions = np.array(kz.layers.SinusoidalPositions2D()(x))
+    assert np.array_equal(positions[:, 1, 4, :4], positions[:, 1, 0, :4])  # the same row
+    assert np.array_equal(positions[:, 1, 4, 4:], positions[:, 2, 4, 4:])  # the same column
+    ```
+
+    Reference:
+        Vaswani et al., 2017, Attention Is All You Need, arXiv:1706.03762;
+        Parmar et al., 2018, Image Transformer, arXiv:1802.05751 (half of the channels for each of two dimensions).
+    """
+
+    def __init__(self, base: float = 10000.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.base = _checks.number("SinusoidalPositions2D", "base", base, low=1, low_open=True)
+
+    def call(self, inputs: Any) -> Any:
+        _checks.rank("SinusoidalPositions2D", "inputs", inputs.shape, (4,))
+        _, height, width, channels = ops.shape(inputs)
+        rows = _sinusoids(ops.arange(height, dtype="int32"), channels // 2, self.base)[:, None]  # [H, 1, D/2]
+        columns = _sinusoids(ops.arange(width, dtype="int32"), channels - channels // 2, self.base)  # [W, D/2]
+        rows = ops.broadcast_to(rows, (height, width, channels // 2))
+        columns = ops.broadcast_to(columns[None], (height, width, channels - channels // 2))
+        return inputs + ops.cast(ops.concatenate([rows, columns], axis=-1), inputs.dtype)
 
     def compute_output_shape(self, inputs_shape: Any) -> Any:
         return inputs_shape

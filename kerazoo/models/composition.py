@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from kerazoo import _checks
-from kerazoo.layers import LSTMDecoder, LSTMEncoder, TokenEmbedding
+from kerazoo.layers import ConvEncoder, LSTMDecoder, LSTMEncoder, PatchEncoder, TokenEmbedding
 from kerazoo.layers.subsampled_encoder import SubsampledEncoder
 from kerazoo.models.autoencoder import Autoencoder
 from kerazoo.models.classifier import Classifier
@@ -59,7 +59,8 @@ def encoder_decoder(
         embedding_dim: integer, above 0. Width of the token vectors; that of a Transformer is always its `hidden_dim`.
             Defaults to the width of the layer that reads them.
         positions: `"sinusoidal"`, `"learned"` or None. Positions added to the inputs of layers that have no order of
-            their own. Rotary positions of a Transformer replace them. Defaults to `"sinusoidal"`.
+            their own, and to the outputs of a convolutional encoder of images or series. Rotary positions of a
+            Transformer replace them, and those of a part (`encoder.positions`) come first. Defaults to `"sinusoidal"`.
         max_length: integer, above 0. Maximum number of tokens where positions are learned. Defaults to `None`.
         share_embeddings: boolean. Whether source and targets have one vocabulary. Both sides then share one table if
             they need the same embedding. Defaults to `False`.
@@ -79,6 +80,7 @@ def encoder_decoder(
             "`vocabulary_size`."
         )
     shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    encoders = _with_positions(owner, encoders, source_vocabulary_size, positions)
     sides = _sides(owner, encoders, source_vocabulary_size, input_shape, shared)
     target = _token_options(owner, decoder, target_size, **shared)
     target_embedding = _shared_source(owner, sides, target, target_size) if share_embeddings else None
@@ -270,13 +272,27 @@ def _layer(part, name, dtype):
     return cls(**arguments, name=name, dtype=dtype)
 
 
+def _with_positions(owner, encoders, vocabulary_sizes, positions):
+    """Returns the parts with positions on the outputs of convolutions over what is no text, for attention to them."""
+    sizes = _one_for_each(owner, "source_vocabulary_size", vocabulary_sizes, encoders)
+    return [
+        (cls, {"positions": _checks.one_of(owner, "positions", positions, _POSITIONS), **arguments})
+        if issubclass(cls, ConvEncoder) and size is None
+        else (cls, arguments)
+        for (cls, arguments), size in zip(encoders, sizes)
+    ]
+
+
 def _sides(owner, encoders, vocabulary_sizes, shapes, shared):
     """Returns for each source its shape and the embedding that its encoder needs, as a class and its arguments."""
     sizes = _one_for_each(owner, "source_vocabulary_size", vocabulary_sizes, encoders)
     shapes = _one_for_each(owner, "input_shape", shapes, encoders)
     sides = []
     for part, size, shape in zip(encoders, sizes, shapes):
-        if size is not None:
+        if issubclass(part[0], PatchEncoder):
+            _refuse_tokens(owner, size)
+            sides.append((shape, None))
+        elif size is not None:
             sides.append((None, (TokenEmbedding, _token_options(owner, part, size, **shared))))
         elif issubclass(part[0], SubsampledEncoder):  # it adds positions itself, after it shortened the sequence
             sides.append((shape, None))
@@ -288,6 +304,14 @@ def _sides(owner, encoders, vocabulary_sizes, shapes, shared):
         else:
             sides.append((shape, None))
     return sides
+
+
+def _refuse_tokens(owner, vocabulary_size):
+    if vocabulary_size is not None:
+        raise ValueError(
+            f"{owner}: the encoder vit reads images, and a source is token ids; got source_vocabulary_size="
+            f"{vocabulary_size}. Try the encoder transformer or lstm for it."
+        )
 
 
 def _one_for_each(owner, argument, value, encoders):

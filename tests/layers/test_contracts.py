@@ -168,6 +168,33 @@ row(
     {"time_width": 3, "frequency_width": 2, "time_fraction": 0.5},
     {"inputs": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)},
 )
+row(
+    layers.ConvEncoder,
+    {"filters": (11, 14), "strides": ((2, 1), 2), "positions": "learned"},
+    {"inputs": floats(BATCH, 11, 13, 2)},
+)
+row(
+    layers.ConvEncoder,
+    {"filters": 11, "positions": "sinusoidal"},
+    {"inputs": floats(BATCH, SOURCE, 17), "padding_mask": mask(SOURCE)},
+)
+row(layers.SinusoidalPositions2D, {"base": 100.0}, {"inputs": floats(BATCH, TARGET, SOURCE, 13)})
+row(
+    layers.PatchEmbedding,
+    {"patch_size": (2, 3), "hidden_dim": 11, "dropout": 0.1},
+    {"inputs": floats(BATCH, 13, 17, 2)},
+)
+row(
+    layers.PatchEmbedding,
+    {"patch_size": 2, "hidden_dim": 11, "positions": "sinusoidal"},
+    {"inputs": floats(BATCH, 13, 17, 2)},
+)
+row(layers.PatchEncoder, {**SMALL, "num_layers": 2, "patch_size": 5}, {"inputs": floats(BATCH, 13, 17, 2)})
+row(
+    layers.PatchEncoder,
+    {**SMALL, "num_layers": 1, "positions": "sinusoidal", "return_dict": False},
+    {"inputs": floats(BATCH, 13, 17, 2)},
+)
 row(layers.RandomShift, {"max_shift": 2}, {"inputs": floats(BATCH, TARGET, 11), "padding_mask": mask(TARGET)})
 
 row(

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kerazoo.layers import ConvBlock, ConvEncoder, SeparableConvBlock, ShuffleBlock, channel_shuffle
+from kerazoo.layers import (
+    ConvBlock,
+    ConvEncoder,
+    SeparableConvBlock,
+    ShuffleBlock,
+    SinusoidalPositions2D,
+    channel_shuffle,
+)
 
 B, T, H, W, C = 3, 7, 5, 11, 6
 BLOCKS = pytest.mark.parametrize("block", [ConvBlock, SeparableConvBlock, ShuffleBlock])
@@ -185,3 +192,48 @@ def test_integer_images_give_what_their_floats_give(block):
     np.testing.assert_array_equal(encoder(images)["sequence"], expected)
     block = encoder.blocks[1]
     np.testing.assert_array_equal(block(images), block(images.astype("float32")))
+
+
+def test_strides_of_height_alone_keep_the_columns():
+    encoder = ConvEncoder(filters=(4, 6), strides=((3, 1), (2, 1)))
+    assert encoder(floats(B, H, W, C))["sequence"].shape == (B, W, 6)
+    again = ConvEncoder.from_config(encoder.get_config())
+    assert again.strides == encoder.strides == ((3, 1), (2, 1))
+    assert ConvEncoder(filters=(4, 6), strides=(2, 1)).strides == (2, 1)
+
+
+def test_positions_are_added_to_the_outputs():
+    inputs = floats(B, H, W, C)
+    with_positions = ConvEncoder(filters=(4, 6), positions="sinusoidal", strides=(2, 1))
+    plain = ConvEncoder(filters=(4, 6), strides=(2, 1))
+    outputs = with_positions(inputs)["sequence"]
+    plain.build(inputs.shape)
+    plain.set_weights(with_positions.get_weights())
+    features = np.reshape(plain(inputs)["sequence"], (B, 3, 6, 6))
+    close(np.reshape(outputs, (B, 3, 6, 6)), SinusoidalPositions2D()(features))
+    learned = ConvEncoder(filters=(4, 6), positions="learned", strides=(2, 1))
+    learned.build(inputs.shape)
+    assert learned.add_positions.table.shape == (18, 6)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (
+            {"strides": ((2, 1), (1, 2, 3))},
+            r"`strides\[1\]` must be an integer above 0, or a pair for height and width",
+        ),
+        ({"strides": (1, 2, 3)}, "`strides` must be one integer or as many as `filters`"),
+        ({"positions": "rotary"}, "`positions` must be one of 'sinusoidal', 'learned', None; got positions='rotary'"),
+    ],
+)
+def test_the_encoder_refuses(options, message):
+    with pytest.raises(ValueError, match=message):
+        ConvEncoder(filters=(4, 6), **options)
+
+
+def test_depthwise_convolutions_have_equal_strides():
+    with pytest.raises(ValueError, match=r"SeparableConvBlock: `strides` must be one integer.*got strides=\(2, 1\)"):
+        ConvEncoder(filters=(4, 6), block="separable", strides=(1, (2, 1))).build((B, H, W, C))
+    with pytest.raises(ValueError, match="must have a known size where positions are learned"):
+        ConvEncoder(filters=4, positions="learned").build((B, None, W, C))

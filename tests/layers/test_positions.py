@@ -91,3 +91,14 @@ def test_positions_in_half_precision_are_computed_in_float32():
     assert keras.backend.standardize_dtype(low.dtype) == "bfloat16"
     high = layers.SinusoidalPositions()(np.zeros((1, 1, 6), "float32"), start_index=far)
     np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(low, "float32")), ops.convert_to_numpy(high), atol=1e-2)
+
+
+def test_positions_of_two_dimensions_are_those_of_rows_and_columns():
+    x = RNG.normal(size=(2, 5, 7, 9)).astype("float32")
+    got = ops.convert_to_numpy(layers.SinusoidalPositions2D()(x)) - x
+    rows = ops.convert_to_numpy(layers.SinusoidalPositions()(np.zeros((1, 5, 4), "float32")))[0]
+    columns = ops.convert_to_numpy(layers.SinusoidalPositions()(np.zeros((1, 7, 5), "float32")))[0]
+    for row, column in np.ndindex(5, 7):
+        np.testing.assert_allclose(got[1, row, column], [*rows[row], *columns[column]], atol=1e-5)
+    with pytest.raises(ValueError, match="SinusoidalPositions2D: `inputs` must have 4 axes; got shape"):
+        layers.SinusoidalPositions2D()(x[0])
