@@ -187,11 +187,11 @@ def describe(name: str) -> ModelSpec:
 
     Args:
         name: string. A name of `list_models()`, or encoders joined by commas, a plus and a decoder: `dense`, `conv`,
-            `lstm`, `transformer`, `vit` for images, or `conv_lstm` or `conv_transformer`, which shorten long sequences of vectors, such
-            as sound, first; then `lstm` or `transformer` for a seq2seq model, `lstm_values` or `transformer_values` for
-            a decoder that reads and predicts vectors of numbers in place of tokens, `dense` for an output of one
-            vector, `variational` for the same from a sampled code, `classifier` for a logit for each class,
-            `binary_classifier` for one logit.
+            `lstm`, `transformer`, `vit` for images, or `conv_lstm` or `conv_transformer`, which shorten long sequences
+            of vectors, such as sound, first; then `lstm` or `transformer` for a seq2seq model, `lstm_values` or
+            `transformer_values` for a decoder that reads and predicts vectors of numbers in place of tokens, `dense`
+            for an output of one vector, `variational` for the same from a sampled code, `classifier` for a logit for
+            each class, `binary_classifier` for one logit.
 
     Example:
 

@@ -59,7 +59,8 @@ def create_tiny(name, **options):
     sizes = {f"decoder.{size}": value for size, value in DECODERS[decoder].items()}
     for number, encoder in enumerate(encoders.split(","), 1):
         prefix = "encoder" if number == 1 else f"encoder_{number}"
-        sizes |= {f"{prefix}.{size}": value for size, value in (ENCODERS | SUBSAMPLED | IMAGE_ENCODERS)[encoder].items()}
+        part = (ENCODERS | SUBSAMPLED | IMAGE_ENCODERS)[encoder]
+        sizes |= {f"{prefix}.{size}": value for size, value in part.items()}
     return kz.create(name, **OUTPUTS.get(decoder, {"vocabulary_size": 13}), **sizes, **options)
 
 

@@ -25,6 +25,8 @@ def export(
 
     - a single input is `source`, several have the names of their columns, a language model's is `prompt`: strings [B],
       pixels uint8 [B, H, W, C], windows float64 [B, length, variables], numbers float64 [B];
+    - where an input is an image, a second signature `serving_files` takes strings [B] in its place, the bytes of PNG,
+      JPEG, GIF or BMP files of any size, see `kerazoo.tasks.image_bytes.decode_images`;
     - a text is `answer` (`text` of a language model, the prompt included), strings [B], with `score` float32 [B], by
       which the search ranks;
     - a label is `label`, strings [B], with `probabilities` float32 [B, C], or [B, 1] for the second of two classes;
@@ -84,8 +86,10 @@ def export(
         predict = _generator(model, task, search, task.max_length if max_length is None else max_length)
     else:
         predict = _network(model, task)
-    serve = _traced(predict, task.signature)
-    _write(_served(model, task, serve), serve, directory)
+    signatures = {"serving_default": _traced(predict, task.signature)}
+    if task.file_signature:
+        signatures["serving_files"] = _traced(lambda raw: predict(task.decode_files(raw)), task.file_signature)
+    _write(_served(model, task, signatures), signatures, directory)
     return directory
 
 
@@ -158,24 +162,24 @@ def _traced(predict, signature):
     return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
 
 
-def _served(model, task, serve):
-    """What the SavedModel holds: the weights that the graph reads and the tokenizers with their tables."""
+def _served(model, task, signatures):
+    """What the SavedModel holds: the weights that the graphs read and the tokenizers with their tables."""
     import tensorflow as tf
 
     served = tf.Module()
-    read = {id(tensor) for tensor in serve.captured_inputs}
+    read = {id(tensor) for serve in signatures.values() for tensor in serve.captured_inputs}
     served.weights = [v.value for v in model.variables if id(v.value.handle) in read]
     served.tokenizers = list(task.tokenizers.values())
-    served.serve = serve
+    served.graphs = list(signatures.values())
     return served
 
 
-def _write(served, serve, directory):
+def _write(served, signatures, directory):
     """Saves under a temporary name and renames, so that the folder is complete whenever it exists."""
     import tensorflow as tf
 
     with _files.new_folder(directory) as folder:
         try:
-            tf.saved_model.save(served, os.fspath(folder), signatures={"serving_default": serve})
+            tf.saved_model.save(served, os.fspath(folder), signatures=signatures)
         except tf.errors.OpError as error:
             raise _checks.SetupError(f"{directory}: cannot be written: {error.message}.") from error

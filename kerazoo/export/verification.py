@@ -1,5 +1,6 @@
 """Verifies in a process with TensorFlow alone that an exported model predicts the same as the live model."""
 
+import base64
 import json
 import os
 import subprocess
@@ -16,17 +17,21 @@ PREDICTIONS = ("answer", "text", "image", "label", "reconstruction", "forecast",
 
 # What the fresh process runs. It reads and writes JSON, and fails if kerazoo was imported.
 FRESH = """
-import json, sys
+import base64, json, sys
 import tensorflow as tf
+
+def from_json(value):
+    return base64.b64decode(value["bytes"]) if isinstance(value, dict) else value
 
 def plain(value):
     return [text.decode("utf-8", "replace") for text in value] if value.dtype == object else value.tolist()
 
-def outputs(directory, raw):
-    serve = tf.saved_model.load(directory).signatures["serving_default"]
+def outputs(directory, raw, signature):
+    serve = tf.saved_model.load(directory).signatures[signature]
     specs = serve.structured_input_signature[1]
     if not isinstance(raw, dict):
         raw = {next(iter(specs)): raw}
+    raw = {name: [from_json(value) for value in values] for name, values in raw.items()}
     tensors = {name: tf.constant(values, specs[name].dtype) for name, values in raw.items()}
     return {key: plain(value.numpy()) for key, value in serve(**tensors).items()}
 
@@ -39,15 +44,21 @@ if "kerazoo" in sys.modules:
 
 
 def verify(
-    directory: str | os.PathLike, raw: Sequence | Mapping, predictions: Sequence | Mapping, tolerance: float = 1e-4
+    directory: str | os.PathLike,
+    raw: Sequence | Mapping,
+    predictions: Sequence | Mapping,
+    tolerance: float = 1e-4,
+    signature: str = "serving_default",
 ) -> dict:
     """Loads a SavedModel in a fresh process that imports nothing but TensorFlow, and compares its predictions.
 
     Args:
         directory: string or path. What `export` wrote.
-        raw: list of raw inputs, strings or arrays; for several inputs a dict of such lists by the signature's names.
+        raw: list of raw inputs, strings, bytes or arrays; for several inputs a dict of such lists by the names of the
+            signature.
         predictions: list. What the live model predicts; or a dict of outputs by name.
         tolerance: float. The largest difference between two numbers, relative and absolute. Defaults to `1e-4`.
+        signature: string. The signature of the SavedModel that is called. Defaults to `"serving_default"`.
 
     Returns:
         The outputs of the SavedModel by name: lists of strings, of numbers, or of lists of numbers.
@@ -55,7 +66,7 @@ def verify(
     Raises:
         CheckpointError: if the SavedModel does not load, or predicts something else.
     """
-    (outputs,) = fresh_outputs([(directory, raw)])
+    (outputs,) = fresh_outputs([(directory, raw, signature)])
     if not isinstance(predictions, Mapping):
         predictions = {next(name for name in PREDICTIONS if name in outputs): predictions}
     rows = list(zip(*raw.values())) if isinstance(raw, Mapping) else raw
@@ -70,12 +81,16 @@ def verify(
 
 
 def fresh_outputs(jobs: Sequence[tuple]) -> list[dict]:
-    """Returns the outputs by name of each job, a SavedModel and its raw inputs, all from one fresh process.
+    """Returns the outputs by name of each job, all from one fresh process.
+
+    Args:
+        jobs: list of tuples of the folder of a SavedModel, its raw inputs, and the signature if it is not
+            `"serving_default"`.
 
     Raises:
         CheckpointError: if a SavedModel cannot be loaded or run with TensorFlow alone.
     """
-    jobs = [(os.fspath(directory), _plain(raw)) for directory, raw in jobs]
+    jobs = [(os.fspath(directory), _plain(raw), *(rest or ["serving_default"])) for directory, raw, *rest in jobs]
     with tempfile.TemporaryDirectory() as folder:
         file_name = os.path.join(folder, "outputs.json")
         done = subprocess.run(
@@ -86,7 +101,7 @@ def fresh_outputs(jobs: Sequence[tuple]) -> list[dict]:
             text=True,
         )
         if done.returncode:
-            names = ", ".join(directory for directory, _ in jobs)
+            names = ", ".join(job[0] for job in jobs)
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise _checks.CheckpointError(f"{names}: cannot be run with TensorFlow alone: {last}")
         with open(file_name, encoding="utf-8") as file:
@@ -96,7 +111,13 @@ def fresh_outputs(jobs: Sequence[tuple]) -> list[dict]:
 def _plain(raw):
     if isinstance(raw, Mapping):
         return {name: _plain(values) for name, values in raw.items()}
-    return [item if isinstance(item, str) else np.asarray(item).tolist() for item in raw]
+    return [_plain_item(item) for item in raw]
+
+
+def _plain_item(item):
+    if isinstance(item, bytes):
+        return {"bytes": base64.b64encode(item).decode()}
+    return item if isinstance(item, str) else np.asarray(item).tolist()
 
 
 def _same(live, served, tolerance):

@@ -40,8 +40,11 @@ def export(
     options = {"search": "sample", "seed": 0} if samples else {}
     path = exporter.export(predictor.model, predictor.task, directory, **options)
     if verify:
-        raw = _examples(predictor.task)
-        exporter.verify(path, predictor.task.pack(raw), predictor(raw, **options))
+        task, raw = predictor.task, _examples(predictor.task)
+        packed, predictions = task.pack(raw), predictor(raw, **options)
+        exporter.verify(path, packed, predictions)
+        if task.file_signature:
+            exporter.verify(path, task.encode_files(packed), predictions, signature="serving_files")
     return path
 
 

@@ -67,6 +67,8 @@ class Feature:
     evaluated_by_loss = False
     # Whether raw values can be restored from what the corpus stores.
     stored_exactly = False
+    # Whether `decode_files` makes packed raw values of the bytes of files.
+    reads_files = False
     # The name and the direction of the validation metric that selects the best model.
     monitor = ("val_loss", "min")
     # The names of the measures of predictions (`kerazoo.tasks.MEASURES`) that are computed where none are chosen.
@@ -151,6 +153,14 @@ class Feature:
     def read(self, text: str) -> Any:
         """Returns the raw value of `text` on the command line, such as the content of a file."""
         return text
+
+    def decode_files(self, files: Any) -> Any:
+        """Returns the packed raw values for the bytes of files, a string tensor `[B]`, inside a graph."""
+        raise NotImplementedError
+
+    def encode_files(self, values: Sequence) -> list[bytes]:
+        """Returns the bytes of a file for each raw value, of which `decode_files` makes the same value."""
+        raise NotImplementedError
 
     def signature(self) -> list[tuple[list, str]]:
         """Returns shape and dtype of the packed raw values of each column."""

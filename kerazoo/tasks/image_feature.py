@@ -37,6 +37,7 @@ class ImageFeature(Feature):
 
     modality = "image"
     stored_exactly = True
+    reads_files = True
     kinds = ("autoencoder",)
     measures = ("binary_crossentropy", "mean_squared_error")
     outputs = ("reconstruction",)
@@ -122,7 +123,9 @@ class ImageFeature(Feature):
         for image in images:
             if image.shape != self.shape:
                 raise ValueError(f"{self.owner}: an image must have shape {self.shape}; got {image.shape}.")
-        return np.stack([_scaled(image) for image in images]) if images else np.zeros((0, *self.shape), np.float32)
+        if all(image.dtype.kind in "iu" for image in images):
+            return np.array(images, np.uint8).reshape(-1, *self.shape)
+        return np.stack([_scaled(image) for image in images])
 
     def encode(self, *packed: Any) -> Any:
         from keras import ops
@@ -136,6 +139,16 @@ class ImageFeature(Feature):
         from kerazoo.data.image_files import read_image
 
         return read_image(text, self.shape)
+
+    def decode_files(self, files: Any) -> Any:
+        from kerazoo.tasks.image_bytes import decode_images
+
+        return decode_images(files, self.shape)
+
+    def encode_files(self, values: Sequence) -> list[bytes]:
+        import tensorflow as tf
+
+        return [tf.io.encode_png(np.asarray(image, np.uint8)).numpy() for image in values]
 
     def signature(self) -> list[tuple[list, str]]:
         return [(list(self.shape), "uint8")]

@@ -17,6 +17,7 @@ import numpy as np
 from kerazoo import _checks
 from kerazoo.data import Chunk, Corpus, DataSource, Stream, TableSource, cache, prepare
 from kerazoo.data.corpus import sample_rows
+from kerazoo.data.data_source import row_key
 from kerazoo.data.preparing import Progress, no_examples
 from kerazoo.tasks import saved_task
 from kerazoo.tasks.feature import Feature, MaskedSequence, Unseen
@@ -339,8 +340,9 @@ class Task:
     def examples(self, split: str, limit: int | None = None) -> tuple[list, list[list]]:
         """Returns raw inputs of `split` and for each the list of accepted targets.
 
-        Examples of the same text are one, with several accepted targets. For a language model the inputs are the
-        beginnings of windows and the targets the whole windows.
+        Examples of equal inputs are one where the target is a text, with several accepted targets: the captions of an
+        image, the pronunciations of a word. For a language model the inputs are the beginnings of windows and the
+        targets the whole windows.
 
         Args:
             split: string. `"train"`, `"dev"` or `"test"`.
@@ -368,29 +370,25 @@ class Task:
                 raise ValueError(f"{self.owner}: a language model reads texts, which have no column {column!r}.")
             prompts, wholes = self.targets.prompts(cast(Corpus, self.load(split)).features["targets"], limit)
             return prompts, [[whole] for whole in wholes], []
-        corpus, groups = None if column else self._stored(split), []
+        corpus = None if column else self._stored(split)
         if corpus is not None:
             stored = corpus.features if limit is None else corpus.sample(limit).features
             raw = _rows([feature.raw(stored[name]) for name, feature in zip(self.input_names, self.inputs)])
             targets = raw if self.targets in self.inputs else self.targets.raw(stored["targets"])
+            references = [[target] for target in self.targets.references(targets)]
+            return _sampled(raw, limit), _sampled(references, limit), []
+        task = dataclasses.replace(self, source=self.source.with_columns([column])) if column else self
+        columns = task.columns(split)
+        first, groups = task._readable(columns, split, limit)
+        raw = _rows([first[name] for name in self.input_columns])
+        if _text(self.targets):
+            texts = self.targets.references(columns[self.targets.columns[0]])
+            references = [list(dict.fromkeys(texts[row] for row in rows)) for rows in groups]
         else:
-            task = dataclasses.replace(self, source=self.source.with_columns([column])) if column else self
-            columns = task._readable(split, limit)
-            raw = _rows([columns[name] for name in self.input_columns])
-            targets = _rows([columns[name] for name in self.targets.columns])
-            groups = [[str(value)] for value in columns[column]] if column else []
-        references = [[target] for target in self.targets.references(targets)]
-        if not (self.targets.generated and all(map(_text, self.inputs))):
-            return _sampled(raw, limit), _sampled(references, limit), _sampled(groups, limit)
-        rows_of: dict[Any, list[int]] = {}
-        for row, value in enumerate(raw):
-            rows_of.setdefault(value, []).append(row)
-        raw = _sampled(list(rows_of), limit)
-        merged = [
-            [list(dict.fromkeys(lists[row][0] for row in rows_of[value])) for value in raw] if lists else []
-            for lists in (references, groups)
-        ]
-        return raw, merged[0], merged[1]
+            targets = _rows([first[name] for name in self.targets.columns])
+            references = [[target] for target in self.targets.references(targets)]
+        values = [list(dict.fromkeys(str(columns[column][row]) for row in rows)) for rows in groups] if column else []
+        return raw, references, values
 
     def with_test_data(self, path: str | os.PathLike) -> "Task":
         """Returns the task with other test examples, and without training and dev examples.
@@ -422,25 +420,40 @@ class Task:
                 return corpus
         return None
 
-    def _readable(self, split, limit):
-        """Returns the raw columns of `split` with files replaced by their contents, without unreadable examples."""
-        columns, locations = self.columns(split), self._cache[f"locations {split}"]
-        if all(map(_text, self.features)):
-            return columns
+    def _readable(self, columns, split, limit):
+        """Returns up to `limit` examples that can be read: their columns, and the lists of their rows in `columns`.
+
+        The columns have the values of the first row of each example, with files replaced by their contents.
+        """
+        groups, locations = self._equal_inputs(columns), self._cache[f"locations {split}"]
         if self.bad_lines == "stop":
-            columns = {name: _sampled(values, limit) for name, values in columns.items()}
-            locations = _sampled(locations, limit)
+            groups = _sampled(groups, limit)
+        chosen = [rows[0] for rows in groups]
+        first: dict[str, Any] = {
+            name: values[chosen] if isinstance(values, np.ndarray) else [values[row] for row in chosen]
+            for name, values in columns.items()
+        }
         faults: dict[int, str] = {}
         for feature in self.features:
             for name in feature.columns:
-                loaded, unreadable = feature.load(columns[name])
-                columns = {**columns, name: loaded}
+                first[name], unreadable = feature.load(first[name])
                 faults |= unreadable
         if faults and self.bad_lines == "stop":
-            row = min(faults)
-            where = locations[row] if row < len(locations) else f"{self.owner}, {split}"
-            raise _checks.DataError(faults[row] if faults[row].startswith(where) else f"{where}: {faults[row]}")
-        return {name: [v for row, v in enumerate(values) if row not in faults] for name, values in columns.items()}
+            index = min(faults)
+            where = locations[chosen[index]] if chosen[index] < len(locations) else f"{self.owner}, {split}"
+            raise _checks.DataError(faults[index] if faults[index].startswith(where) else f"{where}: {faults[index]}")
+        kept = _sampled([index for index in range(len(groups)) if index not in faults], limit)
+        first = {name: [values[index] for index in kept] for name, values in first.items()}
+        return first, [groups[index] for index in kept]
+
+    def _equal_inputs(self, columns):
+        """Returns lists of the rows with equal inputs, whose texts are all accepted; of other targets single rows."""
+        if not _text(self.targets):
+            return [[row] for row in range(len(next(iter(columns.values()))))]
+        rows_of: dict[Any, list[int]] = {}
+        for row, key in enumerate(zip(*(map(row_key, columns[name]) for name in self.input_columns))):
+            rows_of.setdefault(key, []).append(row)
+        return list(rows_of.values())
 
     # Batches.
 
@@ -513,6 +526,31 @@ class Task:
         self.fit()
         specs = [spec for feature in self.inputs or (self.targets,) for spec in feature.signature()]
         return dict(zip(self._signature_names, specs))
+
+    @property
+    def file_signature(self) -> dict[str, tuple[list, str]]:
+        """The same with the bytes of a file in place of what `decode_files` makes of it; empty if nothing is a file."""
+        if not any(feature.reads_files for feature in self.inputs):
+            return {}
+        files: tuple[list, str] = ([], "string")
+        replaced = [feature.reads_files for feature in self.inputs for _ in feature.columns]
+        return {name: files if is_file else spec for (name, spec), is_file in zip(self.signature.items(), replaced)}
+
+    def decode_files(self, raw: Mapping) -> dict:
+        """Returns packed raw inputs of `signature` for those of `file_signature`, inside a graph."""
+        return self._with_files(raw, lambda feature, files: feature.decode_files(files))
+
+    def encode_files(self, columns: Mapping) -> dict:
+        """Returns raw inputs of `file_signature` for those that `pack` returns."""
+        return self._with_files(columns, lambda feature, values: feature.encode_files(values))
+
+    def _with_files(self, columns, function):
+        """Returns a value for each name of the signature, of a function of feature and value where that is a file."""
+        features = [feature for feature in self.inputs for _ in feature.columns]
+        return {
+            name: function(feature, columns[name]) if feature.reads_files else columns[name]
+            for name, feature in zip(self._signature_names, features)
+        }
 
     @property
     def _signature_names(self):

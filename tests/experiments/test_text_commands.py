@@ -56,11 +56,11 @@ def test_subwords_train_answer_and_export(finished, tmp_path, monkeypatch):
     kz.run.export(folder / "run", tmp_path / "saved")
 
 
-def served(directory, raw):
+def served(directory, raw, signature):
     """What a SavedModel answers in this process, by the program that a fresh one runs."""
     space = {}
     exec(verification.FRESH.partition("found =")[0], space)
-    return space["outputs"](str(directory), raw)
+    return space["outputs"](str(directory), raw, signature)
 
 
 def test_another_vocabulary_is_refused(finished, tmp_path):

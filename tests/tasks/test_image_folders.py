@@ -101,3 +101,41 @@ def test_every_format_is_read_alike_for_training_and_prediction(tmp_path, capsys
         ]
         readable = [path for path, _ in task.source.files("train") if not path.endswith(("x.heic", "y.png"))]
         assert np.array_equal(corpus.features["source"], np.stack(task.read(readable)))
+
+
+def test_all_captions_of_an_image_are_accepted(folder):
+    """Each caption is an example to train on; in an evaluation the captions of a file are references of one input."""
+    rows = [
+        f'{{"file": "{name}/{number}.png", "caption": "a {word} {name}"}}'
+        for name in ("cat", "dog")
+        for number in range(5)
+        for word in ("small", "small", name + "like")
+    ]
+    (folder / "captions.jsonl").write_text("\n".join(rows) + "\n")
+    options = {"inputs": "image:file", "targets": "text:caption", "height": 3, "width": 2}
+    task = tasks.create("table", data_dir=folder / "captions.jsonl", dev_data=folder / "captions.jsonl", **options)
+    assert len(task.load("dev")) == 30
+    images, references = task.examples("dev")
+    assert [image.shape for image in images] == [(3, 2, 3)] * 10
+    assert references == [["a small cat", "a catlike cat"]] * 5 + [["a small dog", "a doglike dog"]] * 5
+    assert task.examples("dev", limit=2)[1] == [references[0], references[5]]
+    measures = task.evaluate(["a catlike cat", "a small cat"], references[:1] + references[-1:])
+    assert measures["sequence_error_rate"] == 0.5
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_damaged_image_of_a_caption_is_named_with_file_and_line(folder, split, capsys):
+    (folder / "bad.png").write_bytes((folder / "cat" / "3.png").read_bytes()[:40])
+    (folder / "captions.tsv").write_text(
+        "file\tcaption\ncat/0.png\tone\ncat/0.png\ttwo\nbad.png\tthree\ncat/1.png\tfour\n"
+    )
+    options = {"inputs": "image:file", "targets": "text:caption", "data_dir": folder / "captions.tsv"}
+    task = tasks.create("table", dev_data=folder / "captions.tsv", height=3, width=2, **options)
+    read = task.load if split == "train" else task.examples
+    with pytest.raises(DataError, match=r"captions.tsv:4: .*bad.png: a damaged image"):
+        read(split)
+    task = tasks.create("table", dev_data=folder / "captions.tsv", height=3, width=2, bad_lines="skip", **options)
+    read = task.load if split == "train" else task.examples
+    found = read(split)
+    assert len(found) == 3 if split == "train" else found[1] == [["one", "two"], ["four"]]
+    assert "bad.png" in capsys.readouterr().err or split == "dev"

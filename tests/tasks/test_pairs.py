@@ -107,11 +107,15 @@ def exported(trained, tmp_path_factory):
         task = predictor.task
         raw = task.examples("train", limit=3)[0]
         path = kz.export.export(predictor.model, task, folder / str(number))
-        jobs.append((path, task.raw_columns(raw)))
+        columns = task.raw_columns(raw)
+        jobs.append((path, columns))
+        if task.file_signature:
+            jobs.append((path, task.encode_files(columns), "serving_files"))
         with model_contracts.eager_searches():
             live[pair] = predictor(raw)
-    outputs = verification.fresh_outputs(jobs)
-    return {pair: (predictions, served) for (pair, predictions), served in zip(live.items(), outputs, strict=True)}
+    outputs = iter(verification.fresh_outputs(jobs))
+    counts = {pair: 1 + bool(trained[pair][0].task.file_signature) for pair in live}  # images are read as files as well
+    return {pair: (predictions, [next(outputs) for _ in range(counts[pair])]) for pair, predictions in live.items()}
 
 
 @pytest.mark.usefixtures("run_eagerly")
@@ -123,12 +127,13 @@ def test_a_pair_trains_evaluates_and_exports(trained, exported, pair):
     assert result["metrics"] and all(np.isfinite(value) for value in result["metrics"].values())
     assert len(shown) == 2
     predictions, served = exported[pair]
-    assert len(predictions) == 3
-    output = served[predictor.task.targets.outputs[0]]
-    if isinstance(predictions[0], str):
-        assert output == predictions
-    else:
-        np.testing.assert_allclose(np.array(output), np.array(predictions), rtol=1e-4, atol=1e-4)
+    assert len(predictions) == 3 and len(served) == 1 + ("image:file" in (pair[0] or ""))
+    for each in served:
+        output = each[predictor.task.targets.outputs[0]]
+        if isinstance(predictions[0], str):
+            assert output == predictions
+        else:
+            np.testing.assert_allclose(np.array(output), np.array(predictions), rtol=1e-4, atol=1e-4)
 
 
 def test_a_saved_pair_predicts_the_same(trained, tmp_path):
