@@ -58,6 +58,18 @@ SPECS = {
         "8x8 images of handwritten digits (scikit-learn)",
         {"batch_size": 32, "epochs": 30},
     ),
+    "digit_strings": TaskSpec(
+        "kerazoo.tasks.digit_strings:build",
+        ("seq2seq",),
+        "images of handwritten digits in a row to the string (MNIST in data_dir, or scikit-learn)",
+        {"batch_size": 64, "epochs": 10},
+    ),
+    "digit_questions": TaskSpec(
+        "kerazoo.tasks.digit_questions:build",
+        ("seq2seq",),
+        "images of handwritten digits and a question to the answer (MNIST in data_dir, or scikit-learn)",
+        {"batch_size": 64, "epochs": 10},
+    ),
     "topics": TaskSpec(
         "kerazoo.tasks.topics:build",
         ("language_model",),

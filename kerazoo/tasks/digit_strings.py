@@ -1,0 +1,61 @@
+"""Strings of handwritten digits: an image to the text that is written in it."""
+
+import os
+
+import numpy as np
+
+from kerazoo import _checks
+from kerazoo.data import MemorySource
+from kerazoo.tasks.digit_images import DigitImages, random_rows, split_sizes
+from kerazoo.tasks.feature_pairs import fixed_text
+from kerazoo.tasks.image_feature import ImageFeature
+from kerazoo.tasks.task import Task
+
+
+def build(
+    name: str,
+    kind: str | None,
+    data_dir: str | os.PathLike | None = None,
+    digits: int = 6,
+    examples: int = 30000,
+    seed: int = 0,
+) -> Task:
+    """Returns the task `digit_strings`: an image of handwritten digits in a row to the string of digits.
+
+    The digits are those of MNIST, in images of 32 x 144 pixels for 6 digits, or those that scikit-learn ships, in
+    images of 9 x 54 pixels. They are split as the single digits are: a string of the test part has digits of the test
+    part alone. The length of a string, its digits, the gaps between them and where they stand are random.
+
+    Args:
+        name: string. The task's name.
+        kind: string. The kind of model.
+        data_dir: string. The folder that holds the prepared TensorFlow data set `mnist`, as for `tfds.load`. Defaults
+            to `None`: the 1,797 digits of scikit-learn.
+        digits: int, at most 20. The largest number of digits of a string; the smallest is one. Defaults to `6`.
+        examples: int. The number of strings of the training part; dev and test have a tenth of it. Defaults to `30000`.
+        seed: int. The seed of the strings. Defaults to `0`.
+    """
+    owner = f"task {name}"
+    _checks.not_above(owner, "digits", _checks.positive_int(owner, "digits", digits), 20)
+    sizes = split_sizes(_checks.positive_int(owner, "examples", examples))
+    _checks.non_negative_int(owner, "seed", seed)
+    drawer = DigitImages(digits, data_dir)
+
+    def read(split):
+        images = np.zeros((sizes[split], drawer.height, drawer.width, 1), np.uint8)
+        texts = []
+        for row, (length, *bits) in enumerate(random_rows(seed, split, sizes[split], 1 + drawer.bits)):
+            images[row], values = drawer.draw(split, bits, 1 + length % digits)
+            texts.append("".join(map(str, values)))
+        return {"image": images, "text": texts}
+
+    def tokenizer():
+        from kerazoo import text
+
+        return text.CharacterTokenizer("0123456789")
+
+    target = fixed_text("text", tokenizer, monitor=("val_sequence_accuracy", "max"))
+    image = ImageFeature("image", height=drawer.height, width=drawer.width, channels=1)
+    source = MemorySource(read, drawer.check, columns=("image", "text"))
+    options = {"data_dir": data_dir and str(data_dir), "digits": digits, "examples": examples, "seed": seed}
+    return Task(source, (image,), target, name, kind or "", options)
