@@ -76,6 +76,7 @@ def build(
 
     question = fixed_text("question", _question_words)
     target = fixed_text("reply", lambda: _reply_words(digits), monitor=("val_sequence_accuracy", "max"))
+    target.measures = ("exact_match", "token_error_rate")
     image = ImageFeature("image", height=drawer.height, width=drawer.width, channels=1)
     source = MemorySource(read, drawer.check, columns=("image", "question", "reply"))
     options = {"data_dir": data_dir and str(data_dir), "digits": digits, "examples": examples, "seed": seed}

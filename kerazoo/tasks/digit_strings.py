@@ -55,6 +55,7 @@ def build(
         return text.CharacterTokenizer("0123456789")
 
     target = fixed_text("text", tokenizer, monitor=("val_sequence_accuracy", "max"))
+    target.measures = ("exact_match", "token_error_rate")
     image = ImageFeature("image", height=drawer.height, width=drawer.width, channels=1)
     source = MemorySource(read, drawer.check, columns=("image", "text"))
     options = {"data_dir": data_dir and str(data_dir), "digits": digits, "examples": examples, "seed": seed}
