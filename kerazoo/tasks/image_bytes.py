@@ -25,7 +25,7 @@ def decode_images(files: Any, shape: Sequence[int]) -> Any:
         uint8 tensor `[B, height, width, channels]`.
 
     Raises:
-        InvalidArgumentError: of TensorFlow, when the graph runs, if the bytes are no such image.
+        InvalidArgumentError: if the bytes are no such image, when the graph runs.
     """
     import tensorflow as tf
 

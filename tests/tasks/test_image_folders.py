@@ -125,14 +125,14 @@ def test_all_captions_of_an_image_are_accepted(folder):
 
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_a_damaged_image_of_a_caption_is_named_with_file_and_line(folder, split, capsys):
-    (folder / "bad.png").write_bytes((folder / "cat" / "3.png").read_bytes()[:40])
+    (folder / "bad.png").write_bytes((folder / "cat" / "3.png").read_bytes()[:-35])
     (folder / "captions.tsv").write_text(
         "file\tcaption\ncat/0.png\tone\ncat/0.png\ttwo\nbad.png\tthree\ncat/1.png\tfour\n"
     )
     options = {"inputs": "image:file", "targets": "text:caption", "data_dir": folder / "captions.tsv"}
     task = tasks.create("table", dev_data=folder / "captions.tsv", height=3, width=2, **options)
     read = task.load if split == "train" else task.examples
-    with pytest.raises(DataError, match=r"captions.tsv:4: .*bad.png: a damaged image"):
+    with pytest.raises(DataError, match=r"captions.tsv:4: .*bad.png: a damaged image: "):
         read(split)
     task = tasks.create("table", dev_data=folder / "captions.tsv", height=3, width=2, bad_lines="skip", **options)
     read = task.load if split == "train" else task.examples

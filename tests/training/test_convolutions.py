@@ -31,10 +31,10 @@ def test_a_loop_outside_of_xla_trains_the_same(monkeypatch):
     rng = np.random.default_rng(0)
     data = rng.normal(size=(17, 5, 7, 2)).astype("float32"), rng.integers(0, 3, 17).astype("int32")
     outside, inside = convolutional(), convolutional()
-    history = fit(outside, *data, epochs=2, batch_size=4, steps_per_execution=3, verbose=0).history
+    history = fit(outside, data, epochs=2, batch_size=4, steps_per_execution=3, verbose=0).history
     module = blocks.backend()
     monkeypatch.setattr(module, "has_convolutions", lambda model: False)
-    other = fit(inside, *data, epochs=2, batch_size=4, steps_per_execution=3, verbose=0).history
+    other = fit(inside, data, epochs=2, batch_size=4, steps_per_execution=3, verbose=0).history
     np.testing.assert_allclose(history["loss"], other["loss"], rtol=1e-4)
     for one, two in zip(outside.get_weights(), inside.get_weights(), strict=True):
         np.testing.assert_allclose(one, two, atol=1e-4)
