@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.run import evaluation, sample_table
+from kerazoo.run import baselines, evaluation, sample_table
 from kerazoo.run import predictor as predictors
 
 INTERVAL = (0.025, 0.975)  # the quantiles of a 95 % interval
@@ -68,15 +68,16 @@ def compare(
     _checks.non_negative_int("compare", "resample_seed", resample_seed)
     one, names = evaluation.opened(run_dir, split, data_dir, checkpoint, imports, metrics, test_data)
     two, _ = evaluation.opened(other, split, data_dir, checkpoint, imports, metrics, test_data)
-    found = evaluation.evaluated(one, split, limit, samples, names, by, **options)
+    baseline = baselines.load(evaluation.first_run(run_dir))
+    found = evaluation.evaluated(one, split, limit, samples, names, by, baseline, **options)
     raw, references = two.task.examples(split, limit=limit or None)
     _check_same("inputs", found.raw, raw)
     _check_same("references", found.references, references)
-    if one.task.is_language_model:
+    if one.task.targets.evaluated_by_loss:
         statistics = [{"nats": _likelihoods(each, split, limit)} for each in (one, two)]
     else:
         others = one.task.targets.statistics(two(raw, **options), references, names or None)
-        statistics = [found.statistics, others]
+        statistics = [{name: found.statistics[name] for name in others}, others]
     found.result["comparison"] = {
         "other": str(evaluation.first_run(other).path),
         "resamples": resamples,
@@ -141,11 +142,15 @@ def _equal(one, other):
 
 
 def _likelihoods(predictor, split, limit):
-    """Returns the negative log-likelihood and the number of tokens of each window of a text, float64 `[N, 2]`."""
+    """Returns the negative log-likelihood and the number of characters of each window of a text, float64 `[N, 2]`."""
     from kerazoo import decoding
 
+    target = predictor.task.targets
+    if target.modality != "text":
+        raise ValueError(f"compare: needs predictions or a language model of text; got a target {target.modality}.")
     corpus = predictor.task.load(split)
     windows = (corpus.sample(limit) if limit else corpus).features["targets"]
     rows = [windows[row].tolist() for row in range(len(windows))]
     scored = decoding.score(predictor.model, None, rows, batch_size=64)
-    return np.stack([-scored.scores.astype(np.float64), scored.lengths], axis=-1)
+    characters = [target.count_characters(row).sum() for row in rows]
+    return np.stack([-scored.scores.astype(np.float64), characters], axis=-1)

@@ -22,9 +22,9 @@ class RunDirectory:
     """The folder that holds everything about one run.
 
     `run.json` is the record of the options and of each call, `task/` holds the vocabularies, `checkpoints/` the
-    training states, `metrics.jsonl` one line per epoch, `events/` the TensorBoard events, `evaluation-SPLIT.json` and
-    `report.md` the results, `predictions-SPLIT.jsonl` the predictions where they are saved. The record is written last,
-    so a folder without one holds no run yet.
+    training states, `baseline.json` the baseline, `metrics.jsonl` one line per epoch, `events/` the TensorBoard events,
+    `evaluation-SPLIT.json` and `report.md` the results, `predictions-SPLIT.jsonl` the predictions where they are saved.
+    The record is written last, so a folder without one holds no run yet.
 
     Args:
         path: string or path. The folder; `create` creates it.
@@ -38,6 +38,7 @@ class RunDirectory:
         self.flags = self.path / "run.flags"
         self.metrics = self.path / "metrics.jsonl"
         self.report = self.path / "report.md"
+        self.baseline = self.path / "baseline.json"
 
     def evaluation(self, split: str) -> pathlib.Path:
         """Returns the path of the results on `split`."""

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kerazoo import _files
+from kerazoo.run import baselines, report, sample_table
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
-from kerazoo.run import report, sample_table
 
 PLAIN = str | int | float | bool | list | None
 
@@ -78,13 +78,16 @@ def evaluate(
 
     Returns:
         A dict: `{"metrics": {name: value}, "examples": n, "seconds": s, "search": options}`. Rates and accuracies are
-        fractions of 1, BLEU, chrF and ROUGE go to 100; `"signatures"` has what others need to repeat those. `"by"` has
+        fractions of 1, BLEU, chrF and ROUGE go to 100. The measures of the baseline have names such as
+        `"baseline.accuracy"`, and `"baseline"` says what it predicts. `"confusion"` counts the predicted classes of
+        each true one, `"signatures"` has what others need to repeat those. `"by"` has
         the measures of each value of the column. `"unseen"` has the number of examples of each class that the training
         data lacks, which are counted as wrong, and `"cut"` the number of inputs that were cut, where there are any.
         `"limits"` says where texts are cut and where predictions end. The file holds the printed samples as well.
     """
     predictor, metrics = opened(run_dir, split, data_dir, checkpoint, imports, metrics, test_data)
-    found = evaluated(predictor, split, limit, samples, metrics, by, **options)
+    baseline = baselines.load(first_run(run_dir))
+    found = evaluated(predictor, split, limit, samples, metrics, by, baseline, **options)
     finish(run_dir, found, split, test_data, save_predictions)
     return found.result
 
@@ -147,10 +150,11 @@ def evaluate_predictor(
     samples: int = 8,
     metrics: Sequence[str] = (),
     by: str | None = None,
+    baseline: Mapping[str, Any] | None = None,
     **options,
 ) -> tuple[dict, list]:
     """Returns the result of `evaluate`, and up to `samples` of the examples as `Sample`s."""
-    found = evaluated(predictor, split, limit, samples, metrics, by, **options)
+    found = evaluated(predictor, split, limit, samples, metrics, by, baseline, **options)
     return found.result, found.samples
 
 
@@ -161,9 +165,10 @@ def evaluated(
     samples: int = 8,
     metrics: Sequence[str] = (),
     by: str | None = None,
+    baseline: Mapping[str, Any] | None = None,
     **options,
 ) -> Evaluated:
-    """Returns the predictions of `evaluate` and what was computed of them."""
+    """Returns the predictions of `evaluate` and what was computed of them; `baseline` is that of the run."""
     started, cut = time.perf_counter(), predictor.cut
     task = predictor.task
     target, names = task.targets, tuple(metrics) or None
@@ -171,7 +176,7 @@ def evaluated(
     raw, references, groups = task.examples_by(by, split, limit or None)
     chosen = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
     if target.evaluated_by_loss:
-        values, examples = _losses(predictor, split, limit)
+        values, examples = _losses(predictor, split, limit, baseline)
         generated = predictor([raw[i] for i in chosen], **options) if chosen else []
         found = [sample_table.Sample(raw[i], references[i], each) for i, each in zip(chosen, generated)]
         if task.is_language_model:  # both the reference and the prediction repeat the prompt
@@ -180,6 +185,9 @@ def evaluated(
     else:
         predictions, examples = predictor(raw, **options), len(raw)
         statistics = target.statistics(predictions, references, names)
+        if baseline and baseline["name"]:
+            simple = target.statistics(target.predict_baseline(**baseline, raw=raw), references, names)
+            statistics = {**statistics, **{f"{report.BASELINE}{name}": rows for name, rows in simple.items()}}
         values = {**reduced(statistics), **_bound(predictor, raw)}
         found = [sample_table.Sample(raw[i], references[i], predictions[i]) for i in chosen]
     signatures = {row.name: row.signature(references) for row in target.chosen_measures(names) if row.signature}
@@ -188,7 +196,9 @@ def evaluated(
         "examples": examples,
         "seconds": round(time.perf_counter() - started, 3),
         "search": {name: value if isinstance(value, PLAIN) else str(value) for name, value in options.items()},
+        **({"baseline": baseline["name"]} if baseline and baseline["name"] else {}),
         **({"signatures": signatures} if signatures else {}),
+        **({"confusion": confusion(predictions, references)} if target.modality == "label" else {}),
         **({"by": _of_groups(by, groups, statistics)} if by else {}),
         **({"limits": limits} if (limits := report.limits(task)) else {}),
         **({"unseen": unseen} if (unseen := target.unseen(references)) else {}),
@@ -201,7 +211,21 @@ def reduced(statistics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Returns the measures of examples by their statistics."""
     from kerazoo.tasks import MEASURES
 
-    return {name: float(MEASURES.get(name).reduce(rows)) for name, rows in statistics.items()}
+    measures = {name: MEASURES.get(name.removeprefix(report.BASELINE)) for name in statistics}
+    return {name: float(row.reduce(statistics[name])) for name, row in measures.items()}
+
+
+def confusion(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict:
+    """Returns how often each class was predicted as each: `counts`, rows of true classes, in the order of `classes`.
+
+    Only classes that occur are in it.
+    """
+    true = [accepted[0] for accepted in references]
+    classes = sorted({*predictions, *true}, key=_by_number)
+    ids = {name: index for index, name in enumerate(classes)}
+    counts = np.zeros((len(classes), len(classes)), int)
+    np.add.at(counts, ([ids[name] for name in true], [ids[name] for name in predictions]), 1)
+    return {"classes": classes, "counts": counts.tolist()}
 
 
 def _of_groups(column, groups, statistics):
@@ -256,8 +280,8 @@ def _without_prompt(feature, sample):
     return sample_table.Sample(sample.raw, rest[:-1], rest[-1])
 
 
-def _losses(predictor, split, limit):
-    """Returns the loss and the metrics of a model under teacher forcing, and the number of examples."""
+def _losses(predictor, split, limit, baseline):
+    """Returns the loss and the metrics under teacher forcing with those of the baseline, and the number of examples."""
     from kerazoo import data, decoding, training
 
     task, model = predictor.task, predictor.model
@@ -268,4 +292,7 @@ def _losses(predictor, split, limit):
     model.compile(loss=task.loss(), weighted_metrics=task.metrics())
     plan = data.Plan.of(corpus, batch_size=64, max_shapes=1, shuffle=False)
     results = training.evaluate(model, corpus, task.batch, plan)
-    return task.targets.loss_measures(results, corpus.features["targets"]), len(corpus)
+    found, simple = task.targets.loss_measures(results, corpus.features["targets"]), {}
+    if baseline and baseline["name"]:
+        simple = task.targets.evaluate_baseline(baseline["fitted"], corpus.features["targets"])
+    return {**found, **{f"{report.BASELINE}{name}": value for name, value in simple.items()}}, len(corpus)

@@ -49,7 +49,7 @@ def choose(task: "Task", options: "TrainingOptions") -> Monitor:
     if name in ("loss", *(metric.name for metric in task.metrics())):
         return Monitor(f"val_{name}", "min" if name in LOWER else "max")
     row = target.chosen_measures([name])[0]
-    if task.is_language_model or row.higher_is_better is None:
+    if target.evaluated_by_loss or row.higher_is_better is None:
         metrics = ", ".join(["loss", *(metric.name for metric in task.metrics())])
         raise ValueError(
             f"{task.owner}: `monitor` must be a measure of predictions that has a best value, or one of {metrics}; got "

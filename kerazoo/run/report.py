@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 100  # of the dev examples, from which an input is proposed
 MAX_CHARACTERS = 60  # of that input
+BASELINE = "baseline."  # in front of the names of the measures of the baseline
+MAX_CLASSES = 30  # of a confusion matrix that is printed and drawn
 COMPARED = ("value", "other", "difference")  # of two runs
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>&|~#])")
 
@@ -83,8 +85,9 @@ def _with_absolute_path(line):
 
 def summary(result: Mapping, split: str) -> str:
     """Returns the metrics as one line, and a line on classes that the training data lacks."""
-    metrics = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
-    line = f"{split}: {metrics}  ({result['examples']:,} examples in {result['seconds']:.1f} s)"
+    found, simple = _divided(result["metrics"])
+    line = f"{split}: {_figures(found)}  ({result['examples']:,} examples in {result['seconds']:.1f} s)"
+    line += f"\nbaseline ({printable(result.get('baseline', ''))}): {_figures(simple)}" if simple else ""
     line += "".join(f"\n{name}: {text}" for name, text in result.get("signatures", {}).items())
     if comparison := result.get("comparison"):
         line += f"\n\n{_comparison_title(comparison)}\n" + "\n".join(_aligned(comparison_rows(comparison)))
@@ -96,6 +99,17 @@ def summary(result: Mapping, split: str) -> str:
     names = printable(text_lines.list_names(f"{name} ({count:,})" for name, count in unseen.items()))
     count = sum(unseen.values())
     return f"{line}\n{count:,} of them have classes that the training data lacks, and count as wrong: {names}"
+
+
+def _divided(metrics):
+    """Returns the measures of the predictions, and those of the baseline, without the prefix of their names."""
+    found = {name: value for name, value in metrics.items() if not name.startswith(BASELINE)}
+    simple = {name.removeprefix(BASELINE): value for name, value in metrics.items() if name.startswith(BASELINE)}
+    return found, simple
+
+
+def _figures(metrics):
+    return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
 def group_rows(by: Mapping) -> list[list[str]]:
@@ -153,6 +167,8 @@ def write(run: "RunDirectory", result: Mapping, split: str, samples: Sequence[sa
         elif pictures.needed(sample):
             row["picture"] = ""
     _files.write_file(run.evaluation(split), json.dumps({**result, "samples": rows}, indent=2) + "\n")
+    if _has_confusion(result) and (picture := pictures.draw_confusion(**result["confusion"])):
+        _files.write_file(run.path / f"pictures/confusion-{split}.png", picture)
     results = {split: _read_result(run, split) for split in SPLITS}
     _files.write_file(run.report, markdown(run.record(), {split: each for split, each in results.items() if each}))
 
@@ -175,21 +191,25 @@ def markdown(record: Mapping, results: Mapping[str, Mapping]) -> str:
         record: dict. The record of the run.
         results: dict. The results with their samples by split.
     """
-    names = list(dict.fromkeys(name for result in results.values() for name in result["metrics"]))
+    names = list(dict.fromkeys(name for result in results.values() for name in _divided(result["metrics"])[0]))
     head = ["split", "examples", "search", *names]
     lines = [f"# {_escaped(record['model'])} on {_escaped(record['task'])}", "", _row(head), "|---" * len(head) + "|"]
     for split, result in results.items():
-        values = [result["metrics"].get(name) for name in names]
+        found, simple = _divided(result["metrics"])
         search = ", ".join(f"{name}={value}" for name, value in result.get("search", {}).items()) or "default"
-        numbers = ["" if value is None else f"{value:.4f}" for value in values]
         outdated = ", before the last training" if result.get("outdated") else ""
-        lines.append(_row([split + outdated, f"{result['examples']:,}", search, *numbers]))
+        lines.append(_row([split + outdated, f"{result['examples']:,}", search, *_cells(found, names)]))
+        if simple:
+            lines.append(_row([f"{split}, baseline: {result.get('baseline', '')}", "", "", *_cells(simple, names)]))
     for limit in dict.fromkeys(result["limits"] for result in results.values() if result.get("limits")):
         lines += ["", limit]
     for split, result in results.items():
         lines += [
             f"\n{_escaped(name)} ({split}): {_escaped(text)}" for name, text in result.get("signatures", {}).items()
         ]
+        if _has_confusion(result):
+            lines += ["", f"## Confusion ({split}): true classes in rows, predicted ones in columns", ""]
+            lines += _markdown_table(_confusion_rows(result["confusion"]))
         if comparison := result.get("comparison"):
             table = _markdown_table(comparison_rows(comparison))
             lines += ["", f"## Comparison ({split})", "", _escaped(_comparison_title(comparison)), "", *table]
@@ -212,6 +232,20 @@ def _sample_lines(split, rows):
     if any(row.get("picture") == "" for row in rows):
         lines += ["", pictures.MISSING]
     return lines
+
+
+def _cells(metrics, names):
+    return [f"{metrics[name]:.4f}" if name in metrics else "" for name in names]
+
+
+def _has_confusion(result):
+    return 1 < len(result.get("confusion", {}).get("classes", ())) <= MAX_CLASSES
+
+
+def _confusion_rows(confusion):
+    """Returns a confusion matrix as the rows of a table, with its head."""
+    rows = [[name, *map(str, counts)] for name, counts in zip(confusion["classes"], confusion["counts"])]
+    return [["", *confusion["classes"]], *rows]
 
 
 def _markdown_table(rows):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import kerazoo
 from kerazoo import _checks, _files, catalog
-from kerazoo.run import batching, memory, report, resuming, signals
+from kerazoo.run import baselines, batching, memory, report, resuming, signals
 from kerazoo.run import directory as directories
 from kerazoo.run.options import TrainingOptions
 
@@ -121,6 +121,9 @@ class _Training:
             self._find_run(checkpoints.CheckpointStore(self.run.checkpoints))
             model = self._prepare(keras)
             self._save_record(command)  # an error before this line leaves no record
+            if not self.run.baseline.exists():
+                found = baselines.fit(self.task, self.corpus, self.dev is not None, self.options.metrics)
+                baselines.save(self.run, found)
             store = checkpoints.CheckpointStore(
                 self.run.checkpoints,
                 vocabularies=self.task.vocabularies,
@@ -132,7 +135,8 @@ class _Training:
         store.restore(model, which="best")
         trained = predictor.Predictor(model, self.task)
         if evaluate and self.dev is not None:
-            result, samples = evaluation.evaluate_predictor(trained, "dev", metrics=self.options.metrics)
+            baseline, names = baselines.load(self.run), self.options.metrics
+            result, samples = evaluation.evaluate_predictor(trained, "dev", metrics=names, baseline=baseline)
             evaluation.publish(self.run, result, "dev", samples)
         print("\n" + report.next_commands(self.run, self.task), flush=True)
         return trained

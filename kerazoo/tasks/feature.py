@@ -289,6 +289,37 @@ class Feature:
         """Returns further arguments of the statistics of a measure, such as how a text is split into tokens."""
         return {}
 
+    def baselines(self, values: Any, inputs: "Sequence[Feature]") -> dict[str, Any]:
+        """Returns what predictions without a model need, plain values by the name of the baseline.
+
+        A name says in plain words what is predicted, such as `"most frequent class"`. Of several baselines, that with
+        the best measure on the dev examples is reported.
+
+        Args:
+            values: the stored values of the training examples; `None` where they are not stored.
+            inputs: list of the input features of the task.
+        """
+        return {}
+
+    def predict_baseline(self, name: str, fitted: Any, raw: Sequence) -> list:
+        """Returns the predictions of a baseline, one for each raw input.
+
+        Args:
+            name: string. One of the names that `baselines` returned.
+            fitted: what it returned under this name.
+            raw: list of raw inputs.
+        """
+        return [fitted] * len(raw)
+
+    def evaluate_baseline(self, fitted: Any, values: Any) -> dict[str, float]:
+        """Returns the measures of the baseline of a target that is `evaluated_by_loss`.
+
+        Args:
+            fitted: what `baselines` returned for it.
+            values: what the corpus stores for the evaluated examples.
+        """
+        raise NotImplementedError
+
     def chosen_measures(self, names: Sequence[str] | None = None) -> "list[Measure]":
         """Returns the measures of these names, or those of `measures` whose packages are installed.
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import keras
 
 MAX_SIZE = 1 << 14  # of the height and of the width that files are resized to
+IMAGES_AT_ONCE = 256  # that are added up, which bounds the memory
 MAX_PIXEL = 255.0  # images are stored as bytes and scaled to [0, 1] inside the compiled program
 
 
@@ -170,6 +171,17 @@ class ImageFeature(Feature):
 
         self._no_label_smoothing("pixels", label_smoothing)
         return keras.losses.BinaryCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
+
+    def baselines(self, values: Any, inputs: Sequence[Feature]) -> dict[str, Any]:
+        if values is None or not len(values):
+            return {}
+        sums = np.zeros(self.shape)
+        for start in range(0, len(values), IMAGES_AT_ONCE):
+            sums += np.asarray(values[start : start + IMAGES_AT_ONCE]).sum(axis=0, dtype=np.float64)
+        return {"mean of the training images": np.round(sums / (MAX_PIXEL * len(values)), 4).tolist()}
+
+    def predict_baseline(self, name: str, fitted: Any, raw: Sequence) -> list:
+        return [np.asarray(fitted, np.float32)] * len(raw)
 
     def decode(self, outputs: Any) -> list:
         return [_sigmoid(row).reshape(self.shape) for row in outputs]

@@ -178,6 +178,11 @@ class LabelFeature(Feature):
         f1 = F1(2, average="binary") if self.binary else F1(max(len(self.names), 2), average="macro")
         return [TokenAccuracy(name="accuracy"), f1]
 
+    def baselines(self, values: Any, inputs: Sequence[Feature]) -> dict[str, Any]:
+        if values is None or not len(values):
+            return {}
+        return {"most frequent class": self.names[int(np.bincount(np.asarray(values)).argmax())]}
+
     def decode(self, outputs: Any) -> list:
         rows = [np.asarray(row) for row in outputs]
         return [self.names[int(row[0] > 0) if self.binary else int(np.argmax(row))] for row in rows]

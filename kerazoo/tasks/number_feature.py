@@ -98,6 +98,10 @@ class NumberFeature(Feature):
         self._no_label_smoothing("numbers", label_smoothing)
         return keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
 
+    def baselines(self, values: Any, inputs: Sequence[Feature]) -> dict[str, Any]:
+        mean = list(self.state["mean"])
+        return {"mean of the training targets": mean[0] if len(mean) == 1 else mean}
+
     def decode(self, outputs: Any) -> list:
         values = np.asarray(outputs, np.float64).reshape(-1, len(self.columns))
         rows = (values * np.array(self.state["deviation"]) + np.array(self.state["mean"])).tolist()

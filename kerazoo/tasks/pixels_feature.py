@@ -8,7 +8,8 @@ import numpy as np
 from kerazoo import _checks
 from kerazoo.data import Ragged
 from kerazoo.data.corpus import sample_rows
-from kerazoo.tasks.image_feature import ImageFeature
+from kerazoo.tasks.feature import Feature
+from kerazoo.tasks.image_feature import IMAGES_AT_ONCE, ImageFeature
 
 if TYPE_CHECKING:
     import keras
@@ -120,6 +121,25 @@ class PixelsFeature(ImageFeature):
         return self._values[np.clip(ids - SPECIAL, 0, self.levels - 1)].reshape(self.shape)
 
     # As a target.
+
+    def baselines(self, values: Any, inputs: Sequence[Feature]) -> dict[str, Any]:
+        if values is None or not len(values):
+            return {}
+        counts = self._count_levels(values) + 1
+        return {"frequencies of the training pixels": np.round(np.log2(counts.sum()) - np.log2(counts), 4).tolist()}
+
+    def evaluate_baseline(self, fitted: Any, values: Any) -> dict[str, float]:
+        counts = self._count_levels(values)
+        return {"bits_per_dimension": float(counts @ np.array(fitted) / max(counts.sum(), 1))}
+
+    def _count_levels(self, values):
+        """Returns how many pixels have each level."""
+        of_values = np.zeros(256, np.int64)
+        for start in range(0, len(values), IMAGES_AT_ONCE):
+            pixels = np.asarray(values[start : start + IMAGES_AT_ONCE])
+            of_values += np.bincount(pixels.reshape(-1), minlength=256)
+        levels = np.arange(256) * self.levels // 256
+        return np.bincount(levels, of_values, minlength=self.levels).astype(np.int64)
 
     def target_sizes(self) -> dict:
         size = self.levels + SPECIAL

@@ -200,6 +200,13 @@ class SeriesFeature(Feature):
         self._no_label_smoothing("numbers", label_smoothing)
         return keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
 
+    def baselines(self, values: Any, inputs: Sequence[Feature]) -> dict[str, Any]:
+        return {"mean of the training data": None}
+
+    def predict_baseline(self, name: str, fitted: Any, raw: Sequence) -> list:
+        mean, _ = self._output_scale
+        return [np.broadcast_to(mean, self.output_shape)] * len(raw)
+
     def decode(self, outputs: Any) -> list:
         mean, deviation = self._output_scale
         return [np.reshape(np.asarray(row, np.float64), self.output_shape) * deviation + mean for row in outputs]

@@ -1,5 +1,6 @@
 """Text as a feature: token ids of one or several columns."""
 
+import collections
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SAMPLE_SIZE = 1 << 25  # characters of text that a vocabulary is fitted to, at most
 ROWS_AT_ONCE = 65536  # strings that are tokenised at once, which bounds the memory of the tensors
+FIRST_WORDS = 12  # of a source that are a baseline of its summary
 MAX_CHARACTERS = 40  # of a text in a summary
 OPTIONAL = ("normalization", "stop_words")  # arguments of `Tokenizer.fit` that are passed only where they are set
 DEFAULT_SIZES = {"characters": 8000, "subwords": 8000, "words": 32000}
@@ -225,10 +227,14 @@ class TextFeature(Feature):
         """Returns the results, and `nats`: the cross-entropy of a text divided by its characters, not by its tokens."""
         if not self.window:
             return dict(results)
-        # Every byte of UTF-8 begins a character, except for those of 0b10xxxxxx.
-        characters = [sum(byte & 0xC0 != 0x80 for byte in each) for each in self.tokenizer.token_bytes]
-        total = int(np.take(characters, values.values).sum())
+        total = int(self.count_characters(values.values).sum())
         return {**results, "nats": float(np.log(results["perplexity"])) * len(values.values) / max(total, 1)}
+
+    def count_characters(self, tokens: Any) -> np.ndarray:
+        """Returns how many characters each of some token ids begins."""
+        # Every byte of UTF-8 begins a character, except for those of 0b10xxxxxx.
+        counts = [sum(byte & 0xC0 != 0x80 for byte in each) for each in self.tokenizer.token_bytes]
+        return np.take(counts, tokens)
 
     def search_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the options with token ids in place of the texts of `prefix`, `allowed`, `forbidden`, `stop_strings`.
@@ -333,6 +339,35 @@ class TextFeature(Feature):
 
     def references(self, values: Sequence) -> list:
         return self.tokenizer.standardize(list(values))
+
+    def baselines(self, values: Any, inputs: Sequence[Feature]) -> dict[str, Any]:
+        """Returns the most frequent answer, and for a text as the only input its copy and its beginning."""
+        if self.window:
+            return {"frequencies of the training tokens": self._token_nats(values)} if values is not None else {}
+        found = {}
+        if len(inputs) == 1 and inputs[0].modality == "text" and len(inputs[0].columns) == 1:
+            found = {"copy of the source": None, f"first {FIRST_WORDS} words of the source": FIRST_WORDS}
+        if values is not None and len(values):
+            rows = collections.Counter(values[row].tobytes() for row in range(len(values)))
+            tokens = np.frombuffer(rows.most_common(1)[0][0], values.values.dtype)
+            found["most frequent answer"] = self.decode([tokens])[0]
+        return found
+
+    def _token_nats(self, rows):
+        """Returns the negative log-probability of each token by its share of the training tokens, each counted once
+        more."""
+        counts = np.bincount(rows.values, minlength=self.tokenizer.vocabulary_size) + 1
+        return np.round(np.log(counts.sum()) - np.log(counts), 4).tolist()
+
+    def evaluate_baseline(self, fitted: Any, values: Any) -> dict[str, float]:
+        characters = int(self.count_characters(values.values).sum())
+        return {"nats": float(np.take(fitted, values.values).sum()) / max(characters, 1)}
+
+    def predict_baseline(self, name: str, fitted: Any, raw: Sequence) -> list:
+        if name == "most frequent answer":
+            return [fitted] * len(raw)
+        texts = raw if fitted is None else [" ".join(text.split()[:fitted]) for text in raw]
+        return self.references(texts)
 
     def decode(self, outputs: Any) -> list:
         rows = [np.asarray(row, np.int32) for row in outputs]
