@@ -63,14 +63,17 @@ def define_task() -> None:
     with flag_group("Task and data", {"task": "that of the kind of the model", "bad_lines": "stop"}):
         flags.DEFINE_string("task", None, "Name of the task: --list_tasks shows them.")
         flags.DEFINE_string(
-            "data_dir", None, "Folder, file, pattern, - for standard input, or several with weights: A@3,B@0.5."
+            "data_dir",
+            None,
+            "Folder, file, pattern, - for standard input, or several with weights: A@3,B@0.5; with tags: "
+            "A#tag=de;target=1@3,A#tag=fr;target=2.",
         )
         flags.DEFINE_string(
             "inputs",
             None,
             "What the model reads, as MODALITY:COLUMN with commas between them: "
             "image:file, or text:question,text:context. Modalities: image, label, number, pixels, series, "
-            "text.",
+            "sound, text; tag:COLUMN before a text is a special token.",
         )
         flags.DEFINE_string(
             "targets", None, "What the model predicts, as MODALITY:COLUMN: text:caption, label:state, or number:score."

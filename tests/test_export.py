@@ -58,13 +58,27 @@ def tasks(tmp_path_factory):
         "text": kz.tasks.create("tsv", "classifier", **table),
         "pixels": kz.tasks.create("digits", "language_model"),
         "pixels of a class": kz.tasks.create("digits", "seq2seq", levels=5),
+        "tagged": kz.tasks.create(
+            "tsv",
+            "seq2seq",
+            data_dir=f"{folder}/table.tsv#tag=to;source=0;target=1,{folder}/table.tsv#tag=from;source=1;target=0",
+            max_length=7,
+            truncate="start",
+        ),
     }
 
 
 def raw_inputs(task):
     if not task.tokenizers:
         return task.examples("dev", limit=5)[0]
+    if len(task.input_columns) > 1:
+        return [("to", "the cats"), ("from", ""), ("from", "deutsch"), ("to", "ü")]
     return TEXTS if task.kind == "seq2seq" else WORDS
+
+
+def columns(task, raw):
+    """Returns raw inputs of several columns by the names of the signature."""
+    return task.raw_columns(raw) if task is not None and len(task.input_columns) > 1 else raw
 
 
 def small(name, task, **overrides):
@@ -95,6 +109,7 @@ SAMPLED = {"search": "sample", "seed": 3, "forbidden": (2,)}
 CASES["PixelLM"] = ("pixel_lstm", "pixels", SAMPLED, {})
 CASES["PixelSeq2Seq"] = ("pixel_transformer_seq2seq", "pixels of a class", SAMPLED, {})
 CASES["text_classifier"] = ("transformer_classifier", "text", {}, {})
+CASES["tagged"] = ("lstm_seq2seq", "tagged", {}, {})
 
 
 ECHOED = ["汉字 E\u0301", "ab"]
@@ -130,7 +145,7 @@ def exported(tasks, tmp_path_factory):
     module = Echo()
     tf.saved_model.save(module, str(path), {"serving_default": module.echo})
     cases["echo"] = (path, None, None, ECHOED)
-    served = verification.fresh_outputs([(case[0], case[3]) for case in cases.values()])
+    served = verification.fresh_outputs([(path, columns(task, raw)) for path, _, task, raw, *_ in cases.values()])
     return {name: (*case, outputs) for (name, case), outputs in zip(cases.items(), served, strict=True)}
 
 

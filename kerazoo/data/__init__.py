@@ -21,6 +21,7 @@ from kerazoo.data.sound_files import read_sound, write_sound
 from kerazoo.data.sound_folder_source import SoundFolderSource
 from kerazoo.data.streaming import Stream, StreamPlan
 from kerazoo.data.table_source import TableSource
+from kerazoo.data.tagged_source import TaggedSource
 from kerazoo.data.text_source import TextSource
 from kerazoo.data.tfds_source import TFDSSource
 
@@ -44,6 +45,7 @@ __all__ = [
     "Stream",
     "StreamPlan",
     "TFDSSource",
+    "TaggedSource",
     "TableSource",
     "TextSource",
     "batches",

@@ -124,12 +124,23 @@ def find_splits(data_dir: str | os.PathLike, extensions: Sequence[str] = (".tsv"
     raise _checks.DataError(f"{path}: no {wanted}; there is: {present}.")
 
 
+def split_weight(text: str) -> tuple[str, float]:
+    """Returns the path and the weight of `PATH@WEIGHT`; 1 where there is none, or where a file has that whole name.
+
+    Raises:
+        DataError: if the weight is 0.
+    """
+    match = WEIGHT.fullmatch(text)
+    if not match or pathlib.Path(text).expanduser().exists():
+        return text, 1.0
+    weight = float(match["weight"])
+    if not weight:
+        raise _checks.DataError(f"{match['path']}: its weight must be above 0; got {match[0]!r}.")
+    return match["path"], weight
+
+
 def _find_part(text, extensions):
-    match, weight = WEIGHT.fullmatch(text), 1.0
-    if match and not pathlib.Path(text).expanduser().exists():
-        text, weight = match["path"], float(match["weight"])
-        if not weight:
-            raise _checks.DataError(f"{text}: its weight must be above 0; got {match[0]!r}.")
+    text, weight = split_weight(text)
     if text == STDIN:
         return DataFiles({"train": (STDIN,)}, weight)
     if WILDCARDS & set(text) and not pathlib.Path(text).expanduser().exists():

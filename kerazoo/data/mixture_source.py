@@ -82,6 +82,23 @@ class MixtureSource(DataSource):
         mixture.label_columns = tuple(columns)
         return mixture
 
+    def with_columns(self, columns: Sequence[str]) -> DataSource:
+        """Returns the mixture of sources that read further columns."""
+        mixture = MixtureSource([source.with_columns(columns) for source in self.sources], self.weights)
+        mixture.label_columns = self.label_columns
+        return mixture
+
+    def resolved_columns(self) -> list | None:
+        """Returns which columns each of the sources reads, `None` if all of them need no header."""
+        columns = [source.resolved_columns() for source in self.sources]
+        return columns if any(columns) else None
+
+    def use_columns(self, columns: list) -> None:
+        """Reads the columns that `resolved_columns` returned, those of each source."""
+        for source, chosen in zip(self.sources, columns, strict=True):
+            if chosen is not None:
+                source.use_columns(chosen)
+
     def class_names(self, column: str) -> list[str] | None:
         """Returns the names of the classes of a column if all sources declare the same ones, else `None`."""
         declared = [source.class_names(column) for source in self.sources]

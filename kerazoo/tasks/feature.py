@@ -142,6 +142,11 @@ class Feature:
         """Returns the raw values of a column as one array, or a list of strings, after checking each of them."""
         raise NotImplementedError
 
+    def pack_column(self, column: str, values: Sequence) -> Any:
+        """Returns what `pack` does for the raw values of one column, by its name."""
+        del column
+        return self.pack(values)
+
     def encode(self, *packed: Any) -> Any:
         """Returns the model's input for packed raw values, one of each column, inside a graph or outside.
 

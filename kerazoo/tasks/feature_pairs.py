@@ -16,6 +16,7 @@ from kerazoo.tasks.text_feature import TextFeature, Vocabulary
 from kerazoo.tasks.text_options import TextOptions
 
 MODALITIES = ("image", "label", "number", "pixels", "series", "sound", "text")
+TAG = "tag"  # a column whose values are special tokens before the text that follows
 JOINED = ("number", "text")  # features of which several columns are one input
 
 
@@ -26,17 +27,22 @@ class FeatureSpec:
     Args:
         modality: string. One of `MODALITIES`.
         columns: tuple of strings. The names of the raw columns; empty for the default of the source.
+        tags: int. How many of the columns of a text, counted from the first, hold tags. Defaults to `0`.
     """
 
     modality: str
     columns: tuple[str, ...] = ()
+    tags: int = 0
 
     def __str__(self):
-        return ",".join(f"{self.modality}:{column}" for column in self.columns) or self.modality
+        modalities = [TAG] * self.tags + [self.modality] * (len(self.columns) - self.tags)
+        return ",".join(map(":".join, zip(modalities, self.columns))) or self.modality
 
 
 def parse_features(owner: str, argument: str, text: str) -> list[FeatureSpec]:
     """Returns the features of `"MODALITY:COLUMN,MODALITY:COLUMN"`; neighbours of text, or of numbers, become one.
+
+    `"tag:COLUMN"` before a text makes the value of that column a special token at the start of the text.
 
     Args:
         owner: string. The task that error messages name.
@@ -44,9 +50,10 @@ def parse_features(owner: str, argument: str, text: str) -> list[FeatureSpec]:
         text: string. What is parsed.
 
     Raises:
-        ValueError: if a modality is unknown, or `text` is empty.
+        ValueError: if a modality is unknown, `text` is empty, or no text follows a tag.
     """
     specs: list[FeatureSpec] = []
+    tags: tuple[str, ...] = ()
     for part in str(text).split(","):
         modality, colon, column = (piece.strip() for piece in part.partition(":"))
         if not modality or (colon and not column):
@@ -54,14 +61,31 @@ def parse_features(owner: str, argument: str, text: str) -> list[FeatureSpec]:
                 f"{owner}: `{argument}` must be MODALITY or MODALITY:COLUMN, several separated by commas; "
                 f"got {argument}={text!r}."
             )
-        if modality not in MODALITIES:
-            raise _checks.unknown(f"modality in `{argument}` of {owner}:", modality, MODALITIES, ", ".join(MODALITIES))
+        if modality not in (*MODALITIES, TAG):
+            listed = ", ".join((*MODALITIES, TAG))
+            raise _checks.unknown(f"modality in `{argument}` of {owner}:", modality, MODALITIES, listed)
         columns = (column,) if column else ()
-        if specs and columns and specs[-1].columns and specs[-1].modality == modality and modality in JOINED:
-            specs[-1] = FeatureSpec(modality, specs[-1].columns + columns)
+        if modality == TAG and columns:
+            tags += columns
+        elif modality == TAG or (tags and (modality != "text" or not columns)):
+            raise _misplaced_tag(owner, argument, text)
+        elif tags:
+            specs.append(FeatureSpec(modality, tags + columns, len(tags)))
+            tags = ()
+        elif specs and columns and specs[-1].columns and specs[-1].modality == modality and modality in JOINED:
+            specs[-1] = dataclasses.replace(specs[-1], columns=specs[-1].columns + columns)
         else:
             specs.append(FeatureSpec(modality, columns))
+    if tags:
+        raise _misplaced_tag(owner, argument, text)
     return specs
+
+
+def _misplaced_tag(owner, argument, text):
+    return ValueError(
+        f"{owner}: a tag must name its column and stand before a text, as in 'tag:language,text:source'; got "
+        f"{argument}={text!r}."
+    )
 
 
 def parse_target(owner: str, text: str) -> FeatureSpec:
@@ -84,6 +108,7 @@ class FeatureOptions:
         owner: string. The task that error messages name.
         text: `TextOptions`. Tokens and vocabularies.
         max_length: int. The largest number of tokens of an example. Defaults to `512`.
+        truncate: string. Which part of a longer input text is left out, `"end"` or `"start"`. Defaults to `"end"`.
         window: int. The tokens of a window of a language model. Defaults to `128`.
         stride: int. The tokens from one training window to the next. Defaults to `window`.
         image: dict. Further arguments of `ImageFeature`.
@@ -107,6 +132,7 @@ class FeatureOptions:
     horizon: int | None = None
     preprocess: str | None = None
     monitor: tuple[str, str] = ("val_loss", "min")
+    truncate: str = "end"
 
 
 def make_features(
@@ -150,6 +176,8 @@ def _input(spec, options, shared):
             *spec.columns,
             vocabulary=shared or text.vocabulary(options.owner, "source"),
             max_length=options.max_length,
+            truncate=options.truncate,
+            tags=spec.tags,
             dropout=text.subword_dropout if text.source_tokens == "subwords" else 0.0,
             vectors=text.source_vectors,
         )

@@ -1,20 +1,25 @@
 """Tasks over the user's own files: tables, pairs of files, long texts, folders of images or sound, series."""
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kerazoo import _checks
 from kerazoo.data import (
+    DataSource,
     ImageFolderSource,
+    MixtureSource,
     ParallelSource,
     SeriesSource,
     SoundFolderSource,
     TableSource,
+    TaggedSource,
     TextSource,
     formats,
 )
 from kerazoo.data.table_source import check_column
+from kerazoo.data.tagged_source import TAG, parse_parts
 from kerazoo.tasks.feature import Feature
 from kerazoo.tasks.feature_pairs import (
     FeatureOptions,
@@ -54,6 +59,7 @@ def build_table(
     dev_data: str | os.PathLike | None = None,
     test_data: str | os.PathLike | None = None,
     max_length: int = 512,
+    truncate: str = "end",
     length: int = 128,
     bad_lines: str = "stop",
     height: int | None = None,
@@ -72,13 +78,15 @@ def build_table(
         name: string. The task's name.
         kind: string. The kind of model.
         data_dir: string. A folder with a file `train` and optionally `dev` and `test`, ending in .tsv, .csv, .jsonl or
-            .txt, plain or .gz; one file; a pattern; or several with weights: `"own.tsv@3,web-*.csv.gz"`. A missing dev
-            or test split is selected from train by a hash of the source, 5 % each, so that every class stays in train
-            and is divided in the same proportions; of a set of a few examples they are empty. Required. Defaults to
-            `None`, which raises an error.
+            .txt, plain or .gz; one file; a pattern; or several with weights: `"own.tsv@3,web-*.csv.gz"`. A part may
+            have a tag, which becomes a special token at the start of the source, and columns of its own:
+            `"all.tsv#tag=de;target=1@2,all.tsv#tag=fr;target=2"`. A missing dev or test split is selected from train by
+            a hash of the source, 5 % each, so that every class stays in train and is divided in the same proportions;
+            of a set of a few examples they are empty. Required. Defaults to `None`, which raises an error.
         inputs: string. The input features as `"MODALITY:COLUMN"`, several separated by commas: `"image:file"`,
-            `"sound:file"`, `"text:question,text:context"`. Files are relative to the folder of their table. Defaults to
-            the text in `source_column`, or no input for a language model.
+            `"sound:file"`, `"text:question,text:context"`. Files are relative to the folder of their table.
+            `"tag:COLUMN"` before a text makes the value of a column a special token at its start; the tags of parts are
+            the column `tag`. Defaults to the text in `source_column` after the tag, or no input for a language model.
         targets: string. The target feature in the same form. Defaults to the text in `target_column`, or its class for
             a classifier, or the text in `source_column` for a language model.
         source_column: int or string. The column of the source: its number from 0, its name in the header, or a field of
@@ -93,6 +101,8 @@ def build_table(
         dev_data: string. A file or pattern of the dev examples, where it is not found by its name. Defaults to `None`.
         test_data: string. The same for test. Defaults to `None`.
         max_length: int. The largest number of tokens of a text; longer ones are truncated. Defaults to `512`.
+        truncate: string. Which part of a longer input text is left out, its `"end"` or its `"start"`. Defaults to
+            `"end"`.
         length: int. The tokens of a window of a language model. Defaults to `128`.
         bad_lines: string. `"stop"` at a bad line, or `"skip"` it and count. Defaults to `"stop"`.
         height: int. The height that images are resized to. Defaults to that of the first training image.
@@ -127,6 +137,7 @@ def build_table(
         "dev_data": dev_data and str(dev_data),
         "test_data": test_data and str(test_data),
         "max_length": max_length,
+        "truncate": _checks.one_of(owner, "truncate", truncate, ("end", "start")),
         "length": length,
         "bad_lines": bad_lines,
         "height": height,
@@ -146,19 +157,31 @@ def build_table(
     image = {"height": height, "width": width, "channels": channels, "preprocess": preprocess}
     if not chosen:
         refuse_subword_dropout(owner, text_options, kind)
-    made = FeatureOptions(owner, text_options, max_length, length, None, image, sound, levels, monitor=MONITOR)
-    source = TableSource(
-        data_dir,
-        columns,
-        header=header,
-        format=format or ("tsv" if name == "tsv" else None),
-        delimiter=delimiter,
-        quote=quote,
-        dev_data=dev_data,
-        test_data=test_data,
-        bad_lines=bad_lines,
-        path_columns=[c for spec in [*chosen, target] if spec.modality in FILES for c in spec.columns],
+    made = FeatureOptions(
+        owner, text_options, max_length, length, None, image, sound, levels, monitor=MONITOR, truncate=truncate
     )
+    paths = [column for spec in [*chosen, target] if spec.modality in FILES for column in spec.columns]
+
+    def table(data_dir, part):
+        read = {column: check_column(owner, column, part.get(column, given)) for column, given in columns.items()}
+        if TAG in part:
+            read.pop(TAG, None)
+        return TableSource(
+            data_dir,
+            read,
+            header=header,
+            format=format or ("tsv" if name == "tsv" else None),
+            delimiter=delimiter,
+            quote=quote,
+            dev_data=dev_data,
+            test_data=test_data,
+            bad_lines=bad_lines,
+            path_columns=paths,
+        )
+
+    source = _mixture(owner, data_dir, tuple(columns), table, dev_data or test_data)
+    if inputs is None and TAG in source.columns and TAG not in columns:
+        chosen = _with_tag(owner, chosen)
     return Task(source, *make_features(chosen, target, kind, made), name, kind or "", options, bad_lines)
 
 
@@ -180,8 +203,9 @@ def build_parallel(
         name: string. The task's name.
         kind: string. The kind of model.
         data_dir: string. A folder with `train.en` and `train.de` and optionally `dev` and `test`, plain or .gz; the
-            file or a pattern of the sources; or several with weights, as for `table`. Required. Defaults to `None`,
-            which raises an error.
+            file or a pattern of the sources; or several with weights, as for `table`. A part may have a tag, which
+            becomes a special token at the start of the source, and languages of its own:
+            `"news#tag=de;target=de@2,news#tag=fr;target=fr"`. Required. Defaults to `None`, which raises an error.
         source_language: string. What the names of the files of sources end in, such as `"en"`. Required. Defaults to
             `None`, which raises an error.
         target_language: string. What the names of the files of targets end in; the rest of the name is the same.
@@ -203,9 +227,16 @@ def build_parallel(
     files = {"dev_data": dev_data and str(dev_data), "test_data": test_data and str(test_data), "bad_lines": bad_lines}
     languages = {"source_language": source_language, "target_language": target_language}
     options = {"data_dir": str(data_dir), **languages, **files, "max_length": max_length, **text_options.to_dict()}
-    source = ParallelSource(data_dir, source_language, target_language=target_language, **files)
+
+    def pairs(data_dir, part):
+        read = part.get("source", source_language), part.get("target", target_language)
+        return ParallelSource(data_dir, read[0], target_language=read[1], **files)
+
+    source = _mixture(owner, data_dir, ("source", "target"), pairs, dev_data or test_data)
     made = FeatureOptions(owner, text_options, max_length, monitor=MONITOR)
-    features = make_features([FeatureSpec("text", ("source",))], FeatureSpec("text", ("target",)), kind, made)
+    chosen = [FeatureSpec("text", ("source",))]
+    chosen = _with_tag(owner, chosen) if TAG in source.columns else chosen
+    features = make_features(chosen, FeatureSpec("text", ("target",)), kind, made)
     return Task(source, *features, name, kind or "", options, bad_lines)
 
 
@@ -465,6 +496,41 @@ def _with_column(spec, default):
     if not spec.columns and not default:
         raise ValueError(f"`targets` of modality {spec.modality} must name a column: targets='{spec.modality}:COLUMN'.")
     return spec if spec.columns else FeatureSpec(spec.modality, (default,))
+
+
+def _mixture(
+    owner: str,
+    data_dir: str | os.PathLike,
+    names: tuple[str, ...],
+    make: Callable[[Any, Mapping[str, str]], DataSource],
+    held_out: Any,
+) -> DataSource:
+    """Returns the source of `data_dir`, or of its parts where they have tags or other options."""
+    parts = parse_parts(owner, data_dir, names)
+    if not parts:
+        return make(data_dir, {})
+    if held_out:
+        raise ValueError(
+            f"{owner}: parts of `data_dir` with options have dev and test examples of their own, found by their names; "
+            f"got {str(held_out)!r} for all of them. Leave dev_data and test_data out."
+        )
+    sources = [make(part.data_dir, part.options) for part in parts]
+    tagged = [
+        TaggedSource(source, part.options[TAG]) if TAG in part.options else source
+        for source, part in zip(sources, parts)
+    ]
+    return MixtureSource(tagged, [part.weight for part in parts])
+
+
+def _with_tag(owner, chosen):
+    """Returns the input features with the tag of the part before the first one."""
+    if not chosen or chosen[0].modality != "text":
+        raise ValueError(
+            f"{owner}: a tag stands before a text; got {chosen[0].modality if chosen else 'no'} input. Leave the tags "
+            "of `data_dir` out."
+        )
+    first = chosen[0]
+    return [dataclasses.replace(first, columns=(TAG, *first.columns), tags=first.tags + 1), *chosen[1:]]
 
 
 def _require(owner: str, data_dir: str | os.PathLike | None, what: str) -> str | os.PathLike:

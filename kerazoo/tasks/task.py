@@ -499,7 +499,9 @@ class Task:
         if len(self.inputs) == 1 and _text(self.inputs[0]) and _text(self.targets):
             one, two = self.inputs[0].tokenizer, self.targets.tokenizer
             # Two vocabularies of one size may have different tokens.
-            sizes["share_embeddings"] = type(one) is type(two) and one.vocabulary == two.vocabulary
+            sizes["share_embeddings"] = (
+                type(one) is type(two) and one.vocabulary == two.vocabulary and one.tags == two.tags
+            )
         return sizes
 
     def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
@@ -556,7 +558,9 @@ class Task:
     def _signature_names(self):
         if len(self.input_columns) == 1:
             return ["prompt" if self.is_language_model else "source"]
-        return [re.sub(r"\W", "_", name) for name in self.input_columns]
+        # TensorFlow takes no name that begins with a digit, as that of a column that is chosen by its number.
+        names = [re.sub(r"\W", "_", name) for name in self.input_columns]
+        return [f"column_{name}" if name[:1].isdigit() else name for name in names]
 
     def read(self, lines: Sequence[str]) -> list:
         """Returns the raw inputs of `lines` on the command line; tabs separate several columns.
@@ -601,9 +605,12 @@ class Task:
     def pack(self, raw: Sequence) -> dict:
         """Returns raw inputs as one array or list of strings for each name of `signature`, checked."""
         self.fit()
-        packers = [feature.pack for feature in self.inputs or (self.targets,) for _ in feature.columns]
+        features = [(feature, column) for feature in self.inputs or (self.targets,) for column in feature.columns]
         columns = self.raw_columns(raw).items()
-        return {name: pack(values) for pack, (name, values) in zip(packers, columns, strict=True)}
+        return {
+            name: feature.pack_column(column, values)
+            for (feature, column), (name, values) in zip(features, columns, strict=True)
+        }
 
     def encode_packed(self, packed: Mapping) -> dict:
         """Returns the model's inputs for packed raw inputs, inside a graph or outside."""

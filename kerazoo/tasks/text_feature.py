@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SAMPLE_SIZE = 1 << 25  # characters of text that a vocabulary is fitted to, at most
 ROWS_AT_ONCE = 65536  # strings that are tokenised at once, which bounds the memory of the tensors
 FIRST_WORDS = 12  # of a source that are a baseline of its summary
+MAX_TAGS = 1000  # a column with more different values holds no tags
+MAX_NAMED = 10  # tags in an error
 MAX_CHARACTERS = 40  # of a text in a summary
 OPTIONAL = ("normalization", "stop_words")  # arguments of `Tokenizer.fit` that are passed only where they are set
 DEFAULT_SIZES = {"characters": 8000, "subwords": 8000, "words": 32000}
@@ -52,10 +54,15 @@ class Vocabulary:
         self.fixed = fixed
         self.tokenizer: Any = None  # a `kerazoo.text.Tokenizer` once the vocabulary is fitted
         self._sample = Sample(SAMPLE_SIZE)
+        self._tags: set[str] = set()
 
     def update(self, strings: Sequence[str]) -> None:
         """Adds strings to the sample that the tokenizer is fitted to."""
         self._sample.add(strings)
+
+    def update_tags(self, strings: Sequence[str]) -> None:
+        """Adds strings to the tags, each of which becomes a special token of the tokenizer."""
+        self._tags.update(strings)
 
     def finish(self) -> "Tokenizer":
         """Returns the tokenizer, fitted to the sample at the first call."""
@@ -63,13 +70,13 @@ class Vocabulary:
 
         if self.tokenizer is None:
             if self.fixed is not None:
-                self.tokenizer = self.fixed()
+                self.tokenizer = self.fixed().add_tags(sorted(self._tags))
                 return self.tokenizer
             strings, tokens = self._sample.strings, self.config["tokens"]
             case = text.common_case(strings) if self.config["case"] == "auto" else self.config["case"]
             options = {name: value for name, value in self.config.items() if name in OPTIONAL and value}
             size = self.config["size"] or DEFAULT_SIZES.get(tokens)
-            self.tokenizer = text.get(tokens).fit(strings, size, case=case, **options)
+            self.tokenizer = text.get(tokens).fit(strings, size, case=case, **options).add_tags(sorted(self._tags))
             self._sample = Sample(SAMPLE_SIZE)
         return self.tokenizer
 
@@ -97,7 +104,8 @@ class TextFeature(Feature):
     """Text as token ids.
 
     Several columns become one sequence, in which `end_id` separates them. `end_id` ends every target; nothing is added
-    to an input of one column. Targets are not shifted here; the model shifts them.
+    to an input of one column. Targets are not shifted here; the model shifts them. The value of a column of tags, such
+    as the language to translate into, is one special token that no text contains.
 
     In a task without inputs the feature is that of a language model: the text is cut into windows of `window` tokens,
     and a model continues it.
@@ -108,6 +116,9 @@ class TextFeature(Feature):
             Defaults to `Vocabulary()`.
         max_length: int. The largest number of tokens of an example, `end_id` included; longer ones are truncated.
             Defaults to `512`.
+        truncate: string. Which part of a longer input is left out, its `"end"` or its `"start"`; tags are kept.
+            Defaults to `"end"`.
+        tags: int. How many of the columns, counted from the first, hold tags. Defaults to `0`.
         dropout: float in [0, 1). The share of subword merges that is left out at random in training (BPE-dropout).
             Defaults to `0.0`.
         vectors: string. A file of word vectors that the embedding starts from. Defaults to `None`.
@@ -128,6 +139,8 @@ class TextFeature(Feature):
         *columns: str,
         vocabulary: Vocabulary | None = None,
         max_length: int = 512,
+        truncate: str = "end",
+        tags: int = 0,
         dropout: float = 0.0,
         vectors: str | None = None,
         window: int | None = None,
@@ -137,6 +150,13 @@ class TextFeature(Feature):
         super().__init__(*(columns or ("text",)))
         self.vocabulary = vocabulary or Vocabulary()
         self.max_length = _checks.positive_int(self.owner, "max_length", max_length)
+        self.truncate = _checks.one_of(self.owner, "truncate", truncate, ("end", "start"))
+        self.tags = _checks.non_negative_int(self.owner, "tags", tags)
+        if tags >= min(len(self.columns), self.max_length):
+            raise ValueError(
+                f"{self.owner}: `tags` must leave a column of text and a position for it; got tags={tags}, "
+                f"{len(self.columns)} columns, max_length={max_length}."
+            )
         self.dropout = _checks.rate(self.owner, "dropout", dropout)
         self.vectors = vectors
         self.window = window
@@ -149,7 +169,8 @@ class TextFeature(Feature):
     @property
     def config(self) -> dict:
         limit = {} if self.window else {"max_length": self.max_length}
-        return {**super().config, **self.vocabulary.config, **limit, "target": self.is_target}
+        chosen = {"truncate": self.truncate, "tags": self.tags} if self.tags or self.truncate != "end" else {}
+        return {**super().config, **self.vocabulary.config, **limit, **chosen, "target": self.is_target}
 
     @property
     def tokenizer(self) -> Any:
@@ -163,15 +184,22 @@ class TextFeature(Feature):
 
     @property
     def needs_fit(self) -> bool:
-        return self.vocabulary.fixed is None
+        return self.vocabulary.fixed is None or self.tags > 0
 
     def update(self, columns: Mapping[str, Sequence]) -> bool:
-        for name in self.columns:
+        for name in self.columns[: self.tags]:
+            self.vocabulary.update_tags(columns[name])
+        for name in self.columns[self.tags :]:
             self.vocabulary.update(columns[name])
         return True
 
     def finish(self) -> bool:
-        self.vocabulary.finish()
+        tags = self.vocabulary.finish().tags
+        if len(tags) > MAX_TAGS:
+            raise _checks.DataError(
+                f"{self.owner}: the tags in the column {', '.join(self.columns[: self.tags])} must be at most "
+                f"{MAX_TAGS:,} different ones; got {len(tags):,}, such as {tags[0]!r:.60}. Read the column as text."
+            )
         self.state = {"longest": self.max_length}
         return False
 
@@ -185,8 +213,28 @@ class TextFeature(Feature):
             if continues:  # the end of the last text is in a later chunk
                 rows = Ragged(rows.values[:-1], np.append(rows.offsets[:-1], len(rows.values) - 1))
             return Converted(rows)
+        faults = {}
+        for name in self.columns[: self.tags]:
+            faults |= {row: self._unknown_tag(tag) for row, tag in enumerate(columns[name]) if not self._has_tag(tag)}
         clipped = rows.lengths > self.max_length
-        return Converted(rows.clip(self.max_length) if clipped.any() else rows, clipped)
+        return Converted(self._clipped(rows) if clipped.any() else rows, clipped, faults)
+
+    def _has_tag(self, tag):
+        return tag in self.tokenizer.tags
+
+    def _unknown_tag(self, tag):
+        tags = self.tokenizer.tags
+        listed = ", ".join([*tags[:MAX_NAMED], *["..."] * (len(tags) > MAX_NAMED)])
+        return f"no tag {tag!r:.60}; the training data has: {listed}.{_checks.hint(str(tag), tags)}"
+
+    def _clipped(self, rows):
+        """Returns the rows without what is beyond `max_length` tokens."""
+        if self.truncate == "end":
+            return rows.clip(self.max_length)
+        beyond = np.maximum(rows.lengths - self.max_length, 0)
+        within = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1], rows.lengths)
+        kept = (within < self.tags) | (within >= self.tags + np.repeat(beyond, rows.lengths))
+        return Ragged.from_lengths(rows.values[kept], rows.lengths - beyond)
 
     def tokens(self, strings: Sequence[Sequence[str]], seed: Sequence[int] | None = None) -> Ragged:
         """Returns the token ids of examples, given as one list of strings for each column.
@@ -198,6 +246,9 @@ class TextFeature(Feature):
         end = self.tokenizer.end_id
         parts = []
         for index, column in enumerate(strings):
+            if index < self.tags:
+                parts.append(Ragged.from_lengths(self.tokenizer.tag_ids(column).numpy(), np.ones(len(column), int)))
+                continue
             part = tokenize(self.tokenizer, column, self.dropout if seed is not None else 0.0, (*(seed or ()), index))
             parts.append(part.append(end) if self.is_target or index + 1 < len(strings) else part)
         return parts[0] if len(parts) == 1 else concatenated_rows(parts)
@@ -272,19 +323,30 @@ class TextFeature(Feature):
                 ) from error
         return list(values)
 
+    def pack_column(self, column: str, values: Sequence) -> Any:
+        packed = self.pack(values)
+        for tag in packed if column in self.columns[: self.tags] else ():
+            if not self._has_tag(tag):
+                raise ValueError(f"{self.owner}: {self._unknown_tag(tag)}")
+        return packed
+
     def encode(self, *packed: Any) -> Any:
         import tensorflow as tf
 
-        if len(packed) == 1:
+        if len(packed) == 1 and self.truncate == "end":
             return self.tokenizer.encode(packed[0], None if self.window else self.max_length)
         rows = []
-        for index, strings in enumerate(packed):
+        for index, strings in enumerate(packed[self.tags :], start=self.tags):
             ids = self.tokenizer.tokenize(strings)
             if index + 1 < len(packed):
                 ends = tf.fill([tf.shape(strings)[0], 1], tf.constant(self.tokenizer.end_id, ids.dtype))
                 ids = tf.concat([ids, ends], axis=1)
             rows.append(ids)
-        dense = tf.concat(rows, axis=1).to_tensor(self.tokenizer.pad_id)[:, : self.max_length]
+        ids = rows[0] if len(rows) == 1 else tf.concat(rows, axis=1)
+        length = self.max_length - self.tags
+        dense = (ids[:, -length:] if self.truncate == "start" else ids).to_tensor(self.tokenizer.pad_id)[:, :length]
+        tags = [self.tokenizer.tag_ids(strings)[:, None] for strings in packed[: self.tags]]
+        dense = tf.concat([*tags, dense], axis=1)
         missing = tf.maximum(1 - tf.shape(dense)[1], 0)
         return tf.pad(dense, [[0, 0], [0, missing]], constant_values=self.tokenizer.pad_id)
 

@@ -84,7 +84,7 @@ def load(path: str | os.PathLike) -> Tokenizer:
     """
     try:
         config = json.loads(_files.read_file(path, _files.MAX_RECORD_BYTES))
-        return get(config["tokenizer"]).from_config(config)
+        return get(config["tokenizer"]).from_config(config).add_tags(config.get("tags", ()))
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _checks.DataError(f"{path}: cannot be read as a tokenizer: {error}.") from error
 

@@ -53,8 +53,8 @@ class ByteTokenizer(Tokenizer):
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of ids: 256 bytes and 4 special ids."""
-        return len(SPECIAL_TOKENS) + 256
+        """Number of ids: 256 bytes, 4 special ids and the tags."""
+        return len(SPECIAL_TOKENS) + 256 + len(self.tags)
 
     @staticmethod
     def split(text: str) -> list[int]:

@@ -41,6 +41,7 @@ class Tokenizer(tf.Module):
     """
 
     registered_name: str | None = None
+    tags: tuple[str, ...] = ()  # see `add_tags`
     pad_id, start_id, end_id, unknown_id = range(len(SPECIAL_TOKENS))
 
     def __init__(
@@ -92,7 +93,41 @@ class Tokenizer(tf.Module):
     @property
     def vocabulary_size(self) -> int:
         """Number of ids, including the special ones."""
-        return len(SPECIAL_TOKENS) + len(self.vocabulary)
+        return len(SPECIAL_TOKENS) + len(self.vocabulary) + len(self.tags)
+
+    def add_tags(self, tags: Iterable[str]) -> Self:
+        """Adds tags, each of which is one more special token, and returns the tokenizer.
+
+        A tag tells a model something about a text, such as the language that it is to be translated into. Its id comes
+        after those of the vocabulary; only `tag_ids` gives it, so no text contains it, and detokenizing leaves it out.
+
+        Args:
+            tags: sequence of distinct strings that are not empty.
+
+        Raises:
+            ValueError: if the tokenizer has tags already, or a tag is empty or there twice.
+        """
+        tags = tuple(_distinct(type(self).__name__, tags))
+        if self.tags or "" in tags:
+            raise ValueError(f"{type(self).__name__}: `tags` must not be empty and are added once; got {tags!r}.")
+        if tags:
+            ids = tf.range(self.vocabulary_size, self.vocabulary_size + len(tags), dtype=tf.int32)
+            table = tf.lookup.KeyValueTensorInitializer(tf.constant(tags), ids)
+            self._tag_table = tf.lookup.StaticHashTable(table, default_value=self.unknown_id)
+            self._token_bytes = tf.concat([self._token_bytes, tf.fill([len(tags)], "")], 0)
+            self.tags = tags
+        return self
+
+    def tag_ids(self, strings) -> tf.Tensor:
+        """Returns the ids of tags, `unknown_id` for strings that are no tags.
+
+        Args:
+            strings: string tensor `[B]` or list of strings.
+
+        Returns:
+            int32 tensor `[B]`.
+        """
+        return self._tag_table.lookup(tf.convert_to_tensor(strings, tf.string))
 
     @property
     def token_bytes(self) -> list[bytes]:
@@ -102,7 +137,8 @@ class Tokenizer(tf.Module):
     def get_config(self) -> dict[str, Any]:
         """Returns everything that determines the tokenizer, as plain values."""
         form = {} if self.normalization is None else {"normalization": self.normalization}
-        return {"tokenizer": self.registered_name, "case": self.case, **form, "vocabulary": self.vocabulary}
+        tags = {"tags": list(self.tags)} if self.tags else {}
+        return {"tokenizer": self.registered_name, "case": self.case, **form, **tags, "vocabulary": self.vocabulary}
 
     @property
     def hash(self) -> str:

@@ -236,3 +236,27 @@ def test_same_ids_inside_a_graph(tokenizer):
     assert np.array_equal(graph(tf.constant(lines)), tokenizer.encode(lines))
     mapped = tf.data.Dataset.from_tensor_slices(lines).batch(3).map(tokenizer.encode)
     assert np.array_equal(next(iter(mapped)), tokenizer.encode(lines))
+
+
+@pytest.mark.parametrize("name", ["bytes", "characters", "subwords", "words"])
+def test_tags_are_special_tokens(name, tmp_path):
+    plain = text.ByteTokenizer() if name == "bytes" else text.get(name).fit(["a <de> b", "de fr"], 300)
+    tokenizer = text.get(name).from_config(plain.get_config()).add_tags(["de", "<de>"])
+    assert tokenizer.vocabulary_size == plain.vocabulary_size + 2 and tokenizer.hash != plain.hash
+    assert tokenizer.tag_ids(["<de>", "de", "fr"]).numpy().tolist() == [
+        plain.vocabulary_size + 1, plain.vocabulary_size, tokenizer.unknown_id
+    ]  # fmt: skip
+    lines = ["de <de>", "a b"]
+    ids = tokenizer.encode(lines)
+    assert np.array_equal(ids, plain.encode(lines)) and int(tf.reduce_max(ids)) < plain.vocabulary_size
+    tagged = tf.concat([tokenizer.tag_ids(["de", "<de>"])[:, None], ids], 1)
+    assert strings(tokenizer.detokenize(tagged)) == strings(plain.detokenize(ids))
+    assert len(tokenizer.token_bytes) == tokenizer.vocabulary_size
+    tokenizer.save(tmp_path / "tagged.json")
+    loaded = text.load(tmp_path / "tagged.json")
+    assert loaded.hash == tokenizer.hash and loaded.tags == ("de", "<de>")
+    with pytest.raises(ValueError, match="`tags` must not be empty and are added once"):
+        tokenizer.add_tags(["fr"])
+    for tags in (["fr", "fr"], [""]):
+        with pytest.raises(ValueError, match="twice|must not be empty"):
+            text.get(name).from_config(plain.get_config()).add_tags(tags)
