@@ -140,7 +140,7 @@ def _read_by_soundfile(path):
         raise
     except Exception as error:  # libsndfile tells of any fault by errors of its own
         raise _checks.DataError(
-            f"{path}: no sound that can be read (WAV or FLAC), or a damaged one: {error}."
+            f"{path}: no sound that can be read (WAV or FLAC), or a damaged one: {str(error).rstrip('.')}."
         ) from error
     return samples, rate
 

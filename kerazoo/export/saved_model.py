@@ -24,9 +24,11 @@ def export(
     needs `tensorflow` and nothing of kerazoo. The batch is dynamic. The features of the task give the signature:
 
     - a single input is `source`, several have the names of their columns, a language model's is `prompt`: strings [B],
-      pixels uint8 [B, H, W, C], windows float64 [B, length, variables], numbers float64 [B];
-    - where an input is an image, a second signature `serving_files` takes strings [B] in its place, the bytes of PNG,
-      JPEG, GIF or BMP files of any size, see `kerazoo.tasks.image_bytes.decode_images`;
+      pixels uint8 [B, H, W, C], windows float64 [B, length, variables], numbers float64 [B], samples of sound float32
+      [B, T] with NaN after the end of each;
+    - where an input is an image or a sound, a second signature `serving_files` takes strings [B] in its place: the
+      bytes of PNG, JPEG, GIF or BMP files of any size, see `kerazoo.tasks.image_bytes.decode_images`, or of WAV files
+      of 16 bits with the number of samples a second of the task;
     - a text is `answer` (`text` of a language model, the prompt included), strings [B], with `score` float32 [B], by
       which the search ranks;
     - a label is `label`, strings [B], with `probabilities` float32 [B, C], or [B, 1] for the second of two classes;

@@ -36,6 +36,7 @@ class SoundFeature(Feature):
     """
 
     modality = "sound"
+    reads_files = True
 
     def __init__(
         self,
@@ -145,6 +146,25 @@ class SoundFeature(Feature):
 
     def signature(self) -> list[tuple[list, str]]:
         return [([None], "float32")]
+
+    def decode_files(self, files: Any) -> Any:
+        """Returns the samples in the bytes of WAV files of 16 bits, float32 `[B, T]`, NaN after the end of each."""
+        import tensorflow as tf
+
+        def decoded(file):
+            samples, rate = tf.audio.decode_wav(file)  # [T, channels]
+            needed = f"the file must have {self.sample_rate} samples a second"
+            with tf.control_dependencies([tf.debugging.assert_equal(rate, self.sample_rate, needed)]):
+                return tf.reduce_mean(samples, axis=1)
+
+        rows = tf.map_fn(decoded, files, fn_output_signature=tf.RaggedTensorSpec([None], tf.float32))
+        return rows.to_tensor(np.nan)
+
+    def encode_files(self, values: Sequence) -> list[bytes]:
+        import tensorflow as tf
+
+        sounds = [np.asarray(value)[np.isfinite(value)] for value in values]
+        return [tf.audio.encode_wav(sound[:, None], self.sample_rate).numpy() for sound in sounds]
 
     def input_sizes(self) -> dict:
         return {"input_shape": (None, self.log_mel.num_mel_bins)}

@@ -15,7 +15,7 @@ from kerazoo.tasks.own_data import speech_features
 from kerazoo.tasks.task import Task
 from kerazoo.tasks.text_options import TextOptions
 
-VERSION = 1  # of what is spoken for a seed
+VERSION = 2  # of what is spoken for a seed
 CHUNK_SOUNDS = 64
 SILENCE = 0.2  # seconds at either end, at most
 ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-us-nyc", "en-029")
@@ -78,7 +78,10 @@ def voices(split: str) -> list[str]:
 
 
 class SpokenNumbersSource(DataSource):
-    """Spoken numbers; the columns are `sound`, arrays int16 `[samples]`, `text`, the words, and `number`, strings.
+    """Spoken numbers.
+
+    The columns are `sound`, arrays int16 `[samples]`; `text`, the number in words; and `number`, `voice` and `accent`,
+    strings.
 
     Args:
         owner: string. The task that error messages name.
@@ -91,7 +94,7 @@ class SpokenNumbersSource(DataSource):
         ValueError: if an argument is out of its range.
     """
 
-    columns = ("sound", "text", "number")
+    columns = ("sound", "text", "number", "voice", "accent")
 
     def __init__(self, owner: str, examples: int, largest: int, sample_rate: int, seed: int):
         self.owner = owner
@@ -113,6 +116,7 @@ class SpokenNumbersSource(DataSource):
         """Yields the sounds of a split with their words."""
         corpus = self._corpus(_checks.one_of(self.owner, "split", split, SPLITS))
         sounds, numbers = corpus.ragged("sound"), corpus.features["number"]
+        voice, accent = corpus.features["voice"], corpus.features["accent"]
         for start in range(0, len(corpus), CHUNK_SOUNDS):
             rows = range(start, min(start + CHUNK_SOUNDS, len(corpus)))
             chosen = [int(numbers[row]) for row in rows]
@@ -120,6 +124,8 @@ class SpokenNumbersSource(DataSource):
                 "sound": [np.asarray(sounds[row]) for row in rows],
                 "text": [number_words(number) for number in chosen],
                 "number": list(map(str, chosen)),
+                "voice": [VARIANTS[voice[row]] for row in rows],
+                "accent": [ACCENTS[accent[row]] for row in rows],
             }
             yield Chunk(columns, progress=rows.stop / len(corpus))
 
@@ -143,20 +149,25 @@ class SpokenNumbersSource(DataSource):
         random = np.random.Philox(np.random.SeedSequence([self.seed, SPLITS.index(split)])).random_raw(count * 9)
         shares = random.reshape(count, 9) / 2.0**64  # [N, 9] in [0, 1)
         numbers = self._numbers(shares[:, 0], shares[:, 1])
-        speakers = voices(split)
+        speakers = np.array([VARIANTS.index(each) for each in voices(split)])
+        accents = np.floor(shares[:, 2] * len(ACCENTS)).astype(np.int64)
+        variants = speakers[np.floor(shares[:, 3] * len(speakers)).astype(np.int64)]
         utterances = [
             Utterance(
-                number_words(int(number)),
-                f"{_choice(ACCENTS, row[0])}+{_choice(speakers, row[1])}",
-                rate=round(130 + 100 * row[2]),
-                pitch=round(25 + 50 * row[3]),
-                pitch_range=round(25 + 50 * row[4]),
+                number_words(number),
+                f"{ACCENTS[accent]}+{VARIANTS[variant]}",
+                rate=round(130 + 100 * row[0]),
+                pitch=round(25 + 50 * row[1]),
+                pitch_range=round(25 + 50 * row[2]),
             )
-            for number, row in zip(numbers, shares[:, 2:].tolist())
+            for number, accent, variant, row in zip(
+                numbers.tolist(), accents.tolist(), variants.tolist(), shares[:, 4:].tolist()
+            )
         ]
         sounds = synthesize(utterances, self.sample_rate)
         rows = [self._recorded(sounds[row], *shares[row, 7:]) for row in range(count)]
-        return Corpus({"sound": Ragged.from_rows(rows, np.int16), "number": numbers})
+        features = {"sound": Ragged.from_rows(rows, np.int16), "number": numbers}
+        return Corpus({**features, "voice": variants, "accent": accents})
 
     def _numbers(self, lengths, values):
         """Returns numbers int64 `[N]` in which D digits are D times as frequent as one digit."""
@@ -173,10 +184,6 @@ class SpokenNumbersSource(DataSource):
         before, after = (round(share * SILENCE * self.sample_rate) for share in (silence, 1 - silence))
         louder = np.round(sound * ((0.2 + 0.7 * loudness) * 32767 / peak)).astype(np.int16)
         return np.pad(louder, (before, after))
-
-
-def _choice(values, share):
-    return values[int(share * len(values))]
 
 
 def _installed():

@@ -178,6 +178,12 @@ def test_from_files_to_a_saved_model(folder, tmp_path):
     for row, sound in zip(padded, raw):
         row[: len(sound)] = sound
     assert [text.decode() for text in serve(source=tf.constant(padded))["answer"].numpy()] == found
+    contents = [(folder / name).read_bytes() for name in ("1.wav", "2.wav")]
+    of_files = served.signatures["serving_files"]
+    assert [text.decode() for text in of_files(source=tf.constant(contents))["answer"].numpy()] == found
+    kz.data.write_sound(tmp_path / "other.wav", raw[0], 16000)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the file must have 8000 samples a second"):
+        of_files(source=tf.constant([(tmp_path / "other.wav").read_bytes()]))
     alone = serve(source=tf.constant(raw[0][None]))["answer"].numpy()
     assert alone[0].decode() == found[0]
 
@@ -208,7 +214,7 @@ def test_spoken_numbers_are_the_same_each_time_and_voices_stay_apart():
     assert sum(map(len, heard)) == len(VARIANTS) == len(set.union(*heard)) and min(map(len, heard)) > 10
     one, other = (list(SpokenNumbersSource("task x", 30, 99, RATE, 3).chunks("dev"))[0].columns for _ in range(2))
     assert one["text"] == other["text"] == [number_words(int(number)) for number in one["number"]]
-    assert len(one["sound"]) == 3
+    assert len(one["sound"]) == 3 and set(one["voice"]) <= heard[1]
     for sound, same in zip(one["sound"], other["sound"]):
         np.testing.assert_array_equal(sound, same)
         assert sound.dtype == np.int16 and 0.2 * RATE < len(sound) < 3 * RATE and np.abs(sound).max() > 6000
