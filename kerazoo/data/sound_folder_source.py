@@ -66,8 +66,8 @@ class SoundFolderSource(DataSource):
         self.bad_lines = _checks.one_of("SoundFolderSource", "bad_lines", bad_lines, ("stop", "skip"))
 
     @functools.cached_property
-    def tables(self) -> TableSource:
-        """The tables of all splits."""
+    def tables(self) -> Any:
+        """The `TableSource` of all splits."""
         if not self.data_dir.is_dir():
             raise _checks.DataError(f"{self.data_dir}: no such folder.{near(self.data_dir)}")
         found = {
@@ -83,6 +83,18 @@ class SoundFolderSource(DataSource):
                 "the recordings and their transcripts."
             )
         return _Recordings(train, found.get("dev"), found.get("test"), self.bad_lines)
+
+    def with_test_data(self, path: str | os.PathLike) -> "SoundFolderSource":
+        """Returns the source as one whose test recordings are in another folder with a table, and that has no others.
+
+        Raises:
+            DataError: if there is no such folder, or no table in it.
+        """
+        folder = pathlib.Path(path).expanduser()
+        chosen = folder / "test" if _table(folder / "test") else folder
+        source = SoundFolderSource(chosen, bad_lines=self.bad_lines)
+        source.tables = source.tables.with_test_data(source.tables.data_dir)
+        return source
 
     def check(self) -> None:
         """Raises a `DataError` if there is no table, or it has no transcripts."""

@@ -1,4 +1,4 @@
-"""Pictures of samples of images and series, drawn with matplotlib where it is installed."""
+"""Pictures of samples of images, series and sound, drawn with matplotlib where it is installed."""
 
 import importlib.util
 import io
@@ -14,10 +14,11 @@ from kerazoo.run.sample_table import Sample
 MISSING = "Pictures of the samples need matplotlib: `pip install 'kerazoo[viz]'`."
 MAX_VARIABLES = 4  # of a series that are drawn
 GAP, GREY = 2, 128  # pixels between the images of a grid, and their value
+WINDOW = 256  # samples of sound in a column of its spectrogram
 
 
 def needed(sample: Sample) -> bool:
-    """Returns whether a sample has an image or a series."""
+    """Returns whether a sample has an image, a series or a sound."""
     return any(_drawable(part) for part in _parts(sample))
 
 
@@ -26,18 +27,21 @@ def draw(sample: Sample) -> bytes | None:
     parts = _named(sample)
     images = {name: part for name, part in parts.items() if _drawable(part) and np.ndim(part) == 3}
     series = {name: part for name, part in parts.items() if _drawable(part) and np.ndim(part) == 2}
-    if not (images or series) or importlib.util.find_spec("matplotlib") is None:
+    sounds = {name: part for name, part in parts.items() if _drawable(part) and np.ndim(part) == 1}
+    if not (images or series or sounds) or importlib.util.find_spec("matplotlib") is None:
         return None
     from matplotlib.figure import Figure
 
     variables = min((np.shape(part)[1] for part in series.values()), default=0)
-    widths = [2.5] * len(images) + [4.0] * min(variables, MAX_VARIABLES)
+    widths = [2.5] * len(images) + [4.0] * (min(variables, MAX_VARIABLES) + len(sounds))
     figure = Figure(figsize=(sum(widths), 2.5), layout="constrained")
     axes = figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
     for each, (name, part) in zip(axes, images.items()):
         _draw_image(each, name, part)
-    for variable, each in enumerate(axes[len(images) :]):
+    for variable, each in enumerate(axes[len(images) : len(axes) - len(sounds)]):
         _draw_series(each, series, variable)
+    for each, (name, part) in zip(axes[len(axes) - len(sounds) :], sounds.items()):
+        _draw_sound(each, name, part)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=80)
     return file.getvalue()
@@ -116,12 +120,23 @@ def _parts(sample):
 
 
 def _drawable(part):
-    return not isinstance(part, str) and np.ndim(part) in (2, 3)
+    is_sound = isinstance(part, np.ndarray) and part.ndim == 1 and len(part) >= 2 * WINDOW
+    return is_sound or (not isinstance(part, str) and np.ndim(part) in (2, 3))
 
 
 def _draw_image(axes, name, part):
     pixels = _unit_pixels(part)
     axes.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1)
+    axes.set_title(name, fontsize=9)
+    axes.set_axis_off()
+
+
+def _draw_sound(axes, name, part):
+    """Draws the spectrogram of samples, low frequencies at the bottom, 80 dB from black to white."""
+    frames = np.lib.stride_tricks.sliding_window_view(np.asarray(part, np.float64), WINDOW)[:: WINDOW // 4]
+    power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW))) ** 2  # [columns, frequencies]
+    decibels = 10 * np.log10(np.maximum(power, 1e-12 + power.max() * 1e-8))
+    axes.imshow(decibels.T, origin="lower", aspect="auto", cmap="magma")
     axes.set_title(name, fontsize=9)
     axes.set_axis_off()
 

@@ -1,13 +1,14 @@
 """Numbers spoken by many synthetic voices."""
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data import Chunk, Corpus, DataSource, Ragged, cache
+from kerazoo.data import Chunk, Corpus, DataSource, Ragged, SoundFolderSource, cache
 from kerazoo.data.speech_synthesis import Utterance, library, synthesize
 from kerazoo.data.splits import SPLITS, assign_split
 from kerazoo.tasks.number_words import MAX_NUMBER, number_words
@@ -107,6 +108,10 @@ class SpokenNumbersSource(DataSource):
     def check(self) -> None:
         """Raises a `SetupError` if eSpeak NG is not installed."""
         library()
+
+    def with_test_data(self, path: str | os.PathLike) -> SoundFolderSource:
+        """Returns a source of the recordings in a folder with a table of transcripts, which are test examples."""
+        return SoundFolderSource(path).with_test_data(path)
 
     def fingerprint(self, split: str) -> Any:
         """Returns what decides the examples of a split."""

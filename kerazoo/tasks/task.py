@@ -395,8 +395,9 @@ class Task:
 
         Args:
             path: string or path. Files of the kind that the task reads: a table with its columns, the file of the
-                sources of pairs, a text, a series, or a folder of images. For a task that reads no such files, a table
-                with the columns of its inputs and then of its target; in JSON lines fields of their names.
+                sources of pairs, a text, a series, a folder of images, or one of recordings. For a task that reads no
+                such files, a table with the columns of its inputs and then of its target; in JSON lines fields of their
+                names.
 
         Raises:
             DataError: if there is no such file.
@@ -406,8 +407,8 @@ class Task:
             names = list(dict.fromkeys((*self.input_columns, *self.targets.columns)))
             in_json = os.fspath(path).removesuffix(".gz").endswith(".jsonl")
             columns = {name: name if in_json else number for number, name in enumerate(names)}
-            images = [name for each in self.inputs if each.modality == "image" for name in each.columns]
-            source = TableSource(path, columns, path_columns=images).with_test_data(path)
+            files = [name for each in self.inputs if each.modality in ("image", "sound") for name in each.columns]
+            source = TableSource(path, columns, path_columns=files).with_test_data(path)
         return dataclasses.replace(self, source=source)
 
     def _stored(self, split):

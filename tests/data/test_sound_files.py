@@ -148,6 +148,15 @@ def test_header_gives_the_order_and_speakers_stay_apart(tmp_path):
     assert sum(map(len, speakers.values())) == 12 and all(speakers.values())
 
 
+def test_other_test_recordings(tmp_path):
+    record(tmp_path, "a/1.wav", "b/2.wav", "b/3.wav")
+    (tmp_path / "a" / "transcripts.tsv").write_text("1.wav\tone\n")
+    (tmp_path / "b" / "transcripts.tsv").write_text("text\tfile\ntwo\t2.wav\nthree\t3.wav\n")
+    source = kz.data.SoundFolderSource(tmp_path / "a").with_test_data(tmp_path / "b")
+    assert rows_of(source, "test") == ([("2.wav", "two"), ("3.wav", "three")], 0)
+    assert rows_of(source) == ([], 0)
+
+
 def test_ljspeech(tmp_path):
     record(tmp_path, "wavs/LJ-1.wav", "wavs/LJ-2.wav")
     (tmp_path / "metadata.csv").write_text('LJ-1|Dr. "No|Doctor "No\nLJ-2|2|two\n')

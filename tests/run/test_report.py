@@ -129,9 +129,10 @@ def test_the_report_names_results_from_before_the_last_training(folder):
         (Sample((IMAGE, "text"), ["a"], "b"), (200, 200)),
         (Sample(WINDOW, [WINDOW[:1]], WINDOW[:1] + 1), (640, 200)),
         (Sample(np.ones((3, 9)), ["a"], "a"), (1280, 200)),
+        (Sample(np.sin(np.arange(1000.0)), ["a"], "a"), (320, 200)),
     ],
 )
-def test_samples_of_images_and_series_are_drawn(sample, size):
+def test_samples_of_images_series_and_sound_are_drawn(sample, size):
     png = pictures.draw(sample)
     assert png[:4] == b"\x89PNG" and tuple(np.frombuffer(png[16:24], ">u4")) == size
 
