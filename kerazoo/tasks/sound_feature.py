@@ -68,11 +68,13 @@ class SoundFeature(Feature):
 
     def update(self, columns: Mapping[str, Sequence]) -> bool:
         for value in columns[self.columns[0]]:
+            if self._sums.count >= FITTED_FRAMES:  # another feature may need further examples
+                return False
             try:
                 self._sums.add(np.asarray(self._frames(self._sound(value)), np.float64))
             except _checks.DataError as error:  # raised, or counted, where the examples are converted
                 self._fault = self._fault or f": {error}"
-        return self._sums.count < FITTED_FRAMES
+        return True
 
     def finish(self) -> bool:
         if not self._sums.count:
