@@ -166,9 +166,11 @@ def write(run: "RunDirectory", result: Mapping, split: str, samples: Sequence[sa
             _files.write_file(run.path / row["picture"], picture)
         elif pictures.needed(sample):
             row["picture"] = ""
-    _files.write_file(run.evaluation(split), json.dumps({**result, "samples": rows}, indent=2) + "\n")
     if _has_confusion(result) and (picture := pictures.draw_confusion(**result["confusion"])):
-        _files.write_file(run.path / f"pictures/confusion-{split}.png", picture)
+        name = f"pictures/confusion-{split}.png"
+        _files.write_file(run.path / name, picture)
+        result = {**result, "confusion": {**result["confusion"], "picture": name}}
+    _files.write_file(run.evaluation(split), json.dumps({**result, "samples": rows}, indent=2) + "\n")
     results = {split: _read_result(run, split) for split in SPLITS}
     _files.write_file(run.report, markdown(run.record(), {split: each for split, each in results.items() if each}))
 
@@ -210,6 +212,8 @@ def markdown(record: Mapping, results: Mapping[str, Mapping]) -> str:
         if _has_confusion(result):
             lines += ["", f"## Confusion ({split}): true classes in rows, predicted ones in columns", ""]
             lines += _markdown_table(_confusion_rows(result["confusion"]))
+            if "picture" in result["confusion"]:
+                lines += ["", f"![]({result['confusion']['picture']})"]
         if comparison := result.get("comparison"):
             table = _markdown_table(comparison_rows(comparison))
             lines += ["", f"## Comparison ({split})", "", _escaped(_comparison_title(comparison)), "", *table]

@@ -137,6 +137,13 @@ def test_samples_of_images_series_and_sound_are_drawn(sample, size):
     assert png[:4] == b"\x89PNG" and tuple(np.frombuffer(png[16:24], ">u4")) == size
 
 
+def test_the_confusion_of_classes_is_drawn(folder):
+    confusion = {"classes": ["a", "b"], "counts": [[2, 0], [1, 0]]}
+    report.write(folder, {**result(accuracy=0.5), "confusion": confusion}, "dev", [])
+    text, path = folder.report.read_text(), folder.path / "pictures/confusion-dev.png"
+    assert "| b | 1 | 0 |\n\n![](pictures/confusion-dev.png)" in text and path.read_bytes()[:4] == b"\x89PNG"
+
+
 def test_text_is_not_drawn():
     assert pictures.draw(Sample("a", ["b"], "c")) is None and pictures.draw(Sample(0.5, [1.0], 2.0)) is None
 

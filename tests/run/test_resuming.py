@@ -235,6 +235,7 @@ def test_a_run_killed_while_it_is_set_up_starts_again(table, monkeypatch, name):
     assert stop > 1 and record(table)["model"] == "mlp_classifier"
     train(table)
     assert sorted(os.listdir(table / "run")) == [
+        "baseline.json",
         "checkpoints",
         "lock",
         "metrics.jsonl",
