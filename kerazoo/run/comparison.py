@@ -68,6 +68,8 @@ def compare(
     _checks.non_negative_int("compare", "resample_seed", resample_seed)
     one, names = evaluation.opened(run_dir, split, data_dir, checkpoint, imports, metrics, test_data)
     two, _ = evaluation.opened(other, split, data_dir, checkpoint, imports, metrics, test_data)
+    if one.task.targets.modality == "pixels":
+        raise ValueError("compare: runs that predict texts, classes or numbers are compared; got runs of pixels.")
     baseline = baselines.load(evaluation.first_run(run_dir))
     found = evaluation.evaluated(one, split, limit, samples, names, by, baseline, **options)
     raw, references = two.task.examples(split, limit=limit or None)

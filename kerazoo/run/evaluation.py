@@ -86,6 +86,11 @@ def evaluate(
         `"limits"` says where texts are cut and where predictions end. The file holds the printed samples as well.
     """
     predictor, metrics = opened(run_dir, split, data_dir, checkpoint, imports, metrics, test_data)
+    if save_predictions and predictor.task.targets.evaluated_by_loss:
+        raise ValueError(
+            f"{predictor.task.owner}: `save_predictions` needs predictions, and only the loss is measured here; got "
+            f"save_predictions={save_predictions!r}. Leave it out."
+        )
     baseline = baselines.load(first_run(run_dir))
     found = evaluated(predictor, split, limit, samples, metrics, by, baseline, **options)
     finish(run_dir, found, split, test_data, save_predictions)

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import json
-import os
 import pathlib
 import re
 import shlex
@@ -271,14 +270,21 @@ def _escaped(text):
 def next_commands(run: "RunDirectory", task: "Task") -> str:
     """Returns the commands that use the run; the input is one of the dev examples."""
     lines = [
-        f"{_command('predict', run_dir=run.path)} {_example(task)}",
+        f"{_command('predict', run_dir=run.path, **_picture(task))} {_example(task)}".rstrip(),
         _command("evaluate", run_dir=run.path),
         _command("export", run_dir=run.path, to=run.path / "saved_model"),
     ]
     return "Next:\n  " + "\n  ".join(lines)
 
 
-def _command(script: str, **flags: str | os.PathLike) -> str:
+def _picture(task):
+    """Returns the flags by which images are written as a picture."""
+    if task.targets.modality not in ("image", "pixels"):
+        return {}
+    return {**({"sample": 16} if task.is_language_model else {}), "to": "picture.png"}
+
+
+def _command(script: str, **flags: Any) -> str:
     given = [f"--{name}={_quoted(str(value))}" for name, value in flags.items()]
     return " ".join([f"python -m experiments.{script}", *given])
 
@@ -286,7 +292,7 @@ def _command(script: str, **flags: str | os.PathLike) -> str:
 def _example(task):
     """Returns a short input of the dev examples as it is typed, or what stands for one."""
     if task.is_language_model and task.targets.modality != "text":
-        return "FILE.png"
+        return ""
     columns = [list(column[:MAX_ROWS]) for column in _first_columns(task)]
     if not (columns and columns[0]):
         return "INPUT"

@@ -123,23 +123,27 @@ class PixelsFeature(ImageFeature):
     # As a target.
 
     def baselines(self, values: Any, inputs: Sequence[Feature]) -> dict[str, Any]:
+        """Returns what each level of each pixel costs in bits by its share of the training images.
+
+        Each level is counted once more than it occurs.
+        """
         if values is None or not len(values):
             return {}
         counts = self._count_levels(values) + 1
-        return {"frequencies of the training pixels": np.round(np.log2(counts.sum()) - np.log2(counts), 4).tolist()}
+        return {"histogram of each pixel": np.round(-np.log2(counts / counts.sum(1, keepdims=True)), 4).tolist()}
 
     def evaluate_baseline(self, fitted: Any, values: Any) -> dict[str, float]:
         counts = self._count_levels(values)
-        return {"bits_per_dimension": float(counts @ np.array(fitted) / max(counts.sum(), 1))}
+        return {"bits_per_dimension": float(np.sum(counts * np.array(fitted)) / max(counts.sum(), 1))}
 
     def _count_levels(self, values):
-        """Returns how many pixels have each level."""
-        of_values = np.zeros(256, np.int64)
+        """Returns how many images have each level at each pixel, int64 [T, levels]."""
+        counts = np.zeros(self.max_tokens * self.levels, np.int64)
         for start in range(0, len(values), IMAGES_AT_ONCE):
-            pixels = np.asarray(values[start : start + IMAGES_AT_ONCE])
-            of_values += np.bincount(pixels.reshape(-1), minlength=256)
-        levels = np.arange(256) * self.levels // 256
-        return np.bincount(levels, of_values, minlength=self.levels).astype(np.int64)
+            levels = self._ids(values[start : start + IMAGES_AT_ONCE]).reshape(-1, self.max_tokens) - SPECIAL  # [N, T]
+            cells = levels + self.levels * np.arange(self.max_tokens)
+            counts += np.bincount(cells.reshape(-1), minlength=len(counts))
+        return counts.reshape(self.max_tokens, self.levels)
 
     def target_sizes(self) -> dict:
         size = self.levels + SPECIAL

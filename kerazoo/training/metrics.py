@@ -164,7 +164,7 @@ class BitsPerDimension(_Ratio):
     That is the length of the code of one pixel, with the model as the code book; label smoothing is left out.
 
     Args:
-        name: string. Name of the metric.
+        name: string. Name of the metric. Defaults to `"bits_per_dimension"`.
 
     Call arguments:
         y_true: int tensor `[B]` or `[B, T]`.

@@ -73,6 +73,45 @@ def test_numbers_and_arrays_are_one_line(predict):
     assert predict(Echo(float, "number"), "7.25") == "7.25\n"
 
 
+class Painter(Echo):
+    """A predictor of images without a model: their brightness is the length of the input."""
+
+    def __init__(self):
+        super().__init__(modality="pixels")
+        self.generates = True
+
+    def predictions(self, raw, n_best=1, **options):
+        assert options == {"search": "sample", "seed": 7}
+        return [[kz.run.Prediction(self.image(len(each) + n), 0.0) for n in range(n_best)] for each in raw]
+
+    def sample(self, count, **options):
+        assert options == {"search": "sample", "seed": 7}
+        return [self.image(n) for n in range(count)]
+
+    @staticmethod
+    def image(value):
+        return np.full((3, 5, 1), value, np.uint8)
+
+
+def test_samples_are_a_grid_with_a_row_for_each_input(predict, tmp_path):
+    Image = pytest.importorskip("PIL.Image")
+    path, gap = tmp_path / "grid.png", 2
+    flags = ("--sample=3", "--seed=7", f"--to={path}")
+    assert predict(Painter(), *flags, "a", "bb") == f"{path}\n"
+    pixels = np.asarray(Image.open(path))
+    assert pixels.shape == (2 * (3 + gap) + gap, 3 * (5 + gap) + gap)
+    assert [[pixels[3 + 5 * row, 3 + 7 * column] for column in range(3)] for row in range(2)] == [[1, 2, 3], [2, 3, 4]]
+    predict(Painter(), "--sample=7", *flags[1:])
+    assert np.asarray(Image.open(path)).shape == (3 * (3 + gap) + gap, 3 * (5 + gap) + gap)
+    assert predict(Painter(), "--sample=2", "--seed=7").startswith("[[[0], [0]")
+
+
+def test_a_picture_needs_images_and_samples_no_other_search(monkeypatch):
+    monkeypatch.setattr(kz, "load", lambda *_, **__: Echo())
+    assert "--to: writes images" in refused("predict", "--run_dir=r", "--to=a.png", "x")
+    assert "--sample is a search of its own" in refused("predict", "--run_dir=r", "--sample=2", "--search=beam", "x")
+
+
 def test_standard_input_is_read_as_a_training_file(predict):
     assert predict(Echo(repr), stdin=b"\xef\xbb\xbfa\r\n\r\n b\x0c\xef\xbb\xbf") == "'a'\n''\n' b\\x0c\\ufeff'\n"
     assert predict(Echo(), stdin=b"") == ""

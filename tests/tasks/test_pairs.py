@@ -188,7 +188,10 @@ def test_several_columns_are_given_as_tuples_dicts_and_lines(trained):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"inputs": "pixels:file", "targets": "label:colour"}, "Unknown modality in `inputs` of task table: 'pixels'"),
+        (
+            {"inputs": "picture:file", "targets": "label:colour"},
+            "Unknown modality in `inputs` of task table: 'picture'",
+        ),
         ({"inputs": "image:", "targets": "label:colour"}, "`inputs` must be MODALITY or MODALITY:COLUMN"),
         ({"inputs": "image:file"}, "`inputs` needs `targets` as well; got inputs='image:file', targets=None"),
         ({"inputs": "text:caption", "targets": "text:a,text:b"}, "`targets` must be one feature"),

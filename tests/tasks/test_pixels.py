@@ -77,6 +77,16 @@ def test_bits_per_dimension_are_the_base_two_cross_entropy():
     assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_baseline_is_the_code_of_a_histogram_of_each_pixel():
+    task = make(levels=2)
+    values = task.load("train").features["targets"]
+    (fitted,) = task.targets.baselines(values, ()).values()
+    shares = ((values >= 128).sum(0) + 1) / (len(values) + 2)
+    expected = -np.log2(np.where(values >= 128, shares, 1 - shares)).mean()
+    found = task.targets.evaluate_baseline(fitted, values)
+    assert found == {"bits_per_dimension": pytest.approx(expected, abs=1e-3)}
+
+
 def test_levels_are_checked_and_kept(tmp_path):
     for levels in (0, 1, 257):
         with pytest.raises(ValueError, match="`levels` must be .*; got levels="):
