@@ -118,3 +118,13 @@ def test_a_missing_package_is_named_where_it_is_asked_for(monkeypatch):
         feature.chosen_measures(["rougeL"])
     feature.measures = ("rougeL", "exact_match")
     assert feature.evaluate(["a"], [["a"]]) == {"exact_match": 1}
+
+
+def test_the_published_baseline_of_summaries(shared_data):
+    sources, summaries = kz.data.read_table(shared_data / "debian_summ" / "test.tsv.gz", [0, 1]).columns
+    feature = kz.tasks.TextFeature("synopsis")
+    feature.references = list  # the words as they are
+    name = "first 12 words of the source"
+    predictions = feature.predict_baseline(name, feature.baselines(None, [kz.tasks.TextFeature("text")])[name], sources)
+    found = MEASURES.get("rougeL")(predictions, [[each] for each in summaries])
+    assert found == pytest.approx(27.2, abs=0.05)
