@@ -7,6 +7,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers.activations import serialize_activation
+from kerazoo.layers.conv_blocks import ConvBlock
 from kerazoo.layers.masking import encoded_mask
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions2D
 from kerazoo.layers.transformer_encoder import TransformerEncoder
@@ -125,7 +126,9 @@ class PatchEmbedding(keras.layers.Layer):
 class PatchEncoder(keras.layers.Layer):
     """Encodes images as sequences of patches by a `TransformerEncoder`: the encoder of the Vision Transformer.
 
-    There is no class token: classifiers pool the patches, and decoders attend to them.
+    There is no class token: classifiers pool the patches, and decoders attend to them. With `stem_filters`,
+    convolutional blocks come first, and the patches are those of their feature map: the hybrid of the paper, which
+    needs less data. Their layer normalization keeps the images of a batch independent of each other.
 
     Args:
         num_layers: int, above 0. Number of blocks.
@@ -133,6 +136,8 @@ class PatchEncoder(keras.layers.Layer):
         num_heads: int, above 0. Heads of the attention.
         intermediate_dim: int, above 0. Width inside the feed-forward layers.
         patch_size: int or pair of ints, above 0. Sides of a patch in pixels, or its height and width. Defaults to `4`.
+        stem_filters: int or list of ints, each above 0. Channels of convolutional blocks in front of the patches, each
+            of which halves both sides of the image; an empty list for none. Defaults to `()`.
         dropout: float in `[0, 1)`. Dropout rate of the embedded patches, the attention weights and the output of each
             sublayer. Defaults to `0.1`.
         activation: Name or callable of the feed-forward layers. Defaults to `"gelu"`.
@@ -178,6 +183,7 @@ class PatchEncoder(keras.layers.Layer):
         num_heads: int,
         intermediate_dim: int,
         patch_size: int | tuple[int, int] = 4,
+        stem_filters: int | list[int] | tuple[int, ...] = (),
         dropout: float = 0.1,
         activation: Any = "gelu",
         positions: str = "learned",
@@ -196,6 +202,13 @@ class PatchEncoder(keras.layers.Layer):
         self.activation = activation
         self.positions = _checks.one_of("PatchEncoder", "positions", positions, POSITIONS)
         self.return_dict = bool(return_dict)
+        self.stem_filters = ()
+        if not isinstance(stem_filters, list | tuple) or stem_filters:
+            self.stem_filters = _checks.positive_ints("PatchEncoder", "stem_filters", stem_filters)
+        self.stem = [
+            ConvBlock(filters, strides=2, normalization="layer", dtype=self.dtype_policy, name=f"stem_{index}")
+            for index, filters in enumerate(self.stem_filters)
+        ]
         self.embedding = PatchEmbedding(
             self.patch_size,
             self.hidden_dim,
@@ -214,13 +227,22 @@ class PatchEncoder(keras.layers.Layer):
         )
 
     def build(self, inputs_shape: Any) -> None:
-        self.embedding.build(inputs_shape)
-        self.transformer.build(self.embedding.compute_output_shape(inputs_shape))
+        shape = tuple(inputs_shape)
+        _checks.rank("PatchEncoder", "inputs", shape, (4,))
+        for block in self.stem:
+            block.build(shape)
+            sides = [None if side is None else -(-side // 2) for side in shape[1:3]]
+            shape = (shape[0], *sides, block.filters)
+        self.embedding.build(shape)
+        self.transformer.build(self.embedding.compute_output_shape(shape))
 
     def call(self, inputs: Any, padding_mask: Any = None, training: bool | None = None) -> Any:
         if padding_mask is not None:
             raise ValueError("PatchEncoder: images have no padding, so `padding_mask` must be None.")
-        return self.transformer(self.embedding(inputs, training=training), training=training)
+        x = inputs
+        for block in self.stem:
+            x = block(x, training=training)
+        return self.transformer(self.embedding(x, training=training), training=training)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         return encoded_mask(None) if self.return_dict else None
@@ -231,6 +253,7 @@ class PatchEncoder(keras.layers.Layer):
             **self.options,
             "hidden_dim": self.hidden_dim,
             "patch_size": list(self.patch_size),
+            "stem_filters": list(self.stem_filters),
             "activation": serialize_activation(self.activation),
             "positions": self.positions,
             "return_dict": self.return_dict,

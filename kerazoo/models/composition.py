@@ -80,7 +80,7 @@ def encoder_decoder(
             "`vocabulary_size`."
         )
     shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
-    encoders = _with_positions(owner, encoders, source_vocabulary_size, positions)
+    encoders = _attended(owner, encoders, source_vocabulary_size, positions)
     sides = _sides(owner, encoders, source_vocabulary_size, input_shape, shared)
     target = _token_options(owner, decoder, target_size, **shared)
     target_embedding = _shared_source(owner, sides, target, target_size) if share_embeddings else None
@@ -272,13 +272,16 @@ def _layer(part, name, dtype):
     return cls(**arguments, name=name, dtype=dtype)
 
 
-def _with_positions(owner, encoders, vocabulary_sizes, positions):
-    """Returns the parts with positions on the outputs of convolutions over what is no text, for attention to them."""
+def _attended(owner, encoders, vocabulary_sizes, positions):
+    """Returns the parts with the defaults of convolutions that a decoder attends to, over anything but text.
+
+    Their outputs have positions. Their normalization is that of layers: batches hold targets of similar lengths, and
+    the images of long targets have other statistics than those of short ones, which no mean over batches represents.
+    """
     sizes = _one_for_each(owner, "source_vocabulary_size", vocabulary_sizes, encoders)
+    defaults = {"positions": _checks.one_of(owner, "positions", positions, _POSITIONS), "normalization": "layer"}
     return [
-        (cls, {"positions": _checks.one_of(owner, "positions", positions, _POSITIONS), **arguments})
-        if issubclass(cls, ConvEncoder) and size is None
-        else (cls, arguments)
+        (cls, {**defaults, **arguments} if issubclass(cls, ConvEncoder) and size is None else arguments)
         for (cls, arguments), size in zip(encoders, sizes)
     ]
 

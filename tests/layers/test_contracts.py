@@ -192,7 +192,7 @@ row(
 row(layers.PatchEncoder, {**SMALL, "num_layers": 2, "patch_size": 5}, {"inputs": floats(BATCH, 13, 17, 2)})
 row(
     layers.PatchEncoder,
-    {**SMALL, "num_layers": 1, "positions": "sinusoidal", "return_dict": False},
+    {**SMALL, "num_layers": 1, "positions": "sinusoidal", "return_dict": False, "stem_filters": (3, 5)},
     {"inputs": floats(BATCH, 13, 17, 2)},
 )
 row(layers.RandomShift, {"max_shift": 2}, {"inputs": floats(BATCH, TARGET, 11), "padding_mask": mask(TARGET)})

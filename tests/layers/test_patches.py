@@ -32,6 +32,14 @@ def test_pixels_may_be_integers():
     np.testing.assert_allclose(layer(images.astype("uint8")), layer(images.astype("float32")), rtol=1e-5)
 
 
+def test_a_stem_halves_the_image_in_front_of_the_patches():
+    encoder = PatchEncoder(1, 8, num_heads=2, intermediate_dim=3, patch_size=(4, 1), stem_filters=(3, 5))
+    assert encoder(np.ones((B, 13, 19, 1), "float32"))["sequence"].shape == (B, 5, 8)  # 4 x 5 positions
+    assert encoder.embedding.projection.kernel.shape == (4, 1, 5, 8)
+    assert PatchEncoder.from_config(encoder.get_config()).stem_filters == (3, 5)
+    assert PatchEncoder(1, 8, num_heads=2, intermediate_dim=3, stem_filters=3).stem_filters == (3,)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -41,6 +49,10 @@ def test_pixels_may_be_integers():
         ),
         (lambda: PatchEmbedding(2, D).build((None, None, 4, 1)), "must have a known size where positions are learned"),
         (lambda: PatchEmbedding(2, D).build((None, 4, 1)), "PatchEmbedding: `inputs` must have 4 axes"),
+        (
+            lambda: PatchEncoder(1, 8, num_heads=2, intermediate_dim=3, stem_filters=0),
+            r"`stem_filters\[0\]` must be an integer above 0; got stem_filters\[0\]=0",
+        ),
         (
             lambda: PatchEncoder(1, D, num_heads=2, intermediate_dim=3),
             "`hidden_dim` must be divisible by `num_heads`; got hidden_dim=7, num_heads=2",

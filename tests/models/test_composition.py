@@ -118,3 +118,14 @@ def test_a_decoder_tells_the_positions_of_an_image_apart(positions):
     assert create_tiny("conv+lstm", source_vocabulary_size=11).encoder.positions is None  # the embedding has them
     other = create_tiny("conv+transformer", input_shape=(8, 24, 1), **{"encoder.positions": None})
     assert other.encoder.positions is None
+
+
+def test_images_are_encoded_alike_in_batches_of_any_targets():
+    """Batches hold targets of similar lengths, so statistics of a batch would differ from those of all images."""
+    model = create_tiny("conv+lstm", input_shape=(8, 8, 1))
+    assert model.encoder.normalization == "layer" and create_tiny("conv+classifier").encoder.normalization == "auto"
+    dark, light = random_source(8, 8, 1), 9 * random_source(8, 8, 1)
+    together = model.encode(np.concatenate([dark, light]), training=True)["sequence"]
+    np.testing.assert_allclose(together[:3], model.encode(dark, training=True)["sequence"], atol=1e-5)
+    other = create_tiny("conv+lstm", input_shape=(8, 8, 1), **{"encoder.normalization": "batch"})
+    assert other.encoder.normalization == "batch"
