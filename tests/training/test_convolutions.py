@@ -11,7 +11,7 @@ def convolutional():
     model = keras.Sequential(
         [
             keras.Input((5, 7, 2)),
-            keras.layers.Conv2D(3, 3, strides=2),
+            keras.layers.Conv2D(3, 3, strides=2, use_bias=False),  # whose gradient would be noise around 0
             keras.layers.BatchNormalization(),
             keras.layers.Flatten(),
             keras.layers.Dense(3),
