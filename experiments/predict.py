@@ -18,6 +18,8 @@ and its perplexity.
 
 With --sample=N there are N samples of each input, or N from nothing of a language model or a variational autoencoder.
 With --to=FILE.png images are written as one picture, a row for each input, and nothing is printed but its name.
+With --embed=FILE.npy nothing is printed: the vectors of all inputs are written, one row each, those of a dual encoder
+for single texts and those of another model with an encoder as its pooled output.
 
 With --format=jsonl each input is one line of JSON, with the text as it is:
 {"input": 1, "predictions": ["..."], "scores": [-0.5]}
@@ -51,6 +53,9 @@ with command.flag_group("Run and output"):
     flags.DEFINE_bool("scores", False, "Print the score of each prediction before it; a probability for a class.")
     flags.DEFINE_bool("alignment", False, "Print for each token the source position with the largest attention.")
     flags.DEFINE_bool("given", False, "Score given targets and generate none: source, tab, target.")
+    flags.DEFINE_string("embed", None, "File of NumPy, .npy, for the vectors of the inputs, in place of predictions.")
+    flags.DEFINE_enum("embed_side", "source", ["source", "target"], "Whose encoder gives the vectors, where a dual "
+                      "encoder has two.")  # fmt: skip
     flags.DEFINE_integer("block", 4, "Tokens that are printed at a time on a terminal.", lower_bound=1)
 
 
@@ -60,12 +65,15 @@ def main(arguments):
         raise command.UsageError("--given generates nothing, so --scores and --alignment cannot be used with it.")
     if FLAGS.sample and (FLAGS.given or FLAGS.n_best or FLAGS.search not in (None, "sample")):
         raise command.UsageError("--sample is a search of its own, without --given, --n_best and another --search.")
-    interactive = not arguments and not FLAGS.sample and sys.stdin.isatty()
+    interactive = not arguments and not FLAGS.sample and FLAGS.embed is None and sys.stdin.isatty()
     if sys.stderr.isatty():
         logging.basicConfig(format="%(message)s")
         logging.getLogger("kerazoo").setLevel(logging.INFO)
     shared.use_imports()
     predictor = kz.load(shared.run_dirs(command.require("run_dir")), checkpoint=FLAGS.checkpoint)
+    predictor.batch_size = FLAGS.batch_size
+    if FLAGS.embed is not None:
+        return embed(predictor, arguments or [line for _, line in kz.data.read_lines("-")])
     options = shared.search_options(predictor.generates)
     if FLAGS.sample:
         options["search"] = "sample"
@@ -110,6 +118,16 @@ def write_grid(rows):
         raise command.UsageError("--to: writes images, and the model predicts something else.")
     kz.run.write_image_grid(FLAGS.to, rows)
     print(FLAGS.to)
+    return 0
+
+
+def embed(predictor, lines):
+    """Writes the vectors of lines of input, one row each."""
+    raw = lines if predictor.task.kind == "dual_encoder" else predictor.task.read(lines)
+    vectors = predictor.embed(raw, FLAGS.embed_side)
+    kz.run.write_vectors(FLAGS.embed, vectors)
+    rows, width = vectors.shape
+    print(f"{rows:,} vectors of {width:,} numbers written to {FLAGS.embed}.", file=sys.stderr)
     return 0
 
 

@@ -15,7 +15,10 @@ from kerazoo import _checks, _docstrings
 from kerazoo.registry import Registry, argument_names
 
 # A forecaster predicts a sequence of vectors of numbers: the future of a series, or the frames of a sound.
-KINDS = ("seq2seq", "language_model", "classifier", "binary_classifier", "autoencoder", "forecaster")
+# A dual encoder reads two sources and compares their vectors.
+KINDS = (
+    "seq2seq", "language_model", "classifier", "binary_classifier", "autoencoder", "forecaster", "dual_encoder"
+)  # fmt: skip
 
 # The weights of a model with a size of at least this are counted before any memory is taken for them.
 LARGE_SIZE = 2**15
@@ -187,11 +190,12 @@ def describe(name: str) -> ModelSpec:
 
     Args:
         name: string. A name of `list_models()`, or encoders joined by commas, a plus and a decoder: `dense`, `conv`,
-            `lstm`, `transformer`, `vit` for images, or `conv_lstm` or `conv_transformer`, which shorten long sequences
-            of vectors, such as sound, first; then `lstm` or `transformer` for a seq2seq model, `lstm_values` or
-            `transformer_values` for a decoder that reads and predicts vectors of numbers in place of tokens, `dense`
+            `lstm`, `transformer`, `bag`, `vit` for images, or `conv_lstm` or `conv_transformer`, which shorten long
+            sequences of vectors, such as sound, first; then `lstm` or `transformer` for a seq2seq model, `lstm_values`
+            or `transformer_values` for a decoder that reads and predicts vectors of numbers in place of tokens, `dense`
             for an output of one vector, `variational` for the same from a sampled code, `classifier` for a logit for
-            each class, `binary_classifier` for one logit.
+            each class, `binary_classifier` for one logit, `dual_encoder` for the similarity of two sources, which share
+            an encoder or have one each.
 
     Example:
 
@@ -430,6 +434,7 @@ _encoders.add("transformer", _Part("kerazoo.layers:TransformerEncoder", _TRANSFO
 _encoders.add("conv_lstm", _Part("kerazoo.layers:SubsampledLSTMEncoder", {"units": 128, "bidirectional": True}))
 _encoders.add("conv_transformer", _Part("kerazoo.layers:SubsampledTransformerEncoder", _TRANSFORMER))
 _encoders.add("vit", _Part("kerazoo.layers:PatchEncoder", {**_TRANSFORMER, "patch_size": 4}))
+_encoders.add("bag", _Part("kerazoo.layers:BagEncoder", {"units": 256}))
 
 _SEQ2SEQ = ("kerazoo.models:EncoderDecoder", "kerazoo.models.composition:encoder_decoder", "seq2seq")
 _VALUES = (
@@ -438,6 +443,7 @@ _VALUES = (
 _VECTOR = ("kerazoo.models:Autoencoder", "kerazoo.models.composition:autoencoder", "autoencoder")
 _CLASSES = ("kerazoo.models:Classifier", "kerazoo.models.composition:classifier", "classifier")
 _ONE_CLASS = ("kerazoo.models:Classifier", "kerazoo.models.composition:binary_classifier", "binary_classifier")
+_PAIRS = ("kerazoo.models:DualEncoder", "kerazoo.models.composition:dual_encoder", "dual_encoder")
 _decoders.add("dense", _Part("kerazoo.layers:DenseDecoder", {"units": (128,)}, *_VECTOR))
 _VARIATIONAL = (
     "kerazoo.models:VariationalAutoencoder",
@@ -451,10 +457,17 @@ _decoders.add("lstm_values", _Part("kerazoo.layers:LSTMDecoder", {"units": 128},
 _decoders.add("transformer_values", _Part("kerazoo.layers:TransformerDecoder", _TRANSFORMER, *_VALUES))
 _decoders.add("classifier", _Part(None, {}, *_CLASSES))
 _decoders.add("binary_classifier", _Part(None, {}, *_ONE_CLASS))
+_decoders.add("dual_encoder", _Part(None, {}, *_PAIRS))
 
 
 def _row(name, cls, kind, parameters, reference, training=None, **sizes):
     _models.add(name, ModelSpec(f"kerazoo.models:{cls}", kind, sizes, reference, parameters, training or {}))
+
+
+def _composed_row(name, composed, parameters, reference, training=None, **sizes):
+    spec = _composed(composed)
+    chosen = {"sizes": {**spec.sizes, **sizes}, "training": training or {}}
+    _models.add(name, dataclasses.replace(spec, name=name, reference=reference, parameters=parameters, **chosen))
 
 
 _row(
@@ -503,6 +516,17 @@ _row(
     "transformer_classifier", "TransformerClassifier", "classifier", 71_370,
     "Pre-norm encoder over rows or tokens; blocks of Vaswani et al. (2017), arXiv:1706.03762",
     input_shape=(28, 28), num_layers=2, hidden_dim=64, num_heads=4, intermediate_dim=128, num_classes=10,
+)  # fmt: skip
+_composed_row(
+    "bag_dual_encoder", "bag+dual_encoder", 256_000,
+    "Mean of word vectors, compared by cosine; Wieting et al. (2016), Towards Universal Paraphrastic Sentence "
+    "Embeddings, arXiv:1511.08198",
+    vocabulary_size=1000,
+)  # fmt: skip
+_composed_row(
+    "transformer_dual_encoder", "transformer+dual_encoder", 393_472,
+    "Reimers and Gurevych (2019), arXiv:1908.10084, with 2 layers of 128 instead of BERT",
+    vocabulary_size=1000,
 )  # fmt: skip
 _row(
     "lstm_seq2seq", "LSTMSeq2Seq", "seq2seq", 1_035_240,

@@ -18,6 +18,8 @@ PROMISED = {
     "cnn_classifier": "classifier",
     "mobilenet_classifier": "classifier",
     "shufflenet_classifier": "classifier",
+    "bag_dual_encoder": "dual_encoder",
+    "transformer_dual_encoder": "dual_encoder",
     "lstm_seq2seq": "seq2seq",
     "lstm_seq2seq_attention": "seq2seq",
     "transformer_seq2seq_tiny": "seq2seq",
@@ -226,10 +228,10 @@ VOCABULARY = {"vocabulary_size": 5}
         (
             "lstmm+transformer",
             {},
-            "Unknown encoder 'lstmm'. Close names: lstm, conv_lstm. All: conv, conv_lstm, "
+            "Unknown encoder 'lstmm'. Close names: lstm, conv_lstm. All: bag, conv, conv_lstm, "
             "conv_transformer, dense, lstm, transformer",
         ),
-        ("conv,+lstm", {}, "Unknown encoder ''. All: conv"),
+        ("conv,+lstm", {}, "Unknown encoder ''. All: bag, conv"),
         ("lstm+transfomer", {}, "Unknown decoder 'transfomer'. Close names: transformer"),
         ("conv+lstm", {"encoder.filter": 3}, r"of conv\+lstm \(EncoderDecoder\): 'encoder.filter'. .* encoder.filters"),
         ("conv+lstm", {"decoder_2.units": 3}, "'decoder_2.units'. Close names: decoder.units"),

@@ -65,12 +65,15 @@ def tasks(tmp_path_factory):
             max_length=7,
             truncate="start",
         ),
+        "dual_encoder": kz.tasks.create("pairs", header=False, **table),
     }
 
 
 def raw_inputs(task):
     if not task.tokenizers:
         return task.examples("dev", limit=5)[0]
+    if task.kind == "dual_encoder":
+        return list(zip(WORDS, WORDS[::-1]))
     if len(task.input_columns) > 1:
         return [("to", "the cats"), ("from", ""), ("from", "deutsch"), ("to", "ü")]
     return TEXTS if task.kind == "seq2seq" else WORDS
@@ -86,6 +89,8 @@ def small(name, task, **overrides):
     sizes = {key: value for key, value in SMALL.items() if key in kz.catalog.arguments(name)}
     if kz.describe(name).class_name in ("LSTMSeq2Seq", "LSTMLM"):
         sizes["units"] = 7
+    if name.startswith("bag"):
+        sizes = {"encoder.units": 7}
     return build_model(name, task, {**sizes, **overrides})
 
 
@@ -165,6 +170,9 @@ def test_fresh_process_with_only_tensorflow_gives_the_live_answers(exported, nam
         np.testing.assert_allclose(served["reconstruction"], np.stack(task.decode(logits)), rtol=1e-4, atol=1e-5)
         assert np.shape(served["reconstruction"]) == (5, 8, 8, 1)
         return
+    if task.kind == "dual_encoder":
+        np.testing.assert_allclose(served["similarity"], task.decode(logits), rtol=1e-4, atol=1e-5)
+        return
     assert served["label"] == task.decode(logits)
     assert set(served["label"]) <= set(task.targets.names)
     probabilities = np.array(served["probabilities"])
@@ -225,6 +233,15 @@ def test_signature_has_a_dynamic_batch_and_says_what_it_takes(exported):
             answer = serve(source=tf.constant(["jihgfed"]))["answer"].numpy()[0].decode(errors="replace")
             assert answer == exported[name][5]["answer"][2]
             assert serve(source=tf.constant([], tf.string))["answer"].shape == (0,)
+
+
+def test_a_dual_encoder_has_a_signature_for_one_text(exported):
+    folder, model, task, raw, _, served = exported["bag_dual_encoder"]
+    signatures = tf.saved_model.load(folder).signatures
+    assert set(signatures) == {"serving_default", "embed"}
+    first, second = (signatures["embed"](text=tf.constant(texts))["vector"].numpy() for texts in zip(*raw))
+    np.testing.assert_allclose(np.sum(first * second, axis=1), served["similarity"], atol=1e-5)
+    np.testing.assert_allclose(first, Predictor(model, task).embed(WORDS), atol=1e-6)
 
 
 def test_a_prompt_that_leaves_no_room_is_its_own_answer(exported):

@@ -6,6 +6,7 @@ from kerazoo.data.corpus import Corpus
 from kerazoo.data.data_files import DataFiles, find_data_files, find_splits
 from kerazoo.data.data_source import Chunk, DataSource
 from kerazoo.data.image_folder_source import ImageFolderSource
+from kerazoo.data.inverse_cloze import InverseCloze
 from kerazoo.data.lines import read_lines, read_text
 from kerazoo.data.memory_source import MemorySource
 from kerazoo.data.mixture_source import MixtureSource
@@ -33,6 +34,7 @@ __all__ = [
     "DataFiles",
     "DataSource",
     "ImageFolderSource",
+    "InverseCloze",
     "MemorySource",
     "MixtureSource",
     "PackedPlan",

@@ -34,6 +34,8 @@ def export(
     - a label is `label`, strings [B], with `probabilities` float32 [B, C], or [B, 1] for the second of two classes;
     - pixels are `image`, uint8 [B, H, W, C], with `score`; the prompt of a language model of pixels is the first rows
       of images, uint8 [B, h, W, C];
+    - a similarity is `similarity`, float32 [B], of the texts `source` and `target`; the signature `embed` gives the
+      `vector` float32 [B, D] of a `text`, and `embed_target` that of a target which has an encoder of its own;
     - an image or a window is `reconstruction`, the rows after a window are `forecast`, a number is `value`.
 
     A source that is longer than the task's or the model's largest number of tokens is cut; a prompt of `max_length`
@@ -91,6 +93,8 @@ def export(
     signatures = {"serving_default": _traced(predict, task.signature)}
     if task.file_signature:
         signatures["serving_files"] = _traced(lambda raw: predict(task.decode_files(raw)), task.file_signature)
+    for name, embed in _embedders(model, task).items():
+        signatures[name] = _traced(embed, {"text": ([], "string")})
     _write(_served(model, task, signatures), signatures, directory)
     return directory
 
@@ -150,6 +154,21 @@ def _network(model, task):
         return task.decode_in_graph(tf.cast(model(task.encode_packed(raw), training=False), tf.float32))
 
     return predict
+
+
+def _embedders(model, task):
+    """Returns the functions of the signatures that give the vector of one text of a dual encoder, by their names."""
+    if task.kind != "dual_encoder":
+        return {}
+
+    def embedder(name, feature):
+        return lambda raw: {"vector": model.embed({name: feature.encode(raw["text"])}, name)}
+
+    sides = list(zip(task.input_names, task.inputs))
+    return {
+        signature: embedder(*side)
+        for signature, side in zip(("embed", "embed_target"), sides[:1] if model.is_shared else sides)
+    }
 
 
 def _traced(predict, signature):

@@ -13,7 +13,7 @@ import numpy as np
 from kerazoo import _checks
 
 # The outputs of a signature that are the prediction of a task.
-PREDICTIONS = ("answer", "text", "image", "label", "reconstruction", "forecast", "value")
+PREDICTIONS = ("answer", "text", "image", "label", "reconstruction", "forecast", "value", "similarity")
 
 # What the fresh process runs. It reads and writes JSON, and fails if kerazoo was imported.
 FRESH = """

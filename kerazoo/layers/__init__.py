@@ -3,6 +3,7 @@
 from kerazoo.layers.activations import gelu
 from kerazoo.layers.alignment_attention import AlignmentAttention
 from kerazoo.layers.attention import Attention, CrossAttention
+from kerazoo.layers.bag_encoder import BagEncoder
 from kerazoo.layers.conv_blocks import ConvBlock, SeparableConvBlock, ShuffleBlock, channel_shuffle
 from kerazoo.layers.conv_encoder import ConvEncoder
 from kerazoo.layers.conv_subsampler import ConvSubsampler
@@ -24,6 +25,7 @@ from kerazoo.layers.masking import (
 from kerazoo.layers.noise import WordDropout, WordPermutation, WordReplacement
 from kerazoo.layers.patch_encoder import PatchEmbedding, PatchEncoder
 from kerazoo.layers.pixel_decoder import PixelDecoder
+from kerazoo.layers.pooling import pool
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, SinusoidalPositions2D, rotary
 from kerazoo.layers.random_shift import RandomShift
 from kerazoo.layers.shifting import roll, shift_right, shift_values_right
@@ -36,6 +38,7 @@ from kerazoo.layers.variational_bottleneck import VariationalBottleneck, normal_
 __all__ = [
     "AlignmentAttention",
     "Attention",
+    "BagEncoder",
     "ConvBlock",
     "ConvEncoder",
     "ConvSubsampler",
@@ -74,6 +77,7 @@ __all__ = [
     "masked_mean",
     "normal_divergence",
     "padding_mask",
+    "pool",
     "roll",
     "rotary",
     "sample_normal",

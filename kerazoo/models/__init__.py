@@ -3,6 +3,7 @@
 from kerazoo.models.autoencoder import Autoencoder, DenseAutoencoder
 from kerazoo.models.classifier import Classifier, MLPClassifier
 from kerazoo.models.continuous_encoder_decoder import ContinuousEncoderDecoder
+from kerazoo.models.dual_encoder import DualEncoder
 from kerazoo.models.encoder_decoder import EncoderDecoder
 from kerazoo.models.image_classifier import CNNClassifier
 from kerazoo.models.join_encoded import JoinEncoded
@@ -20,6 +21,7 @@ __all__ = [
     "ContinuousEncoderDecoder",
     "DenseAutoencoder",
     "DenseVariationalAutoencoder",
+    "DualEncoder",
     "EncoderDecoder",
     "JoinEncoded",
     "LSTMLM",

@@ -3,13 +3,11 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from kerazoo import _checks
-from kerazoo.layers import DenseEncoder, last_valid, masked_mean
+from kerazoo.layers import DenseEncoder
+from kerazoo.layers.pooling import POOLINGS, pool
 from kerazoo.models.encoder_model import EncoderModel
-
-POOLINGS = ("mean", "max", "last")
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
@@ -25,8 +23,8 @@ class Classifier(EncoderModel):
         num_classes: integer, above 0. Number of classes C; 1 for a binary classifier with one logit.
         source_embedding: a layer that turns token ids into vectors. None where the source is vectors or images.
             Defaults to `None`.
-        pooling: `"mean"`, `"max"`, or `"last"`. How the valid positions become one vector; a source without any gives
-            zeros, with `"last"` its first position. Defaults to `"mean"`.
+        pooling: `"mean"`, `"max"`, `"last"` or `"first"`. How the valid positions become one vector, see
+            `kerazoo.layers.pool`. Defaults to `"mean"`.
         dropout: float, in [0, 1). Rate before the head. Defaults to `0.0`.
         head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
         input_shape: tuple of integers. Shape of one source without the batch, where there is no embedding. Defaults to
@@ -78,15 +76,7 @@ class Classifier(EncoderModel):
 
     def pool(self, encoded: dict[str, Any]) -> Any:
         """Returns one vector `[B, D]` for each encoded source."""
-        sequence, mask = encoded["sequence"], encoded["mask"]
-        if self.pooling == "mean":
-            return masked_mean(sequence, mask)
-        if self.pooling == "last":
-            return last_valid(sequence, mask)
-        lowest = -1e4  # below any activation, and finite in float16
-        minimum = ops.cast(lowest, sequence.dtype)
-        largest = ops.max(ops.where(mask[:, :, None], sequence, minimum), axis=1, initial=lowest)
-        return ops.where(ops.any(mask, axis=1, keepdims=True), largest, ops.zeros_like(largest))
+        return pool(encoded["sequence"], encoded["mask"], self.pooling)
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")

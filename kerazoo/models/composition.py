@@ -9,11 +9,12 @@ import math
 from typing import Any
 
 from kerazoo import _checks
-from kerazoo.layers import ConvEncoder, LSTMDecoder, LSTMEncoder, PatchEncoder, TokenEmbedding
+from kerazoo.layers import BagEncoder, ConvEncoder, LSTMDecoder, LSTMEncoder, PatchEncoder, TokenEmbedding
 from kerazoo.layers.subsampled_encoder import SubsampledEncoder
 from kerazoo.models.autoencoder import Autoencoder
 from kerazoo.models.classifier import Classifier
 from kerazoo.models.continuous_encoder_decoder import ContinuousEncoderDecoder
+from kerazoo.models.dual_encoder import DualEncoder
 from kerazoo.models.encoder_decoder import EncoderDecoder
 from kerazoo.models.transformer_classifier import RowEmbedding
 from kerazoo.models.variational_autoencoder import VariationalAutoencoder
@@ -235,7 +236,8 @@ def classifier(
     Args:
         num_classes: integer, above 0. Number of classes; 1 for a binary classifier with one logit. Defaults to `None`,
             which is refused.
-        pooling: `"mean"`, `"max"`, or `"last"`. How the valid positions become one vector. Defaults to `"mean"`.
+        pooling: `"mean"`, `"max"`, `"last"` or `"first"`. How the valid positions become one vector. Defaults to
+            `"mean"`.
         dropout: float, in [0, 1). Rate before the head. Defaults to `0.0`.
         head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
 
@@ -256,6 +258,53 @@ def classifier(
     )
 
 
+def dual_encoder(
+    owner: str,
+    encoders: list[Part],
+    *,
+    source_vocabulary_size: Any = None,
+    vocabulary_size: Any = None,
+    input_shape: Any = None,
+    embedding_dim: int | None = None,
+    positions: str | None = "sinusoidal",
+    max_length: int | None = None,
+    pooling: str = "mean",
+    projection_dim: int | None = None,
+    dropout: float = 0.0,
+    temperature: float = 0.05,
+    trainable_temperature: bool = False,
+    pad_id: int = 0,
+    **kwargs: Any,
+) -> DualEncoder:
+    """Returns a `DualEncoder`: one encoder that both sources share, or one for each.
+
+    Args:
+        pooling: `"mean"`, `"max"`, `"last"` or `"first"`. How the valid positions become one vector. Defaults to
+            `"mean"`.
+        projection_dim: integer, above 0. Width of a dense layer after the pooling. Defaults to `None`, no layer.
+        dropout: float, in [0, 1). Rate of the pooled vectors. Defaults to `0.0`.
+        temperature: float, at least 0.01. What cosines are divided by. Defaults to `0.05`.
+        trainable_temperature: boolean. Whether the temperature is a weight. Defaults to `False`.
+
+    The other arguments are those of `encoder_decoder`; `vocabulary_size` is another name of `source_vocabulary_size`.
+    Where the encoder is shared, both sources have the same sizes.
+    """
+    size = _either(owner, "source_vocabulary_size", source_vocabulary_size, "vocabulary_size", vocabulary_size)
+    if len(encoders) == 1:
+        size, input_shape = _of_both(owner, "source_vocabulary_size", size), _shape_of_both(owner, input_shape)
+    shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    sides = _sides(owner, encoders, size, input_shape, shared)
+    return DualEncoder(
+        **_encoders(encoders, sides, kwargs.get("dtype")),
+        pooling=pooling,
+        projection_dim=projection_dim,
+        dropout=dropout,
+        temperature=temperature,
+        trainable_temperature=trainable_temperature,
+        **kwargs,
+    )
+
+
 # One logit: a classifier of two classes for `keras.losses.BinaryCrossentropy`.
 binary_classifier = functools.partial(classifier, num_classes=1)
 
@@ -265,6 +314,23 @@ def _either(owner, name, value, other, other_value):
     if value is not None and other_value is not None and value != other_value:
         raise ValueError(f"{owner}: `{name}` and `{other}` mean the same; got {name}={value}, {other}={other_value}.")
     return other_value if value is None else value
+
+
+def _of_both(owner, argument, value):
+    """Returns the one size of two sources that share an encoder."""
+    sizes = list(value) if isinstance(value, list | tuple) else [value]
+    if any(size != sizes[0] for size in sizes):
+        raise ValueError(
+            f"{owner}: sources that share an encoder must have one `{argument}`; got {argument}={value!r}. Name an "
+            "encoder for each, separated by a comma."
+        )
+    return sizes[0]
+
+
+def _shape_of_both(owner, shape):
+    """Returns the one shape of two sources that share an encoder, given as a shape or as a list of two."""
+    nested = shape is not None and any(isinstance(each, list | tuple) or each is None for each in shape)
+    return _of_both(owner, "input_shape", shape) if nested else shape
 
 
 def _layer(part, name, dtype):
@@ -364,8 +430,8 @@ def _token_options(owner, part, vocabulary_size, *, embedding_dim, positions, ma
 def _positions(owner, part, positions):
     """Returns the positions to add to the inputs of a layer, None for a layer that has an order of its own."""
     _checks.one_of(owner, "positions", positions, _POSITIONS)
-    recurrent = issubclass(part[0], LSTMEncoder | LSTMDecoder)
-    return None if recurrent or part[1].get("positions") == "rotary" else positions
+    unordered = issubclass(part[0], LSTMEncoder | LSTMDecoder | BagEncoder)
+    return None if unordered or part[1].get("positions") == "rotary" else positions
 
 
 def _width(part):

@@ -97,7 +97,8 @@ class TransformerClassifier(Classifier):
         positions: `"learned"`, `"sinusoidal"` or `"rotary"`. Defaults to `"learned"`.
         max_length: integer, above 0. Maximum number of tokens of a source of token ids, where positions are learned.
             Defaults to `512`.
-        pooling: `"mean"`, `"max"`, or `"last"`. How the valid positions become one vector. Defaults to `"mean"`.
+        pooling: `"mean"`, `"max"`, `"last"` or `"first"`. How the valid positions become one vector. Defaults to
+            `"mean"`.
         head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
         pad_id: integer. The padding token. Defaults to `0`.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.

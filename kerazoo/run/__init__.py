@@ -6,18 +6,26 @@ The functions are loaded when they are first used, so that listing the options o
 import importlib
 
 _NAMES = {
+    "Found": "search_index",
+    "Index": "search_index",
     "Prediction": "predictor",
     "Predictor": "predictor",
     "RunDirectory": "directory",
+    "Texts": "search_index",
     "TrainingOptions": "options",
     "compare": "comparison",
     "evaluate": "evaluation",
+    "evaluate_search": "retrieval",
     "export": "export_run",
     "find_refusal": "memory",
     "load": "predictor",
     "printable": "control_characters",
+    "publish_search": "retrieval",
+    "read_judgments": "retrieval",
+    "read_texts": "search_index",
     "train": "trainer",
     "write_image_grid": "pictures",
+    "write_vectors": "embeddings",
 }
 
 __all__ = sorted(_NAMES)

@@ -181,6 +181,27 @@ class Predictor:
             sent = max(sent, len(ready))
         yield self._cut([text + detokenizer([[]], last=True)[0]], None, options)[0][sent:]
 
+    def embed(self, raw: Sequence, side: str = "source") -> np.ndarray:
+        """Returns a vector for each raw input, to compare and to search them or for another model.
+
+        The vectors of a dual encoder have length one, so their dot product is the cosine. Those of other models are
+        their encoded source, pooled as the model does it, else as the mean of the positions.
+
+        Args:
+            raw: list of raw inputs as in a call; for a dual encoder of single texts.
+            side: string. `"source"` or `"target"`: whose encoder reads the texts, where a dual encoder has two.
+                Defaults to `"source"`.
+
+        Returns:
+            float32 array `[N, D]`, one row for each input.
+
+        Raises:
+            ValueError: if the model has no encoder.
+        """
+        from kerazoo.run import embeddings
+
+        return embeddings.embed(self, _listed("raw", raw), side)
+
     def score(self, raw: Sequence, targets: Sequence, **options) -> "decoding.Scored":
         """Returns the scores of given targets, a `kerazoo.decoding.Scored`.
 
@@ -215,7 +236,7 @@ class Predictor:
         Inputs of similar length share a batch, so little of it is padding.
         """
         cut = self.cut
-        lengths = [len(item) if isinstance(item, str | np.ndarray) and np.ndim(item) < 2 else 0 for item in raw]
+        lengths = [_length(item) for item in raw]
         order = sorted(range(len(raw)), key=lengths.__getitem__)
         for start in range(0, len(order), self.batch_size):
             numbers = order[start : start + self.batch_size]
@@ -284,6 +305,13 @@ def _listed(name, values):
     if isinstance(values, bytes) or not isinstance(values, Iterable):
         raise TypeError(f"Predictor: `{name}` must be a list of inputs, or one string; got {values!r}.")
     return list(values)
+
+
+def _length(raw):
+    """Returns the length of a raw text or sound, of a tuple that of its longest one; 0 for others."""
+    if isinstance(raw, tuple):
+        return max(map(_length, raw), default=0)
+    return len(raw) if isinstance(raw, str | np.ndarray) and np.ndim(raw) < 2 else 0
 
 
 def _arguments(inputs):
@@ -436,7 +464,8 @@ def build_model(
         CheckpointError: if the model has more weights than `store`; no memory is taken for them.
     """
     encoders = name.partition("+")[0].count(",") + 1 if "+" in name else 1
-    if task.inputs and encoders != len(task.inputs):
+    shared = encoders == 1 and catalog.get(name).kind == "dual_encoder"
+    if task.inputs and encoders != len(task.inputs) and not shared:
         inputs = " and ".join(f"{feature.modality} ({', '.join(feature.columns)})" for feature in task.inputs)
         raise ValueError(
             f"{task.owner}: `model` must have an encoder for each input; got model={name!r} with {encoders} and the "

@@ -264,6 +264,43 @@ def _ranks(values):
     return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
 
+# Rankings: a prediction is a list of names, the best first, a reference a dictionary of relevant names to their gain.
+
+
+def _gains(predictions, references):
+    """Yields the gains of the names of each ranking, 0 for those that are not relevant, and those of the relevant."""
+    for ranking, accepted in zip(predictions, references):
+        relevant = {name: gain for name, gain in accepted[0].items() if gain > 0}
+        yield [relevant.get(name, 0.0) for name in ranking], list(relevant.values())
+
+
+def _discounted(gains, depth):
+    """Returns the sum of the first gains, each divided by the binary logarithm of its rank plus 1."""
+    return sum(gain / np.log2(rank + 1) for rank, gain in enumerate(gains[:depth], 1))
+
+
+def _ndcg(predictions, references, depth=10):
+    ratios = []
+    for gains, relevant in _gains(predictions, references):
+        best = _discounted(sorted(relevant, reverse=True), depth)
+        ratios.append(_discounted(gains, depth) / best if best else 0.0)
+    return np.array(ratios)
+
+
+def _binary_ndcg(predictions, references):
+    return _ndcg(predictions, [[{name: float(gain > 0) for name, gain in each[0].items()}] for each in references])
+
+
+def _reciprocal_ranks(predictions, references):
+    firsts = (np.flatnonzero(gains) for gains, _ in _gains(predictions, references))
+    return np.array([1 / (ranks[0] + 1) if len(ranks) else 0.0 for ranks in firsts])
+
+
+def _recall(predictions, references, depth=10):
+    pairs = _gains(predictions, references)
+    return np.array([np.count_nonzero(gains[:depth]) / max(len(relevant), 1) for gains, relevant in pairs])
+
+
 # Likelihoods: a prediction is the negative log-likelihood of an example and the number of its parts.
 
 
@@ -302,6 +339,13 @@ for _row in (
     Measure("mean_absolute_error", _distances, "mean of absolute errors", ("number", "series", "image")),
     Measure("spearman", _pairs_of_numbers, "rank correlation of predictions and references, -1 to 1", ("number",),
             _spearman, True),
+    Measure("ndcg@10", _binary_ndcg, "discounted gain of the first 10, by the best possible; relevant is 1, else 0",
+            ("ranking",), higher_is_better=True),
+    Measure("graded_ndcg@10", _ndcg, "the same with the gain of each grade", ("ranking",), higher_is_better=True),
+    Measure("mrr", _reciprocal_ranks, "1 divided by the rank of the first relevant one", ("ranking",),
+            higher_is_better=True),
+    Measure("recall@10", _recall, "share of the relevant ones among the first 10", ("ranking",),
+            higher_is_better=True),
     Measure("binary_crossentropy", _crossentropies, "cross-entropy of pixels in [0, 1]", ("image",)),
     Measure("nats", _nats, "negative log-likelihood of a character, in nats", ("language model",)),
     Measure("bits_per_dimension", _bits, "negative log-likelihood of a pixel, in bits", ("pixels",)),

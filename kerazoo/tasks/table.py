@@ -43,6 +43,7 @@ DEFAULT = {
     "classifier": "digits",
     "binary_classifier": "digits",
     "autoencoder": "digits",
+    "dual_encoder": "pairs",
 }
 
 SPECS = {
@@ -119,6 +120,11 @@ SPECS = {
         ("seq2seq",),
         "numbers spoken by many voices (eSpeak NG) to their words",
         {"batch_size": 64, "epochs": 20},
+    ),
+    "pairs": TaskSpec(
+        "kerazoo.tasks.pairs:build",
+        ("dual_encoder",),
+        "your own pairs of texts, with a score or as they belong together: data_dir is a table",
     ),
     PREFIX + "NAME": TaskSpec(
         "kerazoo.tasks.tensorflow_datasets:build",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from kerazoo import _checks, _files
 from kerazoo.registry import Registry
+from kerazoo.text.bm25 import BM25
 from kerazoo.text.byte_pair_tokenizer import BytePairTokenizer
 from kerazoo.text.byte_tokenizer import ByteTokenizer
 from kerazoo.text.character_tokenizer import CharacterTokenizer
@@ -14,6 +15,7 @@ from kerazoo.text.word_tokenizer import WordTokenizer
 from kerazoo.text.word_vectors import WordVectors, read_word_vectors
 
 __all__ = [
+    "BM25",
     "BytePairTokenizer",
     "ByteTokenizer",
     "CharacterTokenizer",

@@ -6,6 +6,7 @@ from kerazoo.training.error_rates import edit_distance, sequence_error_rate, tok
 from kerazoo.training.fit import evaluate, fit
 from kerazoo.training.losses import SparseCrossentropy
 from kerazoo.training.metrics import F1, BitsPerDimension, Perplexity, SequenceAccuracy, TokenAccuracy
+from kerazoo.training.pair_losses import CosineCorrelation, CosineError, InBatchAccuracy, InBatchCrossentropy
 from kerazoo.training.progress import Progress
 from kerazoo.training.schedules import InverseSquareRoot, WarmupConstant, WarmupCosine, WarmupLinear
 
@@ -13,7 +14,11 @@ __all__ = [
     "BitsPerDimension",
     "CheckpointStore",
     "Checkpoints",
+    "CosineCorrelation",
+    "CosineError",
     "F1",
+    "InBatchAccuracy",
+    "InBatchCrossentropy",
     "InverseSquareRoot",
     "MetricsLog",
     "Perplexity",

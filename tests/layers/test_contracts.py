@@ -105,6 +105,11 @@ row(
     {"units": (17, 11), "activation": ("relu", None), "dropout": 0.1},
     {"inputs": floats(BATCH, 13)},
 )
+row(
+    layers.BagEncoder,
+    {"units": 13, "dropout": 0.1},
+    {"inputs": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)},
+)
 row(layers.DenseEncoder, {"units": (17,)}, {"inputs": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)})
 row(layers.DenseEncoder, {"units": (17,), "return_dict": False}, {"inputs": floats(BATCH, 11, 13, 2)})
 row(layers.DenseDecoder, {"units": (17,)}, {"inputs": floats(BATCH, TARGET, 11), "encoded": encoded(13)})

@@ -66,7 +66,7 @@ def test_a_search_step_attends_to_an_empty_source():
     np.testing.assert_allclose(outputs, attention(TARGETS, PADDED, padding_mask=PADDING), atol=1e-6)
 
 
-@pytest.mark.parametrize("pooling", models.classifier.POOLINGS)
+@pytest.mark.parametrize("pooling", layers.pooling.POOLINGS)
 def test_classes_of_an_empty_source_are_the_bias_of_the_head(pooling):
     model = models.Classifier(layers.DenseEncoder(7), 3, pooling=pooling)
     model({"source": PADDED})

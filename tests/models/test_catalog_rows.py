@@ -34,6 +34,14 @@ TINY = {
         "activation": ("relu", "tanh", None),
         "num_classes": 1,
     },
+    "bag_dual_encoder": {"vocabulary_size": 11, "encoder.units": 7},
+    "transformer_dual_encoder": {
+        "vocabulary_size": 11,
+        "encoder.num_layers": 1,
+        "encoder.hidden_dim": 8,
+        "encoder.num_heads": 2,
+        "encoder.intermediate_dim": 11,
+    },
     "cnn_classifier": {"input_shape": (8, 8, 1), "filters": (5, 7)},
     "mobilenet_classifier": {"input_shape": (28, 28, 1), "filters": (3, 5, 7), "strides": (1, 2, 2)},
     "shufflenet_classifier": {"input_shape": (8, 8, 1), "filters": (4, 6, 6), "strides": (1, 2, 1)},
@@ -56,7 +64,7 @@ TINY = {
 
 # On JAX one row of each class.
 ONE_OF_EACH_CLASS = [
-    "cnn_classifier", "dense_autoencoder", "dense_variational_autoencoder", "lstm_lm", "pixel_lstm",
+    "bag_dual_encoder", "cnn_classifier", "dense_autoencoder", "dense_variational_autoencoder", "lstm_lm", "pixel_lstm",
     "pixel_transformer_seq2seq", "lstm_seq2seq_attention", "mlp_classifier", "transformer_classifier",
     "transformer_lm_small", "transformer_seq2seq_base",
 ]  # fmt: skip
