@@ -16,9 +16,9 @@ from kerazoo.data.formats import ending
 from kerazoo.data.lines import BadLines
 from kerazoo.run import report
 from kerazoo.run.embeddings import write_vectors
-from kerazoo.text import BM25
 
 if TYPE_CHECKING:
+    from kerazoo.text import BM25
     from kerazoo.run.predictor import Predictor
 
 BLOCK = 1 << 24  # scores that are computed at once
@@ -156,8 +156,10 @@ class Index:
         return _hash(self.collection.hash, self.predictor.task.hash, weights.hexdigest())[:16]
 
     @property
-    def bm25(self) -> BM25:
+    def bm25(self) -> "BM25":
         """BM25 over the same collection."""
+        from kerazoo.text import BM25
+
         if self._bm25 is None:
             self._bm25 = BM25(self.collection.texts)
         return self._bm25
