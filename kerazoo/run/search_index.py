@@ -18,8 +18,8 @@ from kerazoo.run import report
 from kerazoo.run.embeddings import write_vectors
 
 if TYPE_CHECKING:
-    from kerazoo.text import BM25
     from kerazoo.run.predictor import Predictor
+    from kerazoo.text import BM25
 
 BLOCK = 1 << 24  # scores that are computed at once
 
