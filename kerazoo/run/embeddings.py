@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerazoo import _backend, _checks, _files
+from kerazoo import _checks, _files
 
 if TYPE_CHECKING:
     from kerazoo.run.predictor import Predictor
@@ -79,6 +79,8 @@ def _of_model(predictor, side):
 
 def _program(model: Any, side: str, function: Callable) -> Callable:
     """Returns the compiled function, which is kept with the model."""
+    from kerazoo import _backend
+
     # Straight into the dictionary: Keras would track an attribute as a part of the model.
     programs = vars(model).setdefault("_embedding_programs", {})
     if side not in programs:
