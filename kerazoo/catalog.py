@@ -524,7 +524,7 @@ _composed_row(
     vocabulary_size=1000,
 )  # fmt: skip
 _composed_row(
-    "transformer_dual_encoder", "transformer+dual_encoder", 393_472,
+    "transformer_dual_encoder", "transformer+dual_encoder", 393_216,
     "Reimers and Gurevych (2019), arXiv:1908.10084, with 2 layers of 128 instead of BERT",
     vocabulary_size=1000,
 )  # fmt: skip
