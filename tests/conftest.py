@@ -1,5 +1,6 @@
 """What every test starts from: quiet backends, few threads, fixed seeds, a known dtype policy, and the real data."""
 
+import gc
 import os
 import pathlib
 import sys
@@ -26,6 +27,8 @@ if os.environ.get("KERAZOO_NO_TENSORFLOW") == "1":
     sys.meta_path.insert(0, _Refuse())
 
 import pytest  # noqa: E402
+
+gc.set_threshold(50_000, 10, 10)  # models are few and small: the garbage collector need not look at them often
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MISSING = "needs shared data"
@@ -56,6 +59,16 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.data)
+
+
+def pytest_collection_finish():
+    """Leaves what was imported out of garbage collections, and graphs that run once out of TensorFlow's optimizer."""
+    gc.collect()
+    gc.freeze()
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session")
