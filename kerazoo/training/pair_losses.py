@@ -18,7 +18,7 @@ class InBatchCrossentropy(keras.losses.Loss):
     whose first or second text is that of the example itself, for it may be a right partner as well.
 
     Args:
-        name: string. Name of the loss.
+        name: string. Name of the loss. Defaults to `"in_batch_crossentropy"`.
 
     Call arguments:
         y_true: int tensor `[B, 2]`, numbers of the first and of the second text: equal texts have equal numbers.
@@ -64,7 +64,7 @@ class CosineError(keras.losses.Loss):
     """Mean squared difference of the cosine of two vectors and a similarity.
 
     Args:
-        name: string. Name of the loss.
+        name: string. Name of the loss. Defaults to `"cosine_error"`.
 
     Call arguments:
         y_true: float tensor `[B]` or `[B, 1]`, the similarities, from 0 to 1 where no pair is less than unrelated.
@@ -111,7 +111,7 @@ class InBatchAccuracy(keras.metrics.Metric):
     are left out as in `InBatchCrossentropy`.
 
     Args:
-        name: string. Name of the metric.
+        name: string. Name of the metric. Defaults to `"accuracy"`.
 
     Call arguments:
         y_true: int tensor `[B, 2]`, as for `InBatchCrossentropy`.
@@ -158,7 +158,7 @@ class CosineCorrelation(keras.metrics.Metric):
     """Computes Pearson's correlation of the cosines of pairs of vectors and their similarities, over all batches.
 
     Args:
-        name: string. Name of the metric.
+        name: string. Name of the metric. Defaults to `"pearson"`.
 
     Call arguments:
         y_true: float tensor `[B]` or `[B, 1]`, the similarities.
