@@ -24,7 +24,7 @@ ENVIRONMENT = 5
 KEYBOARD_INTERRUPT, TERMINATED = 130, 143
 MAX_ERROR_LINES = 5
 HELP = ("--help", "-help", "-h", "--helpfull")
-GROUPS = ("Model", "Task and data", "Text", "Training", "Search", "Run and output")
+GROUPS = ("Model", "Task and data", "Text", "Series", "Training", "Search", "Run and output")
 NOTES = {"Training": "a model may have other defaults"}
 ARGUMENTS = {"imports": "import"}  # flags that have another name than the argument
 CALLS = {"kerazoo.list_models()": "--list_models='*'", "kerazoo.tasks.names()": "--list_tasks"}

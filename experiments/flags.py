@@ -13,7 +13,8 @@ DEFAULTS = kz.run.TrainingOptions()
 TRAINING = tuple(field.name for field in dataclasses.fields(kz.run.TrainingOptions))
 TASK = ("data_dir", "inputs", "targets", "source_tokens", "target_tokens", "source_column", "target_column",
         "header", "delimiter", "quote", "bad_lines", "length", "vocabulary_size", "share_vocabulary", "case",
-        "normalization", "stop_words", "subword_dropout", "source_vectors", "target_vectors")  # fmt: skip
+        "normalization", "stop_words", "subword_dropout", "source_vectors", "target_vectors", "columns", "window",
+        "horizon", "splits", "season", "quantiles", "gaps", "date_column", "decimal")  # fmt: skip
 SEARCH = ("search", "num_beams", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
 
 
@@ -92,6 +93,7 @@ def define_task() -> None:
         flags.DEFINE_multi_string("task_option", [], "Another option of the task as OPTION=VALUE; may be repeated.")
     define_cache()
     define_text()
+    define_series()
 
 
 def define_text() -> None:
@@ -107,6 +109,21 @@ def define_text() -> None:
         flags.DEFINE_enum("normalization", None, ["nfkc"], "Unicode normal form that text is brought into.")
         flags.DEFINE_string("stop_words", None, "File of words that are left out of input texts of words.")
         flags.DEFINE_float("subword_dropout", None, "Share of subword merges that are dropped at random in training.")
+
+
+def define_series() -> None:
+    """Defines what is read and predicted of series of numbers."""
+    defaults = {"window": 336, "horizon": 96, "splits": "0.7,0.15,0.15", "gaps": "refuse", "decimal": "."}
+    with flag_group("Series", defaults):
+        flags.DEFINE_string("columns", None, "Columns of numbers, with commas between them; all where none are named.")
+        flags.DEFINE_integer("window", None, "Rows that a forecast is made from.", lower_bound=1)
+        flags.DEFINE_integer("horizon", None, "Rows that are forecast.", lower_bound=1)
+        flags.DEFINE_string("splits", None, "Fractions or rows of train, dev and test; or the dates that divide them.")
+        flags.DEFINE_integer("season", None, "Rows of a season; found where it is not given.", lower_bound=1)
+        flags.DEFINE_string("quantiles", None, "Quantiles that are forecast, such as 0.1,0.5,0.9.")
+        flags.DEFINE_enum("gaps", None, ["refuse", "interpolate"], "What is done where rows or values are missing.")
+        flags.DEFINE_string("date_column", None, "Column of dates, empty for none; recognised where it is not given.")
+        flags.DEFINE_enum("decimal", None, [".", ","], "Decimal point of numbers.")
 
 
 def define_search() -> None:

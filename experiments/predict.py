@@ -8,6 +8,7 @@
   python -m experiments.predict --run_dir=RUN digit.png          # a model of images
   python -m experiments.predict --run_dir=RUN --sample=64 --to=digits.png
   python -m experiments.predict --run_dir=RUN --sample=8 --to=digits.png 0 1 2
+  python -m experiments.predict --run_dir=RUN --format=csv sales.csv > future.csv
 
 A prediction is one line, in which line breaks, tabs and other control characters are written as \\n, \\t and \\x1b;
 numbers and images are lists. With --n_best=N an input has up to N lines, the best first, which begin with the number
@@ -25,6 +26,7 @@ With --format=jsonl each input is one line of JSON, with the text as it is:
 {"input": 1, "predictions": ["..."], "scores": [-0.5]}
 """
 
+import csv
 import itertools
 import json
 import logging
@@ -47,7 +49,12 @@ shared.define_search()
 shared.define_checkpoint()
 with command.flag_group("Run and output"):
     flags.DEFINE_integer("batch_size", 256, "Lines of one batch.", lower_bound=1)
-    flags.DEFINE_enum("format", "text", ["text", "jsonl"], "Lines of text, or a line of JSON for each input.")
+    flags.DEFINE_enum(
+        "format",
+        "text",
+        ["text", "jsonl", "csv"],
+        "Lines of text, a line of JSON for each input, or a table of the future rows of a series.",
+    )
     flags.DEFINE_integer("sample", None, "Samples of each input, or from nothing where there is none.", lower_bound=1)
     flags.DEFINE_string("to", None, "PNG file that predicted images are written to, in a grid.")
     flags.DEFINE_bool("scores", False, "Print the score of each prediction before it; a probability for a class.")
@@ -84,6 +91,8 @@ def main(arguments):
         return write_images(predictor, arguments, options)
     if interactive:
         return converse(predictor, options)
+    if FLAGS.format == "csv":
+        return print_tables(predictor, arguments)
     lines, first = iter(arguments or (line for _, line in kz.data.read_lines("-"))), 1
     while batch := list(itertools.islice(lines, FLAGS.batch_size)):
         for line in output_lines(predictor, batch, options, first):
@@ -128,6 +137,18 @@ def embed(predictor, lines):
     kz.run.write_vectors(FLAGS.embed, vectors)
     rows, width = vectors.shape
     print(f"{rows:,} vectors of {width:,} numbers written to {FLAGS.embed}.", file=sys.stderr)
+    return 0
+
+
+def print_tables(predictor, paths):
+    """Prints the forecast of each file as CSV, its dates continued."""
+    if not predictor.task.targets.continuous:
+        raise command.UsageError("--format=csv is for forecasts of series. Use --format=text or --format=jsonl.")
+    if not paths:
+        raise command.UsageError("--format=csv needs the names of files of series as arguments.")
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    for path in paths:
+        table.writerows(kz.run.future_table(predictor, path))
     return 0
 
 

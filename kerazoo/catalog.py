@@ -606,3 +606,14 @@ _row(
     source_vocabulary_size=11, target_vocabulary_size=19, image_shape=(28, 28, 1), decoder="transformer",
     hidden_dim=64, num_layers=2,
 )  # fmt: skip
+_row(
+    "linear_forecaster", "LinearForecaster", "forecaster", 64_704,
+    "Zeng et al. (2022), arXiv:2205.13504 (DLinear), with the normalization of Li et al. (2023), arXiv:2305.10721",
+    {"learning_rate": 1e-3, "batch_size": 32, "epochs": 15}, input_shape=(336, 7), output_length=96, kernel_size=25,
+)  # fmt: skip
+_row(
+    "patch_forecaster", "PatchForecaster", "forecaster", 81_728,
+    "Nie et al. (2022), arXiv:2211.14730 (PatchTST), the smaller configuration for ETTh1",
+    {"learning_rate": 1e-3, "batch_size": 64, "epochs": 20}, input_shape=(336, 7), output_length=96, patch_length=16,
+    patch_stride=8, num_layers=3, hidden_dim=16, num_heads=4, intermediate_dim=128, dropout=0.3,
+)  # fmt: skip

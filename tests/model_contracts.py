@@ -102,7 +102,7 @@ def check_building(model, inputs):
     elif "targets" in inputs:
         assert logits.shape == (*inputs["targets"].shape, model.vocabulary_size)
     else:
-        assert len(logits) == len(inputs["source"]) and logits.ndim == 2
+        assert len(logits) == len(inputs["source"]) and logits.ndim == (3 if hasattr(model, "output_length") else 2)
     if len(inputs) == 1:
         (only,) = inputs.values()
         np.testing.assert_allclose(called(model, only), logits, atol=1e-5)
@@ -214,8 +214,7 @@ def check_training(model, inputs, dead):
     elif "targets" in inputs:
         labels, loss = inputs["targets"], keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     else:
-        size = called(model, inputs).shape[-1]
-        labels = rng.random((len(inputs["source"]), size)).astype("float32")
+        labels = rng.random(called(model, inputs).shape).astype("float32")
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
     before = [ops.convert_to_numpy(weight).copy() for weight in model.trainable_weights]
     # One eager step costs less than a compilation, but on JAX it compiles every operation.

@@ -35,6 +35,8 @@ PROMISED = {
     "transformer_lm_small": "language_model",
     "transformer_lm_base": "language_model",
     "transformer_classifier": "classifier",
+    "linear_forecaster": "forecaster",
+    "patch_forecaster": "forecaster",
 }
 
 

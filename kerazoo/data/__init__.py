@@ -5,6 +5,7 @@ from kerazoo.data.cache import cache_dir, set_cache_dir
 from kerazoo.data.corpus import Corpus
 from kerazoo.data.data_files import DataFiles, find_data_files, find_splits
 from kerazoo.data.data_source import Chunk, DataSource
+from kerazoo.data.forecast_source import DatedSeries, ForecastSource, read_dated_series
 from kerazoo.data.image_folder_source import ImageFolderSource
 from kerazoo.data.inverse_cloze import InverseCloze
 from kerazoo.data.lines import read_lines, read_text
@@ -33,6 +34,8 @@ __all__ = [
     "Corpus",
     "DataFiles",
     "DataSource",
+    "DatedSeries",
+    "ForecastSource",
     "ImageFolderSource",
     "InverseCloze",
     "MemorySource",
@@ -56,6 +59,7 @@ __all__ = [
     "find_data_files",
     "find_splits",
     "prepare",
+    "read_dated_series",
     "read_lines",
     "read_records",
     "read_series",

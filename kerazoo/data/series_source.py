@@ -193,8 +193,8 @@ class SeriesSource(FileSource):
             if len(numeric) < span:
                 ahead = f" and horizon={self.horizon}" if self.horizon else ""
                 raise _checks.DataError(
-                    f"SeriesSource, {split}: {len(numeric)} rows hold no window of length={self.length}{ahead}. "
-                    f"Try a smaller length, or give more rows. File: {path}."
+                    f"{type(self).__name__}, {split}: {len(numeric)} rows hold no window of length={self.length}"
+                    f"{ahead}. Try a smaller length, or give more rows. File: {path}."
                 )
             starts = np.arange(0, len(numeric) - span + 1, self.stride)
             for first in range(0, len(starts), CHUNK_WINDOWS):

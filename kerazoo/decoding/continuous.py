@@ -52,6 +52,10 @@ class ContinuousDecodable(SourceModel):
         """Returns the values [..., F] that outputs [..., output_width] predict, which the next position reads."""
         raise NotImplementedError(f"{type(self).__name__} must implement `next_values`.")
 
+    def generate(self, source: Any, **options: Any) -> "GeneratedValues":
+        """Returns the predicted sequence of each source; the options are those of `generate_values`."""
+        return generate_values(self, source, **options)
+
 
 @dataclasses.dataclass(frozen=True)
 class GeneratedValues:

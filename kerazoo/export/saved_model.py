@@ -36,7 +36,8 @@ def export(
       of images, uint8 [B, h, W, C];
     - a similarity is `similarity`, float32 [B], of the texts `source` and `target`; the signature `embed` gives the
       `vector` float32 [B, D] of a `text`, and `embed_target` that of a target which has an encoder of its own;
-    - an image or a window is `reconstruction`, the rows after a window are `forecast`, a number is `value`.
+    - an image or a window is `reconstruction`, the rows after a window are `forecast`, with `quantiles` float64 [B,
+      horizon, variables, Q] where those are predicted, a number is `value`.
 
     A source that is longer than the task's or the model's largest number of tokens is cut; a prompt of `max_length`
     tokens or more is returned as it is, with the score 0.
@@ -147,11 +148,15 @@ def _prompt(tokens, pad_id, max_length):
 
 
 def _network(model, task):
-    """Returns the function from named raw inputs to the prediction of one pass of the network."""
+    """Returns the function from named raw inputs to the prediction of one pass, or of a loop over values."""
     import tensorflow as tf
 
     def predict(raw):
-        return task.decode_in_graph(tf.cast(model(task.encode_packed(raw), training=False), tf.float32))
+        inputs = task.encode_packed(raw)
+        if isinstance(model, decoding.ContinuousDecodable):
+            encoded = model.encode(inputs["source"] if len(inputs) == 1 else inputs, training=False)
+            return task.decode_in_graph(decoding.decode_values(model, model.output_length, encoded)["outputs"])
+        return task.decode_in_graph(tf.cast(model(inputs, training=False), tf.float32))
 
     return predict
 

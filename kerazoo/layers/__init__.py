@@ -28,6 +28,7 @@ from kerazoo.layers.pixel_decoder import PixelDecoder
 from kerazoo.layers.pooling import pool
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, SinusoidalPositions2D, rotary
 from kerazoo.layers.random_shift import RandomShift
+from kerazoo.layers.series_moments import series_moments
 from kerazoo.layers.shifting import roll, shift_right, shift_values_right
 from kerazoo.layers.spec_augment import SpecAugment
 from kerazoo.layers.subsampled_encoder import SubsampledLSTMEncoder, SubsampledTransformerEncoder
@@ -83,6 +84,7 @@ __all__ = [
     "sample_normal",
     "segment_mask",
     "segment_positions",
+    "series_moments",
     "shift_right",
     "shift_values_right",
     "without_mask",

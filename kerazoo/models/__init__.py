@@ -5,6 +5,7 @@ from kerazoo.models.classifier import Classifier, MLPClassifier
 from kerazoo.models.continuous_encoder_decoder import ContinuousEncoderDecoder
 from kerazoo.models.dual_encoder import DualEncoder
 from kerazoo.models.encoder_decoder import EncoderDecoder
+from kerazoo.models.forecaster import LinearForecaster, PatchForecaster
 from kerazoo.models.image_classifier import CNNClassifier
 from kerazoo.models.join_encoded import JoinEncoded
 from kerazoo.models.language_model import LSTMLM, LanguageModel, TransformerLM
@@ -27,7 +28,9 @@ __all__ = [
     "LSTMLM",
     "LSTMSeq2Seq",
     "LanguageModel",
+    "LinearForecaster",
     "MLPClassifier",
+    "PatchForecaster",
     "PixelLM",
     "PixelSeq2Seq",
     "RowEmbedding",

@@ -8,11 +8,10 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.decoding import ContinuousDecodable, GeneratedValues, generate_values
-from kerazoo.layers import SinusoidalPositions, TransformerDecoder, last_valid, masked_mean, shift_values_right
+from kerazoo.layers import SinusoidalPositions, TransformerDecoder, last_valid, series_moments, shift_values_right
 from kerazoo.models.base_model import get_input, optional_input
 from kerazoo.models.encoder_model import EncoderModel
 
-EPSILON = 1e-5  # added to the variance of a source
 STARTS = ("zeros", "learned", "last")
 
 
@@ -147,8 +146,7 @@ class ContinuousEncoderDecoder(EncoderModel, ContinuousDecodable):
             if self.first_values == "last":
                 added["last"] = last_valid(source, mask)[:, : self.num_values]  # [B, F]
             if self.instance_normalization:
-                mean = masked_mean(source, mask)[:, None]  # [B, 1, V]
-                deviation = ops.sqrt(masked_mean(ops.square(source - mean), mask)[:, None] + EPSILON)
+                mean, deviation = series_moments(source, mask)  # [B, 1, V]
                 added["mean"], added["deviation"] = (x[:, :, : self.num_values] for x in (mean, deviation))
                 source = (source - mean) / deviation
                 inputs = {**inputs, "source": source} if isinstance(inputs, dict) else source

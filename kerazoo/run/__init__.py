@@ -18,6 +18,7 @@ _NAMES = {
     "evaluate_search": "retrieval",
     "export": "export_run",
     "find_refusal": "memory",
+    "future_table": "predictor",
     "load": "predictor",
     "printable": "control_characters",
     "publish_search": "retrieval",

@@ -195,6 +195,10 @@ def evaluated(
             statistics = {**statistics, **{f"{report.BASELINE}{name}": rows for name, rows in simple.items()}}
         values = {**reduced(statistics), **_bound(predictor, raw)}
         found = [sample_table.Sample(raw[i], references[i], predictions[i]) for i in chosen]
+        forecast: Any = target if getattr(target, "quantiles", ()) else None
+        if forecast and chosen:
+            quantiles = forecast.decode_quantiles(predictor.outputs([raw[i] for i in chosen]))
+            found = [sample._replace(quantiles=each) for sample, each in zip(found, quantiles)]
     signatures = {row.name: row.signature(references) for row in target.chosen_measures(names) if row.signature}
     result = {
         "metrics": {name: float(value) for name, value in values.items()},

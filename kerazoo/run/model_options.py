@@ -6,7 +6,10 @@ from typing import Any
 
 from kerazoo import _checks
 
-DETERMINED = ("pad_id", "start_id", "end_id", "num_classes", "output_size", "input_shape")
+DETERMINED = (
+    "pad_id", "start_id", "end_id", "num_classes", "output_size", "input_shape", "output_length", "num_values",
+    "quantiles",
+)  # fmt: skip
 
 
 def check(owner: str, sizes: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def draw(sample: Sample) -> bytes | None:
     for each, (name, part) in zip(axes, images.items()):
         _draw_image(each, name, part)
     for variable, each in enumerate(axes[len(images) : len(axes) - len(sounds)]):
-        _draw_series(each, series, variable)
+        _draw_series(each, series, variable, sample.quantiles)
     for each, (name, part) in zip(axes[len(axes) - len(sounds) :], sounds.items()):
         _draw_sound(each, name, part)
     file = io.BytesIO()
@@ -141,11 +141,15 @@ def _draw_sound(axes, name, part):
     axes.set_axis_off()
 
 
-def _draw_series(axes, parts, variable):
-    """Draws one variable of each part over its rows; a forecast begins where the input ends."""
+def _draw_series(axes, parts, variable, quantiles):
+    """Draws one variable of each part over its rows; a forecast begins where the input ends, with its quantiles."""
     is_forecast = {"input", "reference"} <= set(parts) and len(parts["input"][0]) == len(parts["reference"][0])
     for name, part in parts.items():
         values = np.asarray(part, np.float64)[:, variable]  # [L]
         first = len(parts["input"]) if is_forecast and name != "input" else 0
         axes.plot(range(first, first + len(values)), values, "--" if name == "prediction" else "-", label=name)
+    if quantiles is not None:
+        rows = range(len(parts["input"]), len(parts["input"]) + len(quantiles))
+        lowest, highest = quantiles[:, variable, 0], quantiles[:, variable, -1]
+        axes.fill_between(rows, lowest, highest, color="C2", alpha=0.25, label="quantiles")
     axes.legend(fontsize=8)

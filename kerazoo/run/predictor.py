@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -87,13 +87,18 @@ class Predictor:
     predict = __call__
 
     def outputs(self, raw: Sequence, **options) -> list[np.ndarray]:
-        """Returns the outputs of the model for `raw`: token ids, or rows of logits."""
+        """Returns the outputs of the model for `raw`: token ids, rows of logits, or vectors of numbers one by one."""
+        from kerazoo import decoding
+
         raw, options, rows = _listed("raw", raw), self._in_tokens(options), {}
         with self._memory_reported(raw):
             for numbers, inputs in self._batches(raw):
                 if self.generates:
                     found, too_long = self._generate(inputs, len(rows), options)
                     outputs = [too_long.get(row, tokens) for row, tokens in enumerate(found.best())]
+                elif isinstance(self.model, decoding.ContinuousDecodable):
+                    found = self.model.generate(_arguments(inputs)["source"])
+                    outputs = [row[:length] for row, length in zip(found.outputs, found.lengths)]
                 else:
                     outputs = np.asarray(self.model.predict_on_batch(inputs))
                 rows.update(zip(numbers, outputs, strict=True))
@@ -296,6 +301,22 @@ class Predictor:
             return texts
         prompts = raw if raw and self.task.is_language_model else [""] * len(texts)
         return [text[: len(p)] + stop.cut(text[len(p) :]) for text, p in zip(texts, prompts)]
+
+
+def future_table(predictor: Predictor, path: str | os.PathLike) -> list[list[str]]:
+    """Returns the forecast for a file of a series as a table of text, with its dates continued.
+
+    Args:
+        predictor: `Predictor` of a run of the task `forecast`.
+        path: string or path. A file with the columns of the training data; its last rows are the window.
+
+    Raises:
+        DataError: if the file cannot be read or has fewer rows than a window.
+    """
+    (window,) = predictor.task.read([os.fspath(path)])
+    (feature,) = predictor.task.inputs
+    dates = cast(Any, feature).read_rows(path).dates
+    return cast(Any, predictor.task.targets).table(predictor.outputs([window])[0], dates)
 
 
 def _listed(name, values):

@@ -23,11 +23,13 @@ class Sample(NamedTuple):
         raw: raw input: a string, an array, or a tuple of them.
         references: list of accepted targets.
         prediction: the prediction, as the task decodes it.
+        quantiles: array `[H, V, Q]`, those of a forecast. Defaults to `None`.
     """
 
     raw: Any
     references: list
     prediction: Any
+    quantiles: Any = None
 
 
 def as_text(sample: Sample) -> dict:

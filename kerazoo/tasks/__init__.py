@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Feature": "feature",
+    "FutureFeature": "future_feature",
     "ImageFeature": "image_feature",
     "LabelFeature": "label_feature",
     "MEASURES": "measures",

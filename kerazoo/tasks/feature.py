@@ -65,6 +65,8 @@ class Feature:
     generated = False
     # Whether evaluation measures the loss of the targets under teacher forcing, not predictions against references.
     evaluated_by_loss = False
+    # Whether a prediction is a sequence of vectors of numbers, which a decoder of values reads in training.
+    continuous = False
     # Whether raw values can be restored from what the corpus stores.
     stored_exactly = False
     # Whether `decode_files` makes packed raw values of the bytes of files.

@@ -115,7 +115,6 @@ class FeatureOptions:
         sound: dict. Further arguments of `SoundFeature`.
         levels: int. The levels of brightness of pixels. Defaults to `16`.
         series_length: int. The rows of a window of a series. Defaults to `None`: those of the data.
-        horizon: int. The rows of the future of a series. Defaults to `None`: those of the data.
         preprocess: string. The preprocessing of a series. Defaults to `None`.
         monitor: tuple. The validation metric that selects the best model of text. Defaults to `("val_loss", "min")`.
     """
@@ -129,7 +128,6 @@ class FeatureOptions:
     sound: dict = dataclasses.field(default_factory=dict)
     levels: int = 16
     series_length: int | None = None
-    horizon: int | None = None
     preprocess: str | None = None
     monitor: tuple[str, str] = ("val_loss", "min")
     truncate: str = "end"
@@ -213,9 +211,6 @@ def _target(spec, inputs, kind, options, shared):
     if spec.modality == "pixels":
         image = {name: value for name, value in options.image.items() if name != "preprocess"}
         return PixelsFeature(*spec.columns, levels=options.levels, **image)
-    if spec.modality == "series":
-        scaled_by = next((feature for feature in inputs if feature.modality == "series"), None)
-        return SeriesFeature(*spec.columns, scaled_by=scaled_by, length=options.horizon)
     return NumberFeature(*spec.columns)
 
 

@@ -243,6 +243,18 @@ def _distances(predictions, references):
     return np.array([np.mean(np.abs(one - two)) for one, two in _arrays(predictions, references)])
 
 
+def _scaled_distances(predictions, references, naive_error=1.0):
+    """Returns errors over that of the seasonal naive forecast of the training rows, the mean over the variables."""
+    return np.array([np.mean(np.abs(one - two) / naive_error) for one, two in _arrays(predictions, references)])
+
+
+def _relative_distances(predictions, references, mean=0.0, deviation=1.0):
+    """Returns 200 |y - p| / (|y| + |p|) of numbers in their own units; 0 where both are 0."""
+    pairs = ([part * deviation + mean for part in pair] for pair in _arrays(predictions, references))
+    sums = [(np.abs(one - two), np.abs(one) + np.abs(two)) for one, two in pairs]
+    return np.array([np.mean(200 * error / np.where(size > 0, size, 1.0)) for error, size in sums])
+
+
 def _crossentropies(predictions, references):
     pairs = ((np.clip(one, 1e-7, 1 - 1e-7), two) for one, two in _arrays(predictions, references))
     return np.array([-np.mean(two * np.log(one) + (1 - two) * np.log(1 - one)) for one, two in pairs])
@@ -337,6 +349,10 @@ for _row in (
                           ("rougeL", "the longest common subsequence of words"))),
     Measure("mean_squared_error", _squares, "mean of squared errors", ("number", "series", "image")),
     Measure("mean_absolute_error", _distances, "mean of absolute errors", ("number", "series", "image")),
+    Measure("mase", _scaled_distances, "absolute errors over those of the seasonal naive forecast of the training rows",
+            ("series",)),
+    Measure("smape", _relative_distances, "absolute errors over the mean of prediction and truth, 0 to 200 %",
+            ("series",)),
     Measure("spearman", _pairs_of_numbers, "rank correlation of predictions and references, -1 to 1", ("number",),
             _spearman, True),
     Measure("ndcg@10", _binary_ndcg, "discounted gain of the first 10, by the best possible; relevant is 1, else 0",

@@ -383,7 +383,6 @@ def build_series(
     targets: str | None = None,
     length: int = 12,
     stride: int = 1,
-    horizon: int = 0,
     delimiter: str | None = None,
     quote: str | None = None,
     dev_data: str | os.PathLike | None = None,
@@ -391,7 +390,7 @@ def build_series(
     bad_lines: str = "stop",
     preprocess: str | None = None,
 ) -> Task:
-    """Returns the task `series`: windows of one or more series of numbers to themselves, to their future or to a class.
+    """Returns the task `series`: windows of one or more series of numbers to themselves, to a class or to a number.
 
     A window that is reconstructed badly is unlike the training data, which finds anomalies. All columns are scaled to
     mean 0 and standard deviation 1 by the numbers of the training rows alone.
@@ -404,12 +403,11 @@ def build_series(
             training file are for test, the 15 % before for dev. Required. Defaults to `None`, which raises an error.
         columns: string. The names of the columns of numbers, separated by commas. Defaults to all that hold numbers.
         inputs: string. `"series"`. Defaults to `"series"`.
-        targets: string. `"series"` for the window itself, `"series:future"` for the `horizon` rows after it, or
-            `"label:COLUMN"` or `"number:COLUMN"` for the value of a column in the last row of the window. Defaults to
-            the window itself, or to its future with a `horizon`.
+        targets: string. `"series"` for the window itself, `"label:COLUMN"` or `"number:COLUMN"` for the value of a
+            column in the last row of the window. The rows after a window are what the task `forecast` predicts.
+            Defaults to `"series"`.
         length: int. The rows of a window. Defaults to `12`.
         stride: int. The rows from one window to the next. Defaults to `1`.
-        horizon: int. The rows after a window that are predicted. Defaults to `0`.
         delimiter: string. The character between columns, as for `table`. Defaults to `None`.
         quote: string. The character around values, as for `table`. Defaults to `None`.
         dev_data: string. A file or pattern of the dev rows, where they are not found by name. Defaults to `None`.
@@ -424,7 +422,6 @@ def build_series(
     sizes = {
         "length": _checks.positive_int(owner, "length", length),
         "stride": _checks.positive_int(owner, "stride", stride),
-        "horizon": _checks.non_negative_int(owner, "horizon", horizon),
     }
     columns = ",".join(columns) if isinstance(columns, list | tuple) else columns
     files = {
@@ -436,19 +433,18 @@ def build_series(
     dialect = {"delimiter": delimiter, "quote": quote}
     options |= {**dialect, "preprocess": preprocess and str(preprocess)}
     parse_preprocess(owner, "series", preprocess)
-    default = "series:future" if horizon else "series"
-    chosen, target = _chosen(owner, kind, inputs or "series", targets or default, {})
+    chosen, target = _chosen(owner, kind, inputs or "series", targets or "series", {})
     chosen = [_with_column(spec, "window") for spec in chosen]
     target = _with_column(target, "window" if target.modality == "series" else "")
     if [spec for spec in chosen if spec != FeatureSpec("series", ("window",))]:
         raise ValueError(f"{owner}: `inputs` must be 'series'; got inputs={inputs!r}.")
-    if target.modality == "series" and target.columns[0] not in ("window", *(["future"] if horizon else [])):
+    if target.modality == "series" and target.columns != ("window",):
         raise ValueError(
-            f"{owner}: `targets` must be 'series', 'series:future' with a `horizon` above 0, 'label:COLUMN' or "
-            f"'number:COLUMN'; got targets={targets!r}, horizon={horizon}."
+            f"{owner}: `targets` must be 'series', 'label:COLUMN' or 'number:COLUMN'; got targets={targets!r}. The "
+            "rows after a window are what the task forecast predicts."
         )
     labels = target.columns if target.modality != "series" else ()
-    made = FeatureOptions(owner, series_length=length, horizon=horizon or None, preprocess=preprocess)
+    made = FeatureOptions(owner, series_length=length, preprocess=preprocess)
     features = make_features(chosen, target, kind, made)
     source = SeriesSource(data_dir, columns, labels=labels, **sizes, **dialect, **files)
     return Task(source, *features, name, kind or "", options, bad_lines)

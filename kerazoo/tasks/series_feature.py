@@ -14,21 +14,19 @@ from kerazoo.tasks.scaling import Sums
 if TYPE_CHECKING:
     import keras
 
-    from kerazoo.data import DataSource
+    from kerazoo.data import DataSource, DatedSeries
 
 
 class SeriesFeature(Feature):
     """A window of one or more series of numbers, `[length, variables]`.
 
     Each variable is scaled to mean 0 and standard deviation 1 by the training rows, in float64, before it is stored
-    as float32. As a target the scaled numbers are trained with the mean squared error and predicted in their own units:
-    the window itself (an autoencoder, for windows unlike those of the training data), or the rows that follow it.
+    as float32. As a target, of an autoencoder, the scaled numbers of the window are trained with the mean squared error
+    and predicted in their own units: a window that is reconstructed badly is unlike the training data.
 
     Args:
         column: string. The name of the raw column, whose values are arrays `[length, variables]`. Defaults to
             `"window"`.
-        scaled_by: `SeriesFeature` whose mean and deviation are used, for the future of a series that is also the
-            input. Defaults to `None`: this feature's own.
         length: int. The rows of a window, which a restored feature must have been fitted with. Defaults to `None`: any.
         preprocess: string. `"standardise"` as above, or `"spectrogram"` or `"mel_spectrogram"` of that, such as
             `"mel_spectrogram:fft_length=64,num_mel_bins=16"`. Defaults to `"standardise"`.
@@ -37,19 +35,17 @@ class SeriesFeature(Feature):
     modality = "series"
     kinds = ("autoencoder",)
     measures = ("mean_squared_error", "mean_absolute_error")
+    outputs = ("reconstruction",)
 
     def __init__(
         self,
         column: str = "window",
-        scaled_by: "SeriesFeature | None" = None,
         length: int | None = None,
         preprocess: str | None = None,
     ):
         super().__init__(column)
-        self.scaled_by = scaled_by
         self.length = length
         self.preprocess = preprocess and str(preprocess)
-        self.outputs = ("reconstruction",) if scaled_by is None else ("forecast",)
         self._name, self._options = parse_preprocess(self.owner, "series", preprocess)
         self._sums = Sums()
         self._shape: Any = None
@@ -171,14 +167,21 @@ class SeriesFeature(Feature):
 
     def read(self, text: str) -> Any:
         """Returns the last window of the file that `text` names."""
-        from kerazoo.data import read_series
-
-        length = self.shape[0]
-        dialect = {name: self.state[name] for name in ("delimiter", "quote") if name in self.state}
-        rows = read_series(text, self.state["names"], **dialect)
+        length, rows = self.shape[0], self.read_rows(text).numbers
         if len(rows) < length:
             raise _checks.DataError(f"{text}: {len(rows)} rows hold no window of length={length}. Give more rows.")
         return rows[-length:]
+
+    def read_rows(self, path: str) -> "DatedSeries":
+        """Returns the rows of a file that has the variables of the training data, and their dates if it has some."""
+        from kerazoo.data import DatedSeries, read_dated_series, read_series
+
+        names = self.state["names"]
+        if "reading" in self.state:
+            return read_dated_series(path, names, **self.state["reading"])
+        dialect = {name: self.state[name] for name in ("delimiter", "quote") if name in self.state}
+        numbers = read_series(path, names, **dialect)
+        return DatedSeries(np.arange(len(numbers)), numbers, None)
 
     def signature(self) -> list[tuple[list, str]]:
         return [(list(self.shape), "float64")]
@@ -225,8 +228,7 @@ class SeriesFeature(Feature):
 
     @property
     def _scale(self):
-        state = self.state if self.scaled_by is None else self.scaled_by.state
-        return np.array(state["mean"]), np.array(state["deviation"])
+        return np.array(self.state["mean"]), np.array(self.state["deviation"])
 
     @property
     def _bin_scale(self):

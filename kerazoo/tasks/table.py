@@ -44,6 +44,7 @@ DEFAULT = {
     "binary_classifier": "digits",
     "autoencoder": "digits",
     "dual_encoder": "pairs",
+    "forecaster": "forecast",
 }
 
 SPECS = {
@@ -114,6 +115,12 @@ SPECS = {
         ("autoencoder", "classifier", "binary_classifier"),
         "your own series of numbers: data_dir is a CSV file with a header",
         {"batch_size": 32, "epochs": 30},
+    ),
+    "forecast": TaskSpec(
+        "kerazoo.tasks.forecast:build",
+        ("forecaster",),
+        "the future of your own series, with dates or without: data_dir is a CSV file with a header",
+        {"batch_size": 32, "epochs": 15},
     ),
     "spoken_numbers": TaskSpec(
         "kerazoo.tasks.spoken_numbers:build",

@@ -470,7 +470,7 @@ class Task:
         inputs = {name: feature.inputs(features[name]) for name, feature in zip(self.input_names, self.inputs)}
         values = features["targets" if self.targets not in self.inputs else self.input_names[self._target_index]]
         targets = self.targets.targets(values)
-        if self.targets.generated:
+        if self.targets.generated or self.targets.continuous:
             inputs["targets"] = self.targets.inputs(features.get("targets_read", values))
         names = ("source_segments", "targets_segments", *(f"{name}_mask" for name in self.input_names))
         marks = {name: features[name] for name in names if name in features}

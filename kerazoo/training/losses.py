@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kerazoo import _checks
@@ -87,3 +88,58 @@ def broadcast_weight(weight: Any, shape: Any) -> Any:
     for _ in range(len(shape) - len(weight.shape)):
         weight = ops.expand_dims(weight, -1)
     return ops.broadcast_to(weight, shape)
+
+
+@keras.saving.register_keras_serializable(package="kerazoo")
+class QuantileLoss(keras.losses.Loss):
+    """The pinball loss of predicted quantiles, averaged over quantiles and values.
+
+    For quantile q and error e = y - prediction it is max(q e, (q - 1) e), whose mean is smallest where the prediction
+    is the quantile q of y.
+
+    Args:
+        quantiles: tuple of Q floats, in (0, 1) and ascending.
+        name: string. Name of the loss. Defaults to `"quantile_loss"`.
+
+    Call arguments:
+        y_true: float tensor `[..., V]`, the values.
+        y_pred: float tensor `[..., V * Q]`, the quantiles of each value side by side.
+        sample_weight: tensor `[...]`, the weight of each vector. Defaults to 1.
+
+    Returns:
+        float32 scalar.
+
+    Raises:
+        ValueError: if `quantiles` are not ascending numbers in (0, 1).
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import kerazoo as kz
+
+    loss = kz.training.QuantileLoss((0.1, 0.5, 0.9))
+    print(loss(np.ones((2, 5, 1), "float32"), np.zeros((2, 5, 3), "float32")))
+    ```
+
+    Reference: Koenker and Bassett 1978, Regression Quantiles.
+    """
+
+    def __init__(self, quantiles: Any, name: str = "quantile_loss"):
+        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
+        self.quantiles = _checks.quantiles("QuantileLoss", "quantiles", quantiles)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None):
+        if sample_weight is not None:
+            sample_weight = broadcast_weight(sample_weight, ops.shape(y_pred)[:-1])
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true: Any, y_pred: Any):
+        y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        y_pred = ops.reshape(y_pred, (*ops.shape(y_true), len(self.quantiles)))  # [..., V, Q]
+        errors, levels = y_true[..., None] - y_pred, np.array(self.quantiles, "float32")
+        return ops.mean(ops.maximum(levels * errors, (levels - 1) * errors), axis=(-2, -1))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"quantiles": self.quantiles, "name": self.name}

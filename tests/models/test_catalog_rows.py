@@ -46,6 +46,16 @@ TINY = {
     "mobilenet_classifier": {"input_shape": (28, 28, 1), "filters": (3, 5, 7), "strides": (1, 2, 2)},
     "shufflenet_classifier": {"input_shape": (8, 8, 1), "filters": (4, 6, 6), "strides": (1, 2, 1)},
     "transformer_classifier": {**TRANSFORMER, "input_shape": (5, 7), "num_layers": 1},
+    "linear_forecaster": {"input_shape": (13, 2), "output_length": 7, "kernel_size": 5},
+    "patch_forecaster": {
+        **TRANSFORMER,
+        "input_shape": (13, 2),
+        "output_length": 7,
+        "num_layers": 1,
+        "patch_length": 4,
+        "patch_stride": 3,
+        "quantiles": (0.2, 0.6),
+    },
     "lstm_seq2seq": {**SEQ2SEQ, "embedding_dim": 7, "units": 5},
     "lstm_seq2seq_attention": {**SEQ2SEQ, "embedding_dim": 7, "units": 5},
     "transformer_seq2seq_tiny": {**PAIR, "num_decoder_layers": 2},
@@ -66,6 +76,7 @@ TINY = {
 ONE_OF_EACH_CLASS = [
     "bag_dual_encoder", "cnn_classifier", "dense_autoencoder", "dense_variational_autoencoder", "lstm_lm", "pixel_lstm",
     "pixel_transformer_seq2seq", "lstm_seq2seq_attention", "mlp_classifier", "transformer_classifier",
+    "linear_forecaster", "patch_forecaster",
     "transformer_lm_small", "transformer_seq2seq_base",
 ]  # fmt: skip
 

@@ -60,7 +60,8 @@ PAIRS = {
     ("number:score", "number:size"): ("table", "dense+dense", {**DENSE, "decoder.units": (7,)}),
     ("label:colour", "text:caption"): ("table", "dense+lstm", {**DENSE, "decoder.units": 7}),
     ("series", "series"): ("series", "dense+dense", {**DENSE, "decoder.units": (7,)}),
-    ("series", "series:future"): ("series", "lstm+dense", {"encoder.units": 5, "decoder.units": (7,)}),
+    ("series", "future"): ("forecast", "lstm+lstm_values", {"encoder.units": 5, "decoder.units": 7}),
+    ("series", "quantiles"): ("forecast", "linear_forecaster", {"kernel_size": 3}),
     ("series", "label:state"): ("series", "lstm+classifier", {"encoder.units": 5}),
     ("series", "number:b"): ("series", "conv+classifier", CONV),
     (None, "text:caption"): ("table", "transformer_lm_tiny", {"num_layers": 1, "hidden_dim": 6, "num_heads": 2}),
@@ -70,11 +71,14 @@ PAIRS = {
 def create(folder, inputs, targets):
     name, model, _ = PAIRS[inputs, targets]
     options = {"targets": targets, **({"inputs": inputs} if inputs else {})}
-    if name == "table":
+    if name == "forecast":
+        options = {"data_dir": folder / "series.csv", "columns": "a,b", "window": 7, "horizon": 3}
+        options |= {"quantiles": "0.1,0.5,0.9"} if targets == "quantiles" else {}
+    elif name == "table":
         table = folder / "table.tsv"
         options |= {"data_dir": table, "dev_data": table, "test_data": table, "length": 13}
     else:
-        options |= {"data_dir": folder / "series.csv", "length": 7, "horizon": 3 if "future" in targets else 0}
+        options |= {"data_dir": folder / "series.csv", "length": 7}
         options |= {"columns": "a"} if targets == "number:b" else {}
     return kz.tasks.create(name, kz.describe(model).kind, **options)
 
