@@ -117,6 +117,7 @@ class VariationalAutoencoder(Autoencoder):
         Args:
             inputs: as in a call.
         """
+        self._build_for(inputs)
         encoded = self.encode(inputs)
         return self.bottleneck.posterior(masked_mean(encoded["sequence"], encoded["mask"]))
 
