@@ -153,7 +153,7 @@ def decode_values(
         max_length: int. Maximum number of positions T.
         encoded: What `model.encode` returned.
         row_mask: bool [B]. False for padding rows, which need no positions. Defaults to `None`: all rows are valid.
-        stop_threshold: float, in (0, 1). See `generate_values`.
+        stop_threshold: float, in (0, 1). See `generate_values`. Defaults to `0.5`.
 
     Returns:
         A dictionary of tensors: `values`, float32 [B, T, F]; `outputs`, float32 [B, T, output_width]; `lengths`, int32

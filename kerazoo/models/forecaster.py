@@ -23,7 +23,7 @@ class Forecaster(BaseModel):
         quantiles: tuple of floats, in (0, 1) and ascending. The quantiles that are predicted for each value. Defaults
             to `None`: one number for each value.
         instance_normalization: boolean. Whether each variable of each window is scaled by its own mean and deviation,
-            and the forecast scaled back.
+            and the forecast scaled back. Defaults to `True`.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
     """
 

@@ -34,13 +34,13 @@ def make_feed(
         owner: string. The function that messages name, a key of `STEPS`.
         model: A compiled `keras.Model`.
         data: See `fit`.
-        batch_fn: Function or `None`. See `fit`.
-        plan: See `fit`.
+        batch_fn: Function or `None`. See `fit`. Defaults to `None`.
+        plan: See `fit`. Defaults to `None`.
         steps: int or `None`. Steps of an epoch; that of a corpus is given by its plan. Defaults to `None`.
-        batch_size: int. See `fit`.
-        shuffle: bool. See `fit`.
-        augment: Function or `None`. See `fit`.
-        class_weight: Dictionary or `None`. See `fit`.
+        batch_size: int. See `fit`. Defaults to `32`.
+        shuffle: bool. See `fit`. Defaults to `False`.
+        augment: Function or `None`. See `fit`. Defaults to `None`.
+        class_weight: Dictionary or `None`. See `fit`. Defaults to `None`.
 
     Raises:
         ValueError: if the arguments do not fit the data, or the model is not compiled.
