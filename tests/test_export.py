@@ -49,6 +49,7 @@ def tasks(tmp_path_factory):
     lines = [f"the cat{'s' * i}\tenglish\nle chat{'s' * i}\tfrançais" for i in range(41)]
     (folder / "table.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     table = {"data_dir": folder / "table.tsv"}
+    (folder / "series.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 11}\n" for i in range(149)))
     return {
         "seq2seq": kz.tasks.create("reverse", length=7, examples=503),
         "language_model": kz.tasks.create("tsv", "language_model", length=23, **table),
@@ -66,6 +67,7 @@ def tasks(tmp_path_factory):
             truncate="start",
         ),
         "dual_encoder": kz.tasks.create("pairs", header=False, **table),
+        "forecaster": kz.tasks.create("forecast", data_dir=folder / "series.csv", window=17, horizon=5),
     }
 
 
@@ -169,6 +171,9 @@ def test_fresh_process_with_only_tensorflow_gives_the_live_answers(exported, nam
     if task.kind == "autoencoder":
         np.testing.assert_allclose(served["reconstruction"], np.stack(task.decode(logits)), rtol=1e-4, atol=1e-5)
         assert np.shape(served["reconstruction"]) == (5, 8, 8, 1)
+        return
+    if task.kind == "forecaster":
+        np.testing.assert_allclose(served["forecast"], np.stack(task.decode(logits)), rtol=1e-4, atol=1e-5)
         return
     if task.kind == "dual_encoder":
         np.testing.assert_allclose(served["similarity"], task.decode(logits), rtol=1e-4, atol=1e-5)

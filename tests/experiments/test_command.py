@@ -233,7 +233,7 @@ def test_help_for_a_model_and_a_task_shows_all_that_can_be_set():
 
 
 def test_help_for_a_composed_model_and_unknown_names():
-    out, _ = in_process("run", "--help", "--model=conv+lstm", "--task=digits", code=2)
+    assert "kind='seq2seq'" in refused("run", "--help", "--model=conv+lstm", "--task=topics")
     out, _ = in_process("run", "--help", "--model=conv+classifier")
     text = " ".join(out.split())
     assert re.search(r" encoder\.filters: .+? \(default: \(64, 128\)\) ", text) and "Options of the task digits" in text

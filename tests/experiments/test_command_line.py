@@ -40,7 +40,7 @@ def test_help_names_every_flag_and_ends_well(name):
         (["--model=lstm_seq2seq", "--optimizer=adma"], "'adma'"),
         (["--model=lstm_seq2seq", "--set=units"], "--set must be OPTION=VALUE; got 'units'"),
         (["--model=lstm_seq2seq", "--set=unit=3"], "'unit'. Close names: units"),
-        (["--model=lstm_seq2seq", "--task=digits"], "seq2seq"),
+        (["--model=lstm_seq2seq", "--task=topics"], "got kind='seq2seq'"),
         (["--list_models=nothing*"], "no model matches 'nothing*'"),
     ],
 )
@@ -176,7 +176,8 @@ def test_evaluate_writes_the_figures(finished):
     run, *_ = finished
     out, _ = in_process("evaluate", f"--run_dir={run}", "--limit=7")
     written = json.loads((run / "evaluation-test.json").read_text())
-    assert set(written) == {"metrics", "examples", "seconds", "search", "samples", "limits"} and written["search"] == {}
+    fields = {"metrics", "baseline", "examples", "seconds", "search", "samples", "limits"}
+    assert set(written) == fields and written["search"] == {}
     assert written["examples"] == len(written["samples"]) == 7
     report = (run / "report.md").read_text()
     assert "\n| dev | " in report and "\n| test | 7 | " in report and "## Samples (test)" in report

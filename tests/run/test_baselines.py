@@ -117,13 +117,3 @@ def test_classes_that_are_confused_are_counted_and_drawn():
     }
     text = report.markdown({"model": "m", "task": "t"}, {"dev": result})
     assert "|  | a | b |\n|---|---|---|\n| a | 2 | 0 |\n| b | 1 | 0 |" in text
-
-
-def test_pixels_are_compared_with_the_frequencies_of_their_levels():
-    images = np.random.default_rng(0).integers(0, 256, (7, 3, 5, 1)).astype(np.uint8)
-    target = kz.tasks.PixelsFeature("image", levels=4, channels=1)
-    (bits,) = target.baselines(images, ()).values()
-    counts = np.bincount((images // 64).reshape(-1), minlength=4)
-    np.testing.assert_allclose(bits, -np.log2((counts + 1) / (counts + 1).sum()), atol=1e-4)
-    found = target.evaluate_baseline(bits, images[:2])
-    assert found == {"bits_per_dimension": pytest.approx(np.take(bits, images[:2] // 64).mean())}
