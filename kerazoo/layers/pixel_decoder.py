@@ -152,9 +152,10 @@ class PixelDecoder(keras.layers.Layer):
         oldest = max(self.lags)
         before = ops.pad(inputs, ((0, 0), (oldest, 0), (0, 0)))  # [B, oldest + T, D]
         taken = [before[:, oldest - lag : oldest - lag + length] for lag in self.lags]
-        inside = ops.cast(ops.convert_to_tensor(self.inside)[:length], self.compute_dtype)  # [T, N]
+        positions = ops.arange(length, dtype="int32")  # [T]
+        inside = ops.cast(ops.take(self.inside, positions, axis=0), self.compute_dtype)  # [T, N]
         x = ops.concatenate([x * inside[None, :, n : n + 1] for n, x in enumerate(taken)], axis=-1)
-        x = self.mix(x) + self._places(ops.arange(length, dtype="int32"))
+        x = self.mix(x) + self._places(positions)
         if encoded is not None:
             x = x + self._condition(encoded)[:, None]
         return self.decoder(x, training=training)
