@@ -25,6 +25,7 @@ from kerazoo.layers.masking import (
 from kerazoo.layers.noise import WordDropout, WordPermutation, WordReplacement
 from kerazoo.layers.patch_encoder import PatchEmbedding, PatchEncoder
 from kerazoo.layers.pixel_decoder import PixelDecoder
+from kerazoo.layers.pointer_generator import PointerGenerator
 from kerazoo.layers.pooling import pool
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, SinusoidalPositions2D, rotary
 from kerazoo.layers.random_shift import RandomShift
@@ -54,6 +55,7 @@ __all__ = [
     "PatchEmbedding",
     "PatchEncoder",
     "PixelDecoder",
+    "PointerGenerator",
     "RandomShift",
     "SeparableConvBlock",
     "ShuffleBlock",

@@ -3,8 +3,11 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from kerazoo.decoding import Decodable, Generated, Scored, generate, score
+from kerazoo.layers import PointerGenerator, segment_mask
+from kerazoo.models.base_model import get_input, optional_input
 from kerazoo.models.encoder_model import EncoderModel
 from kerazoo.models.token_decoder import TokenDecoderMixin
 
@@ -32,6 +35,9 @@ class EncoderDecoder(TokenDecoderMixin, EncoderModel, Decodable):
         end_id: integer. The token that ends a sequence. Defaults to `2`.
         tie_output: boolean. Whether the logits use the table of the target embedding (Press and Wolf (2017),
             arXiv:1608.05859). Defaults to `False`.
+        copy: boolean. Whether tokens of the source may be copied, by a `kerazoo.layers.PointerGenerator`, which helps
+            where targets repeat words of their source, as in summarization. It needs one source of token ids whose
+            vocabulary is that of the targets; the outputs are log-probabilities. Defaults to `False`.
         input_shape: tuple of integers. Shape of one source without the batch, where there is no source embedding. A
             list for several sources. Defaults to that of the first call.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
@@ -81,12 +87,25 @@ class EncoderDecoder(TokenDecoderMixin, EncoderModel, Decodable):
         start_id: int = 1,
         end_id: int = 2,
         tie_output: bool = False,
+        copy: bool = False,
         input_shape: Any = None,
         **kwargs: Any,
     ):
         super().__init__(encoder, source_embedding, input_shape=input_shape, **kwargs)
         target_embedding = self._shared_embedding(target_embedding)
         self._init_token_decoder(decoder, target_embedding, vocabulary_size, pad_id, start_id, end_id, tie_output)
+        self.pointer = self._new_pointer() if copy else None
+
+    def _new_pointer(self):
+        sizes = self.source_vocabulary_sizes
+        if self.join is not None or sizes["source"] != self.vocabulary_size:
+            raise ValueError(
+                f"{type(self).__name__}: `copy` needs one source with the vocabulary of the targets; got copy=True, "
+                f"source vocabularies of {', '.join(map(str, sizes.values()))} and targets of {self.vocabulary_size}."
+            )
+        units = getattr(self.decoder, "hidden_dim", None) or self.decoder.units
+        units = units if isinstance(units, int) else units[-1]
+        return PointerGenerator(units, name="pointer", dtype=self.dtype_policy)
 
     def _shared_embedding(self, embedding):
         """Returns the target embedding, that of a source if it is named or given once more."""
@@ -105,8 +124,53 @@ class EncoderDecoder(TokenDecoderMixin, EncoderModel, Decodable):
             )
         return embedding
 
+    def encode(self, inputs: Any, training: bool | None = False) -> dict[str, Any]:
+        """Returns the encoded source, see `kerazoo.models.EncoderModel.encode`; with `copy` its `"tokens"` as well."""
+        encoded = super().encode(inputs, training=training)
+        if self.pointer is None:
+            return encoded
+        tokens = get_input(inputs, "source", type(self).__name__)
+        return {**encoded, "tokens": ops.cast(ops.convert_to_tensor(tokens), "int32")}  # [B, S]
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        return self._target_logits(inputs, self.encode(inputs, training=training), training)
+        encoded = self.encode(inputs, training=training)
+        hidden = self._hidden(inputs, _without_tokens(encoded), training)  # [B, T, D]
+        logits = self._logits(hidden)
+        if self.pointer is None:
+            return logits
+        segments = [optional_input(inputs, f"{name}_segments") for name in ("targets", "source")]
+        mask = None if segments[0] is None or segments[1] is None else segment_mask(*segments)
+        return self.pointer(hidden, logits, encoded["sequence"], encoded["tokens"], encoded["mask"], mask)
+
+    def start(self, batch_size: Any, max_length: int, encoded: Any = None, num_beams: int = 1) -> dict[str, Any]:
+        """Returns the cache of `num_beams` hypotheses for each source, see `kerazoo.decoding.Decodable`."""
+        cache = super().start(batch_size, max_length, _without_tokens(encoded), num_beams)
+        if self.pointer is None:
+            return cache
+        copied = self.pointer.memory(encoded["sequence"], encoded["tokens"], encoded["mask"])
+        return {**cache, "memory": {**cache["memory"], "copy": copied}}
+
+    def step(self, tokens: Any, cache: dict[str, Any], index: Any) -> tuple[Any, dict[str, Any]]:
+        """Returns logits `[B * W, V]` for position `index`, and the cache, see `kerazoo.decoding.Decodable`."""
+        logits, cache = super().step(tokens, cache, index)
+        if self.pointer is None:
+            return logits, cache
+        return self._mixed(cache["hidden"][:, None], logits[:, None], cache)[:, 0], cache
+
+    def step_many(self, tokens: Any, cache: dict[str, Any], index: Any) -> tuple[Any, dict[str, Any]]:
+        """Returns logits `[B * W, T, V]` from position `index` on, and the cache, see `kerazoo.decoding.Decodable`."""
+        logits, cache = super().step_many(tokens, cache, index)
+        return (logits if self.pointer is None else self._mixed(cache["hidden"], logits, cache)), cache
+
+    def _mixed(self, hidden, logits, cache):
+        """Returns the log-probabilities `[B * W, T, V]` with what is copied."""
+        # The hypotheses of one source copy like the positions of a sequence, so nothing of the source is repeated.
+        memory = cache["memory"]["copy"]
+        sources = ops.shape(memory["mask"])[0]
+        rows, length = ops.shape(logits)[0], ops.shape(logits)[1]
+        hidden = ops.reshape(hidden, (sources, -1, hidden.shape[-1]))  # [B, W * T, D]
+        mixed = self.pointer.mix(hidden, ops.reshape(logits, (sources, -1, self.vocabulary_size)), memory)
+        return ops.reshape(mixed, (rows, length, self.vocabulary_size))
 
     def generate(
         self,
@@ -148,6 +212,13 @@ class EncoderDecoder(TokenDecoderMixin, EncoderModel, Decodable):
     def build_inputs(self, batch_size: int = 1, length: int = 3) -> dict[str, Any]:
         """Returns zeros for each source and for `"targets"`."""
         return {**super().build_inputs(batch_size, length), "targets": self._build_targets(batch_size, length)}
+
+
+def _without_tokens(encoded):
+    """Returns what a decoder reads of an encoded source."""
+    if encoded is None or "tokens" not in encoded:
+        return encoded
+    return {name: value for name, value in encoded.items() if name != "tokens"}
 
 
 def _with_mask(source, mask):

@@ -25,6 +25,8 @@ class LSTMSeq2Seq(EncoderDecoder):
         dropout: float, in [0, 1). Rate on the inputs of every layer and on the outputs. Defaults to `0.0`.
         recurrent_dropout: float, in [0, 1). Rate inside the recurrences. Defaults to `0.0`.
         encoder_units: integer, above 0. Units of the encoder's layers, in each direction. Defaults to `units`.
+        copy: boolean. Whether tokens of the source may be copied, which needs one vocabulary for both sides, see
+            `kerazoo.models.EncoderDecoder`. Defaults to `False`.
         pad_id: integer. The padding token. Defaults to `0`.
         start_id: integer. The token before the first one. Defaults to `1`.
         end_id: integer. The token that ends a sequence. Defaults to `2`.
@@ -67,6 +69,7 @@ class LSTMSeq2Seq(EncoderDecoder):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         encoder_units: int | None = None,
+        copy: bool = False,
         pad_id: int = 0,
         start_id: int = 1,
         end_id: int = 2,
@@ -91,6 +94,7 @@ class LSTMSeq2Seq(EncoderDecoder):
             pad_id=pad_id,
             start_id=start_id,
             end_id=end_id,
+            copy=copy,
             **kwargs,
         )
 
@@ -123,6 +127,8 @@ class TransformerSeq2Seq(EncoderDecoder):
         share_embeddings: boolean. Whether both sides use one table, which needs one vocabulary. Defaults to whether
             both vocabularies have the same size, as with the joint vocabulary of the paper.
         tie_output: boolean. Whether the logits use the table of the target embedding. Defaults to `True`.
+        copy: boolean. Whether tokens of the source may be copied, which needs one vocabulary for both sides, see
+            `kerazoo.models.EncoderDecoder`. Defaults to `False`.
         pad_id: integer. The padding token. Defaults to `0`.
         start_id: integer. The token before the first one. Defaults to `1`.
         end_id: integer. The token that ends a sequence. Defaults to `2`.
@@ -171,6 +177,7 @@ class TransformerSeq2Seq(EncoderDecoder):
         max_length: int | None = None,
         share_embeddings: bool | None = None,
         tie_output: bool = True,
+        copy: bool = False,
         pad_id: int = 0,
         start_id: int = 1,
         end_id: int = 2,
@@ -220,6 +227,7 @@ class TransformerSeq2Seq(EncoderDecoder):
             pad_id=pad_id,
             start_id=start_id,
             end_id=end_id,
+            copy=copy,
             tie_output=tie_output,
             **kwargs,
         )

@@ -78,6 +78,10 @@ class TokenDecoderMixin:
 
     def _target_logits(self, inputs, encoded=None, training=None):
         """Returns the logits `[B, T, V]` of all positions of the targets `[B, T]` at once, by teacher forcing."""
+        return self._logits(self._hidden(inputs, encoded, training))
+
+    def _hidden(self, inputs, encoded, training):
+        """Returns the vectors `[B, T, D]` that the logits of all positions are computed from."""
         targets = get_input(inputs, "targets", type(self).__name__)
         segment_ids = optional_input(inputs, "targets_segments")
         if segment_ids is not None:
@@ -90,7 +94,7 @@ class TokenDecoderMixin:
         # Padding is on the right, where no earlier position attends to it, so the decoder needs no mask. Logits with a
         # Keras mask would change how Keras weights the loss.
         x = without_mask(x)
-        return self._logits(self.decoder(x, encoded=encoded, training=training, **options))
+        return self.decoder(x, encoded=encoded, training=training, **options)
 
     def _logits(self, x):
         if self.tie_output:

@@ -31,6 +31,11 @@ def check(owner: str, sizes: Mapping[str, Any], overrides: Mapping[str, Any]) ->
             raise ValueError(f"{owner}: `{name}` must be at least {size}, as the data has; got {name}={value!r}.")
         if name.endswith("_layers") and isinstance(value, int):
             _checks.not_above(owner, name, value, _checks.MAX_LAYERS)
+        if name == "copy" and value and not sizes.get("share_embeddings"):
+            raise ValueError(
+                f"{owner}: `copy` needs one vocabulary for source and targets; got copy={value!r}. Set "
+                "share_vocabulary=True."
+            )
         if name == "head_activation" and value not in (None, "linear"):
             raise ValueError(
                 f"{owner}: `head_activation` must be None in a run, whose losses and predictions take logits; got "

@@ -493,7 +493,8 @@ def build_model(
             f"inputs {inputs}. Neighbouring texts, and numbers, are one input. Name an encoder for each, such as "
             "model='conv,lstm+lstm' for an image and a text."
         )
-    sizes = {key: value for key, value in task.sizes().items() if key in catalog.arguments(name)}
+    determined = task.sizes()
+    sizes = {key: value for key, value in determined.items() if key in catalog.arguments(name)}
     needed = sizes.get("max_length", 0)
     if (overrides.get("max_length") or needed) < needed:
         option = "length" if task.is_language_model else "max_length"
@@ -501,7 +502,7 @@ def build_model(
             f"{task.owner}: `max_length` of the model must be at least {needed}, where the task cuts its texts; got "
             f"max_length={overrides['max_length']}. Set the task's {option}={overrides['max_length']} instead."
         )
-    model_options.check(task.owner, sizes, overrides)
+    model_options.check(task.owner, determined, overrides)
     given = f"the options {overrides}" if overrides else "its default sizes"
     with (
         memory.reported(f"{name} with {given}", "Set smaller sizes of the model."),

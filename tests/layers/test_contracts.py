@@ -131,6 +131,18 @@ row(
     float32=None,  # the attention weights
 )
 row(
+    layers.PointerGenerator,
+    {"units": 11},
+    {
+        "hidden": floats(BATCH, TARGET, 13),
+        "logits": floats(BATCH, TARGET, 17),
+        "sequence": floats(BATCH, SOURCE, 19),
+        "tokens": tokens(SOURCE, 17),
+        "padding_mask": mask(SOURCE),
+    },
+    float32=True,
+)
+row(
     layers.LSTMDecoder,
     {"units": 11, "num_layers": 3, "attention": "multiplicative", "dropout": 0.1, "recurrent_dropout": 0.1},
     {
