@@ -100,7 +100,7 @@ def small(name, task, **overrides):
 SPECIAL = {
     "LSTMSeq2Seq": (
         {"search": "beam", "num_beams": 3, "no_repeat_ngram": 2},
-        {"bidirectional": True, "attention": "multiplicative", "num_layers": 2},
+        {"bidirectional": True, "attention": "multiplicative", "num_layers": 2, "copy": True},
     ),
     "TransformerSeq2Seq": ({}, {"positions": "learned"}),
     "PixelLM": ({}, {}),
