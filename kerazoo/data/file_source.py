@@ -70,6 +70,7 @@ class FileSource(DataSource):
         self._standard_input = SingleRead()
         self._held_out: dict[Any, HeldOut] = {}
         self.further_columns: tuple[str, ...] = ()  # which do not decide what is held out
+        self.path_columns: tuple[str, ...] = ()  # whose values are paths of files
 
     @functools.cached_property
     def files(self) -> list[DataFiles]:
@@ -159,8 +160,14 @@ class FileSource(DataSource):
 
         key = (self.label_columns, *part.fractions.items())
         if key not in self._held_out:
-            further = self.further_columns
-            self._held_out[key] = HeldOut(chunks, part.fractions, self.label_columns, further_columns=further)
+            self._held_out[key] = HeldOut(
+                chunks,
+                part.fractions,
+                self.label_columns,
+                further_columns=self.further_columns,
+                path_columns=self.path_columns,
+                folder=os.path.dirname(os.path.abspath(self.parts("train")[0].paths[0])),
+            )
         return self._held_out[key].select(split)
 
     def _read_part(self, part, select, progress):

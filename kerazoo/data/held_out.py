@@ -1,6 +1,7 @@
 """Splits that are held out from the training examples of a source."""
 
 import collections
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,9 @@ class HeldOut:
             class is divided in the same proportions. Defaults to `()`.
         num_classes: integer. The number of classes in the first of them, if it is known. Defaults to `None`.
         further_columns: tuple of strings. Columns that are no part of an example as it is divided. Defaults to `()`.
+        path_columns: tuple of strings. Columns of paths, which count from `folder`, so that files that were moved or
+            are named in another way are divided as before. Defaults to `()`.
+        folder: string. The folder of the data. Defaults to `"."`.
     """
 
     def __init__(
@@ -35,9 +39,13 @@ class HeldOut:
         label_columns: Sequence[str] = (),
         num_classes: int | None = None,
         further_columns: Sequence[str] = (),
+        path_columns: Sequence[str] = (),
+        folder: str = ".",
     ):
         self.label_columns = tuple(label_columns)
         self.further_columns = tuple(further_columns)
+        self.path_columns = tuple(path_columns)
+        self.folder = folder
         num_classes = num_classes if self.label_columns else 1
         for key_of in (self._first_column, self._whole_row, self._numbered_row):
             self._key_of = key_of
@@ -63,13 +71,19 @@ class HeldOut:
             yield from zip(points, names if self.label_columns else [("",)] * chunk.num_rows)
 
     def _first_column(self, chunk, counts):
-        names = [name for name in chunk.columns if name not in self.further_columns]
-        name = next((name for name in names if name not in self.label_columns), None)
-        return self._whole_row(chunk, counts) if name is None else map(row_key, chunk.columns[name])
+        columns = self._columns(chunk)
+        name = next((name for name in columns if name not in self.label_columns), None)
+        return self._whole_row(chunk, counts) if name is None else map(row_key, columns[name])
 
     def _whole_row(self, chunk, counts):
-        columns = [column for name, column in chunk.columns.items() if name not in self.further_columns]
-        return [b"\t".join(map(_bytes, values)) for values in zip(*columns)]
+        return [b"\t".join(map(_bytes, values)) for values in zip(*self._columns(chunk).values())]
+
+    def _columns(self, chunk):
+        """Returns the columns of the examples as they are divided."""
+        columns = {name: column for name, column in chunk.columns.items() if name not in self.further_columns}
+        for name in self.path_columns:
+            columns[name] = [os.path.relpath(value, self.folder) for value in columns[name]]
+        return columns
 
     def _numbered_row(self, chunk, counts):
         for key in self._whole_row(chunk, counts):

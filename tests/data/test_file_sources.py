@@ -375,3 +375,16 @@ def test_bad_rows_are_skipped_weights_and_names_refused(tmp_path):
         SeriesSource(path, labels=["window"])
     with pytest.raises(ValueError, match="`horizon` must be an integer of at least 0; got horizon=-1"):
         SeriesSource(path, horizon=-1)
+
+
+def test_files_that_were_moved_are_divided_as_before(tmp_path, monkeypatch):
+    lines = "".join(f"{number}.png\tcaption {number}\n" for number in range(200))
+    found = []
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "captions.tsv").write_text(lines)
+        monkeypatch.chdir(tmp_path / name)
+        for path in (tmp_path / name / "captions.tsv", "captions.tsv"):
+            source = TableSource(path, {"image": 0, "text": 1}, header=False, path_columns=["image"])
+            found.append([text for chunk in source.chunks("test") for text in chunk.columns["text"]])
+    assert 0 < len(found[0]) < 40 and found == 4 * [found[0]]
