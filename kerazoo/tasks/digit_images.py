@@ -5,9 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kerazoo import _checks
 from kerazoo.data import TFDSSource
 from kerazoo.data.splits import SPLITS
 from kerazoo.tasks import digits
+
+MAX_DIGITS = 20  # of an image
 
 
 class DigitImages:
@@ -82,6 +85,26 @@ class DigitImages:
             column += part.shape[1] + gap
         return image, [labels[row] for row in chosen]
 
+    def examples(self, split: str, rows: int, seed: int, further: int = 0) -> tuple[np.ndarray, list, list]:
+        """Returns images of a split of one to `count` digits, which the same seed always gives.
+
+        Args:
+            split: string. The split of the digits.
+            rows: int. The number of images N.
+            seed: int. The seed.
+            further: int. Random integers that are returned for each image. Defaults to `0`.
+
+        Returns:
+            uint8 array `[N, height, width, 1]`, the list of the values of the digits of each image, and its further
+            random integers.
+        """
+        images, values, others = np.zeros((rows, self.height, self.width, 1), np.uint8), [], []
+        for row, (length, *bits) in enumerate(random_rows(seed, split, rows, 1 + further + self.bits)):
+            images[row], found = self.draw(split, bits[further:], 1 + length % self.count)
+            values.append(found)
+            others.append(bits[:further])
+        return images, values, others
+
 
 def random_rows(seed: int, split: str, rows: int, size: int) -> list[list[int]]:
     """Returns `rows` lists of `size` random integers of 64 bits, which depend on seed, split and number of the row."""
@@ -90,8 +113,18 @@ def random_rows(seed: int, split: str, rows: int, size: int) -> list[list[int]]:
     return bits.reshape(rows, size).tolist()
 
 
-def split_sizes(examples: int) -> dict[str, int]:
-    """Returns the number of examples of each split: dev and test have a tenth of those of train, at least one."""
+def split_sizes(owner: str, digits: int, examples: int, seed: int) -> dict[str, int]:
+    """Returns the number of examples of each split: dev and test have a tenth of those of train, at least one.
+
+    Args:
+        owner: string. The task that error messages name.
+        digits: int, at most 20. The largest number of digits of an image.
+        examples: int, above 0. The number of examples of the training part.
+        seed: int, not negative. The seed of the examples.
+    """
+    _checks.not_above(owner, "digits", _checks.positive_int(owner, "digits", digits), MAX_DIGITS)
+    _checks.positive_int(owner, "examples", examples)
+    _checks.non_negative_int(owner, "seed", seed)
     return {"train": examples, "dev": -(-examples // 10), "test": -(-examples // 10)}
 
 

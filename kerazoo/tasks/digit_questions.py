@@ -2,11 +2,8 @@
 
 import os
 
-import numpy as np
-
-from kerazoo import _checks
 from kerazoo.data import MemorySource
-from kerazoo.tasks.digit_images import DigitImages, random_rows, split_sizes
+from kerazoo.tasks.digit_images import DigitImages, split_sizes
 from kerazoo.tasks.feature_pairs import fixed_text
 from kerazoo.tasks.image_feature import ImageFeature
 from kerazoo.tasks.task import Task
@@ -59,20 +56,13 @@ def build(
         seed: int. The seed of the images and the questions. Defaults to `0`.
     """
     owner = f"task {name}"
-    _checks.not_above(owner, "digits", _checks.positive_int(owner, "digits", digits), 20)
-    sizes = split_sizes(_checks.positive_int(owner, "examples", examples))
-    _checks.non_negative_int(owner, "seed", seed)
+    sizes = split_sizes(owner, digits, examples, seed)
     drawer = DigitImages(digits, data_dir)
 
     def read(split):
-        images = np.zeros((sizes[split], drawer.height, drawer.width, 1), np.uint8)
-        questions, replies = [], []
-        for row, (length, which, about, *bits) in enumerate(random_rows(seed, split, sizes[split], 3 + drawer.bits)):
-            images[row], values = drawer.draw(split, bits, 1 + length % digits)
-            question, reply = _question(values, which % KINDS, about)
-            questions.append(question)
-            replies.append(reply)
-        return {"image": images, "question": questions, "reply": replies}
+        images, values, numbers = drawer.examples(split, sizes[split], seed, further=2)
+        pairs = [_question(each, which % KINDS, about) for each, (which, about) in zip(values, numbers)]
+        return {"image": images, "question": [pair[0] for pair in pairs], "reply": [pair[1] for pair in pairs]}
 
     question = fixed_text("question", _question_words)
     target = fixed_text("reply", lambda: _reply_words(digits), monitor=("val_sequence_accuracy", "max"))

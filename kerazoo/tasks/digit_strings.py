@@ -2,11 +2,8 @@
 
 import os
 
-import numpy as np
-
-from kerazoo import _checks
 from kerazoo.data import MemorySource
-from kerazoo.tasks.digit_images import DigitImages, random_rows, split_sizes
+from kerazoo.tasks.digit_images import DigitImages, split_sizes
 from kerazoo.tasks.feature_pairs import fixed_text
 from kerazoo.tasks.image_feature import ImageFeature
 from kerazoo.tasks.task import Task
@@ -36,18 +33,12 @@ def build(
         seed: int. The seed of the strings. Defaults to `0`.
     """
     owner = f"task {name}"
-    _checks.not_above(owner, "digits", _checks.positive_int(owner, "digits", digits), 20)
-    sizes = split_sizes(_checks.positive_int(owner, "examples", examples))
-    _checks.non_negative_int(owner, "seed", seed)
+    sizes = split_sizes(owner, digits, examples, seed)
     drawer = DigitImages(digits, data_dir)
 
     def read(split):
-        images = np.zeros((sizes[split], drawer.height, drawer.width, 1), np.uint8)
-        texts = []
-        for row, (length, *bits) in enumerate(random_rows(seed, split, sizes[split], 1 + drawer.bits)):
-            images[row], values = drawer.draw(split, bits, 1 + length % digits)
-            texts.append("".join(map(str, values)))
-        return {"image": images, "text": texts}
+        images, values, _ = drawer.examples(split, sizes[split], seed)
+        return {"image": images, "text": ["".join(map(str, each)) for each in values]}
 
     def tokenizer():
         from kerazoo import text
