@@ -15,7 +15,7 @@ from kerazoo.run.directory import RunDirectory
 from kerazoo.run.search_index import Index, Texts, best, fused
 
 MEASURED = ("ndcg@10", "graded_ndcg@10", "mrr", "recall@10")
-DEPTH = 1000  # the texts of a ranking that are looked at
+DEPTH = 1000  # the texts of a ranking that count
 WEIGHTS = tuple(step / 10 for step in range(11))  # of the model in a hybrid search, of which the best is chosen
 
 Judgments = Mapping[str, Mapping[str, float]]  # query -> text -> gain
@@ -86,8 +86,7 @@ def evaluate_search(
     names, texts = [queries.ids[row] for row in chosen], [queries.texts[row] for row in chosen]
     references = [[dict(judgments[name])] for name in names]
     dev = np.array([is_dev(name) for name in names])
-    model = np.concatenate(list(_scores(index, texts)))
-    words = np.stack([index.bm25(text) for text in texts])
+    model, words = index.cosines(texts), index.bm25_scores(texts)
     rankings = {"": model, "baseline.": words}
     weight = _best_weight(index, model, words, references, dev) if hybrid == "tune" else hybrid
     if weight is not None:
@@ -122,15 +121,6 @@ def publish_search(run: RunDirectory, name: str, result: Mapping) -> None:
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
     print(f"{result['queries']:,} queries, {result['documents']:,} documents; written to {path}")
-
-
-def _scores(index, queries, block=256):
-    """Yields the cosines of some queries with all texts."""
-    for start in range(0, len(queries), block):
-        scores, rows = index.nearest(queries[start : start + block], len(index.collection.ids))
-        unsorted = np.empty_like(scores)
-        np.put_along_axis(unsorted, rows, scores, axis=1)
-        yield unsorted
 
 
 def _statistics(index, scores, references):

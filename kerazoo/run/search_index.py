@@ -188,16 +188,25 @@ class Index:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the scores, float32 `[Q, k]`, and the rows in the collection, int64 `[Q, k]`, of `search`."""
         k = min(_checks.positive_int("Index", "k", k), len(self.collection.ids))
+        if hybrid is None:
+            return _flat_search(self.vectors, self._embedded(queries), k)
+        weight = _checks.number("Index", "hybrid", hybrid, low=0, high=1)
+        return best(fused(self.cosines(queries), self.bm25_scores(queries), weight), k)
+
+    def cosines(self, queries: Sequence[str]) -> np.ndarray:
+        """Returns the cosine of each query with each text, float32 `[Q, N]`."""
+        return self._embedded(queries) @ self.vectors.T
+
+    def bm25_scores(self, queries: Sequence[str]) -> np.ndarray:
+        """Returns the score of BM25 of each text for each query, float32 `[Q, N]`."""
+        return np.stack([self.bm25(query) for query in queries])
+
+    def _embedded(self, queries):
         for number, query in enumerate(queries, 1):
             if not query.strip():
                 raise ValueError(f"Index: a query must have a character that is no white space; got {query!r} as query "
                                  f"{number}.")  # fmt: skip
-        vectors = _unit(self.predictor.embed(queries))
-        if hybrid is None:
-            return _flat_search(self.vectors, vectors, k)
-        weight = _checks.number("Index", "hybrid", hybrid, low=0, high=1)
-        words = np.stack([self.bm25(query) for query in queries])
-        return best(fused(vectors @ self.vectors.T, words, weight), k)
+        return _unit(self.predictor.embed(queries))
 
 
 def fused(scores: np.ndarray, words: np.ndarray, weight: float) -> np.ndarray:
