@@ -21,6 +21,9 @@ class SubsampledEncoder(keras.layers.Layer):
         return_dict: bool. Whether to return the dict, or its "sequence" alone.
     """
 
+    # The arguments that are those of the encoder.
+    encoder_arguments: tuple[str, ...] = ()
+
     def _init_parts(self, subsampler, encoder, return_dict):
         self.subsampler = subsampler
         self.encoder = encoder
@@ -49,6 +52,15 @@ class SubsampledEncoder(keras.layers.Layer):
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         mask = None if previous_mask is None else self.subsampler.subsample_mask(previous_mask)
         return encoded_mask(mask) if self.return_dict else mask
+
+    def get_config(self) -> dict[str, Any]:
+        encoder, subsampler = self.encoder.get_config(), self.subsampler.get_config()
+        return {
+            **super().get_config(),
+            **{name: encoder[name] for name in self.encoder_arguments},
+            **{name: subsampler[name] for name in ("filters", "kernel_size", "strides")},
+            "return_dict": self.return_dict,
+        }
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
@@ -101,6 +113,8 @@ class SubsampledLSTMEncoder(SubsampledEncoder):
         in place of the convolutions).
     """
 
+    encoder_arguments = ("units", "num_layers", "bidirectional", "dropout", "recurrent_dropout")
+
     def __init__(
         self,
         units: int,
@@ -129,16 +143,6 @@ class SubsampledLSTMEncoder(SubsampledEncoder):
             name="encoder",
         )
         self._init_parts(subsampler, encoder, return_dict)
-
-    def get_config(self) -> dict[str, Any]:
-        encoder, subsampler = self.encoder.get_config(), self.subsampler.get_config()
-        names = ("units", "num_layers", "bidirectional", "dropout", "recurrent_dropout")
-        return {
-            **super().get_config(),
-            **{name: encoder[name] for name in names},
-            **{name: subsampler[name] for name in ("filters", "kernel_size", "strides")},
-            "return_dict": self.return_dict,
-        }
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
@@ -197,6 +201,8 @@ class SubsampledTransformerEncoder(SubsampledEncoder):
         Vaswani et al., 2017, Attention Is All You Need, arXiv:1706.03762.
     """
 
+    encoder_arguments = ("num_layers", "hidden_dim", "num_heads", "intermediate_dim", "dropout", "activation")
+
     def __init__(
         self,
         num_layers: int,
@@ -247,12 +253,4 @@ class SubsampledTransformerEncoder(SubsampledEncoder):
         return self.add_positions(x) if self.positions == "sinusoidal" else x
 
     def get_config(self) -> dict[str, Any]:
-        encoder, subsampler = self.encoder.get_config(), self.subsampler.get_config()
-        names = ("num_layers", "hidden_dim", "num_heads", "intermediate_dim", "dropout", "activation")
-        return {
-            **super().get_config(),
-            **{name: encoder[name] for name in names},
-            **{name: subsampler[name] for name in ("filters", "kernel_size", "strides")},
-            "positions": self.positions,
-            "return_dict": self.return_dict,
-        }
+        return {**super().get_config(), "positions": self.positions}
