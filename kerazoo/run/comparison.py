@@ -68,6 +68,7 @@ def compare(
     _checks.non_negative_int("compare", "resample_seed", resample_seed)
     one, names = evaluation.opened(run_dir, split, data_dir, checkpoint, imports, metrics, test_data)
     two, _ = evaluation.opened(other, split, data_dir, checkpoint, imports, metrics, test_data)
+    evaluation.check_saved(one.task, save_predictions)
     if one.task.targets.modality == "pixels":
         raise ValueError("compare: runs that predict texts, classes or numbers are compared; got runs of pixels.")
     baseline = baselines.load(evaluation.first_run(run_dir))
@@ -148,8 +149,6 @@ def _likelihoods(predictor, split, limit):
     from kerazoo import decoding
 
     target = predictor.task.targets
-    if target.modality != "text":
-        raise ValueError(f"compare: needs predictions or a language model of text; got a target {target.modality}.")
     corpus = predictor.task.load(split)
     windows = (corpus.sample(limit) if limit else corpus).features["targets"]
     rows = [windows[row].tolist() for row in range(len(windows))]

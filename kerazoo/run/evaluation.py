@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from kerazoo import _files
 from kerazoo.run import baselines, report, sample_table
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
+
+if TYPE_CHECKING:
+    from kerazoo.tasks import Task
 
 PLAIN = str | int | float | bool | list | None
 
@@ -86,15 +89,20 @@ def evaluate(
         `"limits"` says where texts are cut and where predictions end. The file holds the printed samples as well.
     """
     predictor, metrics = opened(run_dir, split, data_dir, checkpoint, imports, metrics, test_data)
-    if save_predictions and predictor.task.targets.evaluated_by_loss:
-        raise ValueError(
-            f"{predictor.task.owner}: `save_predictions` needs predictions, and only the loss is measured here; got "
-            f"save_predictions={save_predictions!r}. Leave it out."
-        )
+    check_saved(predictor.task, save_predictions)
     baseline = baselines.load(first_run(run_dir))
     found = evaluated(predictor, split, limit, samples, metrics, by, baseline, **options)
     finish(run_dir, found, split, test_data, save_predictions)
     return found.result
+
+
+def check_saved(task: "Task", save_predictions: bool | str | os.PathLike) -> None:
+    """Refuses to save the predictions of a task whose models are measured by their loss alone."""
+    if save_predictions and task.targets.evaluated_by_loss:
+        raise ValueError(
+            f"{task.owner}: `save_predictions` needs predictions, and only the loss is measured here; got "
+            f"save_predictions={save_predictions!r}. Leave it out."
+        )
 
 
 def finish(

@@ -1,6 +1,7 @@
 """Evaluation of a run: chosen measures, groups, files that it never saw, saved predictions, and two runs compared."""
 
 import json
+import types
 
 import keras
 import numpy as np
@@ -198,3 +199,15 @@ def test_a_further_column_changes_no_split(tmp_path):
     for split in data.splits.SPLITS:
         chunks = [next(each.chunks(split)).columns for each in (source, more)]
         assert chunks[0]["target"] == chunks[1]["target"] and len(chunks[1]["2"]) == len(chunks[0]["target"])
+
+
+def test_predictions_that_are_not_made_cannot_be_saved(monkeypatch):
+    source = kz.data.MemorySource({"train": {"text": ["some text"]}})
+    task = kz.tasks.Task(source, (), kz.tasks.TextFeature("text", window=7), name="words")
+    opened = types.SimpleNamespace(task=task), ()
+    monkeypatch.setattr(evaluation, "opened", lambda *arguments: opened)
+    for function, runs in ((kz.run.evaluate, ["run"]), (kz.run.compare, ["run", "other"])):
+        with pytest.raises(
+            ValueError, match="task words: `save_predictions` needs predictions, .*save_predictions=True"
+        ):
+            function(*runs, save_predictions=True)
