@@ -74,7 +74,7 @@ def build(
 
 
 def voices(split: str) -> list[str]:
-    """Returns the variants of eSpeak NG that speak the examples of a split."""
+    """Returns the variants of eSpeak NG for the voices of a split."""
     return [each for each in VARIANTS if assign_split(each.lower().rstrip("0123456789"), SHARES) == split]
 
 
@@ -192,5 +192,5 @@ class SpokenNumbersSource(DataSource):
 
 
 def _installed():
-    """Returns which eSpeak NG speaks: that of the package, or that of the system."""
+    """Returns which eSpeak NG is used: that of the package, or that of the system."""
     return "espeakng_loader" if importlib.util.find_spec("espeakng_loader") else "espeak-ng"
