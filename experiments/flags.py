@@ -101,7 +101,8 @@ def define_text() -> None:
     with flag_group("Text", {"vocabulary_size": "8000, words 32000", "share_vocabulary": False, "subword_dropout": 0,
                              "case": "auto for the source, keep for the target"}):  # fmt: skip
         for side in ("source", "target"):
-            flags.DEFINE_string(f"{side}_tokens", None, f"Tokens of the {side}: bytes, characters, words or subwords.")
+            flags.DEFINE_string(f"{side}_tokens", None, f"Tokens of the {side}: bytes, characters, words, "
+                                "words_and_punctuation or subwords.")  # fmt: skip
             flags.DEFINE_string(f"{side}_vectors", None, f"File of word vectors that initialize the {side} embedding.")
         flags.DEFINE_integer("vocabulary_size", None, "Maximum number of ids of each vocabulary.")
         flags.DEFINE_bool("share_vocabulary", None, "Whether source and target share one vocabulary.")

@@ -132,6 +132,7 @@ class Echo(tf.Module):
             "characters": kz.text.CharacterTokenizer.fit(["ab", "汉字", "é"]),
             "subwords": kz.text.BytePairTokenizer(["a b"], normalization="nfkc"),
             "words": kz.text.WordTokenizer(["ab", "é"], stop_words=["汉字"], case="lower"),
+            "words_and_punctuation": kz.text.WordAndPunctuationTokenizer(["ab", "汉字"]),
         }
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -194,6 +195,7 @@ def test_tokenizers_inside_a_saved_model_need_tensorflow_alone(exported):
         "characters": ["汉字\ufffd\ufffd\ufffd", "ab"],
         "subwords": ["汉字 É", "ab"],
         "words": ["<unknown>", "ab"],
+        "words_and_punctuation": ["汉字 <unknown>", "ab"],
     }
 
 

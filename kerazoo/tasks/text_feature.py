@@ -23,7 +23,7 @@ MAX_TAGS = 1000  # a column with more different values holds no tags
 MAX_NAMED = 10  # tags in an error
 MAX_CHARACTERS = 40  # of a text in a summary
 OPTIONAL = ("normalization", "stop_words")  # arguments of `Tokenizer.fit` that are passed only where they are set
-DEFAULT_SIZES = {"characters": 8000, "subwords": 8000, "words": 32000}
+DEFAULT_SIZES = {"characters": 8000, "subwords": 8000, "words": 32000, "words_and_punctuation": 32000}
 
 
 class Vocabulary:
@@ -35,7 +35,7 @@ class Vocabulary:
         case: string. `"lower"` or `"upper"` folds text, `"auto"` folds it where all strings have one case, `None`
             never. Defaults to `None`.
         normalization: string. `"nfkc"` or `None`. Defaults to `None`.
-        stop_words: tuple of strings. Words that are left out of texts, for the tokenizer `"words"`. Defaults to none.
+        stop_words: tuple of strings. Words that are left out of texts, for tokenizers of words. Defaults to none.
         fixed: function without arguments that returns a tokenizer which needs no fitting. Defaults to `None`.
     """
 
@@ -283,9 +283,7 @@ class TextFeature(Feature):
 
     def count_characters(self, tokens: Any) -> np.ndarray:
         """Returns how many characters each of some token ids begins."""
-        # Every byte of UTF-8 begins a character, except for those of 0b10xxxxxx.
-        counts = [sum(byte & 0xC0 != 0x80 for byte in each) for each in self.tokenizer.token_bytes]
-        return np.take(counts, tokens)
+        return np.take(self.tokenizer.character_counts, tokens)
 
     def search_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the options with token ids in place of the texts of `prefix`, `allowed`, `forbidden`, `stop_strings`.

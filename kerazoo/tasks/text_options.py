@@ -11,6 +11,7 @@ from kerazoo.tasks.text_feature import Vocabulary
 CASES = ("auto", "keep", "lower", "upper")
 NORMALIZATIONS = (None, "nfkc")
 ROLES = ("source", "target")
+WORDS = ("words", "words_and_punctuation")  # tokenizers that leave out stop words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +19,8 @@ class TextOptions:
     """The options of tokens and vocabularies. A function that builds a task takes them as `**text`.
 
     Args:
-        source_tokens: string. The tokenizer of input texts: `"bytes"`, `"characters"`, `"words"` or `"subwords"`.
-            Defaults to `"characters"`.
+        source_tokens: string. The tokenizer of input texts: `"bytes"`, `"characters"`, `"words"` between white space,
+            `"words_and_punctuation"` or `"subwords"`. Defaults to `"characters"`.
         target_tokens: string. The tokenizer of target texts and of a language model. Defaults to `"characters"`.
         vocabulary_size: int. The largest number of ids of each vocabulary, the special ones included. Defaults to 8,000
             characters or subwords, or 32,000 words.
@@ -30,7 +31,7 @@ class TextOptions:
             has one case only, so that an input in another case is read as well. Defaults to `"auto"`.
         normalization: string. `"nfkc"` brings all text into Unicode's form NFKC first. Defaults to `None`.
         stop_words: list of strings, or a file with words between white space. Words that are left out of input texts,
-            where `source_tokens="words"`. Defaults to `None`.
+            where these are tokenized into words. Defaults to `None`.
         subword_dropout: float in [0, 1). The share of subword merges that is left out at random in training. Defaults
             to `0.0`.
         source_vectors: string. A file of word vectors that the embedding of inputs starts from. Defaults to `None`.
@@ -114,7 +115,7 @@ class TextOptions:
         _checks.one_of(owner, "case", self.case, CASES)
         _checks.one_of(owner, "normalization", self.normalization, NORMALIZATIONS)
         _checks.rate(owner, "subword_dropout", self.subword_dropout)
-        if self.stop_words and (self.source_tokens != "words" or "source" not in roles or self.share_vocabulary):
+        if self.stop_words and (self.source_tokens not in WORDS or "source" not in roles or self.share_vocabulary):
             raise ValueError(
                 f"{owner}: `stop_words` needs input texts of words with a vocabulary of their own; got "
                 f"stop_words={self.stop_words!r}, source_tokens={self.source_tokens!r}, "

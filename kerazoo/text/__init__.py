@@ -11,6 +11,7 @@ from kerazoo.text.byte_pair_tokenizer import BytePairTokenizer
 from kerazoo.text.byte_tokenizer import ByteTokenizer
 from kerazoo.text.character_tokenizer import CharacterTokenizer
 from kerazoo.text.tokenizer import Tokenizer, common_case
+from kerazoo.text.word_and_punctuation_tokenizer import WordAndPunctuationTokenizer
 from kerazoo.text.word_tokenizer import WordTokenizer
 from kerazoo.text.word_vectors import WordVectors, read_word_vectors
 
@@ -20,6 +21,7 @@ __all__ = [
     "ByteTokenizer",
     "CharacterTokenizer",
     "Tokenizer",
+    "WordAndPunctuationTokenizer",
     "WordTokenizer",
     "WordVectors",
     "common_case",
@@ -96,5 +98,6 @@ for _name, _cls in {
     "characters": CharacterTokenizer,
     "subwords": BytePairTokenizer,
     "words": WordTokenizer,
+    "words_and_punctuation": WordAndPunctuationTokenizer,
 }.items():
     register(_name)(_cls)

@@ -134,6 +134,12 @@ class Tokenizer(tf.Module):
         """The text of each id as bytes, empty for padding, start and end."""
         return [bytes(each) for each in self._token_bytes.numpy()]
 
+    @property
+    def character_counts(self) -> list[int]:
+        """The number of characters that begin in each id, of which a text has the sum."""
+        # Every byte of UTF-8 begins a character, except for those of 0b10xxxxxx.
+        return [sum(byte & 0xC0 != 0x80 for byte in each) for each in self.token_bytes]
+
     def get_config(self) -> dict[str, Any]:
         """Returns everything that determines the tokenizer, as plain values."""
         form = {} if self.normalization is None else {"normalization": self.normalization}

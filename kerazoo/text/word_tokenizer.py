@@ -10,6 +10,7 @@ import tensorflow as tf
 from kerazoo.text.rows import keep_values
 from kerazoo.text.tokenizer import SPECIAL_TOKENS, Tokenizer, max_tokens, standardize
 
+TEXTS_AT_ONCE = 8192  # whose words are counted at once, which bounds the memory
 _STOP = -1  # what the table of ids gives for a stop word
 
 
@@ -17,7 +18,8 @@ class WordTokenizer(Tokenizer):
     """Tokenizes text into the words between ASCII white space.
 
     Text made of the vocabulary is reproduced up to its white space, which becomes one blank between two words. A word
-    outside the vocabulary becomes `unknown_id`, whose text is `<unknown>`. Stop words are left out of every text.
+    outside the vocabulary becomes `unknown_id`, whose text is `<unknown>`. Stop words are left out of every text. A
+    word includes the punctuation at its ends; see `WordAndPunctuationTokenizer` for words without it.
 
     Args:
         vocabulary: sequence of strings. The distinct words in the order of their ids, without white space.
@@ -40,6 +42,8 @@ class WordTokenizer(Tokenizer):
     ```
     """
 
+    entries = "words without white space"  # what a vocabulary holds, in errors
+
     def __init__(
         self,
         vocabulary: Iterable[str],
@@ -49,17 +53,21 @@ class WordTokenizer(Tokenizer):
         normalization: str | None = None,
     ):
         vocabulary = list(vocabulary)
-        token_bytes = [f" {word}" for word in (SPECIAL_TOKENS[self.unknown_id], *vocabulary)]
+        token_bytes = [f" {SPECIAL_TOKENS[self.unknown_id]}", *(self._text(str(word)) for word in vocabulary)]
         super().__init__(vocabulary, token_bytes, case=case, normalization=normalization)
-        _check_words("vocabulary", self.vocabulary)
-        self._stop_words = json.dumps(_stop_words(stop_words, case, normalization), ensure_ascii=False)
-        for word in self.stop_words:
+        self._check_entries("vocabulary", vocabulary)
+        stop_words = self._standardized_stop_words(stop_words, case, normalization)
+        self._stop_words = json.dumps(stop_words, ensure_ascii=False)
+        stopped = [form for word in stop_words for form in self._forms(word)]
+        for word in stopped:
             if word in vocabulary:
-                raise ValueError(f"WordTokenizer: `stop_words` must not be in `vocabulary`; got {word!r} in both.")
+                raise ValueError(
+                    f"{type(self).__name__}: `stop_words` must not be in `vocabulary`; got {word!r} in both."
+                )
         # The special words are not in the table: "<pad>" in a text is an unknown word and not padding.
         # The blank, which no split gives, is there because a table must not be empty.
-        ids = [self.unknown_id, *range(len(SPECIAL_TOKENS), self.vocabulary_size), *[_STOP] * len(self.stop_words)]
-        words = tf.constant([" ", *self.vocabulary, *self.stop_words])
+        ids = [self.unknown_id, *range(len(SPECIAL_TOKENS), self.vocabulary_size), *[_STOP] * len(stopped)]
+        words = tf.constant([" ", *self.vocabulary, *stopped])
         table = tf.lookup.KeyValueTensorInitializer(words, tf.constant(ids, tf.int32))
         self._table = tf.lookup.StaticHashTable(table, default_value=self.unknown_id)
 
@@ -86,12 +94,15 @@ class WordTokenizer(Tokenizer):
         Raises:
             ValueError: if `vocabulary_size` is too small.
         """
-        stop_words = _stop_words(stop_words, case, normalization)
+        stop_words = cls._standardized_stop_words(stop_words, case, normalization)
         counts = collections.Counter()
-        for text in standardize(list(strings), case, normalization):
-            counts.update(cls.split(text))
+        texts = standardize(list(strings), case, normalization)
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            found = tf.unique_with_counts(cls._words(tf.constant(texts[start : start + TEXTS_AT_ONCE])).flat_values)
+            counts.update({word.decode(): count for word, count in zip(found.y.numpy(), found.count.numpy().tolist())})
         for word in stop_words:
-            counts.pop(word, None)
+            for form in cls._forms(word):
+                counts.pop(form, None)
         words = sorted(counts, key=lambda word: (-counts[word], word))
         if vocabulary_size is not None:
             words = words[: max_tokens(f"{cls.__name__}.fit", vocabulary_size)]
@@ -117,8 +128,43 @@ class WordTokenizer(Tokenizer):
         """Returns the words of one string, over which error rates are computed."""
         return [word.decode() for word in text.encode().split()]  # at ASCII white space, as TensorFlow splits
 
+    @staticmethod
+    def _words(strings):
+        """Returns the tokens of strings as a ragged tensor."""
+        return tf.strings.split(strings)
+
+    @staticmethod
+    def _is_entry(word):
+        """Returns whether a string is a token that a text may have."""
+        return WordTokenizer.split(word) == [word]
+
+    @staticmethod
+    def _text(word):
+        """Returns the text of a token."""
+        return f" {word}"
+
+    @staticmethod
+    def _forms(word):
+        """Returns the tokens that a stop word may be."""
+        return [word]
+
+    @classmethod
+    def _standardized_stop_words(cls, words, case, normalization):
+        """Returns the sorted stop words in the case and normal form of the text that they are left out of."""
+        if isinstance(words, str):
+            raise TypeError(f"{cls.__name__}: `stop_words` must be a sequence of words; got the string {words!r}.")
+        words = list(words)
+        cls._check_entries("stop_words", words)
+        return sorted(set(standardize(words, case, normalization)))
+
+    @classmethod
+    def _check_entries(cls, name, words):
+        for word in words:
+            if not isinstance(word, str) or not cls._is_entry(word):
+                raise ValueError(f"{cls.__name__}: `{name}` must hold {cls.entries}; got {word!r}.")
+
     def _ids(self, strings):
-        words = tf.strings.split(strings)
+        words = self._words(strings)
         ids = words.with_flat_values(self._table.lookup(words.flat_values))
         return keep_values(ids, ids.flat_values != _STOP) if self.stop_words else ids
 
@@ -132,18 +178,3 @@ class WordTokenizer(Tokenizer):
             string tensor `[B]`.
         """
         return tf.strings.strip(super().detokenize(ids))  # the text of every word begins with a blank
-
-
-def _stop_words(words, case, normalization):
-    """Returns the sorted stop words in the case and normal form of the text that they are left out of."""
-    if isinstance(words, str):
-        raise TypeError(f"WordTokenizer: `stop_words` must be a sequence of words; got the string {words!r}.")
-    words = list(words)
-    _check_words("stop_words", words)
-    return sorted(set(standardize(words, case, normalization)))
-
-
-def _check_words(name, words):
-    for word in words:
-        if not isinstance(word, str) or WordTokenizer.split(word) != [word]:
-            raise ValueError(f"WordTokenizer: `{name}` must hold words without white space; got {word!r}.")

@@ -100,7 +100,14 @@ def test_encode_pads_and_cuts():
 
 
 @pytest.mark.parametrize(
-    "cls", [text.ByteTokenizer, text.CharacterTokenizer, text.WordTokenizer, text.BytePairTokenizer]
+    "cls",
+    [
+        text.ByteTokenizer,
+        text.CharacterTokenizer,
+        text.WordTokenizer,
+        text.WordAndPunctuationTokenizer,
+        text.BytePairTokenizer,
+    ],
 )
 def test_case_and_normal_form_of_text(cls):
     tokenizer = cls.fit(["ÉCOLE ROUGE"], vocabulary_size=263, case="upper")
@@ -125,6 +132,7 @@ def test_common_case():
         text.CharacterTokenizer('\n" \\é\u2028a', normalization="nfkc"),
         text.BytePairTokenizer(["a b", "Ġ ab"], normalization="nfkc"),
         text.WordTokenizer(["é", '"', "zoo"], stop_words=["The", "a"], case="lower"),
+        text.WordAndPunctuationTokenizer(["é", '"', "\uffed,"], stop_words=["The", "."], case="lower"),
     ],
     ids=text.names(),
 )
@@ -145,6 +153,7 @@ def test_the_hash_of_different_tokenizers_differs():
         text.CharacterTokenizer("ab", normalization="nfkc"),
         text.WordTokenizer(["a", "b"]),
         text.WordTokenizer(["a", "b"], stop_words=["c"]),
+        text.WordAndPunctuationTokenizer(["a", "b"]),
         text.BytePairTokenizer(["a b"]),
         text.BytePairTokenizer(["b a"]),
     ]
@@ -173,11 +182,11 @@ def test_a_file_that_is_no_tokenizer_is_refused(tmp_path):
 
 
 def test_names_and_registration():
-    assert text.names() == ["bytes", "characters", "subwords", "words"]
+    assert text.names() == ["bytes", "characters", "subwords", "words", "words_and_punctuation"]
     assert text.get("words") is text.WordTokenizer
-    with pytest.raises(ValueError, match="Unknown tokenizer 'word'. Close names: words, subwords. All: bytes, cha"):
+    with pytest.raises(ValueError, match="Unknown tokenizer 'word'. Close names: words, subwords, .*. All: bytes, cha"):
         text.get("word")
-    assert text.names("*s") == text.names() and text.names("w*") == ["words"]
+    assert text.names("*s") == text.names()[:4] and text.names("w*") == ["words", "words_and_punctuation"]
     with pytest.raises(ValueError, match="tokenizer 'bytes' is already registered"):
         text.register("bytes")(text.ByteTokenizer)
     assert all(text.get(name).registered_name == name for name in text.names())
@@ -227,6 +236,7 @@ def test_refusals(make, error, message):
         text.CharacterTokenizer("ab é"),
         text.BytePairTokenizer(["a b", "Ġ x"]),
         text.WordTokenizer(["ab", "é"]),
+        text.WordAndPunctuationTokenizer(["ab", "é"]),
     ],
     ids=text.names(),
 )
@@ -238,7 +248,7 @@ def test_same_ids_inside_a_graph(tokenizer):
     assert np.array_equal(next(iter(mapped)), tokenizer.encode(lines))
 
 
-@pytest.mark.parametrize("name", ["bytes", "characters", "subwords", "words"])
+@pytest.mark.parametrize("name", text.names())
 def test_tags_are_special_tokens(name, tmp_path):
     plain = text.ByteTokenizer() if name == "bytes" else text.get(name).fit(["a <de> b", "de fr"], 300)
     tokenizer = text.get(name).from_config(plain.get_config()).add_tags(["de", "<de>"])
