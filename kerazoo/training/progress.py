@@ -16,7 +16,7 @@ class Progress(keras.callbacks.Callback):
 
     A terminal shows one line that is overwritten; another stream gets a line about every `seconds`. Each epoch ends
     with a line of its results, validation included. The speed counts tokens without padding if there are any, else
-    examples, else steps. Blocks that compile are left out, with their steps.
+    examples, else steps, over the last blocks of the epoch. Blocks that compile are left out, with their steps.
 
     Args:
         stream: File object to write to. Defaults to `sys.stderr`.
@@ -37,7 +37,7 @@ class Progress(keras.callbacks.Callback):
         self.seconds = seconds
         self.terminal = bool(getattr(self.stream, "isatty", lambda: False)())
         self._blocks: collections.deque[tuple[float, dict]] = collections.deque()  # seconds and counts of each block
-        self._last: tuple[float, float, dict] | None = None  # time, compile seconds and counts after a block
+        self._last: tuple[float, float, dict] = (0.0, 0.0, {})  # time, compile seconds and totals after a block
         self._open = False  # whether the last line is not finished
         self._last_line = time.perf_counter()
         self._validation = 0.0  # seconds of the last validation
@@ -53,12 +53,12 @@ class Progress(keras.callbacks.Callback):
         self._started = time.perf_counter()
         self._index = epoch
         self._blocks.clear()
-        self._last = None
+        counts = self._totals(self.params.get("position") or 0)
+        self._last = self._started, self.params.get("compile_seconds", 0.0), counts
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None):
         """Prints the progress of the epoch."""
-        counts = {name: self.params.get(name) or 0 for name in ("tokens", "examples")} | {"steps": batch + 1}
-        self._count(time.perf_counter(), self.params.get("compile_seconds", 0.0), counts)
+        self._count(time.perf_counter(), self.params.get("compile_seconds", 0.0), self._totals(batch + 1))
         if self.terminal or time.perf_counter() - self._last_line >= self.seconds:
             total = self.params.get("steps")
             steps = f"step {batch + 1:,}" + (f"/{total:,}" if total else "")
@@ -98,9 +98,12 @@ class Progress(keras.callbacks.Callback):
     def _epoch(self, epoch):
         return f"epoch {epoch + 1}/{self.params.get('epochs', '?')}"
 
+    def _totals(self, steps):
+        return {name: self.params.get(name) or 0 for name in ("tokens", "examples")} | {"steps": steps}
+
     def _count(self, now, compiling, counts):
         """Stores the time and the counts of the last block, unless it compiled: that tells nothing about later ones."""
-        if self._last and self._last[1] == compiling:
+        if self._last[1] == compiling:
             self._blocks.append((now - self._last[0], {name: n - self._last[2][name] for name, n in counts.items()}))
         self._last = now, compiling, counts
         while len(self._blocks) > 1 and sum(seconds for seconds, _ in self._blocks) > WINDOW:
@@ -112,7 +115,7 @@ class Progress(keras.callbacks.Callback):
         elapsed = max(sum(seconds for seconds, _ in self._blocks), 1e-9)
         counts = {name: sum(each[name] for _, each in self._blocks) for name in ("tokens", "examples", "steps")}
         self._step_time = elapsed / max(counts["steps"], 1)
-        return next(([f"{name}/s {count / elapsed:,.0f}"] for name, count in counts.items() if count), [])
+        return next(([f"{name}/s {_rate(count / elapsed)}"] for name, count in counts.items() if count), [])
 
     def _left(self, steps):
         total, epochs = self.params.get("steps"), self.params.get("epochs")
@@ -135,7 +138,9 @@ class Progress(keras.callbacks.Callback):
 
 
 def duration(seconds: float) -> str:
-    """Returns a number of seconds as text: `8.1 s`, `42 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Returns a number of seconds as text: `0.04 s`, `8.1 s`, `42 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 0.95:
+        return f"{seconds:.1g} s"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -150,6 +155,11 @@ def _figures(logs):
     logs = dict(logs or {})
     first = {"loss": logs.pop("loss")} if "loss" in logs else {}
     return [f"{name} {_number(value)}" for name, value in {**first, **logs}.items()]
+
+
+def _rate(value):
+    """Returns a number with at least three significant digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _number(value):

@@ -94,6 +94,40 @@ def test_nothing_is_estimated_before_a_block_that_did_not_compile(clock):
     assert stream.getvalue().splitlines() == ["epoch 1/1  step 1/10  loss 1", "epoch 1/1  step 2/10  loss 1"]
 
 
+def test_the_speed_is_that_of_the_whole_epoch(clock):
+    """Of one block as well, and from the position where a run continues."""
+    stream = io.StringIO()
+    callback = progress.Progress(stream, seconds=100)
+    callback.params = {"epochs": 3, "steps": 11, "position": 4, "examples": 50, "compile_seconds": 0.0}
+    callback.on_train_begin()
+    for epoch, steps in enumerate([[6, 11], [11]]):
+        callback.on_epoch_begin(epoch)
+        for step in steps:
+            clock.now += 0.02
+            callback.params["examples"] += 100
+            callback.on_train_batch_end(step - 1)
+        callback.on_epoch_end(epoch, {"loss": 1.0})
+        callback.params["position"] = 0
+    assert stream.getvalue().splitlines() == [
+        "epoch 1/3  loss 1  examples/s 5,000  0.04 s", "epoch 2/3  loss 1  examples/s 5,000  0.02 s"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.83, "steps/s 1.2"), (1.7, "steps/s 0.588"), (31.0, "steps/s 0.0323"), (3e-4, "steps/s 3,333")],
+)
+def test_slow_steps_have_three_digits(clock, seconds, shown):
+    stream = io.StringIO()
+    callback = progress.Progress(stream, seconds=0)
+    callback.params = {}
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    clock.now += seconds
+    callback.on_train_batch_end(0, {})
+    assert stream.getvalue() == f"epoch 1/?  step 1  {shown}\n"
+
+
 def test_an_interruption_ends_the_line(clock):
     stream = Terminal()
     callback = progress.Progress(stream)
@@ -118,7 +152,7 @@ def test_without_counts_it_shows_steps(clock):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.04, "0.0 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+    [(0.04, "0.04 s"), (0.97, "1.0 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
 )
 def test_duration(seconds, words):
     assert progress.duration(seconds) == words
