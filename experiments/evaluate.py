@@ -17,7 +17,7 @@ FLAGS = flags.FLAGS
 shared.define_run_dir()
 shared.define_import()
 shared.define_cache()
-shared.define_search()
+shared.define_predictions()
 shared.define_checkpoint()
 with command.flag_group("Task and data", {"data_dir": "that of the run"}):
     flags.DEFINE_enum("split", "test", ["train", "dev", "test"], "Split of the data that is evaluated.")

@@ -1,6 +1,9 @@
 """Write a trained run as a SavedModel from raw input to prediction.
 
 python -m experiments.export --run_dir=RUN --to=DIR
+python -m experiments.export --run_dir=RUN --to=DIR --search=beam --num_beams=8 --option=length_penalty=power
+
+The SavedModel contains the tokenizer and the search, which is that of `predict` with the same flags.
 """
 
 from absl import flags
@@ -13,6 +16,7 @@ FLAGS = flags.FLAGS
 shared.define_run_dir()
 shared.define_import()
 shared.define_cache()
+shared.define_search()
 shared.define_checkpoint()
 with command.flag_group("Task and data", {"data_dir": "that of the run"}):
     flags.DEFINE_string("data_dir", None, "Folder of the data, if it has moved since the training; for --verify.")
@@ -29,7 +33,8 @@ def main(arguments):
     shared.use_cache()
     shared.use_imports()
     run_dir, folder = command.require("run_dir"), command.require("to")
-    path = kz.run.export(run_dir, folder, checkpoint=FLAGS.checkpoint, verify=FLAGS.verify, data_dir=FLAGS.data_dir)
+    arguments = {"checkpoint": FLAGS.checkpoint, "verify": FLAGS.verify, "data_dir": FLAGS.data_dir}
+    path = kz.run.export(run_dir, folder, **arguments, **shared.search_options())
     verified = "; a fresh process with nothing but TensorFlow gives the same predictions" if FLAGS.verify else ""
     print(f"{path}: written{verified}.")
 

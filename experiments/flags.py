@@ -12,9 +12,9 @@ FLAGS = flags.FLAGS
 DEFAULTS = kz.run.TrainingOptions()
 TRAINING = tuple(field.name for field in dataclasses.fields(kz.run.TrainingOptions))
 TASK = ("data_dir", "inputs", "targets", "source_tokens", "target_tokens", "source_column", "target_column",
-        "header", "delimiter", "quote", "bad_lines", "length", "vocabulary_size", "share_vocabulary", "case",
-        "normalization", "stop_words", "subword_dropout", "source_vectors", "target_vectors", "columns", "window",
-        "horizon", "splits", "season", "quantiles", "gaps", "date_column", "decimal")  # fmt: skip
+        "header", "delimiter", "quote", "bad_lines", "length", "vocabulary_size", "share_vocabulary",
+        "case", "normalization", "stop_words", "subword_dropout", "source_vectors", "target_vectors", "columns",
+        "window", "horizon", "splits", "season", "quantiles", "gaps", "date_column", "decimal")  # fmt: skip
 SEARCH = ("search", "num_beams", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
 
 
@@ -129,22 +129,28 @@ def define_series() -> None:
 
 def define_search() -> None:
     """Defines the search of models that generate."""
-    with flag_group("Search", {"search": "greedy, or beam with --n_best above 1", "num_beams": 4, "n_best": 1}):
+    with flag_group("Search", {"search": "greedy", "num_beams": 4}):
         flags.DEFINE_string("search", None, "greedy, sample, beam, contrastive or speculative.")
         flags.DEFINE_integer("num_beams", None, "Hypotheses of a beam search.", lower_bound=1)
-        flags.DEFINE_integer("n_best", None, "Predictions for each input, of a beam, samples or a classifier.",
-                             lower_bound=1)  # fmt: skip
         flags.DEFINE_float("temperature", None, "Of samples: values below 1 sharpen the distribution.")
         flags.DEFINE_integer("top_k", None, "Of samples and contrastive search: candidates at each step.")
         flags.DEFINE_float("top_p", None, "Of samples: total probability of the candidates at each step.")
         flags.DEFINE_integer("seed", None, "Of samples: equal seeds give equal samples.")
         flags.DEFINE_integer("max_length", None, "Maximum number of tokens of a prediction.", lower_bound=1)
         flags.DEFINE_multi_string("stop", [], "Text that ends a prediction and is not part of it; may be repeated.")
+        flags.DEFINE_multi_string("option", [], "Another option of the search as OPTION=VALUE, such as "
+                                  "length_penalty=power; may be repeated.")  # fmt: skip
+
+
+def define_predictions() -> None:
+    """Defines the search, the other runs that take part in it, and how many predictions it gives."""
+    define_search()
+    with flag_group("Search", {"search": "greedy, or beam with --n_best above 1", "n_best": 1}):
+        flags.DEFINE_integer("n_best", None, "Predictions for each input, of a beam, samples or a classifier.",
+                             lower_bound=1)  # fmt: skip
         flags.DEFINE_multi_string("ensemble", [], "Another run with the same vocabularies, decoded together with "
                                   "--run_dir; may be repeated.")  # fmt: skip
         flags.DEFINE_string("draft_run", None, "Run of the draft model of speculative search.")
-        flags.DEFINE_multi_string("option", [], "Another option of the search as OPTION=VALUE, such as "
-                                  "length_penalty=power; may be repeated.")  # fmt: skip
 
 
 def define_model() -> None:
@@ -245,14 +251,14 @@ def search_options(generates: bool = True) -> dict[str, Any]:
         generates: boolean. Whether the model generates; the best classes of a classifier need no search. Defaults to
             `True`.
     """
-    options = _set_flags(SEARCH)
+    options = _set_flags(tuple(name for name in SEARCH if name in FLAGS))
     if generates and options.get("n_best", 1) > 1:
         options.setdefault("search", "beam")
         if options["search"] == "beam":
             options.setdefault("num_beams", max(4, options["n_best"]))
     if FLAGS.stop:
         options["stop_strings"] = list(FLAGS.stop)
-    if FLAGS.draft_run is not None:
+    if "draft_run" in FLAGS and FLAGS.draft_run is not None:
         options.setdefault("search", "speculative")
         options["draft"] = kz.load(FLAGS.draft_run).model
     return {**options, **kz.parse_assignments("--option", FLAGS.option)}

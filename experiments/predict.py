@@ -45,7 +45,7 @@ IN_JSON = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x202
 
 shared.define_run_dir()
 shared.define_import()
-shared.define_search()
+shared.define_predictions()
 shared.define_checkpoint()
 with command.flag_group("Run and output"):
     flags.DEFINE_integer("batch_size", 256, "Lines of one batch.", lower_bound=1)

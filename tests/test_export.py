@@ -116,6 +116,9 @@ SAMPLED = {"search": "sample", "seed": 3, "forbidden": (2,)}
 CASES["PixelLM"] = ("pixel_lstm", "pixels", SAMPLED, {})
 CASES["PixelSeq2Seq"] = ("pixel_transformer_seq2seq", "pixels of a class", SAMPLED, {})
 CASES["text_classifier"] = ("transformer_classifier", "text", {}, {})
+STOP = ["t", "h", ".*", "é"]  # the first two are in the prompts as well
+STOPPED = {"search": "sample", "seed": 3, "max_length": 19, "stop_strings": STOP}
+CASES["stopped"] = ("transformer_lm_tiny", "language_model", STOPPED, {})
 CASES["tagged"] = ("lstm_seq2seq", "tagged", {}, {})
 
 
@@ -157,7 +160,7 @@ def exported(tasks, tmp_path_factory):
     return {name: (*case, outputs) for (name, case), outputs in zip(cases.items(), served, strict=True)}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name != "stopped"])
 def test_fresh_process_with_only_tensorflow_gives_the_live_answers(exported, name):
     _, model, task, raw, options, served = exported[name]
     inputs = task.encode(raw)
@@ -301,6 +304,23 @@ def test_search_is_checked(tasks, tmp_path):
         saved_model.export(model, task, tmp_path / "a", search="bean")
     with pytest.raises(ValueError, match="`max_length` must be an integer above 0; got max_length=0"):
         saved_model.export(model, task, tmp_path / "a", max_length=0)
+    with pytest.raises(ValueError, match="`search` must need no second model; got Speculative. Use search='greedy'"):
+        saved_model.export(model, task, tmp_path / "a", search="speculative", draft=model)
+    model, task = small("mlp_classifier", tasks["classifier"]), tasks["classifier"]
+    with pytest.raises(ValueError, match="export: MLPClassifier does not generate, so it takes no search, num_beams."):
+        saved_model.export(model, task, tmp_path / "a", search="beam", num_beams=3)
+
+
+def test_stop_strings_end_an_exported_answer(exported):
+    """As they end a prediction: after the prompt, and whatever characters of regular expressions they have."""
+    folder, model, task, raw, _, served = exported["stopped"]
+    predictor, raw = Predictor(model, task), sorted(raw, key=len)
+    whole = predictor(raw, search="sample", seed=3, max_length=19)
+    serve = tf.saved_model.load(folder).signatures["serving_default"]
+    served = [text.decode(errors="replace") for text in serve(prompt=tf.constant(raw))["text"].numpy()]
+    assert served == predictor(raw, search="sample", seed=3, max_length=19, stop_strings=STOP)
+    assert any(len(text) < len(uncut) for text, uncut in zip(served, whole))
+    assert all(text.startswith(prompt) for text, prompt in zip(served, ["", "the cat"]))
 
 
 def test_another_backend_is_told_what_to_do(monkeypatch):

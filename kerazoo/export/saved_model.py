@@ -42,14 +42,15 @@ def export(
     A source that is longer than the task's or the model's largest number of tokens is cut; a prompt of `max_length`
     tokens or more is returned as it is, with the score 0.
 
-    A search that samples is exported with its seed, so it samples the same for the same batch.
+    The search is part of the graph. One that samples is exported with its seed, so it samples the same for the same
+    batch; an answer ends before the first of its stop strings.
 
     Args:
         model: a built model.
         task: `kerazoo.tasks.Task`. The task that it was trained on.
         directory: string or path. The folder to write; it must be new or empty, and appears when it is complete.
         search: string or search object, for models that generate. Defaults to that of the target: `"greedy"` for text,
-            `"sample"` for pixels.
+            `"sample"` for pixels. Not speculative search, which needs a second model.
         max_length: int. The largest number of tokens of a prediction, the prompt included. Defaults to the task's.
         **options: arguments of a search that is given by name, see `kerazoo.decoding.make_search`.
 
@@ -57,7 +58,8 @@ def export(
         The path of the folder.
 
     Raises:
-        ValueError: if the search is unknown, or needs more tokens than the model has positions.
+        ValueError: if the search is unknown, needs a second model or more tokens than the model has positions, or the
+            model does not generate and takes no search.
         SetupError: if the backend is not TensorFlow, or the folder is not empty or cannot be written.
 
     Example:
@@ -88,8 +90,18 @@ def export(
             options = task.targets.search_options({**options, **({"search": search} if search else {})})
             search = options.pop("search", "greedy")
         search = decoding.make_search(search, **options)
+        if search.models:
+            raise ValueError(
+                f"export: `search` must need no second model; got {type(search).__name__}. Use search='greedy', or "
+                "search='sample' for a temperature above 0, whose predictions are alike."
+            )
         predict = _generator(model, task, search, task.max_length if max_length is None else max_length)
     else:
+        given = [
+            name for name, value in {"search": search, "max_length": max_length, **options}.items() if value is not None
+        ]
+        if given:
+            raise ValueError(f"export: {type(model).__name__} does not generate, so it takes no {', '.join(given)}.")
         predict = _network(model, task)
     signatures = {"serving_default": _traced(predict, task.signature)}
     if task.file_signature:
@@ -124,6 +136,10 @@ def _generator(model, task, search, max_length):
             context = decoding.DecodingContext(encoded=encoded, seed=seed)
         found = decoding.decode(model, search, max_length, context)
         outputs = {**task.decode_in_graph(found["tokens"][:, 0]), "score": found["scores"][:, 0]}
+        if search.stop_strings is not None:
+            name = task.targets.outputs[0]
+            prompts = raw["prompt"] if task.is_language_model else tf.fill([tf.shape(outputs[name])[0]], "")
+            outputs[name] = _cut(outputs[name], prompts, search.stop_strings.strings)
         if not task.is_language_model:
             return outputs
         name, too_long = task.targets.outputs[0], lengths >= max_length  # [B]
@@ -135,6 +151,18 @@ def _generator(model, task, search, max_length):
         }
 
     return predict
+
+
+def _cut(texts, prompts, stop_strings):
+    """Returns texts up to the first stop string after their prompts."""
+    import tensorflow as tf
+
+    whole = tf.strings.length(texts, unit="UTF8_CHAR")
+    size = tf.minimum(tf.strings.length(prompts, unit="UTF8_CHAR"), whole)
+    prompts = tf.strings.substr(texts, tf.zeros_like(size), size, unit="UTF8_CHAR")
+    rest = tf.strings.substr(texts, size, whole - size, unit="UTF8_CHAR")
+    stop = "|".join("".join(rf"\x{{{ord(character):x}}}" for character in text) for text in stop_strings)
+    return tf.strings.join([prompts, tf.strings.regex_replace(rest, f"(?s)(?:{stop}).*", "")])
 
 
 def _prompt(tokens, pad_id, max_length):

@@ -3,6 +3,7 @@
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from kerazoo import _checks
 from kerazoo.run import predictor as predictors
@@ -17,6 +18,7 @@ def export(
     verify: bool = True,
     data_dir: str | os.PathLike | None = None,
     imports: str | Sequence[str] = (),
+    **options: Any,
 ) -> pathlib.Path:
     """Writes a run as a SavedModel whose signature takes raw inputs and returns predictions.
 
@@ -28,19 +30,27 @@ def export(
             examples, or training examples if there are none. Defaults to `True`.
         data_dir: string or path. Where the data is now, if it moved; only `verify` reads it. Defaults to `None`.
         imports: string or list of strings. Modules that `kerazoo.load` imports first. Defaults to `()`.
+        **options: the search and its options as of a prediction, `search="beam", num_beams=4, max_length=50`, for a
+            model that generates. They are part of the SavedModel. Samples have the seed 0 unless one is given. Defaults
+            to the search of a prediction.
 
     Returns:
         The path of the SavedModel.
+
+    Raises:
+        ValueError: if the model does not generate and takes no search, or the search cannot be exported.
     """
     from kerazoo import export as exporter
 
     predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
-    # A search that samples is exported with its seed.
-    samples = predictor.generates and predictor.task.targets.search_options({}).get("search") == "sample"
-    options = {"search": "sample", "seed": 0} if samples else {}
+    if predictor.generates and predictor.task.targets.search_options(options).get("search") == "sample":
+        options = {"search": "sample", "seed": 0, **options}
     path = exporter.export(predictor.model, predictor.task, directory, **options)
     if verify:
-        task, raw = predictor.task, _examples(predictor.task)
+        task = predictor.task
+        raw = sorted(
+            _examples(task), key=predictors.input_length
+        )  # as a prediction orders them, on which samples depend
         packed, predictions = task.pack(raw), predictor(raw, **options)
         exporter.verify(path, packed, predictions)
         if task.file_signature:

@@ -241,7 +241,7 @@ class Predictor:
         Inputs of similar length share a batch, so little of it is padding.
         """
         cut = self.cut
-        lengths = [_length(item) for item in raw]
+        lengths = [input_length(item) for item in raw]
         order = sorted(range(len(raw)), key=lengths.__getitem__)
         for start in range(0, len(order), self.batch_size):
             numbers = order[start : start + self.batch_size]
@@ -328,10 +328,10 @@ def _listed(name, values):
     return list(values)
 
 
-def _length(raw):
+def input_length(raw: Any) -> int:
     """Returns the length of a raw text or sound, of a tuple that of its longest one; 0 for others."""
     if isinstance(raw, tuple):
-        return max(map(_length, raw), default=0)
+        return max(map(input_length, raw), default=0)
     return len(raw) if isinstance(raw, str | np.ndarray) and np.ndim(raw) < 2 else 0
 
 

@@ -257,7 +257,13 @@ def test_a_run_continues_and_refuses_another_model(finished):
 @pytest.mark.usefixtures("run_eagerly")
 def test_export_gives_the_same_predictions(finished, tmp_path):
     run, *_ = finished
-    in_process("export", f"--run_dir={run}", f"--to={tmp_path}/saved")
+    tf = pytest.importorskip("tensorflow")
+    search = ["--search=beam", "--num_beams=3", "--option=min_length=2", "--max_length=5"]
+    in_process("export", f"--run_dir={run}", f"--to={tmp_path}/saved", *search)  # and compares with the live model
+    out, _ = in_process("predict", f"--run_dir={run}", *search, "aei", "io")
+    serve = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
+    served = serve(source=tf.constant(["aei", "io"]))["answer"].numpy()
+    assert [text.decode() for text in served] == out.splitlines() and all(map(len, served))
     assert (tmp_path / "saved" / "saved_model.pb").exists()
     assert "exists" in refused("export", f"--run_dir={run}", f"--to={tmp_path}/saved", code=5)
 
