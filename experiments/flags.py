@@ -12,7 +12,7 @@ FLAGS = flags.FLAGS
 DEFAULTS = kz.run.TrainingOptions()
 TRAINING = tuple(field.name for field in dataclasses.fields(kz.run.TrainingOptions))
 TASK = ("data_dir", "inputs", "targets", "source_tokens", "target_tokens", "source_column", "target_column",
-        "header", "delimiter", "quote", "bad_lines", "length", "vocabulary_size", "share_vocabulary",
+        "header", "delimiter", "quote", "bad_lines", "held_out", "length", "vocabulary_size", "share_vocabulary",
         "case", "normalization", "stop_words", "subword_dropout", "source_vectors", "target_vectors", "columns",
         "window", "horizon", "splits", "season", "quantiles", "gaps", "date_column", "decimal")  # fmt: skip
 SEARCH = ("search", "num_beams", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
@@ -61,7 +61,8 @@ def define_cache() -> None:
 
 def define_task() -> None:
     """Defines the task and its data."""
-    with flag_group("Task and data", {"task": "that of the kind of the model", "bad_lines": "stop"}):
+    with flag_group("Task and data", {"task": "that of the kind of the model", "bad_lines": "stop",
+                                      "held_out": 0.05}):  # fmt: skip
         flags.DEFINE_string("task", None, "Name of the task: --list_tasks shows them.")
         flags.DEFINE_string(
             "data_dir",
@@ -89,6 +90,7 @@ def define_task() -> None:
         flags.DEFINE_string("delimiter", None, "Character between the columns of a table, or tab.")
         flags.DEFINE_string("quote", None, "Character around the values of a table; empty for none.")
         flags.DEFINE_enum("bad_lines", None, ["stop", "skip"], "Whether a bad line stops the run or is skipped.")
+        flags.DEFINE_float("held_out", None, "Share of train for a dev or test split that is not given; 0 for none.")
         flags.DEFINE_integer("length", None, "Tokens or rows of one training window.")
         flags.DEFINE_multi_string("task_option", [], "Another option of the task as OPTION=VALUE; may be repeated.")
     define_cache()

@@ -35,7 +35,7 @@ class FileSource(DataSource):
     """A source of examples in files, the base of `TableSource` and others.
 
     A subclass implements `read`, which yields the chunks of one file, and gives in `settings` what they depend on.
-    A dev or test split that is not given is held out from train, `fractions` of it.
+    A dev or test split that is not given is held out from train, `fractions` of it; without a fraction there is none.
 
     Args:
         data_dir: string or path, see `kerazoo.data.find_data_files`.
@@ -116,9 +116,11 @@ class FileSource(DataSource):
 
     def splits(self) -> tuple[str, ...]:
         """Returns the splits that can be read; nothing is held out from standard input."""
-        return tuple(
-            split for split in SPLITS if split == "train" or not any(STDIN in part.paths for part in self.parts(split))
-        )
+        return tuple(split for split in SPLITS if split == "train" or self._is_readable(split))
+
+    def _is_readable(self, split):
+        parts = self.parts(split)
+        return bool(parts) and not any(STDIN in part.paths for part in parts)
 
     def fingerprint(self, split: str) -> Any:
         """Returns plain values that change whenever the examples of a split do; `None` for standard input."""
@@ -143,6 +145,8 @@ class FileSource(DataSource):
         parts = []
         for each in self.files:
             given, fractions = split_origin(split, each.files, self.fractions)
+            if given != split and split not in self.fractions:
+                continue
             if paths := each.files.get(given, ()):
                 fractions = {} if STDIN in paths else fractions  # what is held out could not be read again
                 parts.append(Part(paths, fractions, each.weight if split == "train" else 1.0))

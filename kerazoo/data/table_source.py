@@ -16,12 +16,14 @@ from kerazoo.data.file_source import FileSource, ReadProgress
 from kerazoo.data.lines import STDIN, BadLines
 from kerazoo.data.records import Column, read_record_blocks
 
+HELD_OUT = 0.05  # of train, for a dev or test split that is not given
+
 
 class TableSource(FileSource):
     """Columns of tables, as lists of strings.
 
-    A dev or test split that is not given is held out from train, 5 % each: equal sources stay together, and every class
-    stays in train (see `kerazoo.data.held_out`).
+    A dev or test split that is not given is held out from train: equal sources stay together, and every class stays in
+    train (see `kerazoo.data.held_out`).
 
     Args:
         data_dir: string or path. A folder with a file `train` and optionally `dev` and `test`, ending in .tsv, .csv,
@@ -40,6 +42,8 @@ class TableSource(FileSource):
         bad_lines: string, `"stop"` to raise at a bad line or `"skip"` to leave it out. Defaults to `"stop"`.
         path_columns: tuple of names of `columns` whose values are paths of files, relative to the folder of their
             table. The chunks contain absolute paths. Defaults to `()`.
+        held_out: float in [0, 0.5). The fraction of train that a dev and a test split that is not given takes; 0 for
+            none of them, so that all examples are for training. Defaults to `0.05`.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -74,8 +78,11 @@ class TableSource(FileSource):
         test_data: str | os.PathLike | None = None,
         bad_lines: str = "stop",
         path_columns: Sequence[str] = (),
+        held_out: float = HELD_OUT,
     ):
         super().__init__(data_dir, formats.EXTENSIONS, dev_data=dev_data, test_data=test_data, bad_lines=bad_lines)
+        fraction = check_held_out("TableSource", held_out)
+        self.fractions = {"dev": fraction, "test": fraction} if fraction else {}
         columns = {"source": 0, "target": 1} if columns is None else dict(columns)
         if not columns:
             raise ValueError("TableSource: `columns` must name at least one column; got {}.")
@@ -179,6 +186,15 @@ def _name_of(names, number):
     """Returns the name of a column, or its number if it has no name or one that is not unique."""
     unique = number < len(names) and names.count(names[number]) == 1
     return names[number] if unique and names[number] else number
+
+
+def check_held_out(owner: str, held_out: float) -> float:
+    """Returns the fraction of train that a split takes, checked.
+
+    Raises:
+        ValueError: if it is not in [0, 0.5).
+    """
+    return _checks.number(owner, "held_out", held_out, low=0, high=0.5, high_open=True)
 
 
 def check_column(owner: str, name: str, value: Column) -> int | str | list[int | str]:

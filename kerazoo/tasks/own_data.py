@@ -18,7 +18,7 @@ from kerazoo.data import (
     TextSource,
     formats,
 )
-from kerazoo.data.table_source import check_column
+from kerazoo.data.table_source import HELD_OUT, check_column, check_held_out
 from kerazoo.data.tagged_source import TAG, parse_parts
 from kerazoo.tasks.feature import Feature
 from kerazoo.tasks.feature_pairs import (
@@ -58,6 +58,7 @@ def build_table(
     quote: str | None = None,
     dev_data: str | os.PathLike | None = None,
     test_data: str | os.PathLike | None = None,
+    held_out: float = HELD_OUT,
     max_length: int = 512,
     truncate: str = "end",
     length: int = 128,
@@ -81,7 +82,7 @@ def build_table(
             .txt, plain or .gz; one file; a pattern; or several with weights: `"own.tsv@3,web-*.csv.gz"`. A part may
             have a tag, which becomes a special token at the start of the source, and columns of its own:
             `"all.tsv#tag=de;target=1@2,all.tsv#tag=fr;target=2"`. A missing dev or test split is selected from train by
-            a hash of the source, 5 % each, so that every class stays in train and is divided in the same proportions;
+            a hash of the source, so that every class stays in train and is divided in the same proportions;
             of a set of a few examples they are empty. Required. Defaults to `None`, which raises an error.
         inputs: string. The input features as `"MODALITY:COLUMN"`, several separated by commas: `"image:file"`,
             `"sound:file"`, `"text:question,text:context"`. Files are relative to the folder of their table.
@@ -100,6 +101,8 @@ def build_table(
             quotes are recognised, and where quotes may be text as well, the data is refused.
         dev_data: string. A file or pattern of the dev examples, where it is not found by its name. Defaults to `None`.
         test_data: string. The same for test. Defaults to `None`.
+        held_out: float in [0, 0.5). The share of train that a missing dev or test split takes; 0 trains on all
+            examples. Defaults to `0.05`.
         max_length: int. The largest number of tokens of a text; longer ones are truncated. Defaults to `512`.
         truncate: string. Which part of a longer input text is left out, its `"end"` or its `"start"`. Defaults to
             `"end"`.
@@ -122,6 +125,7 @@ def build_table(
     _check_files(owner, max_length, bad_lines)
     _checks.positive_int(owner, "length", length)
     formats.TableFormat(format, header, delimiter, quote, owner)
+    held_out = check_held_out(owner, held_out)
     text_options = TextOptions.of(owner, text)
     sound = {"sample_rate": sample_rate, "resample": bool(resample), "num_mel_bins": num_mel_bins}
     options = {
@@ -136,6 +140,7 @@ def build_table(
         "quote": quote,
         "dev_data": dev_data and str(dev_data),
         "test_data": test_data and str(test_data),
+        "held_out": held_out,
         "max_length": max_length,
         "truncate": _checks.one_of(owner, "truncate", truncate, ("end", "start")),
         "length": length,
@@ -177,6 +182,7 @@ def build_table(
             test_data=test_data,
             bad_lines=bad_lines,
             path_columns=paths,
+            held_out=held_out,
         )
 
     source = _mixture(owner, data_dir, tuple(columns), table, dev_data or test_data)

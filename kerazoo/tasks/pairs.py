@@ -6,7 +6,7 @@ from typing import Any
 from kerazoo import _checks
 from kerazoo.data import DataSource, TableSource, formats
 from kerazoo.data.inverse_cloze import InverseCloze
-from kerazoo.data.table_source import check_column
+from kerazoo.data.table_source import HELD_OUT, check_column, check_held_out
 from kerazoo.tasks.similarity_feature import MatchFeature, SimilarityFeature
 from kerazoo.tasks.task import Task
 from kerazoo.tasks.text_feature import TextFeature
@@ -27,6 +27,7 @@ def build(
     quote: str | None = None,
     dev_data: str | os.PathLike | None = None,
     test_data: str | os.PathLike | None = None,
+    held_out: float = HELD_OUT,
     max_length: int = 256,
     bad_lines: str = "stop",
     **text: Any,
@@ -43,7 +44,7 @@ def build(
         kind: string. `"dual_encoder"`.
         data_dir: string. Tables of pairs: a folder with a file `train` and optionally `dev` and `test`, ending in .tsv,
             .csv or .jsonl, plain or .gz; one file; a pattern; or several with weights. A missing dev or test split is
-            selected from train by a hash of the first text, 5 % each. Required. Defaults to `None`, which raises an
+            selected from train by a hash of the first text. Required. Defaults to `None`, which raises an
             error.
         source_column: int or string. The column of the first text, of a question for one: its number from 0, its name
             in the header, or a field of JSON. Several separated by commas are joined by a blank. Defaults to `0`.
@@ -58,6 +59,8 @@ def build(
         quote: string. The character around values, as for `table`. Defaults to `None`.
         dev_data: string. A file or pattern of the dev pairs, where it is not found by its name. Defaults to `None`.
         test_data: string. The same for test. Defaults to `None`.
+        held_out: float in [0, 0.5). The share of train that a missing dev or test split takes; 0 trains on all pairs,
+            such as those of a collection that is to be searched. Defaults to `0.05`.
         max_length: int. The largest number of tokens of a text; longer ones are truncated. Defaults to `256`.
         bad_lines: string. `"stop"` at a line with a blank text or without a number as its score, or `"skip"` it and
             count. Defaults to `"stop"`.
@@ -83,6 +86,7 @@ def build(
     table = {"header": header, "format": format, "delimiter": delimiter, "quote": quote}
     formats.TableFormat(format, header, delimiter, quote, owner)
     files = {"dev_data": dev_data and str(dev_data), "test_data": test_data and str(test_data), "bad_lines": bad_lines}
+    held_out = check_held_out(owner, held_out)
     text_options = TextOptions.of(owner, {"source_tokens": "words", "case": "lower", **text}, roles=("source",))
     options = {
         "data_dir": str(data_dir),
@@ -90,10 +94,11 @@ def build(
         "inverse_cloze": bool(inverse_cloze),
         **table,
         **files,
+        "held_out": held_out,
         "max_length": max_length,
         **text_options.to_dict(),
     }
-    source: DataSource = TableSource(data_dir, columns, **table, **files)
+    source: DataSource = TableSource(data_dir, columns, **table, **files, held_out=held_out)
     if inverse_cloze:
         source = InverseCloze(source, "source", "target")
     vocabulary = text_options.vocabulary(owner, "source")

@@ -76,6 +76,19 @@ def test_locations_and_given_splits(tmp_path):
     assert rows_of(source, "dev") == rows_of(source, "test") == [("v", "3")]
 
 
+def test_nothing_is_held_out_where_that_is_asked_for(tmp_path):
+    lines = [f"{row}\t{row}" for row in range(101)]
+    (tmp_path / "all.tsv").write_text("\n".join(lines) + "\n")
+    whole = TableSource(tmp_path / "all.tsv", held_out=0)
+    assert whole.splits() == ("train",) and len(rows_of(whole, "train")) == 101 and not rows_of(whole, "dev")
+    tenth = TableSource(tmp_path / "all.tsv", held_out=0.1)
+    assert [len(rows_of(tenth, split)) for split in SPLITS] == [81, 10, 10]
+    given = TableSource(tmp_path / "all.tsv", held_out=0, dev_data=tmp_path / "all.tsv")
+    assert given.splits() == ("train", "dev") and len(rows_of(given, "dev")) == 101
+    with pytest.raises(ValueError, match=r"TableSource: `held_out` must be a number in \[0, 0.5\); got held_out=0.5"):
+        TableSource(tmp_path / "all.tsv", held_out=0.5)
+
+
 def test_paths_are_relative_to_the_table(tmp_path, monkeypatch):
     (tmp_path / "sub").mkdir()
     write(tmp_path / "sub" / "a.tsv", "file\tcaption\npics/1.png\tone\n/x/2.png\ttwo\n")

@@ -86,16 +86,18 @@ def test_weights_count_in_training_alone():
     assert MixtureSource([one, MemorySource({"train": {}})], [1, 1]).fingerprint("train") is None
 
 
-def test_weights_in_data_dir_are_those_of_a_mixture(tmp_path, monkeypatch):
-    monkeypatch.setattr(TableSource, "fractions", {})  # a mixture holds out from each of its sources
+def test_weights_in_data_dir_are_those_of_a_mixture(tmp_path):
+    # A mixture would hold out from each of its sources; it has the dev part of each.
     for name, count in (("one", 31), ("two", 53)):
         (tmp_path / f"{name}.tsv").write_text("".join(f"{name} {i}\t{i}\n" for i in range(count)))
     paths = tmp_path / "one.tsv", tmp_path / "two.tsv"
-    by_grammar = TableSource(f"{paths[0]}@2.5,{paths[1]}", {"text": 0, "number": 1})
-    mixture = MixtureSource([TableSource(path, {"text": 0, "number": 1}) for path in paths], [2.5, 1])
-    for split in mixture.splits():
-        assert texts(mixture, split) == texts(by_grammar, split)
-    assert mixture.splits() == ("train", "dev", "test")
+    columns = {"text": 0, "number": 1}
+    by_grammar = TableSource(f"{paths[0]}@2.5,{paths[1]}", columns, held_out=0, dev_data=tmp_path / "*.tsv")
+    parts = [TableSource(path, columns, held_out=0, dev_data=path) for path in paths]
+    mixture = MixtureSource(parts, [2.5, 1])
+    assert mixture.splits() == by_grammar.splits() == ("train", "dev")
+    assert texts(mixture, "train") == texts(by_grammar, "train")
+    assert sorted(texts(mixture, "dev")) == sorted(texts(by_grammar, "dev"))
 
 
 def test_classes_that_all_sources_declare():

@@ -100,6 +100,16 @@ RANKINGS = [list("abcdefghijklm"), list("mlkjihgfedcba"), list("abc"), list("xyz
 GAINS = [[{"b": 1.0, "k": 3.0, "c": 0.0}], [{"a": 2.0, "l": 1.0, "z": 4.0}], [{"a": 1.0}], [{"a": 2.0, "q": 1.0}]]
 
 
+def test_all_texts_of_a_collection_are_for_training(tmp_path):
+    (tmp_path / "docs.tsv").write_text("".join(f"title {row}\ttext {row}\n" for row in range(41)))
+    task = kz.tasks.create("pairs", data_dir=tmp_path / "docs.tsv", held_out=0)
+    assert len(task.load("train")) == 41
+    with pytest.raises(_checks.NoExamplesError):
+        task.load("dev")
+    with pytest.raises(ValueError, match="task pairs: `held_out` must be a number in .*; got held_out=1"):
+        kz.tasks.create("pairs", data_dir=tmp_path / "docs.tsv", held_out=1)
+
+
 def test_ndcg_is_that_of_scikit_learn():
     metrics = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(5)
