@@ -29,6 +29,7 @@ from kerazoo.layers.pointer_generator import PointerGenerator
 from kerazoo.layers.pooling import pool
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, SinusoidalPositions2D, rotary
 from kerazoo.layers.random_shift import RandomShift
+from kerazoo.layers.sentence_embedding import SentenceEmbedding
 from kerazoo.layers.series_moments import series_moments
 from kerazoo.layers.shifting import roll, shift_right, shift_values_right
 from kerazoo.layers.spec_augment import SpecAugment
@@ -57,6 +58,7 @@ __all__ = [
     "PixelDecoder",
     "PointerGenerator",
     "RandomShift",
+    "SentenceEmbedding",
     "SeparableConvBlock",
     "ShuffleBlock",
     "SinusoidalPositions",

@@ -162,12 +162,7 @@ class TokenEmbedding(keras.layers.Layer):
     ) -> Any:
         if reverse:
             return ops.cast(self.table(inputs, reverse=True), "float32")  # [..., V]
-        _checks.rank("TokenEmbedding", "inputs", inputs.shape, (1, 2))
-        if _is_float(inputs):
-            raise TypeError(
-                f"TokenEmbedding: `inputs` must be token ids, integers; got dtype {inputs.dtype}. "
-                'Cast them, or use keras.Input(..., dtype="int32").'
-            )
+        check_tokens("TokenEmbedding", inputs, (1, 2))
         single = len(inputs.shape) == 1
         x = self.table(inputs[:, None] if single else inputs)  # [B, T, D]
         if self.scale:
@@ -203,6 +198,16 @@ class TokenEmbedding(keras.layers.Layer):
             "freeze_embeddings": self.freeze_embeddings,
             "pad_id": self.pad_id,
         }
+
+
+def check_tokens(owner: str, inputs: Any, ranks: tuple[int, ...]) -> None:
+    """Refuses inputs that are floats or have another number of axes."""
+    _checks.rank(owner, "inputs", inputs.shape, ranks)
+    if _is_float(inputs):
+        raise TypeError(
+            f"{owner}: `inputs` must be token ids, integers; got dtype {inputs.dtype}. "
+            'Cast them, or use keras.Input(..., dtype="int32").'
+        )
 
 
 def _is_float(x: Any) -> bool:

@@ -130,6 +130,8 @@ class TransformerEncoder(TransformerStack):
             `None`.
         kernel_initializer: Initializer of all kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: Initializer of all biases. Defaults to `"zeros"`.
+        share_layers: bool. Whether all blocks have the same weights, as in a Universal Transformer. Defaults to
+            `False`.
         return_dict: bool. Whether to return a dict, which decoders and models read; False returns its "sequence" alone,
             for other layers of Keras. Defaults to `True`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
@@ -169,7 +171,8 @@ class TransformerEncoder(TransformerStack):
     ```
 
     Reference:
-        Vaswani et al., 2017, Attention Is All You Need, arXiv:1706.03762.
+        Vaswani et al., 2017, Attention Is All You Need, arXiv:1706.03762;
+        Dehghani et al., 2018, Universal Transformers, arXiv:1807.03819 (shared layers).
     """
 
     def __init__(
@@ -188,6 +191,7 @@ class TransformerEncoder(TransformerStack):
         positions: str | None = None,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        share_layers: bool = False,
         return_dict: bool = True,
         **kwargs: Any,
     ):
@@ -206,7 +210,10 @@ class TransformerEncoder(TransformerStack):
             "bias_initializer": bias_initializer,
         }
         super().__init__(TransformerEncoderBlock, num_layers, options, **kwargs)
+        self.share_layers = bool(share_layers)
         self.return_dict = bool(return_dict)
+        if self.share_layers:
+            self.blocks = self.blocks[:1]
 
     def build(self, inputs_shape: Any) -> None:
         self._build_final_norm(inputs_shape)
@@ -228,7 +235,7 @@ class TransformerEncoder(TransformerStack):
         if valid is None:
             valid = ops.ones(ops.shape(inputs)[:2], dtype="bool")  # [B, S]
         x, scores = inputs, []
-        for block in self.blocks:
+        for block in self.blocks * self.num_layers if self.share_layers else self.blocks:
             x = block(
                 x,
                 padding_mask=valid,
@@ -249,4 +256,4 @@ class TransformerEncoder(TransformerStack):
         return encoded_mask(previous_mask) if self.return_dict else previous_mask
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "return_dict": self.return_dict}
+        return {**super().get_config(), "share_layers": self.share_layers, "return_dict": self.return_dict}

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerazoo.layers import segment_mask, segment_positions
+from kerazoo.layers import SentenceEmbedding, segment_mask, segment_positions
 
 _NEEDED = ("attention_mask", "positions")
 
@@ -44,6 +44,11 @@ def check_packing(model: keras.Model) -> None:
                 f"{part}={type(layer).__name__}, which reads a row from end to end. Train without packing "
                 "(max_shapes=8 needs little padding), or use a Transformer."
             )
+    if isinstance(getattr(model, "source_embedding", None), SentenceEmbedding):
+        raise ValueError(
+            f"{owner}: packing is for encoders that read each token; got packing=True with sentences=True. Train "
+            "without packing."
+        )
     if encoder is not None and model.source_pad_ids["source"] is None:
         raise ValueError(f"{owner}: packing needs sources of token ids; got packing=True. Train without packing.")
 

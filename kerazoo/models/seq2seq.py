@@ -1,11 +1,19 @@
 """Two text-to-text models: LSTM with LSTM, Transformer with Transformer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from kerazoo import _checks
-from kerazoo.layers import LSTMDecoder, LSTMEncoder, TokenEmbedding, TransformerDecoder, TransformerEncoder
+from kerazoo.layers import (
+    LSTMDecoder,
+    LSTMEncoder,
+    SentenceEmbedding,
+    TokenEmbedding,
+    TransformerDecoder,
+    TransformerEncoder,
+)
 from kerazoo.models.encoder_decoder import EncoderDecoder
 
 
@@ -129,6 +137,11 @@ class TransformerSeq2Seq(EncoderDecoder):
         tie_output: boolean. Whether the logits use the table of the target embedding. Defaults to `True`.
         copy: boolean. Whether tokens of the source may be copied, which needs one vocabulary for both sides, see
             `kerazoo.models.EncoderDecoder`. Defaults to `False`.
+        share_encoder_layers: boolean. Whether all blocks of the encoder have the same weights. Defaults to `False`.
+        sentences: boolean. Whether the encoder reads one vector for each sentence of the source in place of one for
+            each token, see `kerazoo.layers.SentenceEmbedding`. Defaults to `False`.
+        sentence_ends: sequence of integers. The source tokens that end a sentence, where `sentences` is set. Defaults
+            to `()`.
         pad_id: integer. The padding token. Defaults to `0`.
         start_id: integer. The token before the first one. Defaults to `1`.
         end_id: integer. The token that ends a sequence. Defaults to `2`.
@@ -178,6 +191,9 @@ class TransformerSeq2Seq(EncoderDecoder):
         share_embeddings: bool | None = None,
         tie_output: bool = True,
         copy: bool = False,
+        share_encoder_layers: bool = False,
+        sentences: bool = False,
+        sentence_ends: Sequence[int] = (),
         pad_id: int = 0,
         start_id: int = 1,
         end_id: int = 2,
@@ -194,8 +210,8 @@ class TransformerSeq2Seq(EncoderDecoder):
             )
         dtype = kwargs.get("dtype")
 
-        def embedding(size, name):
-            return TokenEmbedding(
+        def embedding(size, name, cls=TokenEmbedding, **options):
+            return cls(
                 size,
                 hidden_dim,
                 scale=True,
@@ -205,8 +221,19 @@ class TransformerSeq2Seq(EncoderDecoder):
                 pad_id=pad_id,
                 name=name,
                 dtype=dtype,
+                **options,
             )
 
+        if sentences and copy:
+            raise ValueError(
+                "TransformerSeq2Seq: `copy` needs an encoder that reads each token; got copy=True with sentences=True."
+            )
+        if sentences:
+            source = embedding(
+                source_vocabulary_size, "source_embedding", SentenceEmbedding, sentence_ends=sentence_ends
+            )
+        else:
+            source = embedding(source_vocabulary_size, "embedding" if share_embeddings else "source_embedding")
         blocks = {
             "hidden_dim": hidden_dim,
             "num_heads": num_heads,
@@ -220,9 +247,9 @@ class TransformerSeq2Seq(EncoderDecoder):
             "dtype": dtype,
         }
         super().__init__(
-            TransformerEncoder(num_encoder_layers, name="encoder", **blocks),
+            TransformerEncoder(num_encoder_layers, share_layers=share_encoder_layers, name="encoder", **blocks),
             TransformerDecoder(num_decoder_layers, name="decoder", **blocks),
-            source_embedding=embedding(source_vocabulary_size, "embedding" if share_embeddings else "source_embedding"),
+            source_embedding=source,
             target_embedding="source" if share_embeddings else embedding(target_vocabulary_size, "target_embedding"),
             pad_id=pad_id,
             start_id=start_id,

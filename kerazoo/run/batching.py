@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kerazoo import data
     from kerazoo.tasks import Task
 
+MANY_STEPS = 32  # of a validation: fewer take less time than compiling another shape
 MAX_DEVICE_BYTES = 1 << 30  # a larger corpus is fed with tf.data instead of being copied to the device
 
 
@@ -27,8 +28,20 @@ def plans(options: TrainingOptions, corpus: "data.Corpus | data.Stream", dev: "d
         plan = data.PackedPlan.of(corpus, seed=options.seed, **size)
     else:
         plan = data.Plan.of(corpus, max_shapes=options.max_shapes, seed=options.seed, **size)
-    # Each shape is compiled, which takes longer than what a second one saves on a dev set.
-    return plan, None if dev is None else data.Plan.of(dev, max_shapes=1, shuffle=False, **size)
+    return plan, None if dev is None else _dev_plan(dev, options.max_shapes, size)
+
+
+def _dev_plan(dev, max_shapes, size):
+    """Returns a plan with few shapes, for each is compiled: a further one must save a third of the positions."""
+    from kerazoo import data
+
+    plan = data.Plan.of(dev, max_shapes=1, shuffle=False, **size)
+    for count in range(2, max_shapes + 1):
+        more = data.Plan.of(dev, max_shapes=count, shuffle=False, **size)
+        if plan.steps < MANY_STEPS or more.valid_fraction < 1.5 * plan.valid_fraction:
+            break
+        plan = more
+    return plan
 
 
 def _stream_plan(options, stream, size):

@@ -494,6 +494,8 @@ def build_model(
             "model='conv,lstm+lstm' for an image and a text."
         )
     determined = task.sizes()
+    if overrides.get("sentences"):
+        determined["sentence_ends"] = task.sentence_ends
     sizes = {key: value for key, value in determined.items() if key in catalog.arguments(name)}
     needed = sizes.get("max_length", 0)
     if (overrides.get("max_length") or needed) < needed:

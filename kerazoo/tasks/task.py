@@ -505,6 +505,12 @@ class Task:
             )
         return sizes
 
+    @property
+    def sentence_ends(self) -> list[int]:
+        """The tokens of the input text that end a sentence: those that end in a full stop, `?` or `!`, and `end_id`."""
+        self.fit()
+        return self.inputs[0].sentence_ends
+
     def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         """Returns the `keras.losses.Loss` of the targets."""
         self.fit()

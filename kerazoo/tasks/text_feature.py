@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SAMPLE_SIZE = 1 << 25  # characters of text that a vocabulary is fitted to, at most
 ROWS_AT_ONCE = 65536  # strings that are tokenised at once, which bounds the memory of the tensors
 FIRST_WORDS = 12  # of a source that are a baseline of its summary
+SENTENCE_ENDS = (b".", b"?", b"!", "。".encode(), "！".encode(), "？".encode(), "।".encode(), "؟".encode())
 MAX_TAGS = 1000  # a column with more different values holds no tags
 MAX_NAMED = 10  # tags in an error
 MAX_CHARACTERS = 40  # of a text in a summary
@@ -176,6 +177,12 @@ class TextFeature(Feature):
     def tokenizer(self) -> Any:
         """The tokenizer, once the feature is fitted."""
         return self.vocabulary.tokenizer
+
+    @property
+    def sentence_ends(self) -> list[int]:
+        """The tokens that end a sentence: those whose text ends in a full stop, `?` or `!`, and `end_id`."""
+        pieces = enumerate(self.tokenizer.token_bytes)
+        return [self.tokenizer.end_id, *(number for number, text in pieces if text.rstrip().endswith(SENTENCE_ENDS))]
 
     @property
     def max_tokens(self) -> int:

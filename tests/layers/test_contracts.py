@@ -81,10 +81,20 @@ row(
     {"vocabulary_size": 19, "hidden_dim": 13, "positions": "sinusoidal"},
     {"inputs": tokens(TARGET, 19)},
 )
+row(
+    layers.SentenceEmbedding,
+    {"vocabulary_size": 19, "hidden_dim": 13, "sentence_ends": [3, 4, 5], "max_words": 3, "min_words": 2},
+    {"inputs": tokens(TARGET, 19)},
+)
 row(layers.TransformerEncoderBlock, SMALL, {"inputs": floats(BATCH, SOURCE, 22), "padding_mask": mask(SOURCE)})
 row(
     layers.TransformerEncoder,
     {**SMALL, "num_layers": 2},
+    {"inputs": floats(BATCH, SOURCE, 22), "padding_mask": mask(SOURCE)},
+)
+row(
+    layers.TransformerEncoder,
+    {**SMALL, "num_layers": 2, "share_layers": True, "return_dict": False},
     {"inputs": floats(BATCH, SOURCE, 22), "padding_mask": mask(SOURCE)},
 )
 row(
