@@ -96,8 +96,7 @@ class SentenceEmbedding(TokenEmbedding):
         members = self._members(inputs)  # [B, N, T]
         words = ops.sum(members, axis=-1)  # [B, N]
         begins = ops.einsum("bnt,bn->bt", members, ops.cumsum(words, axis=1) - words)  # [B, T]
-        index = ops.arange(ops.shape(inputs)[1], dtype="int32")
-        place = ops.clip(index - ops.cast(begins, "int32"), 0, self.max_words - 1)
+        place = ops.clip(_indices(inputs) - ops.cast(begins, "int32"), 0, self.max_words - 1)
         x = self.table(inputs) * ops.take(ops.cast(self.places, self.compute_dtype), place, axis=0)  # [B, T, D]
         x = ops.matmul(ops.cast(members, self.compute_dtype), x)  # [B, N, D]
         if self.scale:
@@ -110,11 +109,12 @@ class SentenceEmbedding(TokenEmbedding):
         """Returns float32 `[B, N, T]`: 1 where a token is one of a sentence."""
         table = ops.any(ops.equal(ops.arange(self.vocabulary_size)[:, None], ops.array(self.sentence_ends)), axis=1)
         ends = ops.cast(ops.take(table, tokens, axis=0), "int32")  # [B, T]
-        count = ops.shape(tokens)[1] // self.min_words + 1
         valid = super().padding_mask(tokens)
         limit = ops.sum(ops.cast(valid, "int32"), axis=1, keepdims=True) // self.min_words  # whatever the padding is
         number = ops.minimum(ops.cumsum(ends, axis=1) - ends, limit)
-        members = ops.equal(number[:, None, :], ops.arange(count, dtype="int32")[:, None])
+        # T // min_words + 1 positions; the number is computed from a slice because T may be unknown.
+        numbers = _indices(ops.pad(tokens, [[0, 0], [0, 1]])[:, :: self.min_words])  # [B, N]
+        members = ops.equal(number[:, None, :], numbers[:, :, None])
         return ops.cast(ops.logical_and(members, valid[:, None, :]), "float32")
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
@@ -135,3 +135,8 @@ class SentenceEmbedding(TokenEmbedding):
             "max_words": self.max_words,
             "min_words": self.min_words,
         }
+
+
+def _indices(tokens):
+    """Returns int32 of the shape `[B, T]` of tokens: 0, 1, 2, ... in each row."""
+    return ops.cumsum(ops.ones_like(tokens, dtype="int32"), axis=1) - 1
