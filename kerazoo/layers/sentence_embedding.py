@@ -26,7 +26,7 @@ class SentenceEmbedding(TokenEmbedding):
             Defaults to `32`.
         min_words: int, above 0. How short the sentences of a text are on average, at least, with the token that ends
             them: a text of T tokens becomes at most `T // min_words + 1` vectors, and if it has more sentences, the
-            last vector is the sum of those that are left. Defaults to `4`.
+            last vector is the sum of those that are left. Defaults to `3`.
         **kwargs: the other arguments of `kerazoo.layers.TokenEmbedding`; positions, if any, are those of the sentences.
 
     Call arguments:
@@ -70,7 +70,7 @@ class SentenceEmbedding(TokenEmbedding):
         *,
         sentence_ends: Sequence[int],
         max_words: int = 32,
-        min_words: int = 4,
+        min_words: int = 3,
         **kwargs: Any,
     ):
         super().__init__(vocabulary_size, hidden_dim, **kwargs)

@@ -51,7 +51,7 @@ def test_vectors_are_sums_over_the_words_of_a_sentence(options):
 def test_padding_and_empty_texts():
     layer = layers.SentenceEmbedding(11, 6, sentence_ends=[END])
     longer = np.pad(TOKENS, ((0, 0), (0, 4)))
-    np.testing.assert_allclose(numpy(layer(longer))[:, :4], numpy(layer(TOKENS)), atol=1e-6)
+    np.testing.assert_allclose(numpy(layer(longer))[:, :5], numpy(layer(TOKENS)), atol=1e-6)
     empty = np.zeros((2, 0), "int32")
     assert layer(empty).shape == (2, 1, 6) and not numpy(layer.padding_mask(empty)).any()
 
@@ -88,8 +88,8 @@ def model():
 
 def test_model_of_sentences_reads_one_vector_for_each(model):
     encoded = model.encode({"source": TOKENS})
-    assert encoded["sequence"].shape == (2, 4, 8)
-    assert numpy(encoded["mask"]).tolist() == [[True, True, True, False], [True, True, True, True]]
+    assert encoded["sequence"].shape == (2, 5, 8)
+    assert numpy(encoded["mask"]).tolist() == [[True, True, True, False, False], [True] * 5]
     assert len(model.encoder.blocks) == 1 and model.encoder.num_layers == 3
     assert kz.inspect.check_shift(model, {"source": TOKENS, "targets": np.array([[5, 6, 2], [7, 2, 0]])})
 

@@ -29,6 +29,18 @@ def test_training_examples_share_rows_and_dev_examples_never_do():
     assert dev.shapes[0].segments == 0
 
 
+def test_dev_examples_of_very_different_lengths_get_several_shapes():
+    lengths = [5] * 700 + [11] * 300 + [499] * 7
+    rows = kz.data.Ragged.from_lengths(np.ones(sum(lengths), "int32"), lengths)
+    uneven = kz.data.Corpus({"source": rows, "targets": rows})
+    _, dev = batching.plans(TrainingOptions(batch_size=13, max_shapes=4), corpus(), uneven)
+    assert 1 < len(dev.shapes) < 4 and dev.valid_fraction > 0.5 and not dev.shuffle
+    _, dev = batching.plans(TrainingOptions(batch_size=13, max_shapes=1), corpus(), uneven)
+    assert len(dev.shapes) == 1
+    _, dev = batching.plans(TrainingOptions(batch_size=499, max_shapes=4), corpus(), uneven)
+    assert len(dev.shapes) == 1  # a few steps take less time than compiling another shape
+
+
 def test_changes_follow_from_the_options():
     assert batching.augment(TrainingOptions(), corpus()) is None
     options = TrainingOptions(augment=["word_dropout:rate=0.2", "replacement"], seed=3)

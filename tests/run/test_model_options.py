@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerazoo import _checks, catalog, run, tasks
+from kerazoo import _checks, catalog, data, run, tasks
 from kerazoo.run import memory
 from kerazoo.run.predictor import build_model
 
@@ -38,6 +38,22 @@ def test_options_that_repeat_the_data_are_accepted(made):
     options = {"input_shape": [8, 8, 1], "units": (3,), "head_activation": None}
     model = build_model("mlp_classifier", made["digits"], options)
     assert model.count_params() == 64 * 3 + 3 + 3 * 10 + 10
+
+
+@pytest.mark.parametrize("tokens", ["words", "words_and_punctuation", "characters"])
+def test_sentences_end_where_a_token_of_the_input_does(tokens):
+    texts = {"text": ["is it so? it is.", "no! it is not"], "answer": ["yes", "no"]}
+    source = data.MemorySource({split: texts for split in ("train", "dev", "test")})
+    inputs = tasks.TextFeature("text", vocabulary=tasks.Vocabulary(tokens))
+    task = tasks.Task(source, [inputs], tasks.TextFeature("answer", vocabulary=tasks.Vocabulary("words")))
+    assert task.sentence_ends[0] == inputs.tokenizer.end_id
+    ends = {inputs.tokenizer.token_bytes[each].strip() for each in task.sentence_ends[1:]}
+    assert ends == ({b"so?", b"is.", b"no!"} if tokens == "words" else {b"?", b".", b"!"})
+    options = {"hidden_dim": 8, "num_heads": 2, "intermediate_dim": 11, "sentences": True}
+    model = build_model("transformer_seq2seq_tiny", task, options)
+    assert model.source_embedding.sentence_ends == task.sentence_ends
+    with pytest.raises(ValueError, match="lstm_seq2seq .*sentences"):
+        build_model("lstm_seq2seq", task, {"sentences": True})
 
 
 def test_a_model_too_large_for_the_machine_is_refused_before_it_is_made(made, monkeypatch):
