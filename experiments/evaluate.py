@@ -4,6 +4,7 @@ python -m experiments.evaluate --run_dir=RUN
 python -m experiments.evaluate --run_dir=RUN --split=dev --limit=500
 python -m experiments.evaluate --run_dir=RUN --metrics=bleu,chrf --test_data=news.tsv --save_predictions
 python -m experiments.evaluate --run_dir=RUN --compare=OTHER_RUN
+python -m experiments.evaluate --run_dir=RUN --test_data=machine.csv --anomalies=fault     # an autoencoder
 python -m experiments.evaluate --run_dir=RUN --search=beam --num_beams=8 --option=length_penalty=power
 """
 
@@ -19,11 +20,15 @@ shared.define_import()
 shared.define_cache()
 shared.define_predictions()
 shared.define_checkpoint()
+shared.define_threshold()
 with command.flag_group("Task and data", {"data_dir": "that of the run"}):
     flags.DEFINE_enum("split", "test", ["train", "dev", "test"], "Split of the data that is evaluated.")
     flags.DEFINE_integer("limit", 0, "Maximum number of examples, spread over the split; 0 for all.", lower_bound=0)
     flags.DEFINE_string("data_dir", None, "Folder of the data, if it has moved since the training.")
     flags.DEFINE_string("test_data", None, "File of other test examples, with the columns of the task.")
+    shared.define_anomalies(
+        "Of an autoencoder: COLUMN, or COLUMN=VALUE, that tells anomalies; for test that of the run."
+    )
     flags.DEFINE_string("by", None, "Column of the data: each measure is also computed for each value of it.")
 with command.flag_group("Run and output"):
     flags.DEFINE_integer("samples", 8, "Predictions that are printed with their references.", lower_bound=0)
@@ -56,7 +61,10 @@ def main(arguments):
     }
     run = shared.run_dirs(command.require("run_dir"))
     if FLAGS.compare is None:
-        kz.run.evaluate(run, **arguments)
+        marking = {"anomalies": FLAGS.anomalies, "threshold_quantile": FLAGS.threshold_quantile}
+        kz.run.evaluate(run, **arguments, **marking)
+    elif FLAGS.anomalies:
+        raise command.UsageError("--compare: takes no --anomalies. Evaluate each of the runs.")
     else:
         kz.run.compare(run, FLAGS.compare, resamples=FLAGS.resamples, resample_seed=FLAGS.resample_seed, **arguments)
 

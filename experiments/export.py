@@ -18,6 +18,7 @@ shared.define_import()
 shared.define_cache()
 shared.define_search()
 shared.define_checkpoint()
+shared.define_threshold()
 with command.flag_group("Task and data", {"data_dir": "that of the run"}):
     flags.DEFINE_string("data_dir", None, "Folder of the data, if it has moved since the training; for --verify.")
 with command.flag_group("Run and output"):
@@ -34,6 +35,7 @@ def main(arguments):
     shared.use_imports()
     run_dir, folder = command.require("run_dir"), command.require("to")
     arguments = {"checkpoint": FLAGS.checkpoint, "verify": FLAGS.verify, "data_dir": FLAGS.data_dir}
+    arguments["threshold_quantile"] = FLAGS.threshold_quantile
     path = kz.run.export(run_dir, folder, **arguments, **shared.search_options())
     verified = "; a fresh process with nothing but TensorFlow gives the same predictions" if FLAGS.verify else ""
     print(f"{path}: written{verified}.")

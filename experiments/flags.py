@@ -14,7 +14,8 @@ TRAINING = tuple(field.name for field in dataclasses.fields(kz.run.TrainingOptio
 TASK = ("data_dir", "inputs", "targets", "source_tokens", "target_tokens", "source_column", "target_column",
         "header", "delimiter", "quote", "bad_lines", "held_out", "length", "vocabulary_size", "share_vocabulary",
         "case", "normalization", "stop_words", "subword_dropout", "source_vectors", "target_vectors", "columns",
-        "window", "horizon", "splits", "season", "quantiles", "gaps", "date_column", "decimal")  # fmt: skip
+        "window", "horizon", "splits", "season", "quantiles", "gaps", "date_column", "decimal",
+        "anomalies")  # fmt: skip
 SEARCH = ("search", "num_beams", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
 
 
@@ -50,6 +51,18 @@ def define_checkpoint() -> None:
             "best",
             ["best", "last", "average"],
             "Which checkpoint of the run is used, or the mean of those that --average_checkpoints kept.",
+        )
+
+
+def define_threshold() -> None:
+    """Defines `--threshold_quantile`."""
+    with flag_group("Run and output"):
+        flags.DEFINE_float(
+            "threshold_quantile",
+            0.99,
+            "Of an autoencoder: quantile of the errors of dev examples above which an example is an anomaly.",
+            lower_bound=0,
+            upper_bound=1,
         )
 
 
@@ -92,10 +105,16 @@ def define_task() -> None:
         flags.DEFINE_enum("bad_lines", None, ["stop", "skip"], "Whether a bad line stops the run or is skipped.")
         flags.DEFINE_float("held_out", None, "Share of train for a dev or test split that is not given; 0 for none.")
         flags.DEFINE_integer("length", None, "Tokens or rows of one training window.")
+        define_anomalies("Of an autoencoder: COLUMN, or COLUMN=VALUE, of the examples that only the test part has.")
         flags.DEFINE_multi_string("task_option", [], "Another option of the task as OPTION=VALUE; may be repeated.")
     define_cache()
     define_text()
     define_series()
+
+
+def define_anomalies(help_text: str) -> None:
+    """Defines `--anomalies`."""
+    flags.DEFINE_string("anomalies", None, help_text)
 
 
 def define_text() -> None:

@@ -9,6 +9,7 @@
   python -m experiments.predict --run_dir=RUN --sample=64 --to=digits.png
   python -m experiments.predict --run_dir=RUN --sample=8 --to=digits.png 0 1 2
   python -m experiments.predict --run_dir=RUN --format=csv sales.csv > future.csv
+  python -m experiments.predict --run_dir=RUN --format=csv --to=windows.png machine.csv    # an autoencoder
 
 A prediction is one line, in which line breaks, tabs and other control characters are written as \\n, \\t and \\x1b;
 numbers and images are lists. With --n_best=N an input has up to N lines, the best first, which begin with the number
@@ -21,6 +22,12 @@ With --sample=N there are N samples of each input, or N from nothing of a langua
 With --to=FILE.png images are written as one picture, a row for each input, and nothing is printed but its name.
 With --embed=FILE.npy nothing is printed: the vectors of all inputs are written, one row each, those of a dual encoder
 for single texts and those of another model with an encoder as its pooled output.
+
+An autoencoder prints the error of the reconstruction, a tab, `anomaly` or `normal`, a tab and the reconstruction. It
+is an anomaly if the error is above a quantile of the errors of the dev examples, --threshold_quantile. With
+--format=jsonl these are the fields `error`, `is_anomaly` and `predictions`, with --format=csv columns of a table, which
+has all windows of a file of a series, where the other formats have the last one. With --to=FILE.png the series is
+drawn, windows that are anomalies in red.
 
 With --format=jsonl each input is one line of JSON, with the text as it is:
 {"input": 1, "predictions": ["..."], "scores": [-0.5]}
@@ -47,13 +54,15 @@ shared.define_run_dir()
 shared.define_import()
 shared.define_predictions()
 shared.define_checkpoint()
+shared.define_threshold()
 with command.flag_group("Run and output"):
     flags.DEFINE_integer("batch_size", 256, "Lines of one batch.", lower_bound=1)
     flags.DEFINE_enum(
         "format",
         "text",
         ["text", "jsonl", "csv"],
-        "Lines of text, a line of JSON for each input, or a table of the future rows of a series.",
+        "Lines of text, a line of JSON for each input, or a table: of the future rows of a series, or of errors of "
+        "reconstructions.",
     )
     flags.DEFINE_integer("sample", None, "Samples of each input, or from nothing where there is none.", lower_bound=1)
     flags.DEFINE_string("to", None, "PNG file that predicted images are written to, in a grid.")
@@ -87,12 +96,20 @@ def main(arguments):
         if not arguments:
             return print_samples(predictor, options)
         options["n_best"] = FLAGS.sample
+    if (
+        predictor.task.is_autoencoder
+        and predictor.task.targets.modality == "series"
+        and (FLAGS.to or FLAGS.format == "csv")
+    ):
+        return print_windows(predictor, arguments)
     if FLAGS.to:
         return write_images(predictor, arguments, options)
     if interactive:
         return converse(predictor, options)
-    if FLAGS.format == "csv":
+    if FLAGS.format == "csv" and not predictor.task.is_autoencoder:
         return print_tables(predictor, arguments)
+    if FLAGS.format == "csv":
+        print("input,error,is_anomaly")
     lines, first = iter(arguments or (line for _, line in kz.data.read_lines("-"))), 1
     while batch := list(itertools.islice(lines, FLAGS.batch_size)):
         for line in output_lines(predictor, batch, options, first):
@@ -140,6 +157,21 @@ def embed(predictor, lines):
     return 0
 
 
+def print_windows(predictor, paths):
+    """Prints the errors of all windows of a file as CSV, and draws the series to --to."""
+    if len(paths) != 1:
+        raise command.UsageError("--format=csv and --to: need the name of one file of a series as an argument.")
+    found = kz.run.windows_of_file(predictor, paths[0])
+    made = predictor.reconstructions(found.windows, FLAGS.threshold_quantile)
+    if FLAGS.format == "csv":
+        csv.writer(sys.stdout, lineterminator="\n").writerows(kz.run.window_table(found, made))
+    if FLAGS.to:
+        threshold = predictor.threshold(FLAGS.threshold_quantile)
+        kz.run.write_series_picture(FLAGS.to, found.rows.numbers, found.names, found.spans, made, threshold)
+        print(FLAGS.to, file=sys.stderr if FLAGS.format == "csv" else sys.stdout)
+    return 0
+
+
 def print_tables(predictor, paths):
     """Prints the forecast of each file as CSV, its dates continued."""
     if not predictor.task.targets.continuous:
@@ -155,7 +187,10 @@ def print_tables(predictor, paths):
 def output_lines(predictor, batch, options, first=1):
     """Yields the lines of output for a batch of lines of input, of which the first one has the number `first`."""
     for number, record in enumerate(records(predictor, batch, options), first):
-        if FLAGS.format == "jsonl":
+        if FLAGS.format == "csv":
+            mark = record["is_anomaly"]
+            yield f"{number},{record['error']:.6g},{'' if mark is None else int(mark)}"
+        elif FLAGS.format == "jsonl":
             plain = {name: _plain(value) for name, value in record.items()}
             yield json.dumps({"input": number, **plain}, ensure_ascii=False).translate(IN_JSON)
         elif FLAGS.given:
@@ -172,6 +207,10 @@ def records(predictor, batch, options):
             yield {"score": score, "perplexity": perplexity}
         return
     raw = predictor.task.read(batch)
+    if predictor.task.is_autoencoder:
+        for made in predictor.reconstructions(raw, FLAGS.threshold_quantile):
+            yield {"predictions": [made.value], "error": made.error, "is_anomaly": made.is_anomaly}
+        return
     has_scores = predictor.generates or predictor.task.targets.modality == "label"
     if FLAGS.scores or FLAGS.alignment or "n_best" in options or (FLAGS.format == "jsonl" and has_scores):
         for found in predictor.predictions(raw, **options, **({"alignment": True} if FLAGS.alignment else {})):
@@ -188,6 +227,9 @@ def text_lines(number, record):
     for index, prediction in enumerate(record["predictions"]):
         parts = [str(number)] if FLAGS.n_best or FLAGS.sample else []
         parts += [f"{record['scores'][index]:.4f}"] if FLAGS.scores else []
+        if "error" in record:
+            parts.append(f"{record['error']:.6g}")
+            parts += [] if record["is_anomaly"] is None else ["anomaly" if record["is_anomaly"] else "normal"]
         parts.append(_text(prediction))
         if FLAGS.alignment:
             pairs = enumerate(record["alignments"][index])
@@ -227,7 +269,7 @@ def _text(value):
 
 def _plain(value):
     """Returns a value of a record as one of JSON, with null for a number that is not finite."""
-    if isinstance(value, str | int):
+    if value is None or isinstance(value, str | int):
         return value
     if hasattr(value, "__len__"):
         return [_plain(each) for each in value]

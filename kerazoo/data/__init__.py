@@ -5,12 +5,14 @@ from kerazoo.data.cache import cache_dir, set_cache_dir
 from kerazoo.data.corpus import Corpus
 from kerazoo.data.data_files import DataFiles, find_data_files, find_splits
 from kerazoo.data.data_source import Chunk, DataSource
+from kerazoo.data.faults import inject_faults, write_faulty_series
 from kerazoo.data.forecast_source import DatedSeries, ForecastSource, read_dated_series
 from kerazoo.data.image_folder_source import ImageFolderSource
 from kerazoo.data.inverse_cloze import InverseCloze
 from kerazoo.data.lines import read_lines, read_text
 from kerazoo.data.memory_source import MemorySource
 from kerazoo.data.mixture_source import MixtureSource
+from kerazoo.data.normal_source import AnomalyColumn, NormalSource
 from kerazoo.data.packing import PackedPlan
 from kerazoo.data.parallel_source import ParallelSource
 from kerazoo.data.pipeline import batches, dataset
@@ -28,6 +30,7 @@ from kerazoo.data.text_source import TextSource
 from kerazoo.data.tfds_source import TFDSSource
 
 __all__ = [
+    "AnomalyColumn",
     "Augment",
     "Batch",
     "Chunk",
@@ -40,6 +43,7 @@ __all__ = [
     "InverseCloze",
     "MemorySource",
     "MixtureSource",
+    "NormalSource",
     "PackedPlan",
     "ParallelSource",
     "Plan",
@@ -58,6 +62,7 @@ __all__ = [
     "dataset",
     "find_data_files",
     "find_splits",
+    "inject_faults",
     "prepare",
     "read_dated_series",
     "read_lines",
@@ -67,5 +72,6 @@ __all__ = [
     "read_table",
     "read_text",
     "set_cache_dir",
+    "write_faulty_series",
     "write_sound",
 ]

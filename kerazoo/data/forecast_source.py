@@ -15,7 +15,7 @@ from kerazoo.data.formats import TableFormat, first_rows, parse_file
 from kerazoo.data.lines import STDIN, BadLines, Path, list_names, shorten
 from kerazoo.data.plain_numbers import is_missing, parse_number
 from kerazoo.data.seasons import find_season, naive_error
-from kerazoo.data.series_source import LARGEST, SeriesSource
+from kerazoo.data.series_source import FILE, LARGEST, SeriesSource
 from kerazoo.data.splits import split_range
 
 GAPS = ("refuse", "interpolate")
@@ -132,6 +132,17 @@ class ForecastSource(SeriesSource):
     def settings(self) -> list:
         """Plain values that decide what is read from the files."""
         return [*super().settings, self.split_dates, self.split_sizes, list(self.reading.values())]
+
+    def with_columns(self, columns: Sequence[str]) -> SeriesSource:
+        """Returns the source as one whose chunks have the column `file`, the name of the file of each window.
+
+        Raises:
+            ValueError: if another column is chosen.
+        """
+        for name in columns:
+            if name not in (*self.columns, FILE):
+                raise ValueError(f"ForecastSource: examples are grouped by the column 'file' alone; got {name!r}.")
+        return super().with_columns(columns)
 
     def parts(self, split: str) -> list[Part]:
         """Returns the `Part`s that a split is read from.

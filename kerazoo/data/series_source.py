@@ -1,5 +1,6 @@
 """Series of numbers from tables, one row per time step, and the windows over them."""
 
+import copy
 import functools
 import os
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from kerazoo.data.plain_numbers import is_missing, parse_number
 from kerazoo.data.splits import split_range
 
 CHUNK_WINDOWS = 4096
+FILE = "file"  # the column of the names of the files
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -66,6 +68,7 @@ class SeriesSource(FileSource):
     """
 
     fractions = {"dev": 0.15, "test": 0.15}
+    row_columns: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -121,6 +124,21 @@ class SeriesSource(FileSource):
                 raise ValueError(f"SeriesSource: files of series take no weight; got {part.weight}.")
         return parts
 
+    def with_columns(self, columns: Sequence[str]) -> "SeriesSource":
+        """Returns the source as one whose chunks have further columns, with a tuple of strings for each window.
+
+        It has the values of the column in the rows of the window, each of them once; `file` is the name of the file.
+        A column that is given so is not one of the numbers unless it was chosen.
+
+        Args:
+            columns: list of strings. Names in the header, or `file`; those that the chunks have already change nothing.
+        """
+        source, added = copy.copy(self), [name for name in columns if name not in self.columns]
+        source.columns = (*self.columns, *added)
+        source.row_columns = (*self.row_columns, *added)
+        source.__dict__.pop("_training_scale", None)
+        return source
+
     def column_names(self) -> list[str]:
         """Returns the names of the columns of numbers; reads the first lines of a file if they were not given."""
         if self.numeric is not None:
@@ -128,9 +146,9 @@ class SeriesSource(FileSource):
         path = self.parts("train")[0].paths[0]
         if path == STDIN:
             raise _checks.DataError("-: name the columns of a series that comes from standard input.")
-        names = [name for name in series_columns(path, self.format) if name not in self.labels]
+        names = [name for name in series_columns(path, self.format) if name not in self.columns]
         if not names:
-            raise _checks.DataError(f"{path}: no column but the labels {list(self.labels)} holds numbers.")
+            raise _checks.DataError(f"{path}: no column but {list_names(self.columns[1:])} holds numbers.")
         return names
 
     def resolved_columns(self) -> list | None:
@@ -189,6 +207,7 @@ class SeriesSource(FileSource):
     def _windows(self, split, parts):
         names = self.column_names()
         span = self.length + self.horizon
+        others = [name for name in self.row_columns if name != FILE]
         for path, locations, numeric, labels, skipped in self._rows(split, names, parts):
             if len(numeric) < span:
                 ahead = f" and horizon={self.horizon}" if self.horizon else ""
@@ -204,6 +223,11 @@ class SeriesSource(FileSource):
                     columns["future"] = numeric[rows + self.length + np.arange(self.horizon)]
                 last = (rows[:, 0] + self.length - 1).tolist()
                 columns.update({name: [values[row] for row in last] for name, values in zip(self.labels, labels)})
+                for name, values in zip(others, labels[len(self.labels) :]):
+                    spans = [values[row : row + span] for row in rows[:, 0].tolist()]
+                    columns[name] = [tuple(dict.fromkeys(each)) for each in spans]
+                if FILE in self.row_columns:
+                    columns[FILE] = [(os.path.basename(path),)] * len(rows)
                 where = [f"{path}:{locations[row]}" for row in last]
                 yield Chunk(columns, 0 if first else skipped, locations=where)
 
@@ -212,7 +236,8 @@ class SeriesSource(FileSource):
         for part in self.parts(split) if parts is None else parts:
             for path in part.paths:
                 bad = BadLines(self.bad_lines)
-                lines, numeric, labels = _read(path, names, self.labels, bad, self.format)
+                others = [name for name in self.row_columns if name != FILE]
+                lines, numeric, labels = _read(path, names, (*self.labels, *others), bad, self.format)
                 begin, end = (round(bound * len(numeric)) for bound in split_range(split, part.fractions))
                 yield path, lines[begin:end], numeric[begin:end], [each[begin:end] for each in labels], bad.count
 

@@ -1,11 +1,12 @@
 """TensorFlow data sets that are prepared on disk, read without the network."""
 
+import copy
 import functools
 import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kerazoo import _checks, _files
@@ -77,6 +78,14 @@ class TFDSSource(DataSource):
     def languages(self, name: str) -> list[str]:
         """Returns the languages of a `Translation`, the source first if the set says which it is."""
         return self.prepared.languages(name)
+
+    def with_columns(self, columns: Sequence[str]) -> DataSource:
+        """Returns the source as one that reads further features of the set, by their names."""
+        source, added = copy.copy(self), [name for name in columns if name not in self.columns]
+        source.features = {**self.features, **{name: name for name in added}}
+        source.columns = tuple(source.features)
+        source._held_out = {}
+        return source
 
     def class_names(self, column: str) -> list[str] | None:
         """Returns the names of the classes of a column that is a `ClassLabel`, else `None`."""

@@ -16,6 +16,7 @@ def export(
     directory: str | os.PathLike,
     search: Any = None,
     max_length: int | None = None,
+    threshold: float | None = None,
     **options: Any,
 ) -> pathlib.Path:
     """Writes `model` as a SavedModel whose signature `serving_default` takes raw inputs and returns predictions.
@@ -37,7 +38,9 @@ def export(
     - a similarity is `similarity`, float32 [B], of the texts `source` and `target`; the signature `embed` gives the
       `vector` float32 [B, D] of a `text`, and `embed_target` that of a target which has an encoder of its own;
     - an image or a window is `reconstruction`, the rows after a window are `forecast`, with `quantiles` float64 [B,
-      horizon, variables, Q] where those are predicted, a number is `value`.
+      horizon, variables, Q] where those are predicted, a number is `value`;
+    - with the `reconstruction` of an autoencoder comes its `error`, float32 [B], the mean squared error of scaled
+      numbers or of pixels in [0, 1], and with a `threshold` `is_anomaly`, bool [B], whether the error is above it.
 
     A source that is longer than the task's or the model's largest number of tokens is cut; a prompt of `max_length`
     tokens or more is returned as it is, with the score 0.
@@ -52,6 +55,7 @@ def export(
         search: string or search object, for models that generate. Defaults to that of the target: `"greedy"` for text,
             `"sample"` for pixels. Not speculative search, which needs a second model.
         max_length: int. The largest number of tokens of a prediction, the prompt included. Defaults to the task's.
+        threshold: float. The error of a reconstruction above which an example is an anomaly. Defaults to `None`.
         **options: arguments of a search that is given by name, see `kerazoo.decoding.make_search`.
 
     Returns:
@@ -102,7 +106,7 @@ def export(
         ]
         if given:
             raise ValueError(f"export: {type(model).__name__} does not generate, so it takes no {', '.join(given)}.")
-        predict = _network(model, task)
+        predict = _network(model, task, threshold)
     signatures = {"serving_default": _traced(predict, task.signature)}
     if task.file_signature:
         signatures["serving_files"] = _traced(lambda raw: predict(task.decode_files(raw)), task.file_signature)
@@ -175,7 +179,7 @@ def _prompt(tokens, pad_id, max_length):
     return tf.ensure_shape(tokens, [None, max_length]), lengths
 
 
-def _network(model, task):
+def _network(model, task, threshold):
     """Returns the function from named raw inputs to the prediction of one pass, or of a loop over values."""
     import tensorflow as tf
 
@@ -184,7 +188,13 @@ def _network(model, task):
         if isinstance(model, decoding.ContinuousDecodable):
             encoded = model.encode(inputs["source"] if len(inputs) == 1 else inputs, training=False)
             return task.decode_in_graph(decoding.decode_values(model, model.output_length, encoded)["outputs"])
-        return task.decode_in_graph(tf.cast(model(inputs, training=False), tf.float32))
+        outputs = tf.cast(model(inputs, training=False), tf.float32)
+        found = task.decode_in_graph(outputs)
+        if task.is_autoencoder:
+            found["error"] = task.targets.reconstruction_errors(outputs, *raw.values())
+            if threshold is not None:
+                found["is_anomaly"] = found["error"] > threshold
+        return found
 
     return predict
 

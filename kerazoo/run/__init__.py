@@ -6,10 +6,12 @@ The functions are loaded when they are first used, so that listing the options o
 import importlib
 
 _NAMES = {
+    "DevErrors": "anomalies",
     "Found": "search_index",
     "Index": "search_index",
     "Prediction": "predictor",
     "Predictor": "predictor",
+    "Reconstruction": "anomalies",
     "RunDirectory": "directory",
     "Texts": "search_index",
     "TrainingOptions": "options",
@@ -25,7 +27,10 @@ _NAMES = {
     "read_judgments": "retrieval",
     "read_texts": "search_index",
     "train": "trainer",
+    "window_table": "predictor",
     "write_image_grid": "pictures",
+    "write_series_picture": "pictures",
+    "windows_of_file": "predictor",
     "write_vectors": "embeddings",
 }
 

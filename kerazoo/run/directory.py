@@ -22,8 +22,9 @@ class RunDirectory:
     """The folder that holds everything about one run.
 
     `run.json` is the record of the options and of each call, `task/` holds the vocabularies, `checkpoints/` the
-    training states, `baseline.json` the baseline, `metrics.jsonl` one line per epoch, `events/` the TensorBoard events,
-    `evaluation-SPLIT.json` and `report.md` the results, `predictions-SPLIT.jsonl` the predictions where they are saved.
+    training states, `baseline.json` the baseline, `dev-errors.json` the errors of an autoencoder on dev,
+    `metrics.jsonl` one line per epoch, `events/` the TensorBoard events, `evaluation-SPLIT.json` and `report.md` the
+    results, `predictions-SPLIT.jsonl` the predictions where they are saved.
     The record is written last, so a folder without one holds no run yet.
 
     Args:
@@ -39,6 +40,7 @@ class RunDirectory:
         self.metrics = self.path / "metrics.jsonl"
         self.report = self.path / "report.md"
         self.baseline = self.path / "baseline.json"
+        self.dev_errors = self.path / "dev-errors.json"
 
     def evaluation(self, split: str) -> pathlib.Path:
         """Returns the path of the results on `split`."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kerazoo import _files
+from kerazoo.run import anomalies as anomaly_errors
 from kerazoo.run import baselines, report, sample_table
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
     from kerazoo.tasks import Task
 
 PLAIN = str | int | float | bool | list | None
+
+
+class Marking(NamedTuple):
+    """How anomalies are told in the evaluation of an autoencoder.
+
+    Args:
+        anomalies: string. `"COLUMN"` or `"COLUMN=VALUE"` of the data. Defaults to `None`: the data does not tell.
+        quantile: float. The quantile of the errors of dev examples above which an example is marked. Defaults to
+            `0.99`.
+    """
+
+    anomalies: str | None = None
+    quantile: float = anomaly_errors.QUANTILE
 
 
 class Evaluated(NamedTuple):
@@ -56,6 +70,8 @@ def evaluate(
     by: str | None = None,
     test_data: str | os.PathLike | None = None,
     save_predictions: bool | str | os.PathLike = False,
+    anomalies: str | None = None,
+    threshold_quantile: float = anomaly_errors.QUANTILE,
     **options,
 ) -> dict:
     """Evaluates a run on `split`, prints a table, and writes `evaluation-SPLIT.json` and `report.md` into its folder.
@@ -77,6 +93,10 @@ def evaluate(
             data is not needed then. Defaults to `None`.
         save_predictions: bool, string or path. Whether inputs, references and predictions are written as lines of JSON:
             `True` writes `predictions-SPLIT.jsonl` into the run, a path names the file. Defaults to `False`.
+        anomalies: string. For an autoencoder: the column that tells anomalies, whose value is not 0, or with
+            `"COLUMN=VALUE"` this value; empty for none. Defaults to `None`: for test that of the task, if it has one.
+        threshold_quantile: float in [0, 1]. For an autoencoder: the quantile of the errors of dev examples above which
+            an example is marked as an anomaly. Defaults to `0.99`.
         **options: the search and its options, `search="beam", num_beams=4`. Defaults to greedy search.
 
     Returns:
@@ -87,11 +107,20 @@ def evaluate(
         the measures of each value of the column. `"unseen"` has the number of examples of each class that the training
         data lacks, which are counted as wrong, and `"cut"` the number of inputs that were cut, where there are any.
         `"limits"` says where texts are cut and where predictions end. The file holds the printed samples as well.
+        Of an autoencoder `"anomalies"` has the `threshold` and how many examples are `marked`, and the metrics have
+        `anomaly_share`; with a column of anomalies also `auroc`, `precision`, `recall` and `f1`, and `"anomalies"` has
+        them by the `kinds` of anomalies.
+
+    Raises:
+        ValueError: if an option does not fit the run, or all examples or none are anomalies.
     """
     predictor, metrics = opened(run_dir, split, data_dir, checkpoint, imports, metrics, test_data)
     check_saved(predictor.task, save_predictions)
     baseline = baselines.load(first_run(run_dir))
-    found = evaluated(predictor, split, limit, samples, metrics, by, baseline, **options)
+    if anomalies is None and split == "test":
+        anomalies = predictor.task.options.get("anomalies")
+    marking = Marking(anomalies or None, threshold_quantile)
+    found = evaluated(predictor, split, limit, samples, metrics, by, baseline, marking, **options)
     finish(run_dir, found, split, test_data, save_predictions)
     return found.result
 
@@ -179,14 +208,18 @@ def evaluated(
     metrics: Sequence[str] = (),
     by: str | None = None,
     baseline: Mapping[str, Any] | None = None,
+    marking: Marking | None = None,
     **options,
 ) -> Evaluated:
     """Returns the predictions of `evaluate` and what was computed of them; `baseline` is that of the run."""
+    marking = marking or Marking()
     started, cut = time.perf_counter(), predictor.cut
     task = predictor.task
     target, names = task.targets, tuple(metrics) or None
     target.chosen_measures(names)  # raises before anything is predicted
     raw, references, groups = task.examples_by(by, split, limit or None)
+    kinds = _kinds(task, split, limit, marking)
+    details: dict[str, Any] = {}
     chosen = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
     if target.evaluated_by_loss:
         values, examples = _losses(predictor, split, limit, baseline)
@@ -202,6 +235,9 @@ def evaluated(
             simple = target.statistics(target.predict_baseline(**baseline, raw=raw), references, names)
             statistics = {**statistics, **{f"{report.BASELINE}{name}": rows for name, rows in simple.items()}}
         values = {**reduced(statistics), **_bound(predictor, raw)}
+        if task.is_autoencoder:
+            found, details = _marked(predictor, raw, predictions, baseline, kinds, marking.quantile)
+            values |= found
         found = [sample_table.Sample(raw[i], references[i], predictions[i]) for i in chosen]
         forecast: Any = target if getattr(target, "quantiles", ()) else None
         if forecast and chosen:
@@ -216,12 +252,37 @@ def evaluated(
         **({"baseline": baseline["name"]} if baseline and baseline["name"] else {}),
         **({"signatures": signatures} if signatures else {}),
         **({"confusion": confusion(predictions, references)} if target.modality == "label" else {}),
+        **({"anomalies": details} if details else {}),
         **({"by": _of_groups(by, groups, statistics)} if by else {}),
         **({"limits": limits} if (limits := report.limits(task)) else {}),
         **({"unseen": unseen} if (unseen := target.unseen(references)) else {}),
         **({"cut": predictor.cut - cut} if predictor.cut > cut else {}),
     }
     return Evaluated(raw, references, predictions, statistics, groups, result, found)
+
+
+def _kinds(task, split, limit, marking):
+    """Returns for each example the values that make it an anomaly; nothing where the data does not tell."""
+    from kerazoo.data import AnomalyColumn
+
+    if marking.anomalies is None:
+        return []
+    if not task.is_autoencoder:
+        raise ValueError(f"evaluate: `anomalies` are found by autoencoders; got anomalies={marking.anomalies!r}.")
+    column = AnomalyColumn.parse("evaluate", marking.anomalies)
+    return list(map(column.kinds, task.examples_by(column.column, split, limit or None)[2]))
+
+
+def _marked(predictor, raw, predictions, baseline, kinds, quantile):
+    """Returns the measures of anomalies, that of the baseline as well, and the details with all errors."""
+    task = predictor.task
+    errors = anomaly_errors.errors(task, raw, predictions)
+    metrics, details = anomaly_errors.summarize(errors, predictor.dev_errors, quantile, kinds)
+    if kinds and baseline and baseline["name"]:
+        simple = anomaly_errors.errors(task, raw, task.targets.predict_baseline(**baseline, raw=raw))
+        found, _ = anomaly_errors.summarize(simple, None, quantile, kinds)
+        metrics |= {f"{report.BASELINE}{name}": value for name, value in found.items()}
+    return metrics, {**details, "errors": errors.tolist(), "is_anomaly": list(map(bool, kinds))} if details else {}
 
 
 def reduced(statistics: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kerazoo import _checks
+from kerazoo.run import anomalies
 from kerazoo.run import predictor as predictors
 
 EXAMPLES = 16  # raw inputs whose predictions the SavedModel must repeat
@@ -18,6 +19,7 @@ def export(
     verify: bool = True,
     data_dir: str | os.PathLike | None = None,
     imports: str | Sequence[str] = (),
+    threshold_quantile: float = anomalies.QUANTILE,
     **options: Any,
 ) -> pathlib.Path:
     """Writes a run as a SavedModel whose signature takes raw inputs and returns predictions.
@@ -30,6 +32,8 @@ def export(
             examples, or training examples if there are none. Defaults to `True`.
         data_dir: string or path. Where the data is now, if it moved; only `verify` reads it. Defaults to `None`.
         imports: string or list of strings. Modules that `kerazoo.load` imports first. Defaults to `()`.
+        threshold_quantile: float in [0, 1]. For an autoencoder: the quantile of the errors of dev examples above which
+            an example is an anomaly; the threshold is saved in the SavedModel. Defaults to `0.99`.
         **options: the search and its options as of a prediction, `search="beam", num_beams=4, max_length=50`, for a
             model that generates. They are part of the SavedModel. Samples have the seed 0 unless one is given. Defaults
             to the search of a prediction.
@@ -45,13 +49,16 @@ def export(
     predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
     if predictor.generates and predictor.task.targets.search_options(options).get("search") == "sample":
         options = {"search": "sample", "seed": 0, **options}
-    path = exporter.export(predictor.model, predictor.task, directory, **options)
+    threshold = predictor.threshold(threshold_quantile)
+    path = exporter.export(predictor.model, predictor.task, directory, threshold=threshold, **options)
     if verify:
         task = predictor.task
         raw = sorted(
             _examples(task), key=predictors.input_length
         )  # as a prediction orders them, on which samples depend
         packed, predictions = task.pack(raw), predictor(raw, **options)
+        if task.is_autoencoder:
+            predictions = {"reconstruction": predictions, "error": anomalies.errors(task, raw, predictions)}
         exporter.verify(path, packed, predictions)
         if task.file_signature:
             exporter.verify(path, task.encode_files(packed), predictions, signature="serving_files")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kerazoo import _files
+from kerazoo import _checks, _files
 from kerazoo.run.sample_table import Sample
 
 MISSING = "Pictures of the samples need matplotlib: `pip install 'kerazoo[viz]'`."
@@ -103,6 +103,94 @@ def draw_confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> b
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
     return file.getvalue()
+
+
+def draw_errors(errors: Sequence[float], is_anomaly: Sequence[bool], threshold: float | None) -> bytes | None:
+    """Returns histograms of the errors of reconstructions, the bytes of a PNG file; `None` without matplotlib.
+
+    Args:
+        errors: list of floats.
+        is_anomaly: list of bools, empty where the data does not tell.
+        threshold: float or `None`. It is a vertical line.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        return None
+    from matplotlib.figure import Figure
+
+    found = np.maximum(np.asarray(errors, np.float64), 1e-12)
+    marks = np.asarray(is_anomaly, bool) if len(is_anomaly) else np.zeros(len(found), bool)
+    bins = np.geomspace(found.min(), max(found.max(), found.min() * 1.01), 60)
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.hist(found[~marks], bins, alpha=0.6, label="normal" if marks.any() else "examples")
+    if marks.any():
+        axes.hist(found[marks], bins, alpha=0.6, color="C3", label="anomalies")
+    if threshold is not None:
+        axes.axvline(threshold, color="black", linestyle="--", label="threshold")
+    axes.set_xscale("log")
+    axes.set_xlabel("mean squared error of the reconstruction")
+    axes.set_ylabel("examples")
+    axes.legend(fontsize=8)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()
+
+
+def write_series_picture(
+    path: str | os.PathLike,
+    numbers: np.ndarray,
+    names: Sequence[str],
+    spans: Sequence[tuple[int, int]],
+    found: Sequence[Any],
+    threshold: float | None,
+) -> None:
+    """Draws a series with the windows that are anomalies in red, and below it the error of each window.
+
+    Args:
+        path: string or path. The PNG file.
+        numbers: float array `[rows, V]`. The first variables are drawn.
+        names: list of strings. The names of the variables.
+        spans: list of pairs of ints. The first row of each window and the one after its last.
+        found: list of `kerazoo.run.Reconstruction`, one for each window.
+        threshold: float or `None`. It is a horizontal line.
+
+    Raises:
+        SetupError: if the package matplotlib is not installed, or the file cannot be written.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise _checks.SetupError("pictures of series need matplotlib. Install it with: pip install 'kerazoo[viz]'")
+    from matplotlib.figure import Figure
+
+    variables = min(numbers.shape[1], MAX_VARIABLES)
+    figure = Figure(figsize=(10, 1.5 * (variables + 1)), layout="constrained")
+    axes = figure.subplots(variables + 1, 1, sharex=True, squeeze=False)[:, 0]
+    for variable, each in enumerate(axes[:-1]):
+        each.plot(numbers[:, variable], linewidth=0.8)
+        each.set_ylabel(names[variable].replace("$", r"\$"), fontsize=8)
+    middles = [(first + end - 1) / 2 for first, end in spans]
+    axes[-1].plot(middles, [each.error for each in found], linewidth=0.8, color="C1")
+    axes[-1].set_yscale("log")
+    axes[-1].set_ylabel("error", fontsize=8)
+    axes[-1].set_xlabel("row")
+    if threshold is not None:
+        axes[-1].axhline(threshold, color="black", linestyle="--", linewidth=0.8)
+    for first, end in _joined([span for span, each in zip(spans, found) if each.is_anomaly]):
+        for each in axes:
+            each.axvspan(first - 0.5, end - 0.5, color="C3", alpha=0.25, linewidth=0)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    _files.write_file(path, file.getvalue())
+
+
+def _joined(spans):
+    """Returns spans in order, those that overlap or touch as one."""
+    joined: list[tuple[int, int]] = []
+    for first, end in sorted(spans):
+        if joined and first <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((first, end))
+    return joined
 
 
 def _named(sample):

@@ -5,13 +5,13 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from kerazoo import _backend, _checks, catalog
+from kerazoo.run import anomalies, memory, model_options
 from kerazoo.run import directory as directories
-from kerazoo.run import memory, model_options
 
 if TYPE_CHECKING:
     import keras
@@ -53,6 +53,8 @@ class Predictor:
         model: a built model that the task trains.
         task: `kerazoo.tasks.Task`. It encodes the inputs and decodes the outputs.
         batch_size: int. The largest number of inputs in one call of the model. Defaults to `256`.
+        dev_errors: `kerazoo.run.DevErrors`. The errors of an autoencoder on dev, by which anomalies are told. Defaults
+            to `None`.
 
     Call arguments:
         raw: list of raw inputs: strings, images as arrays `[H, W, C]`, windows; for several input columns tuples or
@@ -69,10 +71,17 @@ class Predictor:
         is; the logger `kerazoo` warns of how many there are.
     """
 
-    def __init__(self, model: "keras.Model | decoding.Ensemble", task: "Task", batch_size: int = 256):
+    def __init__(
+        self,
+        model: "keras.Model | decoding.Ensemble",
+        task: "Task",
+        batch_size: int = 256,
+        dev_errors: anomalies.DevErrors | None = None,
+    ):
         self.model: Any = model
         self.task = task
         self.batch_size = _checks.positive_int("Predictor", "batch_size", batch_size)
+        self.dev_errors = dev_errors
         self.cut = 0  # inputs so far that were cut to the largest number of tokens of the task
 
     @property
@@ -128,6 +137,40 @@ class Predictor:
                 found = self._predictions(found, too_long, [raw[number] for number in numbers], options)
                 rows.update(zip(numbers, found, strict=True))
         return [rows[number] for number in range(len(raw))]
+
+    def threshold(self, quantile: float = anomalies.QUANTILE) -> float | None:
+        """Returns the error above which an example is an anomaly, the quantile of the errors of the dev examples.
+
+        It is `None` for a model that is no autoencoder, was trained without dev examples, or whose checkpoint is not
+        the best one.
+
+        Args:
+            quantile: float in [0, 1]. Defaults to `0.99`.
+        """
+        return None if self.dev_errors is None else self.dev_errors.threshold(quantile)
+
+    def reconstructions(self, raw: Sequence, quantile: float = anomalies.QUANTILE) -> list[anomalies.Reconstruction]:
+        """Returns the reconstruction of each input by an autoencoder, its error, and whether it is an anomaly.
+
+        Args:
+            raw: as in a call.
+            quantile: float in [0, 1]. The quantile of the errors of the dev examples above which an input is an
+                anomaly. Defaults to `0.99`.
+
+        Raises:
+            ValueError: if the model is no autoencoder.
+        """
+        if not self.task.is_autoencoder:
+            raise ValueError(
+                f"reconstructions: needs an autoencoder; got {type(self.model).__name__}, which predicts "
+                f"{self.task.targets.modality}."
+            )
+        raw, threshold = _listed("raw", raw), self.threshold(quantile)
+        values = self(raw)
+        return [
+            anomalies.Reconstruction(value, float(error), None if threshold is None else bool(error > threshold))
+            for value, error in zip(values, anomalies.errors(self.task, raw, values))
+        ]
 
     def sample(self, num_samples: int, **options) -> list:
         """Returns new examples from nothing, of a language model or of a variational autoencoder.
@@ -319,6 +362,57 @@ def future_table(predictor: Predictor, path: str | os.PathLike) -> list[list[str
     return cast(Any, predictor.task.targets).table(predictor.outputs([window])[0], dates)
 
 
+class FileWindows(NamedTuple):
+    """The windows of a file of series.
+
+    Args:
+        rows: `kerazoo.data.DatedSeries`. All rows of the file.
+        names: list of strings. The names of the variables.
+        spans: list of pairs of ints. The first row of each window and the one after its last.
+        windows: list of float arrays `[length, V]`.
+    """
+
+    rows: Any
+    names: list[str]
+    spans: list[tuple[int, int]]
+    windows: list[np.ndarray]
+
+
+def windows_of_file(predictor: Predictor, path: str | os.PathLike) -> FileWindows:
+    """Returns the windows of a file, from its first rows to its last ones, with the stride of the training.
+
+    Args:
+        predictor: `Predictor` of an autoencoder of series.
+        path: string or path. A file with the columns of the training data.
+
+    Raises:
+        DataError: if the file cannot be read or has fewer rows than a window.
+    """
+    feature = cast(Any, predictor.task.inputs[0])
+    rows = feature.read_rows(os.fspath(path))
+    length, count = feature.shape[0], len(rows.numbers)
+    if count < length:
+        raise _checks.DataError(f"{path}: {count} rows hold no window of length={length}. Give more rows.")
+    starts = list(range(0, count - length + 1, int(predictor.task.options.get("stride", 1))))
+    starts += [count - length] if starts[-1] < count - length else []  # no row at the end is left out
+    spans = [(start, start + length) for start in starts]
+    return FileWindows(rows, feature.state["names"], spans, [rows.numbers[first:end] for first, end in spans])
+
+
+def window_table(found: FileWindows, reconstructions: Sequence[anomalies.Reconstruction]) -> list[list[str]]:
+    """Returns the windows of a file as a table of text: their lines in the file, the error, and 1 for an anomaly.
+
+    Args:
+        found: `FileWindows`.
+        reconstructions: list of `Reconstruction`, one for each window.
+    """
+    table = [["first_line", "last_line", "error", "is_anomaly"]]
+    for (first, end), each in zip(found.spans, reconstructions):
+        lines = map(str, (found.rows.lines[first], found.rows.lines[end - 1]))
+        table.append([*lines, f"{each.error:.6g}", "" if each.is_anomaly is None else str(int(each.is_anomaly))])
+    return table
+
+
 def _listed(name, values):
     """Returns a list of inputs: a string, or a dict of columns, is one."""
     if isinstance(values, str | Mapping):
@@ -401,7 +495,9 @@ def load(
         transfer.average_checkpoints(model, store, _num_averaged(run, record))
     else:
         store.restore(model, which=checkpoint)
-    return Predictor(model, task)
+    # The errors were measured with the best checkpoint.
+    dev_errors = anomalies.load(run) if checkpoint == "best" and task.is_autoencoder else None
+    return Predictor(model, task, dev_errors=dev_errors)
 
 
 def _num_averaged(run, record):

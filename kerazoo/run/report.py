@@ -90,6 +90,10 @@ def summary(result: Mapping, split: str) -> str:
     line += "".join(f"\n{name}: {text}" for name, text in result.get("signatures", {}).items())
     if comparison := result.get("comparison"):
         line += f"\n\n{_comparison_title(comparison)}\n" + "\n".join(_aligned(comparison_rows(comparison)))
+    if anomalies := result.get("anomalies"):
+        line += "".join(f"\n{text}" for text in anomaly_lines(anomalies, result["examples"]))
+        if rows := kind_rows(anomalies):
+            line += "\n\n" + "\n".join(_aligned(rows))
     if by := result.get("by"):
         line += "\n\n" + "\n".join(_aligned(group_rows(by)))
     unseen = result.get("unseen")
@@ -118,6 +122,28 @@ def group_rows(by: Mapping) -> list[list[str]]:
     for value, found in by["groups"].items():
         rows.append([value, f"{found['examples']:,}", *(f"{found[name]:.4f}" for name in names)])
     return [*rows, ["mean", "", *(f"{by['mean'][name]:.4f}" for name in names)]]
+
+
+def anomaly_lines(anomalies: Mapping, examples: int) -> list[str]:
+    """Returns a sentence about the threshold and the examples above it, none where there is no threshold."""
+    if "threshold" not in anomalies:
+        return []
+    return [
+        f"threshold {anomalies['threshold']:.6g}, the quantile {anomalies['quantile']:g} of the errors of "
+        f"{anomalies['dev_examples']:,} dev examples: {anomalies['marked']:,} of {examples:,} examples are above it"
+    ]
+
+
+def kind_rows(anomalies: Mapping) -> list[list[str]]:
+    """Returns the measures by kind of anomaly as the rows of a table, with its head; nothing without kinds."""
+    kinds = anomalies.get("kinds", {})
+    if not kinds:
+        return []
+    names = [name for name in next(iter(kinds.values())) if name != "examples"]
+    rows = [["anomalies", "examples", *names]]
+    for kind, found in kinds.items():
+        rows.append([kind, f"{found['examples']:,}", *(f"{found[name]:.4f}" for name in names)])
+    return rows
 
 
 def comparison_rows(comparison: Mapping) -> list[list[str]]:
@@ -169,6 +195,14 @@ def write(run: "RunDirectory", result: Mapping, split: str, samples: Sequence[sa
         name = f"pictures/confusion-{split}.png"
         _files.write_file(run.path / name, picture)
         result = {**result, "confusion": {**result["confusion"], "picture": name}}
+    anomalies: Any = result.get("anomalies")
+    if anomalies:
+        errors, is_anomaly = anomalies["errors"], anomalies["is_anomaly"]
+        kept = {name: value for name, value in anomalies.items() if name not in ("errors", "is_anomaly")}
+        if picture := pictures.draw_errors(errors, is_anomaly, anomalies.get("threshold")):
+            kept["picture"] = f"pictures/anomalies-{split}.png"
+            _files.write_file(run.path / kept["picture"], picture)
+        result = {**result, "anomalies": kept}
     _files.write_file(run.evaluation(split), json.dumps({**result, "samples": rows}, indent=2) + "\n")
     results = {split: _read_result(run, split) for split in SPLITS}
     _files.write_file(run.report, markdown(run.record(), {split: each for split, each in results.items() if each}))
@@ -216,6 +250,12 @@ def markdown(record: Mapping, results: Mapping[str, Mapping]) -> str:
         if comparison := result.get("comparison"):
             table = _markdown_table(comparison_rows(comparison))
             lines += ["", f"## Comparison ({split})", "", _escaped(_comparison_title(comparison)), "", *table]
+        if anomalies := result.get("anomalies"):
+            lines += ["", f"## Anomalies ({split})", "", *anomaly_lines(anomalies, result["examples"])]
+            if rows := kind_rows(anomalies):
+                lines += ["", *_markdown_table(rows)]
+            if "picture" in anomalies:
+                lines += ["", f"![]({anomalies['picture']})"]
         if by := result.get("by"):
             lines += ["", f"## By {_escaped(by['column'])} ({split})", "", *_markdown_table(group_rows(by))]
         lines += _sample_lines(split, result.get("samples", []))

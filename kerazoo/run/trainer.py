@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import kerazoo
 from kerazoo import _checks, _files, catalog
-from kerazoo.run import baselines, batching, memory, report, resuming, signals
+from kerazoo.run import anomalies, baselines, batching, memory, report, resuming, signals
 from kerazoo.run import directory as directories
 from kerazoo.run.options import TrainingOptions
 
@@ -134,6 +134,9 @@ class _Training:
             keras.config.set_dtype_policy(policy)
         store.restore(model, which="best")
         trained = predictor.Predictor(model, self.task)
+        if self.task.is_autoencoder and self.dev is not None:
+            trained.dev_errors = anomalies.fit(trained)
+            anomalies.save(self.run, trained.dev_errors)
         if evaluate and self.dev is not None:
             baseline, names = baselines.load(self.run), self.options.metrics
             result, samples = evaluation.evaluate_predictor(trained, "dev", metrics=names, baseline=baseline)

@@ -229,6 +229,15 @@ class Feature:
         """Returns the named tensors of an exported model for the outputs of the model."""
         raise NotImplementedError
 
+    def reconstruction_errors(self, outputs: Any, packed: Any) -> Any:
+        """Returns the mean squared error of each reconstruction, floats `[B]`, inside a graph or outside.
+
+        Args:
+            outputs: the outputs of an autoencoder.
+            packed: the packed raw values that they reconstruct.
+        """
+        raise NotImplementedError
+
     # Where predictions are `generated`.
 
     @property

@@ -191,6 +191,12 @@ class ImageFeature(Feature):
 
         return {"reconstruction": tf.reshape(tf.sigmoid(outputs), [-1, *self.shape])}
 
+    def reconstruction_errors(self, outputs: Any, packed: Any) -> Any:
+        from keras import ops
+
+        pixels = self.targets(packed)
+        return ops.mean(ops.square(ops.sigmoid(ops.cast(outputs, "float32")) - pixels), axis=1)
+
     def comparable(self, values: Sequence) -> list:
         """Returns images with pixels in [0, 1]."""
         return list(map(_scaled, values))

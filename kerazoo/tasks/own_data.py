@@ -7,9 +7,11 @@ from typing import Any
 
 from kerazoo import _checks
 from kerazoo.data import (
+    AnomalyColumn,
     DataSource,
     ImageFolderSource,
     MixtureSource,
+    NormalSource,
     ParallelSource,
     SeriesSource,
     SoundFolderSource,
@@ -298,6 +300,7 @@ def build_images(
     bad_lines: str = "stop",
     preprocess: str | None = None,
     levels: int = 16,
+    anomalies: str | None = None,
 ) -> Task:
     """Returns the task `images`: an image to its class, to yes or no, or to itself; or generated pixel by pixel.
 
@@ -317,14 +320,17 @@ def build_images(
         preprocess: string. `"scale"` pixels to [0, 1], or `"standardise"` them by the training images. Defaults to
             `"scale"`.
         levels: int. The levels of brightness of generated pixels. Defaults to `16`.
+        anomalies: string. For an autoencoder: the column, and the value, of the examples that are left out of train and
+            dev, and that an evaluation looks for in test; `label=CLASS` for the images of a class. Defaults to `None`.
     """
     owner = f"task {name}"
     data_dir = _require(owner, data_dir, "a folder with one folder of images for each class")
     _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
     image = {"height": height, "width": width, "channels": channels, "preprocess": preprocess}
-    options = {"data_dir": str(data_dir), **image, "bad_lines": bad_lines, "levels": levels}
+    options = {"data_dir": str(data_dir), **image, "bad_lines": bad_lines, "levels": levels, "anomalies": anomalies}
     features = image_features(owner, kind, image, levels)
-    return Task(ImageFolderSource(data_dir), *features, name, kind or "", options, bad_lines)
+    source = normal_source(owner, ImageFolderSource(data_dir), features[1], anomalies)
+    return Task(source, *features, name, kind or "", options, bad_lines)
 
 
 def build_sounds(
@@ -395,6 +401,7 @@ def build_series(
     test_data: str | os.PathLike | None = None,
     bad_lines: str = "stop",
     preprocess: str | None = None,
+    anomalies: str | None = None,
 ) -> Task:
     """Returns the task `series`: windows of one or more series of numbers to themselves, to a class or to a number.
 
@@ -422,6 +429,9 @@ def build_series(
         preprocess: string. `"standardise"`, as above; or `"spectrogram"` or `"mel_spectrogram"` of that, such as
             `"mel_spectrogram:fft_length=64,num_mel_bins=16"`, which is then also what is reconstructed. Defaults to
             `"standardise"`.
+        anomalies: string. For windows to themselves: a column that tells anomalies, rows whose value is not 0, or with
+            `COLUMN=VALUE` those with this value. Windows with such rows are left out of train and dev, and an
+            evaluation looks for them in test. It is none of the `columns`. Defaults to `None`.
     """
     owner = f"task {name}"
     data_dir = _require(owner, data_dir, "a CSV file with a header")
@@ -437,7 +447,7 @@ def build_series(
     }
     options = {"data_dir": str(data_dir), "columns": columns, "inputs": inputs, "targets": targets, **sizes, **files}
     dialect = {"delimiter": delimiter, "quote": quote}
-    options |= {**dialect, "preprocess": preprocess and str(preprocess)}
+    options |= {**dialect, "preprocess": preprocess and str(preprocess), "anomalies": anomalies}
     parse_preprocess(owner, "series", preprocess)
     chosen, target = _chosen(owner, kind, inputs or "series", targets or "series", {})
     chosen = [_with_column(spec, "window") for spec in chosen]
@@ -452,8 +462,25 @@ def build_series(
     labels = target.columns if target.modality != "series" else ()
     made = FeatureOptions(owner, series_length=length, preprocess=preprocess)
     features = make_features(chosen, target, kind, made)
-    source = SeriesSource(data_dir, columns, labels=labels, **sizes, **dialect, **files)
+    source: DataSource = SeriesSource(data_dir, columns, labels=labels, **sizes, **dialect, **files)
+    source = normal_source(owner, source, features[1], anomalies)
     return Task(source, *features, name, kind or "", options, bad_lines)
+
+
+def normal_source(owner: str, source: DataSource, target: Feature, anomalies: str | None) -> DataSource:
+    """Returns the source without anomalies in train and dev, or as it is where `anomalies` is `None`.
+
+    Raises:
+        ValueError: if the target is not an image or a window, which an autoencoder reconstructs.
+    """
+    if anomalies is None:
+        return source
+    if "autoencoder" not in target.kinds:
+        raise ValueError(
+            f"{owner}: `anomalies` are found by autoencoders, and the target is a {target.modality}; got "
+            f"anomalies={anomalies!r}. Leave it out."
+        )
+    return NormalSource(source, AnomalyColumn.parse(owner, anomalies))
 
 
 def image_features(owner: str, kind: str | None, image: dict, levels: int = 16) -> tuple[tuple[Feature, ...], Feature]:

@@ -181,7 +181,7 @@ class SeriesFeature(Feature):
             return read_dated_series(path, names, **self.state["reading"])
         dialect = {name: self.state[name] for name in ("delimiter", "quote") if name in self.state}
         numbers = read_series(path, names, **dialect)
-        return DatedSeries(np.arange(len(numbers)), numbers, None)
+        return DatedSeries(np.arange(len(numbers)) + 2, numbers, None)  # after the header
 
     def signature(self) -> list[tuple[list, str]]:
         return [(list(self.shape), "float64")]
@@ -220,6 +220,13 @@ class SeriesFeature(Feature):
         mean, deviation = (tf.constant(value, tf.float64) for value in self._output_scale)
         values = tf.reshape(tf.cast(outputs, tf.float64), [-1, *self.output_shape]) * deviation + mean
         return {self.outputs[0]: values}
+
+    def reconstruction_errors(self, outputs: Any, packed: Any) -> Any:
+        from keras import ops
+
+        size = int(np.prod(self.output_shape))
+        scaled = ops.reshape(ops.cast(self.encode(packed), "float32"), (-1, size))
+        return ops.mean(ops.square(ops.cast(outputs, "float32") - scaled), axis=1)
 
     def comparable(self, values: Sequence) -> list:
         """Returns windows of scaled numbers."""

@@ -117,6 +117,11 @@ class Task:
         return tuple("source" if index == 0 else f"source_{index + 1}" for index in range(len(self.inputs)))
 
     @property
+    def is_autoencoder(self) -> bool:
+        """Whether the target is the only input."""
+        return self.inputs == (self.targets,)
+
+    @property
     def arrays(self) -> dict[str, Feature]:
         """The features by their names in a corpus; a target that is an input is stored once."""
         arrays = dict(zip(self.input_names, self.inputs))
@@ -387,7 +392,9 @@ class Task:
         else:
             targets = _rows([first[name] for name in self.targets.columns])
             references = [[target] for target in self.targets.references(targets)]
-        values = [list(dict.fromkeys(str(columns[column][row]) for row in rows)) for rows in groups] if column else []
+        cells = columns[column] if column else []
+        groups = groups if column else []
+        values = [list(dict.fromkeys(each for row in rows for each in _texts(cells[row]))) for rows in groups]
         return raw, references, values
 
     def with_test_data(self, path: str | os.PathLike) -> "Task":
@@ -707,6 +714,11 @@ class Task:
 
 def _text(feature: Feature) -> TypeGuard[TextFeature]:
     return isinstance(feature, TextFeature)
+
+
+def _texts(cell):
+    """Returns the values of a cell as texts: that of an example, or those of the rows of a window."""
+    return list(map(str, cell)) if isinstance(cell, tuple) else [str(cell)]
 
 
 def _bounded(feature: Feature) -> TypeGuard[TextFeature]:

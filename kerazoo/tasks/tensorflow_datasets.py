@@ -12,7 +12,7 @@ from kerazoo.tasks.feature_pairs import (
     parse_target,
     refuse_subword_dropout,
 )
-from kerazoo.tasks.own_data import image_features
+from kerazoo.tasks.own_data import image_features, normal_source
 from kerazoo.tasks.task import Task
 from kerazoo.tasks.text_options import TextOptions
 
@@ -38,6 +38,7 @@ def build(
     stride: int | None = None,
     preprocess: str | None = None,
     levels: int = 16,
+    anomalies: str | None = None,
     **text: Any,
 ) -> Task:
     """Returns the task of a prepared TensorFlow data set.
@@ -61,6 +62,8 @@ def build(
         preprocess: string. `"scale"` pixels to [0, 1], or `"standardise"` them by the training images. Defaults to
             `"scale"`.
         levels: int. The levels of brightness of pixels as a target. Defaults to `16`.
+        anomalies: string. For an autoencoder: the feature, and the value, of the examples that are left out of train
+            and dev, and that an evaluation looks for in test, such as `label=7`. Defaults to `None`.
         **text: options of `TextOptions`.
     """
     owner, kind = f"task {name}", kind or "classifier"
@@ -73,6 +76,7 @@ def build(
         "stride": length if stride is None else _checks.positive_int(owner, "stride", stride),
         "preprocess": preprocess,
         "levels": levels,
+        "anomalies": anomalies,
         **text_options.to_dict(),
     }
     if preprocess is not None and (inputs or "text").startswith("text") and kind in ("language_model", "seq2seq"):
@@ -93,8 +97,11 @@ def build(
     if target.modality == "image":
         image_features(owner, "autoencoder", image)
     columns = {column: column for spec in [*chosen, target] for column in spec.columns}
-    source = TFDSSource(set_name, columns, data_dir=data_dir, download=download)
-    return Task(source, *make_features(chosen, target, kind, made), name, kind, options)
+    features = make_features(chosen, target, kind, made)
+    source = normal_source(
+        owner, TFDSSource(set_name, columns, data_dir=data_dir, download=download), features[1], anomalies
+    )
+    return Task(source, *features, name, kind, options)
 
 
 def _default_features(owner, kind, source):

@@ -18,7 +18,9 @@ class Echo:
     def __init__(self, function=lambda text: text + BREAKS, modality="text"):
         self.function = function
         self.generates = modality == "text"
-        self.task = types.SimpleNamespace(read=list, targets=types.SimpleNamespace(modality=modality))
+        self.task = types.SimpleNamespace(
+            read=list, is_autoencoder=False, targets=types.SimpleNamespace(modality=modality)
+        )
 
     def __call__(self, raw, **options):
         return list(map(self.function, raw))
