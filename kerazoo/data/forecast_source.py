@@ -11,8 +11,8 @@ import numpy as np
 from kerazoo import _checks
 from kerazoo.data.dates import RULE, Dates, fill_gaps, in_words, is_date, is_year, looks_like_date, read_dates
 from kerazoo.data.file_source import Part
-from kerazoo.data.formats import TableFormat, first_rows, parse_file
-from kerazoo.data.lines import STDIN, BadLines, Path, list_names, shorten
+from kerazoo.data.formats import TableFormat, first_rows, header_names, parse_file
+from kerazoo.data.lines import STDIN, BadLines, Path, list_names, read_lines, shorten
 from kerazoo.data.plain_numbers import is_missing, parse_number
 from kerazoo.data.seasons import find_season, naive_error
 from kerazoo.data.series_source import FILE, LARGEST, SeriesSource
@@ -20,6 +20,7 @@ from kerazoo.data.splits import split_range
 
 GAPS = ("refuse", "interpolate")
 DECIMALS = (".", ",")
+VALUE = "value"  # the name of the only column of numbers of files that call it differently
 YEARS = ("year", "years", "date")  # names of columns whose numbers of four digits are dates
 
 
@@ -40,17 +41,19 @@ class DatedSeries(NamedTuple):
 class ForecastSource(SeriesSource):
     """Windows of consecutive rows of dated series, and the rows that follow them.
 
-    The columns are `window`, float64 `[N, length, V]`, and `future`, float64 `[N, horizon, V]`. Each file is a series;
-    no window crosses files. Train, dev and test are consecutive parts of each file in time. The rows that are predicted
-    lie in the part itself, and the windows of dev and test look back into the rows before it.
+    The columns are `window`, float64 `[N, length, V]`, `future`, float64 `[N, horizon, V]`, and `file`, the name of the
+    file in a tuple. Each file is a series; no window crosses files. Train, dev and test are consecutive parts of each
+    file in time. The rows that are predicted lie in the part itself, and the windows of dev and test look back into the
+    rows before it.
 
     A column of dates in ISO form is recognised. The rows must then be in equal steps of time, days, hours or calendar
     months for example; missing rows and values are refused or interpolated.
 
     Args:
-        data_dir: string or path, see `SeriesSource`.
+        data_dir: string or path, see `SeriesSource`. Files and patterns may have weights, as in `"a.csv@20,b.csv"`: so
+            often is each of their training windows in an epoch.
         columns: list of strings, or one string with commas. Names of the columns of numbers. `None` means all that hold
-            numbers. Defaults to `None`.
+            numbers; if each file has one, it may have another name in each, and is called `value`. Defaults to `None`.
         length: integer above 0. Rows of a window. Defaults to `336`.
         horizon: integer above 0. Rows that follow. Defaults to `96`.
         stride: integer above 0. Rows from one training window to the next; those of dev and test are all there.
@@ -87,6 +90,8 @@ class ForecastSource(SeriesSource):
     ```
     """
 
+    has_weights = True
+
     def __init__(
         self,
         data_dir: str | os.PathLike,
@@ -118,6 +123,7 @@ class ForecastSource(SeriesSource):
             test_data=test_data,
             bad_lines=bad_lines,
         )
+        self.columns, self.row_columns = (*self.columns, FILE), (FILE,)
         self.split_dates, self.split_sizes = ([], []) if splits is None else _parse_splits(splits)
         self.season = None if season is None else _checks.positive_int("ForecastSource", "season", season)
         self.reading = {
@@ -134,15 +140,15 @@ class ForecastSource(SeriesSource):
         return [*super().settings, self.split_dates, self.split_sizes, list(self.reading.values())]
 
     def with_columns(self, columns: Sequence[str]) -> SeriesSource:
-        """Returns the source as one whose chunks have the column `file`, the name of the file of each window.
+        """Returns the source, whose chunks have the column `file`, the name of the file of each window.
 
         Raises:
             ValueError: if another column is chosen.
         """
         for name in columns:
-            if name not in (*self.columns, FILE):
+            if name not in self.columns:
                 raise ValueError(f"ForecastSource: examples are grouped by the column 'file' alone; got {name!r}.")
-        return super().with_columns(columns)
+        return self
 
     def parts(self, split: str) -> list[Part]:
         """Returns the `Part`s that a split is read from.
@@ -156,32 +162,56 @@ class ForecastSource(SeriesSource):
         return parts
 
     def column_names(self) -> list[str]:
-        """Returns the names of the columns of numbers; reads the first lines of a file if they were not given."""
+        """Returns the names of the columns of numbers; reads the first lines of the files if they were not given."""
         if self.numeric is not None:
             return list(self.numeric)
-        path, date = self.parts("train")[0].paths[0], self.reading["date_column"]
-        names = number_columns(path, self.format, self.reading["decimal"])
-        date = _date_column(path, self.format) if date is None else date
-        if names == [date]:
-            raise _checks.DataError(f"{path}:2: no column but the dates {date!r} holds numbers.")
-        return [name for name in names if name != date]
+        date, decimal = self.reading["date_column"], self.reading["decimal"]
+        paths = [path for part in self.parts("train") for path in part.paths]
+        names = [_undated_columns(path, self.format, date, decimal) for path in paths]
+        if all(each == names[0] for each in names):
+            return names[0]
+        if all(len(each) == 1 for each in names):
+            return [VALUE]
+        other = next(number for number, each in enumerate(names) if each != names[0])
+        raise _checks.DataError(
+            f"{paths[other]}: has the columns of numbers {list_names(names[other])}, and {paths[0]} has "
+            f"{list_names(names[0])}. Name those that all files have: columns='NAME,NAME'."
+        )
 
     def describe_series(self, column: str) -> dict[str, Any] | None:
         """Returns what `SeriesSource.describe_series` does, and how files are read; of `future` the season.
 
         The season comes with `naive_error`, the error of the seasonal naive forecast of each variable in the training
-        rows, the mean over the files.
+        rows. Where there are several training files, all these numbers are under `files` for each of them, by its name,
+        and beside them stand those of the file with the smallest deviation of the first variable.
         """
-        described = super().describe_series(column)
-        if described is None:
+        if column not in ("window", "future"):
             return None
+        files = {os.path.basename(path): numbers for path, _, numbers, _, _ in self._rows("train", self.column_names())}
+        if len(files) < sum(len(part.paths) for part in self.parts("train")):
+            raise _checks.DataError(f"{self.data_dir}: two files of series have one name. Give them different ones.")
+        found = {name: self._describe_file(numbers, column) for name, numbers in files.items()}
+        narrowest = min(found.values(), key=lambda each: each["deviation"][0])
+        described = {
+            "shape": [self.length if column == "window" else self.horizon, len(self.column_names())],
+            "names": self.column_names(),
+            **narrowest,
+            **({"files": found} if len(found) > 1 else {}),
+        }
         reading = {name: value for name, value in self.reading.items() if value is not None}
         if column == "window":
             return {**described, "reading": reading}
-        series = [numbers for _, _, numbers, _, _ in self._rows("train", self.column_names())]
-        season = self.season or find_season(max(series, key=len))
-        errors = np.mean([naive_error(numbers, season) for numbers in series], axis=0)
-        return {**described, "season": season, "naive_error": np.where(errors > 0, errors, 1.0).tolist()}
+        return described
+
+    def _describe_file(self, numbers, column):
+        """Returns mean and deviation of the rows of a file, and of the future season and naive error."""
+        deviation = numbers.std(axis=0)
+        scale = {"mean": numbers.mean(axis=0).tolist(), "deviation": np.where(deviation > 0, deviation, 1.0).tolist()}
+        if column == "window":
+            return scale
+        season = self.season or find_season(numbers)
+        errors = naive_error(numbers, season)
+        return {**scale, "season": season, "naive_error": np.where(errors > 0, errors, 1.0).tolist()}
 
     def chunks(self, split: str) -> Iterator:
         """Yields the windows of a split, file by file."""
@@ -244,15 +274,33 @@ def number_columns(path: Path, table_format: TableFormat, decimal: str = ".") ->
     if len(rows) < 2:
         raise _checks.DataError(f"{path}: a series needs a header and rows below it; got {len(rows)} lines.")
     names = [name.strip() for name in rows[0]]
+    if any(is_date(name) or _number(name, decimal) is not None for name in names):
+        next(read_lines(path), None)  # raises if the line above could not be read as text
+        raise _checks.DataError(
+            f"{path}:1: the first line must name the columns, and looks like a row: {shorten(names)}. Write a header "
+            "above it."
+        )
     columns = [[row[index] for row in rows[1:] if index < len(row) and not is_missing(row[index])]
                for index in range(len(names))]  # fmt: skip
-    numeric = [name for name, values in zip(names, columns) if values and _number(values[0], decimal) is not None]
+    # A column without a name numbers the rows, as some programs write it.
+    numeric = [
+        name for name, values in zip(names, columns) if name and values and _number(values[0], decimal) is not None
+    ]
     if not numeric:
         hint = " Is there another delimiter? Say delimiter=';'." if len(names) == 1 and ";" in names[0] else ""
         comma = decimal == "." and any(values and _number(values[0], ",") is not None for values in columns)
-        hint = hint or (" Are commas decimal points? Say decimal=','." if comma else "")
+        hint = hint or (" Say decimal=',' if commas are decimal points; remove them if not." if comma else "")
         raise _checks.DataError(f"{path}:2: no column holds numbers; the header has: {list_names(names)}.{hint}")
     return numeric
+
+
+def _undated_columns(path, table_format, date, decimal):
+    """Returns the names of the columns of numbers but that of the dates."""
+    names = number_columns(path, table_format, decimal)
+    date = _date_column(path, table_format) if date is None else date
+    if names == [date]:
+        raise _checks.DataError(f"{path}:2: no column but the dates {date!r} holds numbers.")
+    return [name for name in names if name != date]
 
 
 def read_dated_series(
@@ -270,7 +318,7 @@ def read_dated_series(
 
     Args:
         path: string or path, plain or `.gz`.
-        columns: list of strings. The names of the columns of numbers.
+        columns: list of strings. The names of the columns of numbers. `["value"]` is also the only one, of any name.
         date_column, gaps, decimal: as for `ForecastSource`.
         delimiter, quote: see `kerazoo.data.read_records`.
         bad_lines: string or `BadLines`, `"stop"` at a row that cannot be read, or `"skip"` it. Defaults to `"stop"`.
@@ -281,6 +329,9 @@ def read_dated_series(
     """
     table_format = TableFormat(None, True, delimiter, quote, owner="ForecastSource")
     date = _date_column(path, table_format) if date_column is None else date_column
+    if list(columns) == [VALUE] and VALUE not in header_names(path, table_format):
+        found = _undated_columns(path, table_format, date, decimal)
+        columns = found if len(found) == 1 else columns
     bad = BadLines.of(bad_lines)
     lines, rows, texts = [], [], []
     check = _Numbers(columns, decimal, gaps)

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from kerazoo.data.data_source import Chunk
 from kerazoo.data.file_source import FileSource, Part
 from kerazoo.data.formats import TableFormat, first_rows, parse_file
 from kerazoo.data.lines import STDIN, BadLines, Path, list_names, shorten
+from kerazoo.data.mixture_source import weighted
 from kerazoo.data.plain_numbers import is_missing, parse_number
 from kerazoo.data.splits import split_range
 
@@ -69,6 +71,7 @@ class SeriesSource(FileSource):
 
     fractions = {"dev": 0.15, "test": 0.15}
     row_columns: tuple[str, ...] = ()
+    has_weights = False  # whether files may have a weight
 
     def __init__(
         self,
@@ -120,7 +123,7 @@ class SeriesSource(FileSource):
         """
         parts = super().parts(split)
         for part in parts:
-            if part.weight != 1:
+            if part.weight != 1 and not self.has_weights:
                 raise ValueError(f"SeriesSource: files of series take no weight; got {part.weight}.")
         return parts
 
@@ -196,19 +199,19 @@ class SeriesSource(FileSource):
         if STDIN in paths:
             return None
         ranges = [split_range(split, part.fractions) for part in parts]
-        return [self.settings, cache.fingerprint(paths), ranges]
+        return [self.settings, cache.fingerprint(paths), ranges, [part.weight for part in parts]]
 
     def chunks(self, split: str) -> Iterator[Chunk]:
         """Yields the windows of a split, file by file."""
         parts = self.parts(split)
         self._standard_input.check(split, [path for part in parts for path in part.paths])
-        return self._windows(split, parts)
+        return itertools.chain.from_iterable(self._windows(split, part) for part in parts)
 
-    def _windows(self, split, parts):
+    def _windows(self, split, part):
         names = self.column_names()
         span = self.length + self.horizon
         others = [name for name in self.row_columns if name != FILE]
-        for path, locations, numeric, labels, skipped in self._rows(split, names, parts):
+        for path, locations, numeric, labels, skipped in self._rows(split, names, [part]):
             if len(numeric) < span:
                 ahead = f" and horizon={self.horizon}" if self.horizon else ""
                 raise _checks.DataError(
@@ -229,7 +232,7 @@ class SeriesSource(FileSource):
                 if FILE in self.row_columns:
                     columns[FILE] = [(os.path.basename(path),)] * len(rows)
                 where = [f"{path}:{locations[row]}" for row in last]
-                yield Chunk(columns, 0 if first else skipped, locations=where)
+                yield weighted(Chunk(columns, 0 if first else skipped, locations=where), part.weight)
 
     def _rows(self, split, names, parts=None):
         """Yields path, line numbers, numbers `[rows, C]`, labels and skipped lines of the rows of a split."""
@@ -255,7 +258,7 @@ def series_columns(path: Path, table_format: TableFormat) -> list[str]:
         raise _checks.DataError(f"{path}: a series needs a header and rows below it; got {len(rows)} lines.")
     names = [name.strip() for name in rows[0]]
     columns = [[row[index] for row in rows[1:] if index < len(row)] for index in range(len(names))]
-    numeric = [name for name, values in zip(names, columns) if _holds_numbers(values)]
+    numeric = [name for name, values in zip(names, columns) if name and _holds_numbers(values)]  # not row numbers
     if not numeric:
         raise _checks.DataError(f"{path}:2: no column holds numbers; the header has: {list_names(names)}.")
     return numeric

@@ -32,15 +32,32 @@ def fit(task: "Task", corpus: Any, has_dev: bool, metrics: Sequence[str] = ()) -
     measures = target.chosen_measures(tuple(metrics) or None)
     if has_dev and len(fitted) > 1 and measures:
         raw, references = task.examples("dev", limit=LIMIT)
+        groups = task.scale_groups("dev", limit=LIMIT)
         row = measures[0]
         sign = 1 if row.higher_is_better else -1
 
         def score(name):
-            found = task.evaluate(target.predict_baseline(name, fitted[name], raw), references, [row.name])
+            predicted = predict(target, {"name": name, "fitted": fitted[name]}, raw, groups)
+            found = task.evaluate(predicted, references, [row.name], groups)
             return sign * found[row.name]
 
         best = max(fitted, key=score)
     return {"name": best, "fitted": fitted.get(best)}
+
+
+def predict(target: Any, baseline: Mapping[str, Any], raw: Sequence, groups: Sequence[str]) -> list:
+    """Returns the predictions of a baseline for raw inputs, those of each file with its own season.
+
+    Args:
+        target: `Feature`. The target of the task.
+        baseline: dict. The `name` and what is `fitted`.
+        raw: list of raw inputs.
+        groups: list of strings. The `scale_groups` of the examples.
+    """
+    if not groups:
+        return target.predict_baseline(**baseline, raw=raw)
+    pairs = zip(raw, groups)
+    return [target.of_file(group).predict_baseline(**baseline, raw=[each])[0] for each, group in pairs]
 
 
 def save(run: "RunDirectory", baseline: Mapping[str, Any]) -> None:

@@ -218,7 +218,7 @@ def evaluated(
     target, names = task.targets, tuple(metrics) or None
     target.chosen_measures(names)  # raises before anything is predicted
     raw, references, groups = task.examples_by(by, split, limit or None)
-    kinds = _kinds(task, split, limit, marking)
+    kinds, scales = _kinds(task, split, limit, marking), task.scale_groups(split, limit or None)
     details: dict[str, Any] = {}
     chosen = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
     if target.evaluated_by_loss:
@@ -230,9 +230,9 @@ def evaluated(
         predictions, statistics = [], {}
     else:
         predictions, examples = predictor(raw, **options), len(raw)
-        statistics = target.statistics(predictions, references, names)
+        statistics = target.statistics(predictions, references, names, scales)
         if baseline and baseline["name"]:
-            simple = target.statistics(target.predict_baseline(**baseline, raw=raw), references, names)
+            simple = target.statistics(baselines.predict(target, baseline, raw, scales), references, names, scales)
             statistics = {**statistics, **{f"{report.BASELINE}{name}": rows for name, rows in simple.items()}}
         values = {**reduced(statistics), **_bound(predictor, raw)}
         if task.is_autoencoder:

@@ -78,11 +78,13 @@ class PredictDev(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None):
         """Reads the examples."""
-        self._raw, self._references = self.task.examples("dev", limit=self.limit or None)
+        limit = self.limit or None
+        self._raw, self._references = self.task.examples("dev", limit=limit)
+        self._groups = self.task.scale_groups("dev", limit=limit)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None):
         """Predicts the examples, and adds the measures to the logs."""
         predictions = Predictor(self.model, self.task)(self._raw)
-        found = self.task.evaluate(predictions, self._references, self.measures)
+        found = self.task.evaluate(predictions, self._references, self.measures, self._groups)
         if logs is not None:
             logs.update({f"val_{name}": value for name, value in found.items()})

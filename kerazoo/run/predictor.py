@@ -615,6 +615,7 @@ def build_model(
             model = catalog.describe(name).build(options)
         if not model.built:
             _build(model, task, store)
+    task.targets.check_model(model)
     return model
 
 

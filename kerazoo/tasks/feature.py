@@ -75,6 +75,8 @@ class Feature:
     monitor = ("val_loss", "min")
     # The names of the measures of predictions (`kerazoo.tasks.MEASURES`) that are computed where none are chosen.
     measures: tuple[str, ...] = ()
+    # The raw column whose value in an example tells how it is scaled for measures, empty for none.
+    scaled_by_column = ""
     # The names of the outputs of an exported model, the prediction first.
     outputs: tuple[str, ...] = ()
 
@@ -350,8 +352,15 @@ class Feature:
         rows = [MEASURES.get(name) for name in self.measures]
         return [row for row in rows if row.is_installed]
 
+    def check_model(self, model: Any) -> None:
+        """Raises a ValueError if a model cannot predict this feature as it was fitted."""
+
     def statistics(
-        self, predictions: Sequence, references: Sequence[Sequence], measures: Sequence[str] | None = None
+        self,
+        predictions: Sequence,
+        references: Sequence[Sequence],
+        measures: Sequence[str] | None = None,
+        groups: Sequence[str] = (),
     ) -> dict[str, np.ndarray]:
         """Returns what the measures need of each example, an array `[N]` or `[N, K]` by the name of the measure.
 
@@ -359,6 +368,7 @@ class Feature:
             predictions: list of predictions.
             references: list of lists. The accepted references of each prediction.
             measures: list of strings. Names of measures. Defaults to `None`: those of `measures`.
+            groups: list of strings. The value of `scaled_by_column` in each example. Defaults to `()`: there are none.
         """
         check_pairs(self.owner, predictions, references)
         predictions, references = self.comparable(predictions), list(map(self.comparable, references))
@@ -368,7 +378,11 @@ class Feature:
         }
 
     def evaluate(
-        self, predictions: Sequence, references: Sequence[Sequence], measures: Sequence[str] | None = None
+        self,
+        predictions: Sequence,
+        references: Sequence[Sequence],
+        measures: Sequence[str] | None = None,
+        groups: Sequence[str] = (),
     ) -> dict[str, float]:
         """Returns the measures of predictions against lists of accepted references, by name.
 
@@ -376,10 +390,11 @@ class Feature:
             predictions: list of predictions.
             references: list of lists. The accepted references of each prediction.
             measures: list of strings. Names of measures. Defaults to `None`: those of `measures`.
+            groups: list of strings. As for `statistics`. Defaults to `()`.
         """
         from kerazoo.tasks.measures import MEASURES
 
-        found = self.statistics(predictions, references, measures)
+        found = self.statistics(predictions, references, measures, groups)
         return {name: float(MEASURES.get(name).reduce(statistics)) for name, statistics in found.items()}
 
     def _no_label_smoothing(self, what, label_smoothing):

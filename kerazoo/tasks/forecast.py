@@ -35,16 +35,19 @@ def build(
 
     A file is a CSV or TSV with a header, one row for each step of time. Columns of numbers are the variables, all of
     which are read and predicted. A column of dates in ISO form (2024-03-31, 2024-03, 2024-03-31 18:30) is recognised;
-    the rows must then be in equal steps of time. Each file is a series of its own: a folder or a pattern gives several,
-    of any length. All columns are scaled to mean 0 and standard deviation 1 by the numbers of the training rows alone,
-    and errors are measured so; every window of dev and test counts.
+    the rows must then be in equal steps of time. Each file is a series of its own, of any length: a pattern, or names
+    with commas between them, give several. All columns are scaled to mean 0 and standard deviation 1 by the numbers of
+    the training rows alone, and errors are measured so; every window of dev and test counts. Several files have a scale
+    and a season each, and are trained by models that normalize their windows.
 
     Args:
         name: string. The task's name.
         kind: string. The kind of model.
-        data_dir: string. A CSV or TSV file with a header, plain or .gz; a pattern; or a folder with `train.csv` and
+        data_dir: string. A CSV or TSV file with a header, plain or .gz; a pattern; several with commas and weights,
+            `"a.csv@20,b.csv"`, so that short series count as much as long ones; or a folder with `train.csv` and
             optionally `dev.csv` and `test.csv`. Required. Defaults to `None`, which raises an error.
-        columns: string. The names of the columns of numbers, separated by commas. Defaults to all that hold numbers.
+        columns: string. The names of the columns of numbers, separated by commas. Defaults to all that hold numbers; if
+            each file has one, its name may differ from file to file.
         window: int. The rows that the model reads. Defaults to `336`.
         horizon: int. The rows after a window that are predicted. Defaults to `96`.
         stride: int. The rows from one training window to the next. Defaults to `1`.

@@ -1,12 +1,14 @@
 """The rows that follow a window of a series, as a target."""
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.tasks.feature import Feature
+from kerazoo.data.series_source import FILE
+from kerazoo.tasks.feature import Feature, check_pairs
 from kerazoo.tasks.series_feature import SeriesFeature
 
 if TYPE_CHECKING:
@@ -80,6 +82,43 @@ class FutureFeature(SeriesFeature):
         if self.quantiles:
             self.state["quantiles"] = list(self.quantiles)
 
+    @property
+    def scaled_by_column(self) -> str:
+        """The column of the names of the files, where each has a scale."""
+        return FILE if "files" in (self.state or {}) else ""
+
+    def of_file(self, name: str) -> Self:
+        feature = copy.copy(super().of_file(name))
+        feature.scaled_by = self.scaled_by.of_file(name)
+        return feature
+
+    def check_model(self, model: Any) -> None:
+        """Refuses a model whose forecast depends on the scale of the window, where each file has a scale."""
+        if self.scaled_by_column and not getattr(model, "instance_normalization", False):
+            raise ValueError(
+                f"{self.owner}: several files have a scale each, and a model must normalize its windows so that it can "
+                f"predict other files as well; got {type(model).__name__} without. Set instance_normalization=True."
+            )
+
+    def statistics(
+        self,
+        predictions: Sequence,
+        references: Sequence[Sequence],
+        measures: Sequence[str] | None = None,
+        groups: Sequence[str] = (),
+    ) -> dict[str, np.ndarray]:
+        """Returns the statistics of the measures, those of each file with its own scale."""
+        if not self.scaled_by_column:
+            return super().statistics(predictions, references, measures)
+        check_pairs(self.owner, predictions, references)
+        found: dict[str, np.ndarray] = {}
+        for name in dict.fromkeys(groups):
+            rows = [row for row, group in enumerate(groups) if group == name]
+            chosen = [predictions[row] for row in rows], [references[row] for row in rows]
+            for measure, values in self.of_file(name).statistics(*chosen, measures).items():
+                found.setdefault(measure, np.zeros((len(groups), *values.shape[1:])))[rows] = values
+        return found
+
     def targets(self, values: Any) -> Any:
         return self.inputs(values)  # [B, H, V]
 
@@ -148,13 +187,18 @@ class FutureFeature(SeriesFeature):
         return [[first[0], *header], *([each, *(f"{n:.8g}" for n in row)] for each, row in zip(first[1], numbers))]
 
     def baselines(self, values: Any, inputs: Sequence[Feature]) -> dict[str, Any]:
+        seasons = {self.of_file(name).season for name in self.state.get("files", ())} or {self.season}
+        usable = {season for season in seasons if 1 < season <= self.scaled_by.shape[0]}  # a longer one does not fit
         found = {"last value": 1}
-        if 1 < self.season <= self.scaled_by.shape[0]:  # a longer one is not in the window
+        if len(seasons) == 1 and usable:
             found[f"value of one season ({self.season} rows) before"] = self.season
+        elif usable:
+            found["value of one season of the file before"] = 0
         return found
 
     def predict_baseline(self, name: str, fitted: Any, raw: Sequence) -> list:
-        rows = np.arange(self.shape[0]) % int(fitted) - int(fitted)
+        rows = int(fitted) or (self.season if self.season <= self.scaled_by.shape[0] else 1)
+        rows = np.arange(self.shape[0]) % rows - rows
         return [np.asarray(window)[rows] for window in raw]
 
     def measure_options(self, name: str) -> dict[str, Any]:

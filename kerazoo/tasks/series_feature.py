@@ -1,7 +1,8 @@
 """Windows of series of numbers as a feature."""
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -118,6 +119,23 @@ class SeriesFeature(Feature):
         if self._spectrogram is None:
             self._spectrogram = Spectrogram(self.owner, self.shape[0], self._name, self._options)
 
+    def of_file(self, name: str) -> Self:
+        """Returns the feature with the scale of a file, or as it is where all files have one.
+
+        Raises:
+            DataError: if the file has no scale, because it was not in the training data.
+        """
+        files = self.state.get("files")
+        if not files:
+            return self
+        if name not in files:
+            raise _checks.DataError(
+                f"{name}: is none of the files of the training data, which have a scale each: {list_names(files)}."
+            )
+        feature = copy.copy(self)
+        feature.state = {**{key: value for key, value in self.state.items() if key != "files"}, **files[name]}
+        return feature
+
     def convert(self, columns: Mapping[str, Sequence], continues: bool = False) -> Converted:
         windows = np.asarray(columns[self.columns[0]], np.float64)
         if len(windows) and windows.shape[1:] != self.shape:
@@ -125,7 +143,14 @@ class SeriesFeature(Feature):
                 f"{self.owner}: the windows in column {self.columns[0]!r} must have shape {self.shape}, as in the "
                 f"training data; got {windows.shape[1:]}."
             )
-        return Converted(self._scaled(windows).astype(np.float32))
+        if "files" not in self.state:
+            return Converted(self._scaled(windows).astype(np.float32))
+        names = np.array([name for (name,) in columns["file"]])
+        scaled = np.zeros(windows.shape, np.float32)
+        for name in dict.fromkeys(names.tolist()):
+            rows = names == name
+            scaled[rows] = self.of_file(name)._scaled(windows[rows])
+        return Converted(scaled)
 
     def summary(self, values: Any) -> str:
         """Returns the names of the variables."""

@@ -182,7 +182,11 @@ class MatchFeature(SimilarityFeature):
         return Similarities(super().decode(rows), lambda row: second @ first[row])
 
     def statistics(
-        self, predictions: Sequence, references: Sequence[Sequence], measures: Sequence[str] | None = None
+        self,
+        predictions: Sequence,
+        references: Sequence[Sequence],
+        measures: Sequence[str] | None = None,
+        groups: Sequence[str] = (),
     ) -> dict[str, np.ndarray]:
         """Returns the statistics of the rankings of the second texts of all pairs, one for each first text.
 
@@ -190,6 +194,7 @@ class MatchFeature(SimilarityFeature):
             predictions: list that `decode` returned.
             references: list of lists of one pair of texts.
             measures: list of strings. Names of measures. Defaults to `None`: those of `measures`.
+            groups: list of strings. Not used. Defaults to `()`.
 
         Raises:
             TypeError: if the predictions are those of something else than `decode`.

@@ -397,6 +397,18 @@ class Task:
         values = [list(dict.fromkeys(each for row in rows for each in _texts(cells[row]))) for rows in groups]
         return raw, references, values
 
+    def scale_groups(self, split: str, limit: int | None = None) -> list[str]:
+        """Returns for each of the `examples` what tells how its target is scaled, nothing where all have one scale.
+
+        Args:
+            split: string. As for `examples`.
+            limit: int. As for `examples`. Defaults to `None`.
+        """
+        self.fit()
+        if not self.targets.scaled_by_column:
+            return []
+        return [values[0] for values in self.examples_by(self.targets.scaled_by_column, split, limit)[2]]
+
     def with_test_data(self, path: str | os.PathLike) -> "Task":
         """Returns the task with other test examples, and without training and dev examples.
 
@@ -683,7 +695,11 @@ class Task:
         return self.targets.decode_in_graph(outputs)
 
     def evaluate(
-        self, predictions: Sequence, references: Sequence[Sequence], measures: Sequence[str] | None = None
+        self,
+        predictions: Sequence,
+        references: Sequence[Sequence],
+        measures: Sequence[str] | None = None,
+        groups: Sequence[str] = (),
     ) -> dict[str, float]:
         """Returns the measures of predictions against lists of accepted references.
 
@@ -691,9 +707,10 @@ class Task:
             predictions: list of predictions.
             references: list of lists. The accepted references of each prediction.
             measures: list of strings. Names of `kerazoo.tasks.MEASURES`. Defaults to `None`: those of the target.
+            groups: list of strings. The `scale_groups` of the examples. Defaults to `()`.
         """
         self.fit()
-        return self.targets.evaluate(predictions, references, measures)
+        return self.targets.evaluate(predictions, references, measures, groups)
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes what `kerazoo.tasks.restore` needs: `task.json` and a file for each vocabulary."""

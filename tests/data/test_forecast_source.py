@@ -27,7 +27,7 @@ def windows(source, split, column="window"):
 
 def test_windows_of_dev_and_test_look_back_and_what_is_predicted_lies_in_the_split(tmp_path):
     source = ForecastSource(write(tmp_path / "s.csv", HOURS), length=7, horizon=3, stride=5, splits="60,23,11")
-    assert source.column_names() == ["a", "b"] and source.columns == ("window", "future")
+    assert source.column_names() == ["a", "b"] and source.columns == ("window", "future", "file")
     train, future = windows(source, "train"), windows(source, "train", "future")
     assert train.shape == (11, 7, 2) and train[:, 0, 0].tolist() == list(range(0, 51, 5)) and future[-1, -1, 0] == 59
     for split, first, last in (("dev", 60, 82), ("test", 83, 93)):
@@ -75,6 +75,34 @@ def test_files_of_a_folder_are_series_of_their_own(tmp_path):
         window, future = windows(source, split), windows(source, split, "future")
         assert ((window[:, :, 0] > 1000).all(1) == (future[:, :, 0] > 1000).all(1)).all(), "no window crosses files"
         assert {bool(row) for row in (window[:, 0, 0] > 1000)} == {False, True}
+
+
+def test_each_file_has_a_scale_and_a_season_and_its_only_column_any_name(tmp_path):
+    long = [(round(np.sin(2 * np.pi * i / 12) * 10, 3),) for i in range(101)]
+    write(tmp_path / "one.csv", MONTHS, long, header="month,sales")
+    write(tmp_path / "two.csv", MONTHS[:60], [(1000 * (i % 4),) for i in range(60)], header="month,visits")
+    source = ForecastSource(tmp_path / "*.csv", length=5, horizon=2)
+    described = source.describe_series("future")
+    assert described["names"] == ["value"] and described["shape"] == [2, 1]
+    one, two = (described["files"][name] for name in ("one.csv", "two.csv"))
+    np.testing.assert_allclose(one["deviation"], np.std(long[:71], axis=0))
+    assert (one["season"], two["season"]) == (12, 4)
+    assert two["mean"] == [pytest.approx(np.mean([1000 * (i % 4) for i in range(42)]))]
+    assert described["mean"] == one["mean"], "of the file with the smallest deviation"
+    assert next(source.chunks("dev")).columns["file"][0] == ("one.csv",)
+    weighted = ForecastSource(f"{tmp_path}/two.csv@3,{tmp_path}/one.csv", length=5, horizon=2)
+    counts = [
+        [sum(chunk.num_rows for chunk in each.chunks(split)) for split in ("train", "dev")]
+        for each in (source, weighted)
+    ]
+    assert counts[1] == [counts[0][0] + 2 * (42 - 6), counts[0][1]]
+    assert source.fingerprint("train") != weighted.fingerprint("train")
+    assert read_dated_series(tmp_path / "two.csv", ["value"]).numbers[1, 0] == 1000
+    write(tmp_path / "three.csv", MONTHS[:31])
+    with pytest.raises(DataError, match="three.csv: has the columns of numbers a, b, and .*one.csv has sales. Name"):
+        ForecastSource(tmp_path / "*.csv", length=5, horizon=2).column_names()
+    with pytest.raises(ValueError, match="examples are grouped by the column 'file' alone; got 'sales'"):
+        source.with_columns(["sales"])
 
 
 def test_missing_rows_and_values_are_interpolated_in_time(tmp_path):
@@ -142,7 +170,9 @@ def test_files_as_people_have_them(tmp_path):
         DataError, match="no column holds numbers; the header has: Monat; Umsatz ;Kosten. Is there anoth"
     ):
         ForecastSource(path, length=4, horizon=2).column_names()
-    with pytest.raises(DataError, match="no column holds numbers.* Are commas decimal points. Say decimal=','"):
+    with pytest.raises(
+        DataError, match="no column holds numbers.* Say decimal=',' if commas are decimal points; remove"
+    ):
         ForecastSource(path, length=4, horizon=2, delimiter=";").column_names()
     source = ForecastSource(path, length=4, horizon=2, delimiter=";", decimal=",")
     assert source.column_names() == ["Umsatz", "Kosten"]
@@ -209,3 +239,12 @@ def test_naive_error_is_that_of_the_row_a_season_before():
     numbers = np.array([[1.0, 5.0], [2.0, 5.0], [4.0, 5.0], [8.0, 9.0]])
     assert naive_error(numbers, 1).tolist() == [7 / 3, 4 / 3] and naive_error(numbers, 2).tolist() == [4.5, 2.0]
     assert naive_error(numbers, 9).tolist() == naive_error(numbers, 1).tolist(), "a season longer than the series"
+
+
+def test_a_file_without_a_header_is_refused_and_row_numbers_are_no_variable(tmp_path):
+    rows = "".join(f"{i},{month},{i}.5\n" for i, month in enumerate(MONTHS))
+    (tmp_path / "s.csv").write_text(",month,sales\n" + rows)
+    assert ForecastSource(tmp_path / "s.csv", length=4, horizon=2).column_names() == ["sales"]
+    (tmp_path / "s.csv").write_text(rows)
+    with pytest.raises(DataError, match="s.csv:1: the first line must name the columns, and looks like a row: '0"):
+        ForecastSource(tmp_path / "s.csv", length=4, horizon=2).column_names()

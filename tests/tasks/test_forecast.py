@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import kerazoo as kz
 from kerazoo._checks import DataError
+from kerazoo.run import baselines
 from kerazoo.run.predictor import Predictor, build_model
 from kerazoo.tasks.measures import MEASURES
 
@@ -171,3 +172,57 @@ def test_samples_of_an_evaluation_are_drawn_with_their_quantiles(predictor):
     pytest.importorskip("matplotlib")
     drawn = pictures.draw(samples[0])
     assert drawn.startswith(b"\x89PNG") and drawn != pictures.draw(samples[0]._replace(quantiles=None))
+
+
+@pytest.fixture(scope="module")
+def two_files(tmp_path_factory):
+    """Two series of which one is a thousand times as large and has another season."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, size, season in (("small", 1, 12), ("large", 1000, 4)):
+        values = [round(size * (7 + i % season + i / 50), 3) for i in range(101)]
+        (folder / f"{name}.csv").write_text(f"month,{name}\n" + "".join(f"{m},{v}\n" for m, v in zip(MONTHS, values)))
+    return kz.tasks.create("forecast", data_dir=f"{folder}/*.csv", window=13, horizon=5)
+
+
+def test_errors_of_files_have_the_scale_of_each(two_files):
+    state = two_files.state["source"]["files"]
+    files = [name for (name,) in two_files.columns("test")["file"]]
+    windows, references = two_files.examples("test")
+    assert two_files.scale_groups("test") == files and set(files) == {"small.csv", "large.csv"}
+    stored = two_files.load("test").features["source"]
+    for row in (0, -1):
+        mean, deviation = (np.array(state[files[row]][name]) for name in ("mean", "deviation"))
+        np.testing.assert_allclose(np.asarray(stored[row]), (windows[row] - mean) / deviation, rtol=1e-5)
+    seasons = {"name": "value of one season of the file before", "fitted": 0}
+    assert two_files.targets.baselines(None, ()) == {"last value": 1, seasons["name"]: 0}
+    predicted = baselines.predict(two_files.targets, seasons, windows, files)
+    np.testing.assert_array_equal(predicted[files.index("large.csv")][:4], windows[files.index("large.csv")][-4:])
+    found = two_files.evaluate(predicted, references, groups=files)
+    scaled = [np.abs(p - r[0]) / state[f]["deviation"] for p, r, f in zip(predicted, references, files)]
+    assert found["mean_absolute_error"] == pytest.approx(np.mean(scaled))
+    naive = two_files.state["targets"]["files"]
+    errors = [np.abs(p - r[0]) / naive[f]["naive_error"] for p, r, f in zip(predicted, references, files)]
+    assert found["mase"] == pytest.approx(np.mean(errors))
+    with pytest.raises(DataError, match="new.csv: is none of the files of the training data, which have a scale each"):
+        two_files.targets.of_file("new.csv")
+
+
+def test_a_model_predicts_any_file_whatever_its_scale(two_files):
+    predictor = Predictor(build_model("linear_forecaster", two_files, {}), two_files)
+    windows, _ = two_files.examples("test", limit=3)
+    one, other = predictor([windows[0]])[0], predictor([1e5 * windows[0] - 7e3])[0]
+    np.testing.assert_allclose(other, 1e5 * one - 7e3, rtol=1e-4)
+    with pytest.raises(ValueError, match="several files have a scale each, .*; got LinearForecaster without"):
+        build_model("linear_forecaster", two_files, {"instance_normalization": False})
+
+
+@pytest.mark.usefixtures("run_eagerly")
+def test_an_evaluation_by_file(two_files):
+    from kerazoo.run.evaluation import evaluate_predictor
+
+    predictor = Predictor(build_model("linear_forecaster", two_files, {}), two_files)
+    baseline = baselines.fit(two_files, two_files.load("train"), True)
+    result, _ = evaluate_predictor(predictor, "test", samples=0, by="file", baseline=baseline)
+    groups = result["by"]["groups"]
+    assert set(groups) == {"small.csv", "large.csv"} and groups["small.csv"]["baseline.mase"] < 1
+    assert result["by"]["mean"]["mase"] == pytest.approx(np.mean([each["mase"] for each in groups.values()]))
