@@ -1,5 +1,6 @@
 """Dense encoders and decoders: multi-layer perceptrons for vectors, sequences and images."""
 
+import math
 from typing import Any
 
 import keras
@@ -90,6 +91,8 @@ class DenseEncoder(_DenseStack):
         bias_initializer: Initializer of the biases. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of the kernels, such as `"l1"` or `"l2"`. Defaults to `None`.
         activity_regularizer: Regularizer of the outputs of the layers, for sparse codes. Defaults to `None`.
+        flatten: bool. Whether a sequence is flattened as an image is, so that its positions are read together. Its
+            length must then be fixed. Defaults to `False`.
         return_dict: bool. Whether to return a dict, which decoders and models read; False returns its "sequence" alone,
             for other layers of Keras. Defaults to `True`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
@@ -101,11 +104,12 @@ class DenseEncoder(_DenseStack):
         mask: The Keras mask of `inputs`, used where `padding_mask` is None. Keras fills it in.
 
     Returns:
-        A dict with "sequence", `[B, S, units[-1]]` in the compute dtype (S = 1 for vectors and images), and "mask",
+        A dict with "sequence", `[B, S, units[-1]]` in the compute dtype (S = 1 for what is flattened), and "mask",
         bool `[B, S]`. With `return_dict=False` a tensor, `[B, S, units[-1]]` for sequences, else `[B, units[-1]]`.
 
     Masking:
-        Each position is computed separately, so padding has no effect. The mask is passed on.
+        Each position is computed separately, so padding has no effect. The mask is passed on. With `flatten` there is
+        none, and all positions count.
 
     Raises:
         ValueError: if `inputs` have another number of axes, an image's size is unknown, or `activation` is a list of
@@ -135,6 +139,7 @@ class DenseEncoder(_DenseStack):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         activity_regularizer: Any = None,
+        flatten: bool = False,
         return_dict: bool = True,
         **kwargs: Any,
     ):
@@ -148,11 +153,12 @@ class DenseEncoder(_DenseStack):
             activity_regularizer=activity_regularizer,
             **kwargs,
         )
+        self.flatten = bool(flatten)
         self.return_dict = bool(return_dict)
 
     def build(self, inputs_shape: Any) -> None:
         _checks.rank("DenseEncoder", "inputs", inputs_shape, (2, 3, 4))
-        features = inputs_shape[1:] if len(inputs_shape) == 4 else inputs_shape[-1:]
+        features = inputs_shape[1:] if self._is_flattened(inputs_shape) else inputs_shape[-1:]
         if None in features:
             raise ValueError(
                 f"DenseEncoder: `inputs` must have known features; got shape {tuple(inputs_shape)}. "
@@ -165,23 +171,26 @@ class DenseEncoder(_DenseStack):
 
     def call(self, inputs: Any, padding_mask: Any = None, training: bool | None = None, mask: Any = None) -> Any:
         x, valid = inputs, first_mask(padding_mask, mask)
-        if len(inputs.shape) == 4:
-            x = ops.reshape(x, (-1, inputs.shape[1] * inputs.shape[2] * inputs.shape[3]))  # [B, F]
+        if self._is_flattened(inputs.shape):
+            x = ops.reshape(x, (-1, math.prod(inputs.shape[1:])))  # [B, F]
         x = self._transform(x, training)
         if not self.return_dict:
             return x
-        if len(inputs.shape) != 3:
+        if len(x.shape) != 3:
             x, valid = x[:, None], None  # [B, 1, U]
         if valid is None:
             valid = ops.ones(ops.shape(x)[:2], dtype="bool")  # [B, S]
         return {"sequence": x, "mask": valid}
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        mask = previous_mask if len(inputs.shape) == 3 else None
+        mask = previous_mask if len(inputs.shape) == 3 and not self.flatten else None
         return encoded_mask(mask) if self.return_dict else mask
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "return_dict": self.return_dict}
+        return {**super().get_config(), "flatten": self.flatten, "return_dict": self.return_dict}
+
+    def _is_flattened(self, shape):
+        return len(shape) == 4 or (self.flatten and len(shape) == 3)
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")

@@ -82,7 +82,7 @@ class Autoencoder(EncoderModel):
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class DenseAutoencoder(Autoencoder):
-    """An autoencoder of dense layers for vectors and images.
+    """An autoencoder of dense layers for vectors, images and windows of series, all numbers of which it reads together.
 
     Args:
         input_shape: tuple of integers. Shape of one source without the batch, such as `(784,)` or `(8, 8, 1)`. Defaults
@@ -138,7 +138,9 @@ class DenseAutoencoder(Autoencoder):
         encoder_units = _checks.positive_ints(owner, "encoder_units", encoder_units)
         activations = one_per_layer(owner, "encoder_activation", encoder_activation, len(encoder_units) - 1)
         super().__init__(
-            DenseEncoder(encoder_units, activation=[*activations, code_activation], name="encoder", **options),
+            DenseEncoder(
+                encoder_units, activation=[*activations, code_activation], flatten=True, name="encoder", **options
+            ),
             DenseDecoder(decoder_units, activation=decoder_activation, name="decoder", **options),
             output_size=math.prod(input_shape) if output_size is None else output_size,
             head_activation=head_activation,

@@ -161,7 +161,7 @@ class VariationalAutoencoder(Autoencoder):
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class DenseVariationalAutoencoder(VariationalAutoencoder):
-    """A variational autoencoder of dense layers for vectors and images.
+    """A variational autoencoder of dense layers for vectors, images and windows of series.
 
     Args:
         input_shape: tuple of integers. Shape of one source without the batch, such as `(784,)` or `(8, 8, 1)`. Defaults
@@ -211,7 +211,7 @@ class DenseVariationalAutoencoder(VariationalAutoencoder):
     ):
         options = {"activation": activation, "dropout": dropout, "dtype": kwargs.get("dtype")}
         super().__init__(
-            DenseEncoder(encoder_units, name="encoder", **options),
+            DenseEncoder(encoder_units, flatten=True, name="encoder", **options),
             DenseDecoder(decoder_units, name="decoder", **options),
             output_size=math.prod(input_shape) if output_size is None else output_size,
             latent_dim=latent_dim,

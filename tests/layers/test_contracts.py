@@ -121,7 +121,7 @@ row(
     {"inputs": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)},
 )
 row(layers.DenseEncoder, {"units": (17,)}, {"inputs": floats(BATCH, SOURCE, 13), "padding_mask": mask(SOURCE)})
-row(layers.DenseEncoder, {"units": (17,), "return_dict": False}, {"inputs": floats(BATCH, 11, 13, 2)})
+row(layers.DenseEncoder, {"units": (17,), "return_dict": False, "flatten": True}, {"inputs": floats(BATCH, 11, 13, 2)})
 row(layers.DenseDecoder, {"units": (17,)}, {"inputs": floats(BATCH, TARGET, 11), "encoded": encoded(13)})
 row(layers.LSTM, {"units": 11}, {"inputs": floats(BATCH, TARGET, 13), "padding_mask": mask(TARGET)})
 row(

@@ -46,6 +46,15 @@ def test_encoder_has_the_sizes_of_the_dense_autoencoder():
     assert [w.shape for w in encoder.weights] == [(784, 128), (128,), (128, 128), (128,)]
 
 
+def test_a_flattened_sequence_is_one_vector():
+    encoder, inputs = DenseEncoder(units=(U, 17), flatten=True), floats(B, S, D)
+    encoded = encoder(inputs, padding_mask=MASK)
+    close(encoded["sequence"], perceptron(encoder, inputs.reshape(B, 1, S * D)))
+    assert np.asarray(encoded["mask"]).tolist() == [[True]] * B
+    with pytest.raises(ValueError, match="`inputs` must have known features; got shape"):
+        DenseEncoder(U, flatten=True).build((None, None, D))
+
+
 def test_encoder_passes_the_mask_of_positions_on():
     assert np.array_equal(DenseEncoder(U)(floats(B, S, D), padding_mask=MASK)["mask"], MASK)
 

@@ -176,3 +176,10 @@ def test_predict_prints_errors_and_marks(series):
     assert record["is_anomaly"] is True and record["error"] > 0 and np.shape(record["predictions"]) == (1, 7, 2)
     table = list(csv.reader(io.StringIO("\n".join(lines[2:]))))
     assert table[0][2:] == ["error", "is_anomaly"] and len(table) == 700 - 7 + 2
+
+
+@pytest.mark.parametrize("name", ["dense_autoencoder", "dense_variational_autoencoder"])
+def test_dense_autoencoders_read_the_order_of_the_rows(name):
+    model = kz.create(name, input_shape=(5, 3), encoder_units=(7,), decoder_units=(11,))
+    window = np.random.default_rng(0).normal(size=(1, 5, 3)).astype("float32")
+    assert np.abs(np.asarray(model(window)) - np.asarray(model(window[:, ::-1].copy()))).max() > 1e-3
