@@ -13,6 +13,7 @@ the collection are kept in the run, and computed again when the collection or th
 With --qrels the search is measured on judged queries beside BM25, and evaluation-NAME.json is written into the run.
 """
 
+import itertools
 import os
 import pathlib
 import sys
@@ -39,7 +40,10 @@ with command.flag_group("Collection and queries"):
     flags.DEFINE_string("query_column", None, "Column of the texts of --queries.")
     flags.DEFINE_bool("header", None, "Whether the first line of the tables names their columns.")
     flags.DEFINE_enum(
-        "bad_lines", "stop", ["stop", "skip"], "Whether a line without an id or a text stops the command."
+        "bad_lines",
+        "stop",
+        ["stop", "skip"],
+        "Whether a line without an id or a text, or a blank query, stops the command.",
     )
 with command.flag_group("Search"):
     flags.DEFINE_integer("k", 10, "Texts that are found for each query.", lower_bound=1)
@@ -83,9 +87,21 @@ def main(arguments):
     elif sys.stdin.isatty():
         _converse(index, hybrid)
     else:
-        for number, line in kz.data.read_lines("-"):
-            _print(index.search([line], FLAGS.k, hybrid)[0], [str(number)])
+        _answer_lines(index, hybrid)
     return 0
+
+
+def _answer_lines(index, hybrid):
+    """Answers the queries of standard input, whose numbers are those of their lines."""
+    lines = iter(kz.data.read_lines("-"))
+    while batch := list(itertools.islice(lines, FLAGS.batch_size)):
+        for number, line in batch:
+            if not line.strip() and FLAGS.bad_lines == "stop":
+                raise command.InputError(f"-:{number}: a query is blank. Leave such lines out by --bad_lines=skip.")
+        queries = [(number, line) for number, line in batch if line.strip()]
+        found = index.search([line for _, line in queries], FLAGS.k, hybrid)
+        for (number, _), results in zip(queries, found):
+            _print(results, [str(number)])
 
 
 def _converse(index, hybrid):

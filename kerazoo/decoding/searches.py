@@ -75,6 +75,8 @@ def make_search(search: Search | str = "greedy", **options: Any) -> Search:
         CONSTRAINTS.get(name)(value) for name, value in options.items() if name in CONSTRAINTS and value is not None
     ]
     arguments = {name: value for name, value in options.items() if name in fields}
+    if cls is Speculative and "draft" not in arguments:
+        raise ValueError("generate: search='speculative' needs `draft`, a smaller model of the same kind; got none.")
     return cls(**{**arguments, "constraints": (*arguments.get("constraints", ()), *constraints)})
 
 

@@ -93,12 +93,12 @@ def export(
         if not isinstance(search, decoding.Search):
             options = task.targets.search_options({**options, **({"search": search} if search else {})})
             search = options.pop("search", "greedy")
-        search = decoding.make_search(search, **options)
-        if search.models:
+        if search == "speculative" or (isinstance(search, decoding.Search) and search.models):
             raise ValueError(
-                f"export: `search` must need no second model; got {type(search).__name__}. Use search='greedy', or "
-                "search='sample' for a temperature above 0, whose predictions are alike."
+                f"export: `search` must need no second model; got search={search!r:.40}. Use search='greedy', whose "
+                "predictions are alike."
             )
+        search = decoding.make_search(search, **options)
         predict = _generator(model, task, search, task.max_length if max_length is None else max_length)
     else:
         given = [

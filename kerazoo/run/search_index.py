@@ -111,7 +111,7 @@ class Index:
     """The vectors of a collection, and exact search for the nearest ones.
 
     The search compares a query with every vector, so it finds what there is. Where the package faiss is installed its
-    flat index does it, else NumPy; both give the same.
+    flat index does it, else NumPy; both give the same, but for the order of texts with equal scores.
 
     Args:
         predictor: `Predictor` of a model with an encoder; a dual encoder is trained for it.

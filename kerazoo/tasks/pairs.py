@@ -64,8 +64,8 @@ def build(
         max_length: int. The largest number of tokens of a text; longer ones are truncated. Defaults to `256`.
         bad_lines: string. `"stop"` at a line with a blank text or without a number as its score, or `"skip"` it and
             count. Defaults to `"stop"`.
-        **text: options of `TextOptions`, those of the source; `source_tokens` defaults to `"words"` here, and `case` to
-            `"lower"`.
+        **text: options of `TextOptions`, those of the source; `source_tokens` defaults to `"words_and_punctuation"`
+            here, and `case` to `"lower"`.
     """
     owner = f"task {name}"
     if data_dir is None:
@@ -87,7 +87,9 @@ def build(
     formats.TableFormat(format, header, delimiter, quote, owner)
     files = {"dev_data": dev_data and str(dev_data), "test_data": test_data and str(test_data), "bad_lines": bad_lines}
     held_out = check_held_out(owner, held_out)
-    text_options = TextOptions.of(owner, {"source_tokens": "words", "case": "lower", **text}, roles=("source",))
+    text_options = TextOptions.of(
+        owner, {"source_tokens": "words_and_punctuation", "case": "lower", **text}, roles=("source",)
+    )
     options = {
         "data_dir": str(data_dir),
         **{f"{column}_column": given for column, given in columns.items()},

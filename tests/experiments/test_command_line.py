@@ -230,6 +230,7 @@ def test_evaluate_takes_the_options_of_a_search(finished):
     [
         (["--search=bean"], "Unknown search 'bean'. Close names: beam"),
         (["--num_beams=3"], "'num_beams'"),
+        (["--search=speculative"], "--search='speculative' needs --draft_run, a smaller model of the same kind"),
         (["--given"], "--given: a line must be a source, a tab and a target; got 'aei'"),
         (["--given", "--scores"], "--given generates nothing"),
         (["--alignment"], "alignment needs a model whose `step` returns attention"),
