@@ -87,11 +87,11 @@ def main(arguments):
     elif sys.stdin.isatty():
         _converse(index, hybrid)
     else:
-        _answer_lines(index, hybrid)
+        _search_lines(index, hybrid)
     return 0
 
 
-def _answer_lines(index, hybrid):
+def _search_lines(index, hybrid):
     """Answers the queries of standard input, whose numbers are those of their lines."""
     lines = iter(kz.data.read_lines("-"))
     while batch := list(itertools.islice(lines, FLAGS.batch_size)):
