@@ -8,6 +8,7 @@
   python -m experiments.predict --run_dir=RUN digit.png          # a model of images
   python -m experiments.predict --run_dir=RUN --sample=64 --to=digits.png
   python -m experiments.predict --run_dir=RUN --sample=8 --to=digits.png 0 1 2
+  python -m experiments.predict --run_dir=RUN --to=sounds 'forty two'      # a model that speaks
   python -m experiments.predict --run_dir=RUN --format=csv sales.csv > future.csv
   python -m experiments.predict --run_dir=RUN --format=csv --to=windows.png machine.csv    # an autoencoder
 
@@ -20,6 +21,8 @@ and its perplexity.
 
 With --sample=N there are N samples of each input, or N from nothing of a language model or a variational autoencoder.
 With --to=FILE.png images are written as one picture, a row for each input, and nothing is printed but its name.
+With --to=FOLDER sounds are written as WAV files 1.wav, 2.wav and so on, numbered as the inputs are; a line has the
+name of a file, a tab and its seconds.
 With --embed=FILE.npy nothing is printed: the vectors of all inputs are written, one row each, those of a dual encoder
 for single texts and those of another model with an encoder as its pooled output.
 
@@ -38,6 +41,7 @@ import itertools
 import json
 import logging
 import math
+import os
 import sys
 
 from absl import flags
@@ -65,7 +69,8 @@ with command.flag_group("Run and output"):
         "reconstructions.",
     )
     flags.DEFINE_integer("sample", None, "Samples of each input, or from nothing where there is none.", lower_bound=1)
-    flags.DEFINE_string("to", None, "PNG file that predicted images are written to, in a grid.")
+    flags.DEFINE_string("to", None, "PNG file that predicted images are written to, in a grid; or folder of WAV files "
+                        "that predicted sounds are written to.")  # fmt: skip
     flags.DEFINE_bool("scores", False, "Print the score of each prediction before it; a probability for a class.")
     flags.DEFINE_bool("alignment", False, "Print for each token the source position with the largest attention.")
     flags.DEFINE_bool("given", False, "Score given targets and generate none: source, tab, target.")
@@ -91,6 +96,8 @@ def main(arguments):
     if FLAGS.embed is not None:
         return embed(predictor, arguments or [line for _, line in kz.data.read_lines("-")])
     options = shared.search_options(predictor.generates)
+    if predictor.task.targets.modality == "sound":
+        return write_sounds(predictor, arguments, options)
     if FLAGS.sample:
         options["search"] = "sample"
         if not arguments:
@@ -147,6 +154,25 @@ def write_grid(rows):
     return 0
 
 
+def write_sounds(predictor, arguments, options):
+    """Writes a sound for each input into the folder --to."""
+    if not FLAGS.to:
+        raise command.UsageError("This model predicts sounds: --to=FOLDER names the folder of their WAV files.")
+    given = [name for name in ("scores", "alignment", "given", "sample") if FLAGS[name].value]
+    if given or FLAGS.format != "text":
+        raise command.UsageError(f"--{[*given, 'format'][0]} is not for sounds, which are files. Leave it out.")
+    rate, first = predictor.task.targets.sample_rate, 1
+    lines = iter(arguments or (line for _, line in kz.data.read_lines("-")))
+    size = FLAGS.batch_size if arguments or not sys.stdin.isatty() else 1  # a sound as soon as its text is typed
+    while batch := list(itertools.islice(lines, size)):
+        for number, sound in enumerate(predictor(predictor.task.read(batch), **options), first):
+            path = os.path.join(FLAGS.to, f"{number}.wav")
+            kz.data.write_sound(path, sound, rate)
+            print(f"{path}\t{len(sound) / rate:.2f}", flush=True)
+        first += len(batch)
+    return 0
+
+
 def embed(predictor, lines):
     """Writes the vectors of lines of input, one row each."""
     raw = lines if predictor.task.kind == "dual_encoder" else predictor.task.read(lines)
@@ -174,7 +200,7 @@ def print_windows(predictor, paths):
 
 def print_tables(predictor, paths):
     """Prints the forecast of each file as CSV, its dates continued."""
-    if not predictor.task.targets.continuous:
+    if predictor.task.targets.modality != "series":
         raise command.UsageError("--format=csv is for forecasts of series. Use --format=text or --format=jsonl.")
     if not paths:
         raise command.UsageError("--format=csv needs the names of files of series as arguments.")

@@ -1,5 +1,6 @@
 """Sound from files, as one channel of float32: one way of decoding for training, evaluation and prediction."""
 
+import io
 import math
 import os
 import wave
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kerazoo import _checks
+from kerazoo import _checks, _files
 
 # What names of sound files end in. Formats that cannot be decoded are refused instead of being overlooked.
 SOUND_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".wma")
@@ -83,17 +84,19 @@ def resampled(sound: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 
 
 def write_sound(path: str | os.PathLike, sound: np.ndarray, sample_rate: int) -> None:
-    """Writes a sound as a WAV file of 16 bits.
+    """Writes a sound as a WAV file of 16 bits, which holds either its old content or all of the new one at any moment.
 
     Args:
-        path: string or path of the file.
+        path: string or path of the file. Missing parent folders are made.
         sound: float array `[samples]` in [-1, 1]; what is beyond is clipped.
         sample_rate: int, above 0. Its samples of a second.
     """
     samples = np.round(np.clip(np.asarray(sound, np.float64), -1, 1) * 32767).astype("<i2")
-    with wave.open(os.fspath(path), "wb") as file:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
         file.setparams((1, 2, sample_rate, len(samples), "NONE", "not compressed"))
         file.writeframes(samples.tobytes())
+    _files.write_file(path, content.getvalue())
 
 
 def _read_wav(path):

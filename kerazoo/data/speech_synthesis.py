@@ -2,6 +2,7 @@
 
 import ctypes
 import ctypes.util
+import importlib.util
 import io
 import json
 import os
@@ -91,6 +92,11 @@ def library() -> tuple[str, str | None]:
             ) from None
         return found, None
     return str(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path())
+
+
+def installed() -> str:
+    """Returns which eSpeak NG is used: that of the package `espeakng-loader`, or that of the system."""
+    return "espeakng_loader" if importlib.util.find_spec("espeakng_loader") else "espeak-ng"
 
 
 class _Synthesizer:

@@ -37,6 +37,8 @@ def export(
       of images, uint8 [B, h, W, C];
     - a similarity is `similarity`, float32 [B], of the texts `source` and `target`; the signature `embed` gives the
       `vector` float32 [B, D] of a `text`, and `embed_target` that of a target which has an encoder of its own;
+    - a generated sound is `sound`, float32 [B, samples], 0 after the end of each, with `length` int32 [B], the samples
+      of each, `sample_rate`, int32, those of a second, and the normalized `frames`, float32 [B, N, F], that it has;
     - an image or a window is `reconstruction`, the rows after a window are `forecast`, with `quantiles` float64 [B,
       horizon, variables, Q] where those are predicted, a number is `value`;
     - with the `reconstruction` of an autoencoder comes its `error`, float32 [B], the mean squared error of scaled

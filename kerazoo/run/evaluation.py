@@ -13,7 +13,7 @@ import numpy as np
 
 from kerazoo import _files
 from kerazoo.run import anomalies as anomaly_errors
-from kerazoo.run import baselines, report, sample_table
+from kerazoo.run import baselines, recognition, report, sample_table
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
 
@@ -72,6 +72,7 @@ def evaluate(
     save_predictions: bool | str | os.PathLike = False,
     anomalies: str | None = None,
     threshold_quantile: float = anomaly_errors.QUANTILE,
+    recognizer: str | os.PathLike | None = None,
     **options,
 ) -> dict:
     """Evaluates a run on `split`, prints a table, and writes `evaluation-SPLIT.json` and `report.md` into its folder.
@@ -97,6 +98,8 @@ def evaluate(
             `"COLUMN=VALUE"` this value; empty for none. Defaults to `None`: for test that of the task, if it has one.
         threshold_quantile: float in [0, 1]. For an autoencoder: the quantile of the errors of dev examples above which
             an example is marked as an anomaly. Defaults to `0.99`.
+        recognizer: string or path. A run of speech recognition that reads the generated sounds of this one; the result
+            has its `word_error_rate`, see `kerazoo.run.recognition`. Defaults to `None`.
         **options: the search and its options, `search="beam", num_beams=4`. Defaults to greedy search.
 
     Returns:
@@ -120,13 +123,23 @@ def evaluate(
     if anomalies is None and split == "test":
         anomalies = predictor.task.options.get("anomalies")
     marking = Marking(anomalies or None, threshold_quantile)
+    reader = recognition.open_recognizer(predictor.task, recognizer) if recognizer is not None else None
     found = evaluated(predictor, split, limit, samples, metrics, by, baseline, marking, **options)
+    if reader is not None:
+        rates = recognition.word_error_rates(reader, predictor.task, found.raw, found.references, found.predictions)
+        found.result["metrics"] |= rates
+        found.result["recognizer"] = os.path.abspath(recognizer)
     finish(run_dir, found, split, test_data, save_predictions)
     return found.result
 
 
 def check_saved(task: "Task", save_predictions: bool | str | os.PathLike) -> None:
-    """Refuses to save the predictions of a task whose models are measured by their loss alone."""
+    """Refuses to save the predictions of a task whose models are measured by their loss alone, and sounds."""
+    if save_predictions and task.targets.modality == "sound":
+        raise ValueError(
+            f"{task.owner}: `save_predictions` writes lines of JSON, and predictions are sounds; got save_predictions="
+            f"{save_predictions!r}. Leave it out; predict writes sounds as files."
+        )
     if save_predictions and task.targets.evaluated_by_loss:
         raise ValueError(
             f"{task.owner}: `save_predictions` needs predictions, and only the loss is measured here; got "

@@ -56,13 +56,26 @@ def export(
         raw = sorted(
             _examples(task), key=predictors.input_length
         )  # as a prediction orders them, on which samples depend
-        packed, predictions = task.pack(raw), predictor(raw, **options)
-        if task.is_autoencoder:
-            predictions = {"reconstruction": predictions, "error": anomalies.errors(task, raw, predictions)}
+        packed, predictions = task.pack(raw), _predictions(predictor, raw, options)
         exporter.verify(path, packed, predictions)
         if task.file_signature:
             exporter.verify(path, task.encode_files(packed), predictions, signature="serving_files")
     return path
+
+
+def _predictions(predictor, raw, options):
+    """Returns what the SavedModel must repeat: predictions, with the errors of an autoencoder, or the frames of sounds.
+
+    The phases that Griffin-Lim finds for frames depend on the last bits of these.
+    """
+    task, target = predictor.task, predictor.task.targets
+    if target.modality != "sound":
+        predictions = predictor(raw, **options)
+        if task.is_autoencoder:
+            return {"reconstruction": predictions, "error": anomalies.errors(task, raw, predictions)}
+        return predictions
+    frames = target.decode_frames(predictor.outputs(raw, **options))
+    return {"length": [len(each) * target.log_mel.frame_step for each in frames], "frames": frames}
 
 
 def _examples(task):

@@ -8,7 +8,7 @@ from kerazoo import _checks
 
 DETERMINED = (
     "pad_id", "start_id", "end_id", "num_classes", "output_size", "input_shape", "output_length", "num_values",
-    "quantiles",
+    "quantiles", "stop",
 )  # fmt: skip
 
 

@@ -40,8 +40,9 @@ def draw(sample: Sample) -> bytes | None:
         _draw_image(each, name, part)
     for variable, each in enumerate(axes[len(images) : len(axes) - len(sounds)]):
         _draw_series(each, series, variable, sample.quantiles)
+    samples = max(map(len, sounds.values()), default=0)
     for each, (name, part) in zip(axes[len(axes) - len(sounds) :], sounds.items()):
-        _draw_sound(each, name, part)
+        _draw_sound(each, name, part, samples)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=80)
     return file.getvalue()
@@ -219,12 +220,16 @@ def _draw_image(axes, name, part):
     axes.set_axis_off()
 
 
-def _draw_sound(axes, name, part):
-    """Draws the spectrogram of samples, low frequencies at the bottom, 80 dB from black to white."""
+def _draw_sound(axes, name, part, samples):
+    """Draws the spectrogram of samples, low frequencies at the bottom, 80 dB from black to white.
+
+    The picture is as wide as the spectrogram of a sound of so many samples.
+    """
     frames = np.lib.stride_tricks.sliding_window_view(np.asarray(part, np.float64), WINDOW)[:: WINDOW // 4]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW))) ** 2  # [columns, frequencies]
     decibels = 10 * np.log10(np.maximum(power, 1e-12 + power.max() * 1e-8))
     axes.imshow(decibels.T, origin="lower", aspect="auto", cmap="magma")
+    axes.set_xlim(-0.5, (samples - WINDOW) // (WINDOW // 4) + 0.5)
     axes.set_title(name, fontsize=9)
     axes.set_axis_off()
 

@@ -592,7 +592,13 @@ def build_model(
     determined = task.sizes()
     if overrides.get("sentences"):
         determined["sentence_ends"] = task.sentence_ends
-    sizes = {key: value for key, value in determined.items() if key in catalog.arguments(name)}
+    accepted = catalog.arguments(name)
+    if "stop" in determined and "stop" not in accepted:
+        raise ValueError(
+            f"{task.owner}: `model` must have a decoder of values, which learns where a sound ends, such as "
+            f"model='lstm+lstm_values'; got model={name!r}."
+        )
+    sizes = {key: value for key, value in determined.items() if key in accepted}
     needed = sizes.get("max_length", 0)
     if (overrides.get("max_length") or needed) < needed:
         option = "length" if task.is_language_model else "max_length"

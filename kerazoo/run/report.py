@@ -310,15 +310,17 @@ def _escaped(text):
 def next_commands(run: "RunDirectory", task: "Task") -> str:
     """Returns the commands that use the run; the input is one of the dev examples."""
     lines = [
-        f"{_command('predict', run_dir=run.path, **_picture(task))} {_example(task)}".rstrip(),
+        f"{_command('predict', run_dir=run.path, **_output_flags(task))} {_example(task)}".rstrip(),
         _command("evaluate", run_dir=run.path),
         _command("export", run_dir=run.path, to=run.path / "saved_model"),
     ]
     return "Next:\n  " + "\n  ".join(lines)
 
 
-def _picture(task):
-    """Returns the flags by which images are written as a picture."""
+def _output_flags(task):
+    """Returns the flags by which images are written as a picture, and sounds as files."""
+    if task.targets.modality == "sound":
+        return {"to": "sounds"}
     if task.targets.modality not in ("image", "pixels"):
         return {}
     return {**({"sample": 16} if task.is_language_model else {}), "to": "picture.png"}

@@ -30,6 +30,7 @@ _NAMES = {
     "SeriesFeature": "series_feature",
     "SimilarityFeature": "similarity_feature",
     "SoundFeature": "sound_feature",
+    "SpectrogramFeature": "spectrogram_feature",
     "Task": "task",
     "TextFeature": "text_feature",
     "TextOptions": "text_options",

@@ -12,6 +12,7 @@ from kerazoo.tasks.number_feature import NumberFeature
 from kerazoo.tasks.pixels_feature import PixelsFeature
 from kerazoo.tasks.series_feature import SeriesFeature
 from kerazoo.tasks.sound_feature import SoundFeature
+from kerazoo.tasks.spectrogram_feature import SpectrogramFeature
 from kerazoo.tasks.text_feature import TextFeature, Vocabulary
 from kerazoo.tasks.text_options import TextOptions
 
@@ -113,6 +114,7 @@ class FeatureOptions:
         stride: int. The tokens from one training window to the next. Defaults to `window`.
         image: dict. Further arguments of `ImageFeature`.
         sound: dict. Further arguments of `SoundFeature`.
+        frames_per_step: int. The frames of sound that a decoder predicts at once. Defaults to `4`.
         levels: int. The levels of brightness of pixels. Defaults to `16`.
         series_length: int. The rows of a window of a series. Defaults to `None`: those of the data.
         preprocess: string. The preprocessing of a series. Defaults to `None`.
@@ -126,6 +128,7 @@ class FeatureOptions:
     stride: int | None = None
     image: dict = dataclasses.field(default_factory=dict)
     sound: dict = dataclasses.field(default_factory=dict)
+    frames_per_step: int = 4
     levels: int = 16
     series_length: int | None = None
     preprocess: str | None = None
@@ -150,24 +153,21 @@ def make_features(
     text, shared = options.text, None
     if text.share_vocabulary and inputs:
         shared = text.shared(options.owner)
-    features = tuple(_input(spec, options, shared) for spec in inputs)
+    features = tuple(_input(spec, options, shared, target) for spec in inputs)
     if target.modality in ("image", "series"):
         for feature in features:
             if feature.modality == target.modality and feature.columns == target.columns:
                 return features, feature
-    if target.modality in ("image", "sound"):
-        rule = (
-            "an image is a target only where it is the input as well, and is generated from other inputs as "
-            f"targets='pixels:{target.columns[0]}'"
-        )
+    if target.modality == "image":
         raise ValueError(
-            f"{options.owner}: {rule if target.modality == 'image' else 'sound is no target'}; got inputs="
-            f"{','.join(map(str, inputs))!r}, targets={str(target)!r}."
+            f"{options.owner}: an image is a target only where it is the input as well, and is generated from other "
+            f"inputs as targets='pixels:{target.columns[0]}'; got inputs={','.join(map(str, inputs))!r}, "
+            f"targets={str(target)!r}."
         )
     return features, _target(target, features, kind, options, shared)
 
 
-def _input(spec, options, shared):
+def _input(spec, options, shared, target):
     text = options.text
     if spec.modality == "text":
         return TextFeature(
@@ -178,6 +178,7 @@ def _input(spec, options, shared):
             tags=spec.tags,
             dropout=text.subword_dropout if text.source_tokens == "subwords" else 0.0,
             vectors=text.source_vectors,
+            refuse_unknown=target.modality == "sound",
         )
     if spec.modality == "image":
         return ImageFeature(*spec.columns, **options.image)
@@ -208,6 +209,8 @@ def _target(spec, inputs, kind, options, shared):
         )
     if spec.modality == "label":
         return LabelFeature(*spec.columns, binary=kind == "binary_classifier")
+    if spec.modality == "sound":
+        return SpectrogramFeature(*spec.columns, frames_per_step=options.frames_per_step, **options.sound)
     if spec.modality == "pixels":
         image = {name: value for name, value in options.image.items() if name != "preprocess"}
         return PixelsFeature(*spec.columns, levels=options.levels, **image)

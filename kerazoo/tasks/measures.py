@@ -239,8 +239,39 @@ def _squares(predictions, references):
     return np.array([np.mean((one - two) ** 2) for one, two in _arrays(predictions, references)])
 
 
-def _distances(predictions, references):
-    return np.array([np.mean(np.abs(one - two)) for one, two in _arrays(predictions, references)])
+def _distances(predictions, references, aligned=False):
+    distance = aligned_distance if aligned else lambda one, two: np.mean(np.abs(one - two))
+    return np.array([distance(one, two) for one, two in _arrays(predictions, references)])
+
+
+def aligned_distance(one: np.ndarray, two: np.ndarray) -> float:
+    """Returns the mean absolute difference of two sequences along the path that aligns them best.
+
+    Dynamic time warping: a path goes from the first pair of rows to the last one, by one row of either or of both at a
+    time, and is the one with the smallest sum of differences.
+
+    Args:
+        one: array `[N, F]`.
+        two: array `[M, F]`.
+    """
+    rows, columns = len(one), len(two)
+    costs = sum(np.abs(one[:, None, bin] - two[None, :, bin]) for bin in range(one.shape[1])) / one.shape[1]  # [N, M]
+    totals, steps = np.full((rows + 1, columns + 1), np.inf), np.zeros((rows + 1, columns + 1), np.int64)
+    totals[0, 0] = 0.0
+    for diagonal in range(2, rows + columns + 1):  # whose cells do not depend on each other
+        i = np.arange(max(1, diagonal - columns), min(rows, diagonal - 1) + 1)
+        j = diagonal - i
+        before = [(i - 1, j - 1), (i - 1, j), (i, j - 1)]
+        sums = np.stack([totals[cell] for cell in before])
+        best = sums.argmin(axis=0)
+        totals[i, j] = costs[i - 1, j - 1] + np.take_along_axis(sums, best[None], 0)[0]
+        steps[i, j] = 1 + np.choose(best, [steps[cell] for cell in before])
+    return float(totals[-1, -1] / steps[-1, -1])
+
+
+def _length_differences(predictions, references):
+    pairs = [(len(one), len(two)) for one, two in _arrays(predictions, references)]
+    return np.array([[abs(one - two), two] for one, two in pairs])
 
 
 def _scaled_distances(predictions, references, naive_error=1.0):
@@ -348,7 +379,9 @@ for _row in (
       for kind, about in (("rouge1", "words"), ("rouge2", "pairs of words"),
                           ("rougeL", "the longest common subsequence of words"))),
     Measure("mean_squared_error", _squares, "mean of squared errors", ("number", "series", "image")),
-    Measure("mean_absolute_error", _distances, "mean of absolute errors", ("number", "series", "image")),
+    Measure("mean_absolute_error", _distances, "mean of absolute errors", ("number", "series", "image", "sound")),
+    Measure("length_error", _length_differences, "differences of the durations, by the durations of the references",
+            ("sound",)),
     Measure("mase", _scaled_distances, "absolute errors over those of the seasonal naive forecast of the training rows",
             ("series",)),
     Measure("smape", _relative_distances, "absolute errors over the mean of prediction and truth, 0 to 200 %",

@@ -72,6 +72,7 @@ def build_table(
     sample_rate: int = 16000,
     resample: bool = True,
     num_mel_bins: int = 40,
+    frames_per_step: int = 4,
     levels: int = 16,
     **text: Any,
 ) -> Task:
@@ -117,6 +118,7 @@ def build_table(
         sample_rate: int. The samples of a second that sound is brought to. Defaults to `16000`.
         resample: bool. Whether sound with another rate is converted; False refuses it. Defaults to `True`.
         num_mel_bins: int. The mel filters of the frames of sound. Defaults to `40`.
+        frames_per_step: int. The frames of sound that a decoder predicts at once. Defaults to `4`.
         levels: int. The levels of brightness of pixels as a target. Defaults to `16`.
         **text: options of `TextOptions`.
     """
@@ -152,6 +154,7 @@ def build_table(
         "channels": channels,
         "preprocess": preprocess,
         **sound,
+        "frames_per_step": frames_per_step,
         "levels": levels,
         **text_options.to_dict(),
     }
@@ -165,7 +168,16 @@ def build_table(
     if not chosen:
         refuse_subword_dropout(owner, text_options, kind)
     made = FeatureOptions(
-        owner, text_options, max_length, length, None, image, sound, levels, monitor=MONITOR, truncate=truncate
+        owner,
+        text_options,
+        max_length,
+        length,
+        image=image,
+        sound=sound,
+        frames_per_step=frames_per_step,
+        levels=levels,
+        monitor=MONITOR,
+        truncate=truncate,
     )
     paths = [column for spec in [*chosen, target] if spec.modality in FILES for column in spec.columns]
 
@@ -340,15 +352,17 @@ def build_sounds(
     sample_rate: int = 16000,
     resample: bool = True,
     num_mel_bins: int = 40,
+    frames_per_step: int = 4,
     max_length: int = 512,
     bad_lines: str = "stop",
     **text: Any,
 ) -> Task:
-    """Returns the task `sounds`: a recording to its transcript.
+    """Returns the task `sounds`: a recording to its transcript, or a transcript to its recording.
 
     Args:
         name: string. The task's name.
-        kind: string. The kind of model.
+        kind: string. `"seq2seq"` for a model that writes the transcript of a recording, `"forecaster"` for one that
+            speaks a text.
         data_dir: string. A folder with `transcripts.tsv`, or with `train/transcripts.tsv` and optionally `dev` and
             `test` of the same form. A line is a file, a tab and its transcript, then optionally a tab and the speaker;
             a first line with the names `file`, `text` and `speaker` allows another order. Or a folder in the form of
@@ -358,20 +372,25 @@ def build_sounds(
             to `None`, which raises an error.
         sample_rate: int. The samples of a second that files are brought to. Defaults to `16000`.
         resample: bool. Whether a file with another rate is converted; False refuses it. Defaults to `True`.
-        num_mel_bins: int. The mel filters of the frames that a model reads. Defaults to `40`.
+        num_mel_bins: int. The mel filters of the frames that a model reads or predicts. Defaults to `40`.
+        frames_per_step: int. The frames that a model which speaks predicts at once. Defaults to `4`.
         max_length: int. The largest number of tokens of a transcript; longer ones are truncated. Defaults to `512`.
         bad_lines: string. `"stop"` at a line without a transcript or a file that holds no sound, or `"skip"` it, and
             name and count it. Defaults to `"stop"`.
-        **text: options of `TextOptions`, those of the target.
+        **text: options of `TextOptions`, those of the target, or of the source of a model that speaks.
     """
     owner = f"task {name}"
     data_dir = _require(owner, data_dir, "a folder with transcripts.tsv or metadata.csv")
     _check_files(owner, max_length, bad_lines)
-    text_options = TextOptions.of(owner, text, roles=("target",))
+    speaks = kind == "forecaster"
+    text_options = TextOptions.of(owner, text, roles=("source",) if speaks else ("target",))
     sound = {"sample_rate": sample_rate, "resample": bool(resample), "num_mel_bins": num_mel_bins}
-    options = {"data_dir": str(data_dir), **sound, "max_length": max_length, "bad_lines": bad_lines}
-    options |= text_options.to_dict()
-    features = speech_features(owner, kind, text_options, max_length, sound)
+    options = {"data_dir": str(data_dir), **sound, "frames_per_step": frames_per_step, "max_length": max_length}
+    options |= {"bad_lines": bad_lines, **text_options.to_dict()}
+    if speaks:
+        features = speaking_features(owner, kind, text_options, max_length, sound, frames_per_step)
+    else:
+        features = speech_features(owner, kind, text_options, max_length, sound)
     source = SoundFolderSource(data_dir, bad_lines=bad_lines)
     return Task(source, *features, name, kind or "", options, bad_lines)
 
@@ -384,6 +403,14 @@ def speech_features(
     inputs, target = make_features([FeatureSpec("sound", ("sound",))], FeatureSpec("text", ("text",)), kind, made)
     target.measures = ("word_error_rate", "sequence_error_rate")
     return inputs, target
+
+
+def speaking_features(
+    owner: str, kind: str | None, text: TextOptions, max_length: int, sound: dict, frames_per_step: int
+) -> tuple[tuple[Feature, ...], Feature]:
+    """Returns the features of a text in the column `text` and of the sound in the column `sound` that speaks it."""
+    made = FeatureOptions(owner, text, max_length, sound=sound, frames_per_step=frames_per_step)
+    return make_features([FeatureSpec("text", ("text",))], FeatureSpec("sound", ("sound",)), kind, made)
 
 
 def build_series(

@@ -68,13 +68,20 @@ class SoundFeature(Feature):
 
     def update(self, columns: Mapping[str, Sequence]) -> bool:
         for value in columns[self.columns[0]]:
-            if self._sums.count >= FITTED_FRAMES:  # another feature may need further examples
+            if not self._needs_more:  # another feature may
                 return False
             try:
-                self._sums.add(np.asarray(self._frames(self._sound(value)), np.float64))
+                self._fit_sound(self._sound(value))
             except _checks.DataError as error:  # raised, or counted, where the examples are converted
                 self._fault = self._fault or f": {error}"
         return True
+
+    @property
+    def _needs_more(self):
+        return self._sums.count < FITTED_FRAMES
+
+    def _fit_sound(self, sound):
+        self._sums.add(np.asarray(self._frames(sound), np.float64))
 
     def finish(self) -> bool:
         if not self._sums.count:

@@ -1,6 +1,5 @@
 """Numbers spoken by many synthetic voices."""
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data import Chunk, Corpus, DataSource, Ragged, SoundFolderSource, cache
-from kerazoo.data.speech_synthesis import Utterance, library, synthesize
+from kerazoo.data.speech_synthesis import Utterance, installed, library, synthesize
 from kerazoo.data.splits import SPLITS, assign_split
 from kerazoo.tasks.number_words import MAX_NUMBER, number_words
 from kerazoo.tasks.own_data import speech_features
@@ -115,7 +114,7 @@ class SpokenNumbersSource(DataSource):
 
     def fingerprint(self, split: str) -> Any:
         """Returns what decides the examples of a split."""
-        return [VERSION, self.examples, self.largest, self.sample_rate, self.seed, split, _installed()]
+        return [VERSION, self.examples, self.largest, self.sample_rate, self.seed, split, installed()]
 
     def chunks(self, split: str) -> Iterator[Chunk]:
         """Yields the sounds of a split with their words."""
@@ -189,8 +188,3 @@ class SpokenNumbersSource(DataSource):
         before, after = (round(share * SILENCE * self.sample_rate) for share in (silence, 1 - silence))
         louder = np.round(sound * ((0.2 + 0.7 * loudness) * 32767 / peak)).astype(np.int16)
         return np.pad(louder, (before, after))
-
-
-def _installed():
-    """Returns which eSpeak NG is used: that of the package, or that of the system."""
-    return "espeakng_loader" if importlib.util.find_spec("espeakng_loader") else "espeak-ng"

@@ -36,7 +36,7 @@ class TaskSpec:
 PREFIX = "tfds:"  # followed by the name of a TensorFlow data set
 IMAGE_KINDS = ("classifier", "binary_classifier", "autoencoder")
 PIXEL_KINDS = (*IMAGE_KINDS, "seq2seq", "language_model")
-TABLE_KINDS = ("seq2seq", "classifier", "language_model", "binary_classifier", "autoencoder")
+TABLE_KINDS = ("seq2seq", "classifier", "language_model", "binary_classifier", "autoencoder", "forecaster")
 DEFAULT = {
     "seq2seq": "cmudict",
     "language_model": "topics",
@@ -106,8 +106,8 @@ SPECS = {
     ),
     "sounds": TaskSpec(
         "kerazoo.tasks.own_data:build_sounds",
-        ("seq2seq",),
-        "your own recordings and their transcripts: data_dir is a folder with transcripts.tsv, or LJSpeech's",
+        ("seq2seq", "forecaster"),
+        "your own recordings to their transcripts, or back: data_dir is a folder with transcripts.tsv, or LJSpeech's",
         {"batch_size": 32, "epochs": 30},
     ),
     "series": TaskSpec(
@@ -127,6 +127,12 @@ SPECS = {
         ("seq2seq",),
         "numbers spoken by many voices (eSpeak NG) to their words",
         {"batch_size": 64, "epochs": 20},
+    ),
+    "speak_numbers": TaskSpec(
+        "kerazoo.tasks.speak_numbers:build",
+        ("forecaster",),
+        "numbers in words to the sound of one voice that speaks them (eSpeak NG)",
+        {"batch_size": 32, "epochs": 40},
     ),
     "pairs": TaskSpec(
         "kerazoo.tasks.pairs:build",

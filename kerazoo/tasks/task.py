@@ -486,6 +486,8 @@ class Task:
                 valid positions of rows of vectors.
             valid: bool tensor `[B]`. False for padding rows.
         """
+        if "targets_mask" in features:  # targets are rows of vectors, whose positions are weighted one by one
+            valid = features["targets_mask"] & valid[:, None]  # [B, T]
         inputs = {name: feature.inputs(features[name]) for name, feature in zip(self.input_names, self.inputs)}
         values = features["targets" if self.targets not in self.inputs else self.input_names[self._target_index]]
         targets = self.targets.targets(values)

@@ -127,6 +127,8 @@ class TextFeature(Feature):
         stride: int. The tokens from the start of one training window to the next. Defaults to `window`.
         monitor: tuple of name and `"min"` or `"max"`. The validation metric that selects the best model. Defaults
             to `("val_loss", "min")`.
+        refuse_unknown: bool. Whether `read` refuses a text that is empty, or has tokens that the training text lacks.
+            Not with tags. Defaults to `False`.
     """
 
     modality = "text"
@@ -147,6 +149,7 @@ class TextFeature(Feature):
         window: int | None = None,
         stride: int | None = None,
         monitor: tuple[str, str] = ("val_loss", "min"),
+        refuse_unknown: bool = False,
     ):
         super().__init__(*(columns or ("text",)))
         self.vocabulary = vocabulary or Vocabulary()
@@ -163,6 +166,7 @@ class TextFeature(Feature):
         self.window = window
         self.stride = stride or window
         self.monitor = monitor
+        self.refuse_unknown = bool(refuse_unknown)
         if window is not None:
             self.kinds, self.outputs, self.measures = ("language_model",), ("text", "score"), ("nats",)
             self.evaluated_by_loss = True
@@ -334,6 +338,25 @@ class TextFeature(Feature):
             if not self._has_tag(tag):
                 raise ValueError(f"{self.owner}: {self._unknown_tag(tag)}")
         return packed
+
+    def read(self, text: str) -> Any:
+        if self.refuse_unknown and not self.tags:  # whose values are read by the same method
+            (text,) = self.pack([text])
+            self._check_tokens(text)
+        return text
+
+    def _check_tokens(self, text):
+        """Raises a DataError if a text has no tokens, or tokens that are not in the vocabulary."""
+        if not self.tokenizer.tokenize([text]).values.shape[0]:
+            raise _checks.DataError(f"{self.owner}: an input must be a text that is not empty; got {text!r}.")
+        parts = list(dict.fromkeys(map(str, self.tokenizer.split(text))))
+        unknown = (self.tokenizer.tokenize(parts) == self.tokenizer.unknown_id).to_list()
+        named = [part for part, ids in zip(parts, unknown) if any(ids)]
+        if named:
+            raise _checks.DataError(
+                f"{self.owner}: the texts of the training data have no {', '.join(map(repr, named[:MAX_NAMED]))}; got "
+                f"{text!r:.60}. Write it as those texts are written."
+            )
 
     def encode(self, *packed: Any) -> Any:
         import tensorflow as tf

@@ -4,7 +4,7 @@ from kerazoo.training.callbacks import Checkpoints, MetricsLog, StopOnNonFinite
 from kerazoo.training.checkpoints import CheckpointStore
 from kerazoo.training.error_rates import edit_distance, sequence_error_rate, token_error_rate
 from kerazoo.training.fit import evaluate, fit
-from kerazoo.training.losses import QuantileLoss, SparseCrossentropy
+from kerazoo.training.losses import QuantileLoss, SparseCrossentropy, SpectrogramLoss
 from kerazoo.training.metrics import F1, BitsPerDimension, Perplexity, SequenceAccuracy, TokenAccuracy
 from kerazoo.training.pair_losses import CosineCorrelation, CosineError, InBatchAccuracy, InBatchCrossentropy
 from kerazoo.training.progress import Progress
@@ -26,6 +26,7 @@ __all__ = [
     "QuantileLoss",
     "SequenceAccuracy",
     "SparseCrossentropy",
+    "SpectrogramLoss",
     "StopOnNonFinite",
     "TokenAccuracy",
     "WarmupConstant",

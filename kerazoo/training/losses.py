@@ -143,3 +143,53 @@ class QuantileLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {"quantiles": self.quantiles, "name": self.name}
+
+
+@keras.saving.register_keras_serializable(package="kerazoo")
+class SpectrogramLoss(keras.losses.Loss):
+    """The mean absolute error of frames, plus the binary cross-entropy of the logit that the sound ends with them.
+
+    Both are averaged over the positions that are not padding.
+
+    Args:
+        name: string. Name of the loss. Defaults to `"spectrogram_loss"`.
+
+    Call arguments:
+        y_true: float tensor `[..., F + 1]`, the values of a position, then 1 where it is the last one, else 0.
+        y_pred: float tensor `[..., F + 1]`, the predicted values, then the logit of the last position.
+        sample_weight: tensor `[...]`, the weight of each position. Defaults to 1.
+
+    Returns:
+        float32 scalar.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import kerazoo as kz
+
+    loss = kz.training.SpectrogramLoss()
+    print(loss(np.ones((2, 5, 4), "float32"), np.zeros((2, 5, 4), "float32")))
+    ```
+
+    Reference: Wang et al. 2017, Tacotron: Towards End-to-End Speech Synthesis, arXiv:1703.10135 (the error of frames);
+    Shen et al. 2018, arXiv:1712.05884 (the logit of the end).
+    """
+
+    def __init__(self, name: str = "spectrogram_loss"):
+        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None):
+        if sample_weight is not None:
+            sample_weight = broadcast_weight(sample_weight, ops.shape(y_pred)[:-1])
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true: Any, y_pred: Any):
+        y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        errors = ops.mean(ops.abs(y_true[..., :-1] - y_pred[..., :-1]), axis=-1)
+        ends = ops.binary_crossentropy(y_true[..., -1], y_pred[..., -1], from_logits=True)
+        return errors + ends
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}
