@@ -123,12 +123,15 @@ def evaluate(
     if anomalies is None and split == "test":
         anomalies = predictor.task.options.get("anomalies")
     marking = Marking(anomalies or None, threshold_quantile)
-    reader = recognition.open_recognizer(predictor.task, recognizer) if recognizer is not None else None
+    reader: Any = None
+    if recognizer is not None:
+        reader = recognition.open_recognizer(predictor.task, recognizer)
     found = evaluated(predictor, split, limit, samples, metrics, by, baseline, marking, **options)
-    if reader is not None:
+    if recognizer is not None:
         rates = recognition.word_error_rates(reader, predictor.task, found.raw, found.references, found.predictions)
         found.result["metrics"] |= rates
-        found.result["recognizer"] = os.path.abspath(recognizer)
+        named = filter(None, [found.result.get("baseline"), recognition.ABOUT])
+        found.result.update(recognizer=os.path.abspath(recognizer), baseline="; ".join(named))
     finish(run_dir, found, split, test_data, save_predictions)
     return found.result
 

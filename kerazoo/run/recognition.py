@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kerazoo.tasks import Task
 
 RECORDING, GRIFFIN_LIM = f"{report.BASELINE}recording", f"{report.BASELINE}griffin_lim"
+ABOUT = "recording and griffin_lim are word error rates"
 
 
 def open_recognizer(task: "Task", run_dir: str | os.PathLike) -> predictors.Predictor:

@@ -83,9 +83,9 @@ class GriffinLim:
         import tensorflow as tf
 
         size = self.log_mel.fft_length
-        starts = tf.range(count) * self.log_mel.frame_step % size  # in samples; whole periods are left out
-        turns = starts[:, None] * np.arange(size // 2 + 1, dtype=np.int32) % size
-        angles = tf.cast(turns, tf.float32) * (2 * math.pi / size)
+        starts = tf.range(count) * self.log_mel.frame_step % size  # whole periods are left out
+        parts = starts[:, None] * np.arange(size // 2 + 1, dtype=np.int32) % size
+        angles = tf.cast(parts, tf.float32) * (2 * math.pi / size)
         return tf.complex(tf.cos(angles), tf.sin(angles))
 
     def _spectrum(self, samples):

@@ -27,7 +27,8 @@ WORDS = ["low", "high", "low high", "high low"]
 def recording(words, number=0):
     time = np.arange(400 + 16 * number) / RATE
     parts = [0.3 * np.sin(2 * np.pi * TONES[word] * time) for word in words.split()]
-    return np.concatenate([part for word in parts for part in (word, np.zeros(200))]).astype("float32")
+    sound = np.concatenate([part for word in parts for part in (word, np.zeros(200))])
+    return (sound + np.random.default_rng(number).normal(scale=0.003, size=len(sound))).astype("float32")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_griffin_lim_finds_a_sound_with_the_given_frames(monkeypatch):
     # Where the chirp is loud its frames are those of the found sound.
     difference = np.abs(log_mel.program(found) - frames)[0, 10:-3]
     loud = frames[0, 10:-3] > tf.reduce_max(frames) - 4
-    assert np.mean(difference[loud]) < 0.25
+    assert np.mean(difference[loud]) < 0.4  # nepers of power
 
 
 def test_a_sound_does_not_depend_on_its_batch_and_ends_with_silence():
@@ -177,7 +178,7 @@ def test_recordings_have_no_error_and_the_mean_frame_has_some(task):
     ((name, frames),) = fitted.items()
     simple = task.evaluate(task.targets.predict_baseline(name, frames, texts), references)
     again = task.evaluate(task.targets.through_frames(recorded), references)
-    assert again["length_error"] < 0.1 and again["mean_absolute_error"] < 0.5 * simple["mean_absolute_error"]
+    assert again["length_error"] < 0.1 and again["mean_absolute_error"] < 0.7 * simple["mean_absolute_error"]
 
 
 class Listener:
@@ -232,16 +233,17 @@ def test_models_and_texts_that_cannot_speak_are_refused(task, folder, tmp_path):
 
 
 def test_sound_is_the_target_of_a_table(folder):
-    (folder / "train.csv").write_text("word,file\n" + "".join(f"{WORDS[n % 4]},{n}.wav\n" for n in range(40)))
+    lines = [f"{WORDS[n % 4]},{n}.wav,{'ab'[n % 2]}\n" for n in range(40)]
+    (folder / "train.csv").write_text("".join(["word,file,speaker\n", *lines]))
     made = kz.tasks.create(
         "table", data_dir=folder / "train.csv", inputs="text:word", targets="sound:file", sample_rate=RATE
     )
     assert made.kind == "forecaster" and made.sizes()["num_values"] == 160
     assert made.examples("train", limit=2)[1][0][0].dtype == np.float32
     tagged = kz.tasks.create(
-        "table", data_dir=folder / "train.csv", inputs="tag:file,text:word", targets="sound:file", sample_rate=RATE
+        "table", data_dir=folder / "train.csv", inputs="tag:speaker,text:word", targets="sound:file", sample_rate=RATE
     )
-    assert tagged.fit().read(["5.wav\tlow"]) == [("5.wav", "low")]
+    assert tagged.fit().read(["b\tlow"]) == [("b", "low")]
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is written with TensorFlow")
