@@ -530,7 +530,8 @@ class Task:
     def sentence_ends(self) -> list[int]:
         """The tokens of the input text that end a sentence: those that end in a full stop, `?` or `!`, and `end_id`."""
         self.fit()
-        return self.inputs[0].sentence_ends
+        text: Any = self.inputs[0]
+        return text.sentence_ends
 
     def loss(self, label_smoothing: float = 0.0) -> "keras.losses.Loss":
         """Returns the `keras.losses.Loss` of the targets."""

@@ -177,8 +177,12 @@ def test_recordings_have_no_error_and_the_mean_frame_has_some(task):
     fitted = task.targets.baselines(task.load("train").features["targets"], task.inputs)
     ((name, frames),) = fitted.items()
     simple = task.evaluate(task.targets.predict_baseline(name, frames, texts), references)
-    again = task.evaluate(task.targets.through_frames(recorded), references)
-    assert again["length_error"] < 0.1 and again["mean_absolute_error"] < 0.7 * simple["mean_absolute_error"]
+    assert simple["mean_absolute_error"] > 0.3 and simple["length_error"] > 0
+    again = task.targets.through_frames(recorded)
+    assert task.evaluate(again, references)["length_error"] < 0.1
+    for before, after in zip(recorded, again):  # the tone is that of the recording
+        peaks = [np.argmax(np.abs(np.fft.rfft(sound))) / len(sound) for sound in (before, after)]
+        assert peaks[1] == pytest.approx(peaks[0], rel=0.15)  # within its band
 
 
 class Listener:
