@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from kerazoo.data.data_source import Chunk, DataSource
+from kerazoo.data.wrapped_source import WrappedSource
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 MIN_WORDS = 4  # of a sentence that says what its text is about
 KEPT = 10  # one sentence in so many stays in its text as well
 
 
-class InverseCloze(DataSource):
+class InverseCloze(WrappedSource):
     """Adds to each training pair the pairs of a sentence of its second text and the rest of that text.
 
     A sentence stands for a query, and the text that it was taken out of for the document that the query is about. One
@@ -40,27 +41,9 @@ class InverseCloze(DataSource):
     """
 
     def __init__(self, source: DataSource, first: str, second: str):
-        self.source = source
+        super().__init__(source)
         self.first = first
         self.second = second
-        self.columns = source.columns
-        self.rows_continue = source.rows_continue
-
-    def check(self) -> None:
-        """Raises an error if the data of the source is missing."""
-        self.source.check()
-
-    def splits(self) -> tuple[str, ...]:
-        """Returns the splits of the source."""
-        return self.source.splits()
-
-    def resolved_columns(self) -> list | None:
-        """Returns the chosen columns of the source."""
-        return self.source.resolved_columns()
-
-    def use_columns(self, columns: list) -> None:
-        """Reads these columns of the source."""
-        self.source.use_columns(columns)
 
     def fingerprint(self, split: str) -> Any:
         """Returns plain values that change whenever the examples do."""

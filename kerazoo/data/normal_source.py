@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from kerazoo.data.data_source import Chunk, DataSource
 from kerazoo.data.plain_numbers import parse_number
+from kerazoo.data.wrapped_source import WrappedSource
 
 
 class AnomalyColumn(NamedTuple):
@@ -47,7 +48,7 @@ class AnomalyColumn(NamedTuple):
         return parse_number(value) != 0 and value.lower() != "false"
 
 
-class NormalSource(DataSource):
+class NormalSource(WrappedSource):
     """The examples of another source, without anomalies in train and dev.
 
     Args:
@@ -70,22 +71,8 @@ class NormalSource(DataSource):
     """
 
     def __init__(self, source: DataSource, anomalies: AnomalyColumn):
-        self.source = source.with_columns([anomalies.column])
+        super().__init__(source.with_columns([anomalies.column]))
         self.anomalies = anomalies
-        self.rows_continue = source.rows_continue
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns of every chunk."""
-        return self.source.columns
-
-    def check(self) -> None:
-        """Checks the source."""
-        self.source.check()
-
-    def splits(self) -> tuple[str, ...]:
-        """Returns the splits of the source."""
-        return self.source.splits()
 
     def with_label_columns(self, columns: Sequence[str]) -> DataSource:
         """Returns the source as one whose `columns` hold classes."""
@@ -100,21 +87,9 @@ class NormalSource(DataSource):
         source = self.source.with_test_data(path)
         return None if source is None else self._of(source)
 
-    def class_names(self, column: str) -> list[str] | None:
-        """Returns the names of the classes of a column as the source declares them."""
-        return self.source.class_names(column)
-
     def describe_series(self, column: str) -> dict[str, Any] | None:
         """Returns what the source describes; all its training rows count, anomalies as well."""
         return self.source.describe_series(column)
-
-    def resolved_columns(self) -> list | None:
-        """Returns which columns of the files the source reads."""
-        return self.source.resolved_columns()
-
-    def use_columns(self, columns: list) -> None:
-        """Reads the columns that `resolved_columns` returned."""
-        self.source.use_columns(columns)
 
     def fingerprint(self, split: str) -> Any:
         """Returns the anomalies and the fingerprint of the source, `None` if it has none."""

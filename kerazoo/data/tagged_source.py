@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from kerazoo import _checks
 from kerazoo.data.data_files import split_weight
 from kerazoo.data.data_source import Chunk, DataSource
+from kerazoo.data.wrapped_source import WrappedSource
 
 TAG = "tag"  # the name of the column
 
 
-class TaggedSource(DataSource):
+class TaggedSource(WrappedSource):
     """The examples of another source with one more column, `tag`, which has the same value in all of them.
 
     In a mixture it tells from which part an example is, and so what a model is to do with it.
@@ -40,22 +41,13 @@ class TaggedSource(DataSource):
                 f"TaggedSource: `tag` must be a string that is not empty, for a source without a column {TAG!r}; got "
                 f"tag={tag!r}, columns {', '.join(source.columns)}."
             )
-        self.source = source
+        super().__init__(source)
         self.tag = tag
-        self.rows_continue = source.rows_continue
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns of every chunk, the tag last."""
         return (*self.source.columns, TAG)
-
-    def check(self) -> None:
-        """Checks the source."""
-        self.source.check()
-
-    def splits(self) -> tuple[str, ...]:
-        """Returns the splits of the source."""
-        return self.source.splits()
 
     def with_label_columns(self, columns: Sequence[str]) -> DataSource:
         """Returns the source as one whose `columns` hold classes; the tag is the same in all examples and is none."""
@@ -73,14 +65,6 @@ class TaggedSource(DataSource):
     def class_names(self, column: str) -> list[str] | None:
         """Returns the names of the classes of a column as the source declares them."""
         return None if column == TAG else self.source.class_names(column)
-
-    def resolved_columns(self) -> list | None:
-        """Returns which columns of the files the source reads."""
-        return self.source.resolved_columns()
-
-    def use_columns(self, columns: list) -> None:
-        """Reads the columns that `resolved_columns` returned."""
-        self.source.use_columns(columns)
 
     def fingerprint(self, split: str) -> Any:
         """Returns the tag and the fingerprint of the source, `None` if it has none."""
