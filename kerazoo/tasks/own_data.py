@@ -362,7 +362,7 @@ def build_sounds(
     Args:
         name: string. The task's name.
         kind: string. `"seq2seq"` for a model that writes the transcript of a recording, `"forecaster"` for one that
-            speaks a text.
+            generates the sound of a text.
         data_dir: string. A folder with `transcripts.tsv`, or with `train/transcripts.tsv` and optionally `dev` and
             `test` of the same form. A line is a file, a tab and its transcript, then optionally a tab and the speaker;
             a first line with the names `file`, `text` and `speaker` allows another order. Or a folder in the form of
@@ -373,22 +373,22 @@ def build_sounds(
         sample_rate: int. The samples of a second that files are brought to. Defaults to `16000`.
         resample: bool. Whether a file with another rate is converted; False refuses it. Defaults to `True`.
         num_mel_bins: int. The mel filters of the frames that a model reads or predicts. Defaults to `40`.
-        frames_per_step: int. The frames that a model which speaks predicts at once. Defaults to `4`.
+        frames_per_step: int. The frames of sound that a decoder predicts at once. Defaults to `4`.
         max_length: int. The largest number of tokens of a transcript; longer ones are truncated. Defaults to `512`.
         bad_lines: string. `"stop"` at a line without a transcript or a file that holds no sound, or `"skip"` it, and
             name and count it. Defaults to `"stop"`.
-        **text: options of `TextOptions`, those of the target, or of the source of a model that speaks.
+        **text: options of `TextOptions`, those of the target, or of the source where sound is generated.
     """
     owner = f"task {name}"
     data_dir = _require(owner, data_dir, "a folder with transcripts.tsv or metadata.csv")
     _check_files(owner, max_length, bad_lines)
-    speaks = kind == "forecaster"
-    text_options = TextOptions.of(owner, text, roles=("source",) if speaks else ("target",))
+    generates_sound = kind == "forecaster"
+    text_options = TextOptions.of(owner, text, roles=("source",) if generates_sound else ("target",))
     sound = {"sample_rate": sample_rate, "resample": bool(resample), "num_mel_bins": num_mel_bins}
     options = {"data_dir": str(data_dir), **sound, "frames_per_step": frames_per_step, "max_length": max_length}
     options |= {"bad_lines": bad_lines, **text_options.to_dict()}
-    if speaks:
-        features = speaking_features(owner, kind, text_options, max_length, sound, frames_per_step)
+    if generates_sound:
+        features = speech_generation_features(owner, kind, text_options, max_length, sound, frames_per_step)
     else:
         features = speech_features(owner, kind, text_options, max_length, sound)
     source = SoundFolderSource(data_dir, bad_lines=bad_lines)
@@ -405,10 +405,10 @@ def speech_features(
     return inputs, target
 
 
-def speaking_features(
+def speech_generation_features(
     owner: str, kind: str | None, text: TextOptions, max_length: int, sound: dict, frames_per_step: int
 ) -> tuple[tuple[Feature, ...], Feature]:
-    """Returns the features of a text in the column `text` and of the sound in the column `sound` that speaks it."""
+    """Returns the features of a text in the column `text` and of its sound in the column `sound`."""
     made = FeatureOptions(owner, text, max_length, sound=sound, frames_per_step=frames_per_step)
     return make_features([FeatureSpec("text", ("text",))], FeatureSpec("sound", ("sound",)), kind, made)
 

@@ -1,22 +1,19 @@
 """Numbers in words to the sound of one synthetic voice."""
 
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data import Chunk, Corpus, DataSource, Ragged, SoundFolderSource, cache
-from kerazoo.data.speech_synthesis import Utterance, installed, library, synthesize
-from kerazoo.data.splits import SPLITS
-from kerazoo.tasks.number_words import MAX_NUMBER, number_words
-from kerazoo.tasks.own_data import speaking_features
+from kerazoo.data import Corpus, Ragged
+from kerazoo.data.speech_synthesis import Utterance, installed, synthesize
+from kerazoo.tasks.number_words import number_words
+from kerazoo.tasks.own_data import speech_generation_features
+from kerazoo.tasks.synthesized_numbers import SynthesizedNumbers
 from kerazoo.tasks.task import Task
 from kerazoo.tasks.text_options import TextOptions
 
 VERSION = 1  # of what is spoken for a seed
-CHUNK_SOUNDS = 64
 PEAK = 0.7  # of all samples of a sound
 QUIET = 0.01  # of the peak: what is below at either end is silence
 SILENCE = 0.05  # seconds that are left at either end
@@ -65,11 +62,11 @@ def build(
     _checks.positive_int(owner, "max_length", max_length)
     options = {"examples": examples, "largest": largest, **speaker, **sound, "frames_per_step": frames_per_step}
     options |= {"seed": seed, "max_length": max_length, **text_options.to_dict()}
-    features = speaking_features(owner, kind, text_options, max_length, sound, frames_per_step)
+    features = speech_generation_features(owner, kind, text_options, max_length, sound, frames_per_step)
     return Task(source, *features, name, kind or "", options)
 
 
-class SpeakNumbersSource(DataSource):
+class SpeakNumbersSource(SynthesizedNumbers):
     """Numbers in words, and their sounds by one voice.
 
     The columns are `text`, the number in words; `sound`, arrays int16 `[samples]`; and `number`, strings.
@@ -89,6 +86,7 @@ class SpeakNumbersSource(DataSource):
     """
 
     columns = ("text", "sound", "number")
+    cache_name = "speak numbers"
 
     def __init__(
         self,
@@ -101,47 +99,20 @@ class SpeakNumbersSource(DataSource):
         sample_rate: int,
         seed: int,
     ):
-        self.owner = owner
-        self.examples = _checks.positive_int(owner, "examples", examples)
-        self.largest = int(_checks.number(owner, "largest", largest, low=9, high=MAX_NUMBER))
+        super().__init__(owner, examples, largest, sample_rate, seed)
         self.voice = str(voice)
         self.rate = int(_checks.number(owner, "rate", rate, low=80, high=450))
         self.pitch = int(_checks.number(owner, "pitch", pitch, low=0, high=100))
-        self.sample_rate = _checks.positive_int(owner, "sample_rate", sample_rate)
-        self.seed = _checks.non_negative_int(owner, "seed", seed)
-        self.held_out = max(1, examples // 10)  # examples of dev, and of test
         if examples + 2 * self.held_out > self.largest + 1:
             raise ValueError(
                 f"{owner}: each of `examples` and of the two tenths for dev and test must be a number of its own up to "
                 f"`largest`; got examples={examples}, largest={largest}. Set a larger `largest`."
             )
-        self._corpora: dict[str, Corpus] = {}
-
-    def check(self) -> None:
-        """Raises a `SetupError` if eSpeak NG is not installed."""
-        library()
-
-    def with_test_data(self, path: str | os.PathLike) -> SoundFolderSource:
-        """Returns a source of the recordings in a folder with a table of transcripts, which are test examples."""
-        return SoundFolderSource(path).with_test_data(path)
 
     def fingerprint(self, split: str) -> Any:
         """Returns what decides the examples of a split."""
         chosen = [self.examples, self.largest, self.seed, split]
         return [VERSION, *chosen, self.voice, self.rate, self.pitch, self.sample_rate, installed()]
-
-    def chunks(self, split: str) -> Iterator[Chunk]:
-        """Yields the numbers of a split in words with their sounds."""
-        corpus = self._corpus(_checks.one_of(self.owner, "split", split, SPLITS))
-        sounds, numbers = corpus.ragged("sound"), corpus.features["number"].tolist()
-        for start in range(0, len(corpus), CHUNK_SOUNDS):
-            rows = range(start, min(start + CHUNK_SOUNDS, len(corpus)))
-            columns = {
-                "text": [number_words(numbers[row]) for row in rows],
-                "sound": [np.asarray(sounds[row]) for row in rows],
-                "number": [str(numbers[row]) for row in rows],
-            }
-            yield Chunk(columns, progress=rows.stop / len(corpus))
 
     def numbers(self, split: str) -> list[int]:
         """Returns the numbers of a split; no two splits share one."""
@@ -159,20 +130,7 @@ class SpeakNumbersSource(DataSource):
         train = np.setdiff1d(np.arange(total), [*dev, *test])
         return chosen[{"train": train, "dev": dev, "test": test}[split]].tolist()
 
-    def _corpus(self, split):
-        if split not in self._corpora:
-            key = cache.key("speak numbers", self.fingerprint(split))
-            if cache.cache_dir() is None:
-                self._corpora[split] = self._spoken(split)
-            else:
-                self._corpora[split] = cache.entry(
-                    key,
-                    lambda folder: self._spoken(split).save(folder / "corpus"),
-                    lambda folder: Corpus.open(folder / "corpus"),
-                )
-        return self._corpora[split]
-
-    def _spoken(self, split):
+    def synthesized(self, split: str) -> Corpus:
         """Returns the synthesized examples of a split."""
         numbers = self.numbers(split)
         utterances = [Utterance(number_words(number), self.voice, self.rate, self.pitch) for number in numbers]

@@ -1,22 +1,21 @@
 """Numbers spoken by many synthetic voices."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data import Chunk, Corpus, DataSource, Ragged, SoundFolderSource, cache
-from kerazoo.data.speech_synthesis import Utterance, installed, library, synthesize
+from kerazoo.data import Corpus, Ragged
+from kerazoo.data.speech_synthesis import Utterance, installed, synthesize
 from kerazoo.data.splits import SPLITS, assign_split
-from kerazoo.tasks.number_words import MAX_NUMBER, number_words
+from kerazoo.tasks.number_words import number_words
 from kerazoo.tasks.own_data import speech_features
+from kerazoo.tasks.synthesized_numbers import SynthesizedNumbers
 from kerazoo.tasks.task import Task
 from kerazoo.tasks.text_options import TextOptions
 
 VERSION = 2  # of what is spoken for a seed
-CHUNK_SOUNDS = 64
 SILENCE = 0.2  # seconds at either end, at most
 ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-us-nyc", "en-029")
 # The variants of eSpeak NG without breath, which would be another noise in each synthesis.
@@ -77,7 +76,7 @@ def voices(split: str) -> list[str]:
     return [each for each in VARIANTS if assign_split(each.lower().rstrip("0123456789"), SHARES) == split]
 
 
-class SpokenNumbersSource(DataSource):
+class SpokenNumbersSource(SynthesizedNumbers):
     """Spoken numbers.
 
     The columns are `sound`, arrays int16 `[samples]`; `text`, the number in words; and `number`, `voice` and `accent`,
@@ -95,60 +94,23 @@ class SpokenNumbersSource(DataSource):
     """
 
     columns = ("sound", "text", "number", "voice", "accent")
-
-    def __init__(self, owner: str, examples: int, largest: int, sample_rate: int, seed: int):
-        self.owner = owner
-        self.examples = _checks.positive_int(owner, "examples", examples)
-        self.largest = int(_checks.number(owner, "largest", largest, low=9, high=MAX_NUMBER))
-        self.sample_rate = _checks.positive_int(owner, "sample_rate", sample_rate)
-        self.seed = _checks.non_negative_int(owner, "seed", seed)
-        self._corpora: dict[str, Corpus] = {}
-
-    def check(self) -> None:
-        """Raises a `SetupError` if eSpeak NG is not installed."""
-        library()
-
-    def with_test_data(self, path: str | os.PathLike) -> SoundFolderSource:
-        """Returns a source of the recordings in a folder with a table of transcripts, which are test examples."""
-        return SoundFolderSource(path).with_test_data(path)
+    cache_name = "spoken numbers"
 
     def fingerprint(self, split: str) -> Any:
         """Returns what decides the examples of a split."""
         return [VERSION, self.examples, self.largest, self.sample_rate, self.seed, split, installed()]
 
-    def chunks(self, split: str) -> Iterator[Chunk]:
-        """Yields the sounds of a split with their words."""
-        corpus = self._corpus(_checks.one_of(self.owner, "split", split, SPLITS))
-        sounds, numbers = corpus.ragged("sound"), corpus.features["number"]
+    def more_columns(self, corpus: Corpus, rows: Sequence[int]) -> dict[str, list]:
+        """Returns the voices and the accents of rows."""
         voice, accent = corpus.features["voice"], corpus.features["accent"]
-        for start in range(0, len(corpus), CHUNK_SOUNDS):
-            rows = range(start, min(start + CHUNK_SOUNDS, len(corpus)))
-            chosen = [int(numbers[row]) for row in rows]
-            columns = {
-                "sound": [np.asarray(sounds[row]) for row in rows],
-                "text": [number_words(number) for number in chosen],
-                "number": list(map(str, chosen)),
-                "voice": [VARIANTS[voice[row]] for row in rows],
-                "accent": [ACCENTS[accent[row]] for row in rows],
-            }
-            yield Chunk(columns, progress=rows.stop / len(corpus))
+        return {
+            "voice": [VARIANTS[voice[row]] for row in rows],
+            "accent": [ACCENTS[accent[row]] for row in rows],
+        }
 
-    def _corpus(self, split):
-        if split not in self._corpora:
-            key = cache.key("spoken numbers", self.fingerprint(split))
-            if cache.cache_dir() is None:
-                self._corpora[split] = self._spoken(split)
-            else:
-                self._corpora[split] = cache.entry(
-                    key,
-                    lambda folder: self._spoken(split).save(folder / "corpus"),
-                    lambda folder: Corpus.open(folder / "corpus"),
-                )
-        return self._corpora[split]
-
-    def _spoken(self, split):
+    def synthesized(self, split: str) -> Corpus:
         """Returns the synthesized examples of a split."""
-        count = self.examples if split == "train" else max(1, self.examples // 10)
+        count = self.examples if split == "train" else self.held_out
         # Raw bits: NumPy promises that they never change, unlike the numbers of `integers`.
         random = np.random.Philox(np.random.SeedSequence([self.seed, SPLITS.index(split)])).random_raw(count * 9)
         shares = random.reshape(count, 9) / 2.0**64  # [N, 9] in [0, 1)

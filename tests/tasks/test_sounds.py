@@ -1,10 +1,9 @@
 """Sound as a feature: log-mel frames against NumPy, masks, faults, and a task from files to a SavedModel."""
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
+from recordings import WORDS, write_recordings
 
 pytest.importorskip("tensorflow")
 
@@ -14,7 +13,6 @@ from kerazoo.tasks.log_mel import LogMel
 from kerazoo.tasks.number_words import number_words
 
 RATE = 8000
-WORDS = ["low", "high", "low high", "high low"]
 
 
 def tone(frequency, seconds):
@@ -30,13 +28,7 @@ def recording(words, number):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Recordings of one or two tones."""
-    path = tmp_path_factory.mktemp("sounds")
-    lines = []
-    for number, words in enumerate(itertools.islice(itertools.cycle(WORDS), 40)):
-        kz.data.write_sound(path / f"{number}.wav", recording(words, number), RATE)
-        lines.append(f"{number}.wav\t{words}\n")
-    (path / "transcripts.tsv").write_text("".join(lines))
-    return path
+    return write_recordings(tmp_path_factory.mktemp("sounds"), recording, RATE)
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """Sound as a target: Griffin-Lim, the frames of steps, masks, the stop, measures, and a task from files to sounds."""
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
+from recordings import WORDS, write_recordings
 
 pytest.importorskip("tensorflow")
 
@@ -21,7 +20,6 @@ from tests.commands import in_process, refused
 
 RATE = 8000
 TONES = {"low": 300, "high": 1500}
-WORDS = ["low", "high", "low high", "high low"]
 
 
 def recording(words, number=0):
@@ -34,13 +32,7 @@ def recording(words, number=0):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Recordings of one or two tones."""
-    path = tmp_path_factory.mktemp("speech")
-    lines = []
-    for number, words in enumerate(itertools.islice(itertools.cycle(WORDS), 40)):
-        kz.data.write_sound(path / f"{number}.wav", recording(words, number), RATE)
-        lines.append(f"{number}.wav\t{words}\n")
-    (path / "transcripts.tsv").write_text("".join(lines))
-    return path
+    return write_recordings(tmp_path_factory.mktemp("speech"), recording, RATE)
 
 
 @pytest.fixture(scope="module")
