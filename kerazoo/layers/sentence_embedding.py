@@ -14,7 +14,7 @@ from kerazoo.layers.embedding import TokenEmbedding, check_tokens
 class SentenceEmbedding(TokenEmbedding):
     """Embeds token ids and adds up the vectors of each sentence, so that a text becomes one vector for each sentence.
 
-    Each vector is first multiplied, element by element, by a trained vector of the token's place in its sentence; at
+    Each vector is first multiplied, element by element, by a trained vector of the token's position in its sentence; at
     the start of training these are ones, and the order of the words is learned. An encoder then reads a text of 200
     words as some 30 vectors.
 
@@ -22,8 +22,8 @@ class SentenceEmbedding(TokenEmbedding):
         vocabulary_size: int, above 0. Number of tokens V.
         hidden_dim: int, above 0. Width D of a vector.
         sentence_ends: sequence of ints. The token ids that end a sentence, such as that of a full stop.
-        max_words: int, above 0. Places of a sentence that are told apart; the words after them share the last one.
-            Defaults to `32`.
+        max_words: int, above 0. Positions of a sentence that have a vector each; the words after them share the last
+            one. Defaults to `32`.
         min_words: int, above 0. How short the sentences of a text are on average, at least, with the token that ends
             them: a text of T tokens becomes at most `T // min_words + 1` vectors, and if it has more sentences, the
             last vector is the sum of those that are left. Defaults to `3`.
@@ -60,7 +60,7 @@ class SentenceEmbedding(TokenEmbedding):
     Reference:
         Sukhbaatar, Szlam, Weston and Fergus, 2015, End-To-End Memory Networks, arXiv:1503.08895;
         Henaff et al., 2016, Tracking the World State with Recurrent Entity Networks, arXiv:1612.03969 (trained vectors
-        of the places).
+        of the positions).
     """
 
     def __init__(
@@ -89,15 +89,18 @@ class SentenceEmbedding(TokenEmbedding):
 
     def build(self, inputs_shape: Any) -> None:
         super().build(inputs_shape)
-        self.places = self.add_weight(shape=(self.max_words, self.hidden_dim), initializer="ones", name="places")
+        self.word_positions = self.add_weight(
+            shape=(self.max_words, self.hidden_dim), initializer="ones", name="word_positions"
+        )
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         check_tokens("SentenceEmbedding", inputs, (2,))
         members = self._members(inputs)  # [B, N, T]
         words = ops.sum(members, axis=-1)  # [B, N]
         begins = ops.einsum("bnt,bn->bt", members, ops.cumsum(words, axis=1) - words)  # [B, T]
-        place = ops.clip(_indices(inputs) - ops.cast(begins, "int32"), 0, self.max_words - 1)
-        x = self.table(inputs) * ops.take(ops.cast(self.places, self.compute_dtype), place, axis=0)  # [B, T, D]
+        position = ops.clip(_indices(inputs) - ops.cast(begins, "int32"), 0, self.max_words - 1)
+        factors = ops.take(ops.cast(self.word_positions, self.compute_dtype), position, axis=0)
+        x = self.table(inputs) * factors  # [B, T, D]
         x = ops.matmul(ops.cast(members, self.compute_dtype), x)  # [B, N, D]
         if self.scale:
             x = x * self.hidden_dim**0.5

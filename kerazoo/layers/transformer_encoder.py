@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerazoo import _checks
 from kerazoo.layers.masking import encoded_mask, first_mask
 from kerazoo.layers.transformer_block import TransformerBlock, TransformerStack
 
@@ -130,8 +131,8 @@ class TransformerEncoder(TransformerStack):
             `None`.
         kernel_initializer: Initializer of all kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: Initializer of all biases. Defaults to `"zeros"`.
-        share_layers: bool. Whether all blocks have the same weights, as in a Universal Transformer. Defaults to
-            `False`.
+        share_layers: bool. Whether all blocks are one, as in a Universal Transformer, which then has one `activation`.
+            Defaults to `False`.
         return_dict: bool. Whether to return a dict, which decoders and models read; False returns its "sequence" alone,
             for other layers of Keras. Defaults to `True`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
@@ -209,11 +210,10 @@ class TransformerEncoder(TransformerStack):
             "kernel_initializer": kernel_initializer,
             "bias_initializer": bias_initializer,
         }
-        super().__init__(TransformerEncoderBlock, num_layers, options, **kwargs)
+        super().__init__(TransformerEncoderBlock, 1 if share_layers else num_layers, options, **kwargs)
+        self.num_layers = _checks.num_layers("TransformerEncoder", "num_layers", num_layers)
         self.share_layers = bool(share_layers)
         self.return_dict = bool(return_dict)
-        if self.share_layers:
-            self.blocks = self.blocks[:1]
 
     def build(self, inputs_shape: Any) -> None:
         self._build_final_norm(inputs_shape)

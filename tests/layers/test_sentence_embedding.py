@@ -32,8 +32,8 @@ def sentences(row, ends, limit):
 def test_vectors_are_sums_over_the_words_of_a_sentence(options):
     layer = layers.SentenceEmbedding(11, 6, sentence_ends=[END, 5], **{"min_words": 2, **options})
     layer.build((None, None))
-    places = np.random.default_rng(0).normal(size=layer.places.shape).astype("float32")
-    layer.places.assign(places)
+    positions = np.random.default_rng(0).normal(size=layer.word_positions.shape).astype("float32")
+    layer.word_positions.assign(positions)
     got, valid, table = numpy(layer(TOKENS)), numpy(layer.padding_mask(TOKENS)), numpy(layer.table.embeddings)
     count = TOKENS.shape[1] // layer.min_words + 1
     expected = np.zeros((2, count, 6), "float32")
@@ -41,8 +41,8 @@ def test_vectors_are_sums_over_the_words_of_a_sentence(options):
         found = sentences(tokens, (END, 5), (tokens > 0).sum() // layer.min_words + 1)
         assert valid[row].tolist() == [number < len(found) for number in range(count)]
         for number, words in enumerate(found):
-            for place, word in enumerate(words):
-                expected[row, number] += table[word] * places[min(place, layer.max_words - 1)]
+            for position, word in enumerate(words):
+                expected[row, number] += table[word] * positions[min(position, layer.max_words - 1)]
     if layer.scale:
         expected = numpy(layers.SinusoidalPositions()(expected * np.sqrt(6).astype("float32")))
     np.testing.assert_allclose(got, expected, atol=1e-5)
@@ -104,6 +104,8 @@ def test_shared_layers_equal_a_stack_of_equal_blocks(model):
         block.set_weights(shared.blocks[0].get_weights())
     plain.final_norm.set_weights(shared.final_norm.get_weights())
     np.testing.assert_allclose(numpy(plain(x)["sequence"]), numpy(shared(x)["sequence"]), atol=1e-5)
+    with pytest.raises(ValueError, match="`activation`"):  # a block of its own would be needed for each
+        layers.TransformerEncoder(3, share_layers=True, activation=["relu", "gelu", "relu"], **options)
 
 
 @not_on_jax
