@@ -31,8 +31,7 @@ def fit(task: "Task", corpus: Any, has_dev: bool, metrics: Sequence[str] = ()) -
     best = next(iter(fitted), "")
     measures = target.chosen_measures(tuple(metrics) or None)
     if has_dev and len(fitted) > 1 and measures:
-        raw, references = task.examples("dev", limit=LIMIT)
-        groups = task.scale_groups("dev", limit=LIMIT)
+        raw, references, groups = task.scaled_examples("dev", limit=LIMIT)
         row = measures[0]
         sign = 1 if row.higher_is_better else -1
 

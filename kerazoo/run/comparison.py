@@ -79,8 +79,7 @@ def compare(
     if one.task.targets.evaluated_by_loss:
         statistics = [{"nats": _likelihoods(each, split, limit)} for each in (one, two)]
     else:
-        scales = one.task.scale_groups(split, limit=limit or None)
-        others = one.task.targets.statistics(two(raw, **options), references, names or None, scales)
+        others = one.task.targets.statistics(two(raw, **options), references, names or None, found.scales)
         statistics = [{name: found.statistics[name] for name in others}, others]
     found.result["comparison"] = {
         "other": str(evaluation.first_run(other).path),

@@ -24,7 +24,7 @@ PLAIN = str | int | float | bool | list | None
 
 
 class Marking(NamedTuple):
-    """How anomalies are told in the evaluation of an autoencoder.
+    """How anomalies are recognized in the evaluation of an autoencoder.
 
     Args:
         anomalies: string. `"COLUMN"` or `"COLUMN=VALUE"` of the data. Defaults to `None`: the data does not tell.
@@ -45,6 +45,7 @@ class Evaluated(NamedTuple):
         predictions: list of predictions, empty for a language model.
         statistics: dictionary of measure to its statistics, an array with a row for each example.
         groups: list of lists. The values of a column in the examples of each input, empty where none was chosen.
+        scales: list of strings. The `scale_groups` of the examples.
         result: dict. The result of `evaluate`.
         samples: list of `Sample`. Some of the predictions.
     """
@@ -54,6 +55,7 @@ class Evaluated(NamedTuple):
     predictions: list
     statistics: dict[str, np.ndarray]
     groups: list[list]
+    scales: list[str]
     result: dict[str, Any]
     samples: list[sample_table.Sample]
 
@@ -233,8 +235,11 @@ def evaluated(
     task = predictor.task
     target, names = task.targets, tuple(metrics) or None
     target.chosen_measures(names)  # raises before anything is predicted
-    raw, references, groups = task.examples_by(by, split, limit or None)
-    kinds, scales = _kinds(task, split, limit, marking), task.scale_groups(split, limit or None)
+    column = _anomaly_column(task, marking)
+    needed = [by, column and column.column, *task.scale_columns]
+    raw, references, cells = task.examples_by([*dict.fromkeys(filter(None, needed))], split, limit or None)
+    groups, scales = cells[by] if by else [], task.scale_groups(cells)
+    kinds = list(map(column.kinds, cells[column.column])) if column else []
     details: dict[str, Any] = {}
     chosen = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
     if target.evaluated_by_loss:
@@ -274,19 +279,18 @@ def evaluated(
         **({"unseen": unseen} if (unseen := target.unseen(references)) else {}),
         **({"cut": predictor.cut - cut} if predictor.cut > cut else {}),
     }
-    return Evaluated(raw, references, predictions, statistics, groups, result, found)
+    return Evaluated(raw, references, predictions, statistics, groups, scales, result, found)
 
 
-def _kinds(task, split, limit, marking):
-    """Returns for each example the values that make it an anomaly; nothing where the data does not tell."""
+def _anomaly_column(task, marking):
+    """Returns the `AnomalyColumn` of the data, `None` without one."""
     from kerazoo.data import AnomalyColumn
 
     if marking.anomalies is None:
-        return []
+        return None
     if not task.is_autoencoder:
         raise ValueError(f"evaluate: `anomalies` are found by autoencoders; got anomalies={marking.anomalies!r}.")
-    column = AnomalyColumn.parse("evaluate", marking.anomalies)
-    return list(map(column.kinds, task.examples_by(column.column, split, limit or None)[2]))
+    return AnomalyColumn.parse("evaluate", marking.anomalies)
 
 
 def _marked(predictor, raw, predictions, baseline, kinds, quantile):

@@ -79,8 +79,7 @@ class PredictDev(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None):
         """Reads the examples."""
         limit = self.limit or None
-        self._raw, self._references = self.task.examples("dev", limit=limit)
-        self._groups = self.task.scale_groups("dev", limit=limit)
+        self._raw, self._references, self._groups = self.task.scaled_examples("dev", limit)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None):
         """Predicts the examples, and adds the measures to the logs."""

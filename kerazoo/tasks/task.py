@@ -353,61 +353,75 @@ class Task:
             split: string. `"train"`, `"dev"` or `"test"`.
             limit: int. The largest number of inputs, spread evenly over the split. Defaults to `None`: all of them.
         """
-        raw, references, _ = self.examples_by(None, split, limit)
+        raw, references, _ = self.examples_by((), split, limit)
         return raw, references
 
-    def examples_by(self, column: str | None, split: str, limit: int | None = None) -> tuple[list, list, list]:
-        """Returns what `examples` does, and for each input the list of the values that a raw column has in it.
+    def examples_by(
+        self, columns: Sequence[str], split: str, limit: int | None = None
+    ) -> tuple[list, list, dict[str, list]]:
+        """Returns what `examples` does, and by column for each input the list of the values that it has there.
 
         An input that several examples have has several values, the same in all of them once.
 
         Args:
-            column: string. The name of the column; `None` for no values.
+            columns: list of strings. The names of raw columns; empty for no values.
             split: string. As for `examples`.
             limit: int. As for `examples`. Defaults to `None`.
 
         Raises:
-            ValueError: if the data has no such column, or the task is that of a language model.
+            ValueError: if the data has no such column, or the task is that of a language model and there are columns.
         """
         self.fit()
         if self.is_language_model:
-            if column is not None:
-                raise ValueError(f"{self.owner}: a language model reads texts, which have no column {column!r}.")
+            if columns:
+                raise ValueError(f"{self.owner}: a language model reads texts, which have no column {columns[0]!r}.")
             prompts, wholes = self.targets.prompts(cast(Corpus, self.load(split)).features["targets"], limit)
-            return prompts, [[whole] for whole in wholes], []
-        corpus = None if column else self._stored(split)
+            return prompts, [[whole] for whole in wholes], {}
+        corpus = None if columns else self._stored(split)
         if corpus is not None:
             stored = corpus.features if limit is None else corpus.sample(limit).features
             raw = _rows([feature.raw(stored[name]) for name, feature in zip(self.input_names, self.inputs)])
             targets = raw if self.targets in self.inputs else self.targets.raw(stored["targets"])
             references = [[target] for target in self.targets.references(targets)]
-            return _sampled(raw, limit), _sampled(references, limit), []
-        task = dataclasses.replace(self, source=self.source.with_columns([column])) if column else self
-        columns = task.columns(split)
-        first, groups = task._readable(columns, split, limit)
+            return _sampled(raw, limit), _sampled(references, limit), {}
+        task = dataclasses.replace(self, source=self.source.with_columns(list(columns))) if columns else self
+        cells = task.columns(split)
+        first, groups = task._readable(cells, split, limit)
         raw = _rows([first[name] for name in self.input_columns])
         if _text(self.targets):
-            texts = self.targets.references(columns[self.targets.columns[0]])
+            texts = self.targets.references(cells[self.targets.columns[0]])
             references = [list(dict.fromkeys(texts[row] for row in rows)) for rows in groups]
         else:
             targets = _rows([first[name] for name in self.targets.columns])
             references = [[target] for target in self.targets.references(targets)]
-        cells = columns[column] if column else []
-        groups = groups if column else []
-        values = [list(dict.fromkeys(each for row in rows for each in _texts(cells[row]))) for rows in groups]
-        return raw, references, values
+        return raw, references, {column: _values(cells[column], groups) for column in columns}
 
-    def scale_groups(self, split: str, limit: int | None = None) -> list[str]:
-        """Returns for each of the `examples` what tells how its target is scaled, nothing where all have one scale.
+    def scaled_examples(self, split: str, limit: int | None = None) -> tuple[list, list[list], list[str]]:
+        """Returns what `examples` does, and for each input what tells how its target is scaled.
 
         Args:
             split: string. As for `examples`.
             limit: int. As for `examples`. Defaults to `None`.
+
+        Returns:
+            The inputs, the targets, and the values of `scaled_by_column`, none where all have one scale.
         """
         self.fit()
-        if not self.targets.scaled_by_column:
-            return []
-        return [values[0] for values in self.examples_by(self.targets.scaled_by_column, split, limit)[2]]
+        raw, references, values = self.examples_by(self.scale_columns, split, limit)
+        return raw, references, self.scale_groups(values)
+
+    @property
+    def scale_columns(self) -> tuple[str, ...]:
+        """The column that `scale_groups` reads, none where all targets have one scale."""
+        return (self.targets.scaled_by_column,) if self.targets.scaled_by_column else ()
+
+    def scale_groups(self, values: Mapping[str, Sequence]) -> list[str]:
+        """Returns for each example what tells how its target is scaled, nothing where all have one scale.
+
+        Args:
+            values: dict. The values of `scale_columns` that `examples_by` returned.
+        """
+        return [each[0] for column in self.scale_columns for each in values[column]]
 
     def with_test_data(self, path: str | os.PathLike) -> "Task":
         """Returns the task with other test examples, and without training and dev examples.
@@ -734,6 +748,11 @@ class Task:
 
 def _text(feature: Feature) -> TypeGuard[TextFeature]:
     return isinstance(feature, TextFeature)
+
+
+def _values(cells, groups):
+    """Returns the values of a column for each group of rows, equal ones once."""
+    return [list(dict.fromkeys(each for row in rows for each in _texts(cells[row]))) for rows in groups]
 
 
 def _texts(cell):

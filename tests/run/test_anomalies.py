@@ -86,10 +86,10 @@ def test_faults_are_found_in_a_series(series, capsys):
     assert {"auroc", "precision", "recall", "f1", "anomaly_share", "baseline.auroc"} <= set(metrics)
     predictor = kz.load(run)
     assert found["threshold"] == predictor.threshold(0.99) and found["dev_examples"] == 99
-    raw, _, kinds = predictor.task.examples_by("fault", "test")
+    raw, _, values = predictor.task.examples_by(["fault"], "test")
     errors = [each.error for each in predictor.reconstructions(raw)]
     assert metrics["anomaly_share"] == np.mean(np.array(errors) > found["threshold"])
-    assert np.count_nonzero([kinds_of != ["0"] for kinds_of in kinds]) == found["kinds"]["all"]["examples"]
+    assert np.count_nonzero([kinds_of != ["0"] for kinds_of in values["fault"]]) == found["kinds"]["all"]["examples"]
     said = capsys.readouterr().out
     assert "the quantile 0.99 of the errors of 99 dev examples" in said and "spike" in said
     saved = json.loads((run / "evaluation-test.json").read_text())["anomalies"]

@@ -187,7 +187,7 @@ def test_other_sources_read_a_file_of_test_examples(tmp_path):
     task = kz.tasks.create("copy", length=3).with_test_data(tmp_path / "a.jsonl")
     assert next(task.chunks("test")).columns == {"source": ["b"], "target": ["B"]}
     with pytest.raises(ValueError, match="MemorySource: has no column 'kind'; it has: source, target"):
-        kz.tasks.create("copy", length=3).examples_by("kind", "dev")
+        kz.tasks.create("copy", length=3).examples_by(["kind"], "dev")
 
 
 def test_a_further_column_changes_no_split(tmp_path):

@@ -188,7 +188,7 @@ def test_errors_of_files_have_the_scale_of_each(two_files):
     state = two_files.state["source"]["files"]
     files = [name for (name,) in two_files.columns("test")["file"]]
     windows, references = two_files.examples("test")
-    assert two_files.scale_groups("test") == files and set(files) == {"small.csv", "large.csv"}
+    assert two_files.scaled_examples("test")[2] == files and set(files) == {"small.csv", "large.csv"}
     stored = two_files.load("test").features["source"]
     for row in (0, -1):
         mean, deviation = (np.array(state[files[row]][name]) for name in ("mean", "deviation"))

@@ -174,10 +174,10 @@ def test_a_mixture_knows_the_columns_of_its_sources(folder):
 
 def test_each_part_is_measured_by_itself(folder, tmp_path):
     task = mixture(folder)
-    raw, references, groups = task.examples_by("tag", "test")
-    assert [tag for (tag,) in groups] == [tag for tag, _ in raw] == ["es", "de", "fr"] * 2
+    raw, references, values = task.examples_by(["tag"], "test")
+    assert [tag for (tag,) in values["tag"]] == [tag for tag, _ in raw] == ["es", "de", "fr"] * 2
     assert references[:3] == [["uno 0"], ["eins 0"], ["un 0"]]
-    assert task.examples_by("fr", "test", limit=2)[2] == [["un 0"], ["un 1"]]
+    assert task.examples_by(["fr"], "test", limit=2)[2]["fr"] == [["un 0"], ["un 1"]]
     (tmp_path / "other.tsv").write_text("de\tone\teins\nes\tone\tuno\n")
     other = task.with_test_data(tmp_path / "other.tsv")
     assert other.examples("test") == ([("de", "one"), ("es", "one")], [["eins"], ["uno"]])
