@@ -8,7 +8,7 @@
   python -m experiments.predict --run_dir=RUN digit.png          # a model of images
   python -m experiments.predict --run_dir=RUN --sample=64 --to=digits.png
   python -m experiments.predict --run_dir=RUN --sample=8 --to=digits.png 0 1 2
-  python -m experiments.predict --run_dir=RUN --to=sounds 'forty two'      # a model that speaks
+  python -m experiments.predict --run_dir=RUN --to=sounds 'forty two'      # speech generation
   python -m experiments.predict --run_dir=RUN --format=csv sales.csv > future.csv
   python -m experiments.predict --run_dir=RUN --format=csv --to=windows.png machine.csv    # an autoencoder
 
@@ -113,9 +113,9 @@ def main(arguments):
         return write_images(predictor, arguments, options)
     if interactive:
         return converse(predictor, options)
-    if FLAGS.format == "csv" and not predictor.task.is_autoencoder:
-        return print_tables(predictor, arguments)
     if FLAGS.format == "csv":
+        if not predictor.task.is_autoencoder:
+            return print_tables(predictor, arguments)
         print("input,error,is_anomaly")
     lines, first = iter(arguments or (line for _, line in kz.data.read_lines("-"))), 1
     while batch := list(itertools.islice(lines, FLAGS.batch_size)):

@@ -198,9 +198,8 @@ class ForecastSource(SeriesSource):
             **narrowest,
             **({"files": found} if len(found) > 1 else {}),
         }
-        reading = {name: value for name, value in self.reading.items() if value is not None}
         if column == "window":
-            return {**described, "reading": reading}
+            described["reading"] = {name: value for name, value in self.reading.items() if value is not None}
         return described
 
     def _describe_file(self, numbers, column):

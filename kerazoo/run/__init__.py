@@ -27,10 +27,10 @@ _NAMES = {
     "read_judgments": "retrieval",
     "read_texts": "search_index",
     "train": "trainer",
-    "window_table": "predictor",
+    "window_table": "anomalies",
     "write_image_grid": "pictures",
     "write_series_picture": "pictures",
-    "windows_of_file": "predictor",
+    "windows_of_file": "anomalies",
     "write_vectors": "embeddings",
 }
 

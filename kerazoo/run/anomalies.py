@@ -1,8 +1,9 @@
 """Anomalies: examples that an autoencoder reconstructs worse than nearly all dev examples."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -93,6 +94,57 @@ def load(run: "RunDirectory") -> DevErrors | None:
         raise _checks.CheckpointError(
             f"{run.dev_errors}: cannot be read: {error}. Remove it, and run the training again to write it anew."
         ) from error
+
+
+class FileWindows(NamedTuple):
+    """The windows of a file of series.
+
+    Args:
+        rows: `kerazoo.data.DatedSeries`. All rows of the file.
+        names: list of strings. The names of the variables.
+        spans: list of pairs of ints. The first row of each window and the one after its last.
+        windows: list of float arrays `[length, V]`.
+    """
+
+    rows: Any
+    names: list[str]
+    spans: list[tuple[int, int]]
+    windows: list[np.ndarray]
+
+
+def windows_of_file(predictor: "Predictor", path: str | os.PathLike) -> FileWindows:
+    """Returns the windows of a file, from its first rows to its last ones, with the stride of the training.
+
+    Args:
+        predictor: `Predictor` of an autoencoder of series.
+        path: string or path. A file with the columns of the training data.
+
+    Raises:
+        DataError: if the file cannot be read or has fewer rows than a window.
+    """
+    feature = cast(Any, predictor.task.inputs[0])
+    rows = feature.read_rows(os.fspath(path))
+    length, count = feature.shape[0], len(rows.numbers)
+    if count < length:
+        raise _checks.DataError(f"{path}: {count} rows hold no window of length={length}. Give more rows.")
+    starts = list(range(0, count - length + 1, int(predictor.task.options.get("stride", 1))))
+    starts += [count - length] if starts[-1] < count - length else []  # no row at the end is left out
+    spans = [(start, start + length) for start in starts]
+    return FileWindows(rows, feature.state["names"], spans, [rows.numbers[first:end] for first, end in spans])
+
+
+def window_table(found: FileWindows, reconstructions: Sequence[Reconstruction]) -> list[list[str]]:
+    """Returns the windows of a file as a table of text: their lines in the file, the error, and 1 for an anomaly.
+
+    Args:
+        found: `FileWindows`.
+        reconstructions: list of `Reconstruction`, one for each window.
+    """
+    table = [["first_line", "last_line", "error", "is_anomaly"]]
+    for (first, end), each in zip(found.spans, reconstructions):
+        lines = map(str, (found.rows.lines[first], found.rows.lines[end - 1]))
+        table.append([*lines, f"{each.error:.6g}", "" if each.is_anomaly is None else str(int(each.is_anomaly))])
+    return table
 
 
 def detection(found: np.ndarray, is_anomaly: np.ndarray, threshold: float | None) -> dict[str, float]:

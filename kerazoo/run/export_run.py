@@ -55,9 +55,7 @@ def export(
     path = exporter.export(predictor.model, predictor.task, directory, threshold=threshold, **options)
     if verify:
         task = predictor.task
-        raw = sorted(
-            _examples(task), key=predictors.input_length
-        )  # as a prediction orders them, on which samples depend
+        raw = sorted(_examples(task), key=predictors.input_length)  # a prediction's order, on which samples depend
         packed, predictions = task.pack(raw), _predictions(predictor, raw, options)
         tolerance = FRAME_TOLERANCE if task.targets.modality == "sound" else 1e-4
         exporter.verify(path, packed, predictions, tolerance)

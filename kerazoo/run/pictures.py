@@ -43,9 +43,7 @@ def draw(sample: Sample) -> bytes | None:
     samples = max(map(len, sounds.values()), default=0)
     for each, (name, part) in zip(axes[len(axes) - len(sounds) :], sounds.items()):
         _draw_sound(each, name, part, samples)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=80)
-    return file.getvalue()
+    return _png(figure, dpi=80)
 
 
 def write_image_grid(path: str | os.PathLike, rows: Sequence[Sequence[Any]]) -> None:
@@ -101,9 +99,7 @@ def draw_confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> b
     axes.set_yticks(range(len(classes)), names, fontsize=8)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
-    return file.getvalue()
+    return _png(figure, dpi=100)
 
 
 def draw_errors(errors: Sequence[float], is_anomaly: Sequence[bool], threshold: float | None) -> bytes | None:
@@ -132,9 +128,7 @@ def draw_errors(errors: Sequence[float], is_anomaly: Sequence[bool], threshold: 
     axes.set_xlabel("mean squared error of the reconstruction")
     axes.set_ylabel("examples")
     axes.legend(fontsize=8)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
-    return file.getvalue()
+    return _png(figure, dpi=100)
 
 
 def write_series_picture(
@@ -178,9 +172,13 @@ def write_series_picture(
     for first, end in _joined([span for span, each in zip(spans, found) if each.is_anomaly]):
         for each in axes:
             each.axvspan(first - 0.5, end - 0.5, color="C3", alpha=0.25, linewidth=0)
+    _files.write_file(path, _png(figure, dpi=100))
+
+
+def _png(figure, dpi):
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
-    _files.write_file(path, file.getvalue())
+    figure.savefig(file, format="png", dpi=dpi)
+    return file.getvalue()
 
 
 def _joined(spans):

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -53,8 +53,8 @@ class Predictor:
         model: a built model that the task trains.
         task: `kerazoo.tasks.Task`. It encodes the inputs and decodes the outputs.
         batch_size: int. The largest number of inputs in one call of the model. Defaults to `256`.
-        dev_errors: `kerazoo.run.DevErrors`. The errors of an autoencoder on dev, by which anomalies are told. Defaults
-            to `None`.
+        dev_errors: `kerazoo.run.DevErrors`. The errors of an autoencoder on dev, by which anomalies are marked.
+            Defaults to `None`.
 
     Call arguments:
         raw: list of raw inputs: strings, images as arrays `[H, W, C]`, windows; for several input columns tuples or
@@ -360,57 +360,6 @@ def future_table(predictor: Predictor, path: str | os.PathLike) -> list[list[str
     (feature,) = predictor.task.inputs
     dates = cast(Any, feature).read_rows(path).dates
     return cast(Any, predictor.task.targets).table(predictor.outputs([window])[0], dates)
-
-
-class FileWindows(NamedTuple):
-    """The windows of a file of series.
-
-    Args:
-        rows: `kerazoo.data.DatedSeries`. All rows of the file.
-        names: list of strings. The names of the variables.
-        spans: list of pairs of ints. The first row of each window and the one after its last.
-        windows: list of float arrays `[length, V]`.
-    """
-
-    rows: Any
-    names: list[str]
-    spans: list[tuple[int, int]]
-    windows: list[np.ndarray]
-
-
-def windows_of_file(predictor: Predictor, path: str | os.PathLike) -> FileWindows:
-    """Returns the windows of a file, from its first rows to its last ones, with the stride of the training.
-
-    Args:
-        predictor: `Predictor` of an autoencoder of series.
-        path: string or path. A file with the columns of the training data.
-
-    Raises:
-        DataError: if the file cannot be read or has fewer rows than a window.
-    """
-    feature = cast(Any, predictor.task.inputs[0])
-    rows = feature.read_rows(os.fspath(path))
-    length, count = feature.shape[0], len(rows.numbers)
-    if count < length:
-        raise _checks.DataError(f"{path}: {count} rows hold no window of length={length}. Give more rows.")
-    starts = list(range(0, count - length + 1, int(predictor.task.options.get("stride", 1))))
-    starts += [count - length] if starts[-1] < count - length else []  # no row at the end is left out
-    spans = [(start, start + length) for start in starts]
-    return FileWindows(rows, feature.state["names"], spans, [rows.numbers[first:end] for first, end in spans])
-
-
-def window_table(found: FileWindows, reconstructions: Sequence[anomalies.Reconstruction]) -> list[list[str]]:
-    """Returns the windows of a file as a table of text: their lines in the file, the error, and 1 for an anomaly.
-
-    Args:
-        found: `FileWindows`.
-        reconstructions: list of `Reconstruction`, one for each window.
-    """
-    table = [["first_line", "last_line", "error", "is_anomaly"]]
-    for (first, end), each in zip(found.spans, reconstructions):
-        lines = map(str, (found.rows.lines[first], found.rows.lines[end - 1]))
-        table.append([*lines, f"{each.error:.6g}", "" if each.is_anomaly is None else str(int(each.is_anomaly))])
-    return table
 
 
 def _listed(name, values):

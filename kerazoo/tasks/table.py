@@ -131,7 +131,7 @@ SPECS = {
     "speak_numbers": TaskSpec(
         "kerazoo.tasks.speak_numbers:build",
         ("forecaster",),
-        "numbers in words to the sound of one voice that speaks them (eSpeak NG)",
+        "numbers in words to their sound in one voice (eSpeak NG)",
         {"batch_size": 32, "epochs": 40},
     ),
     "pairs": TaskSpec(
