@@ -16,7 +16,7 @@ class SentenceEmbedding(TokenEmbedding):
 
     Each vector is first multiplied, element by element, by a trained vector of the token's position in its sentence; at
     the start of training these are ones, and the order of the words is learned. An encoder then reads a text of 200
-    words as some 30 vectors.
+    words as at most 67 vectors.
 
     Args:
         vocabulary_size: int, above 0. Number of tokens V.
