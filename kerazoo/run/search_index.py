@@ -1,6 +1,7 @@
 """Search by meaning: the vectors of a collection of texts, and the texts that are nearest to a query."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import os
@@ -111,7 +112,8 @@ class Index:
     """The vectors of a collection, and exact search for the nearest ones.
 
     The search compares a query with every vector, so it finds what there is. Where the package faiss is installed its
-    flat index does it, else NumPy; both give the same, but for the order of texts with equal scores.
+    flat index does it, else NumPy; both find the same, but for the order of texts with equal scores. A hybrid search
+    needs the scores of all texts, which NumPy computes.
 
     Args:
         predictor: `Predictor` of a model with an encoder; a dual encoder is trained for it.
@@ -189,9 +191,29 @@ class Index:
         """Returns the scores, float32 `[Q, k]`, and the rows in the collection, int64 `[Q, k]`, of `search`."""
         k = min(_checks.positive_int("Index", "k", k), len(self.collection.ids))
         if hybrid is None:
-            return _flat_search(self.vectors, self._embedded(queries), k)
+            return self._nearest_vectors(self._embedded(queries), k)
         weight = _checks.number("Index", "hybrid", hybrid, low=0, high=1)
         return best(fused(self.cosines(queries), self.bm25_scores(queries), weight), k)
+
+    def _nearest_vectors(self, queries, k):
+        """Returns the `k` largest dot products of each query with all vectors, and their rows."""
+        if self._flat_index is not None and len(queries):
+            return self._flat_index.search(queries, k)
+        step = max(1, BLOCK // len(self.vectors))
+        found = [best(queries[start : start + step] @ self.vectors.T, k) for start in range(0, len(queries), step)]
+        scores, rows = zip(*found) if found else ([np.zeros((0, k), np.float32)], [np.zeros((0, k), np.int64)])
+        return np.concatenate(scores), np.concatenate(rows)
+
+    @functools.cached_property
+    def _flat_index(self):
+        """The flat index of faiss over the vectors, `None` where the package is not installed."""
+        if importlib.util.find_spec("faiss") is None:
+            return None
+        import faiss  # pyright: ignore[reportMissingImports]  (optional)
+
+        index = faiss.IndexFlatIP(self.vectors.shape[1])
+        index.add(self.vectors)
+        return index
 
     def cosines(self, queries: Sequence[str]) -> np.ndarray:
         """Returns the cosine of each query with each text, float32 `[Q, N]`."""
@@ -224,20 +246,6 @@ def best(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     chosen = np.take_along_axis(scores, rows, axis=1)
     order = np.argsort(-chosen, axis=1, kind="stable")
     return np.take_along_axis(chosen, order, axis=1), np.take_along_axis(rows, order, axis=1)
-
-
-def _flat_search(vectors, queries, k):
-    """Returns the `k` largest dot products of each query with all vectors, and their rows."""
-    if importlib.util.find_spec("faiss"):
-        import faiss  # pyright: ignore[reportMissingImports]  (optional)
-
-        index = faiss.IndexFlatIP(vectors.shape[1])
-        index.add(vectors)
-        return index.search(queries, k)
-    step = max(1, BLOCK // max(len(vectors), 1))
-    found = [best(queries[start : start + step] @ vectors.T, k) for start in range(0, len(queries), step)]
-    scores, rows = zip(*found) if found else ([np.zeros((0, k), np.float32)], [np.zeros((0, k), np.int64)])
-    return np.concatenate(scores), np.concatenate(rows)
 
 
 def _side(predictor):

@@ -69,21 +69,49 @@ def test_blocks_and_ties_of_the_nearest(monkeypatch):
     np.testing.assert_array_equal(np.take_along_axis(scores, rows, 1), values)
     assert all(len(set(row)) == 5 for row in rows.tolist())
     vectors, queries = rng.normal(size=(23, 5)).astype("float32"), rng.normal(size=(7, 5)).astype("float32")
-    whole = search_index._flat_search(vectors, queries, 3)
+    index = made_of(vectors)
+    index._flat_index = None
+    whole = index._nearest_vectors(queries, 3)
     monkeypatch.setattr(search_index, "BLOCK", 50)
-    for one, two in zip(whole, search_index._flat_search(vectors, queries, 3)):
+    for one, two in zip(whole, index._nearest_vectors(queries, 3)):
         np.testing.assert_allclose(one, two, rtol=1e-5)
 
 
-def test_faiss_finds_the_same(monkeypatch):
+def made_of(vectors):
+    """Returns an index of vectors that no model made."""
+    index = object.__new__(kz.run.Index)
+    index.vectors = vectors
+    return index
+
+
+def both_ways(index, queries, k):
+    """Returns what an index finds with faiss and without."""
+    assert index._flat_index is not None and index._flat_index.ntotal == len(index.collection.ids)
+    with_faiss = index.search(queries, k)
+    index._flat_index = None
+    return with_faiss, index.search(queries, k)
+
+
+def test_faiss_finds_the_same(predictor, collection):
     pytest.importorskip("faiss")
-    rng = np.random.default_rng(7)
-    vectors, queries = rng.normal(size=(97, 11)).astype("float32"), rng.normal(size=(5, 11)).astype("float32")
-    one = search_index._flat_search(vectors, queries, 13)
-    monkeypatch.setattr(search_index.importlib.util, "find_spec", lambda name: None)
-    two = search_index._flat_search(vectors, queries, 13)
-    np.testing.assert_array_equal(one[1], two[1])
-    np.testing.assert_allclose(one[0], two[0], rtol=1e-5)
+    for k in (1, 4, 100):
+        for one, two in zip(*both_ways(kz.run.Index(predictor, collection), TITLES, k), strict=True):
+            assert [each.id for each in one] == [each.id for each in two]
+            np.testing.assert_allclose([each.score for each in one], [each.score for each in two], atol=1e-6)
+    assert kz.run.Index(predictor, collection).search([]) == []
+
+
+@pytest.mark.data
+def test_faiss_finds_the_same_on_cranfield(shared_data):
+    pytest.importorskip("faiss")
+    docs, queries = shared_data / "cranfield" / "docs.tsv.gz", shared_data / "cranfield" / "queries.tsv"
+    columns = {"source_column": 1, "target_column": 2, "header": False}
+    task = kz.tasks.create("pairs", data_dir=docs, **columns, held_out=0, bad_lines="skip")
+    untrained = Predictor(build_model("bag_dual_encoder", task, {"encoder.units": 31}), task)
+    texts = kz.run.read_texts(docs, text_column="1,2", bad_lines="skip", header=False)
+    asked = kz.run.read_texts(queries, header=False).texts
+    one, two = both_ways(kz.run.Index(untrained, texts), asked, 10)
+    assert [[each.id for each in row] for row in one] == [[each.id for each in row] for row in two]
 
 
 def test_an_index_is_reused_until_texts_or_weights_change(predictor, collection, tmp_path):
