@@ -1,19 +1,20 @@
-"""Numbers in words to the sound of one synthetic voice."""
+"""Numbers in words, or texts of files, to the sound of one synthetic voice."""
 
+import os
 from typing import Any
 
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data import Corpus, Ragged
-from kerazoo.data.speech_synthesis import Utterance, installed, synthesize
+from kerazoo.data import Corpus
+from kerazoo.data.speech_synthesis import Utterance
 from kerazoo.tasks.number_words import number_words
 from kerazoo.tasks.own_data import speech_generation_features
-from kerazoo.tasks.synthesized_numbers import SynthesizedNumbers
+from kerazoo.tasks.synthesized_speech import SynthesizedSpeech
 from kerazoo.tasks.task import Task
 from kerazoo.tasks.text_options import TextOptions
 
-VERSION = 1  # of what is spoken for a seed
+VERSION = 2  # of what is spoken for a seed
 PEAK = 0.7  # of all samples of a sound
 QUIET = 0.01  # of the peak: what is below at either end is silence
 SILENCE = 0.05  # seconds that are left at either end
@@ -22,6 +23,8 @@ SILENCE = 0.05  # seconds that are left at either end
 def build(
     name: str,
     kind: str | None,
+    data_dir: str | os.PathLike | None = None,
+    source_column: int | str = 0,
     examples: int = 3000,
     largest: int = 9999,
     voice: str = "en-us",
@@ -31,18 +34,25 @@ def build(
     num_mel_bins: int = 40,
     frames_per_step: int = 4,
     seed: int = 0,
-    max_length: int = 64,
+    max_length: int = 512,
     **text: Any,
 ) -> Task:
     """Returns the task `speak_numbers`: a number in words to its sound, spoken by one voice of eSpeak NG.
 
     Each number is spoken once, so those of dev and test are never heard in training. Numbers with few digits are more
-    frequent than by chance. The sounds are synthesized once and kept in the cache.
+    frequent than by chance. With `data_dir` the texts of files are spoken in place of numbers. The sounds are
+    synthesized once and kept in the cache.
 
     Args:
         name: string. The task's name.
         kind: string. The kind of model.
-        examples: int. The number of training examples; dev and test have a tenth of it each. Defaults to `3000`.
+        data_dir: string. Texts to speak: a folder with a file `train` and optionally `dev` and `test`, ending in .txt,
+            .tsv, .csv or .jsonl, plain or .gz; one file; or a pattern. A missing dev or test split is selected from
+            train by a hash, 5 % each. Defaults to `None`: numbers.
+        source_column: int or string. The column of the texts: its number from 0, its name in the header, or a field of
+            JSON. Defaults to `0`.
+        examples: int. The number of training examples; dev and test have a tenth of it each. Of the texts of a file
+            that many are chosen at random, or all where there are fewer. Defaults to `3000`.
         largest: int, 9 to 999,999. The largest number. Defaults to `9999`.
         voice: string. The voice of eSpeak NG, with a variant after a plus, such as `en-us+f4`. Defaults to `"en-us"`.
         rate: int, 80 to 450. Words of a minute. Defaults to `160`.
@@ -51,25 +61,29 @@ def build(
         num_mel_bins: int. The mel filters of the frames that a model predicts. Defaults to `40`.
         frames_per_step: int. The frames that a model predicts at once. Defaults to `4`.
         seed: int. The seed of the choice of numbers. Defaults to `0`.
-        max_length: int. The largest number of tokens of a text; longer ones are truncated. Defaults to `64`.
-        **text: options of `TextOptions`, those of the source, whose tokens are words unless `source_tokens` is given.
+        max_length: int. The largest number of tokens of a text; longer ones are truncated. Defaults to `512`.
+        **text: options of `TextOptions`, those of the source. The tokens of numbers are words unless `source_tokens` is
+            given.
     """
     owner = f"task {name}"
     speaker = {"voice": voice, "rate": rate, "pitch": pitch}
     sound = {"sample_rate": sample_rate, "num_mel_bins": num_mel_bins}
-    source = SpeakNumbersSource(owner, examples, largest, **speaker, sample_rate=sample_rate, seed=seed)
-    text_options = TextOptions.of(owner, {"source_tokens": "words", **text}, roles=("source",))
+    files = {"data_dir": data_dir and str(data_dir), "column": source_column}
+    source = SpeakNumbersSource(owner, examples, largest, **speaker, sample_rate=sample_rate, seed=seed, **files)
+    defaults = {"source_tokens": "words"} if data_dir is None else {}
+    text_options = TextOptions.of(owner, {**defaults, **text}, roles=("source",))
     _checks.positive_int(owner, "max_length", max_length)
-    options = {"examples": examples, "largest": largest, **speaker, **sound, "frames_per_step": frames_per_step}
-    options |= {"seed": seed, "max_length": max_length, **text_options.to_dict()}
+    options = {"data_dir": files["data_dir"], "source_column": source_column, "examples": examples, "largest": largest}
+    options |= {**speaker, **sound, "frames_per_step": frames_per_step, "seed": seed, "max_length": max_length}
+    options |= text_options.to_dict()
     features = speech_generation_features(owner, kind, text_options, max_length, sound, frames_per_step)
     return Task(source, *features, name, kind or "", options)
 
 
-class SpeakNumbersSource(SynthesizedNumbers):
-    """Numbers in words, and their sounds by one voice.
+class SpeakNumbersSource(SynthesizedSpeech):
+    """Numbers in words, or the texts of files, and their sounds by one voice.
 
-    The columns are `text`, the number in words; `sound`, arrays int16 `[samples]`; and `number`, strings.
+    The columns are `text`, strings, and `sound`, arrays int16 `[samples]`.
 
     Args:
         owner: string. The task that error messages name.
@@ -80,12 +94,14 @@ class SpeakNumbersSource(SynthesizedNumbers):
         pitch: int, 0 to 100. The pitch of the voice.
         sample_rate: int, above 0. Samples of a second.
         seed: int, at least 0. The seed of the choice of numbers.
+        data_dir: string or path. The texts to speak in place of numbers. Defaults to `None`.
+        column: int or string. Their column. Defaults to `0`.
 
     Raises:
         ValueError: if an argument is out of its range.
     """
 
-    columns = ("text", "sound", "number")
+    columns = ("text", "sound")
     cache_name = "speak numbers"
 
     def __init__(
@@ -98,21 +114,23 @@ class SpeakNumbersSource(SynthesizedNumbers):
         pitch: int,
         sample_rate: int,
         seed: int,
+        data_dir: str | os.PathLike | None = None,
+        column: int | str = 0,
     ):
-        super().__init__(owner, examples, largest, sample_rate, seed)
+        super().__init__(owner, examples, largest, sample_rate, seed, data_dir, column)
         self.voice = str(voice)
         self.rate = int(_checks.number(owner, "rate", rate, low=80, high=450))
         self.pitch = int(_checks.number(owner, "pitch", pitch, low=0, high=100))
-        if examples + 2 * self.held_out > self.largest + 1:
+        if self.files is None and examples + 2 * self.held_out > self.largest + 1:
             raise ValueError(
                 f"{owner}: each of `examples` and of the two tenths for dev and test must be a number of its own up to "
                 f"`largest`; got examples={examples}, largest={largest}. Set a larger `largest`."
             )
 
-    def fingerprint(self, split: str) -> Any:
-        """Returns what decides the examples of a split."""
-        chosen = [self.examples, self.largest, self.seed, split]
-        return [VERSION, *chosen, self.voice, self.rate, self.pitch, self.sample_rate, installed()]
+    @property
+    def settings(self) -> list:
+        """Plain values that decide the examples."""
+        return [VERSION, self.voice, self.rate, self.pitch]
 
     def numbers(self, split: str) -> list[int]:
         """Returns the numbers of a split; no two splits share one."""
@@ -132,11 +150,12 @@ class SpeakNumbersSource(SynthesizedNumbers):
 
     def synthesized(self, split: str) -> Corpus:
         """Returns the synthesized examples of a split."""
-        numbers = self.numbers(split)
-        utterances = [Utterance(number_words(number), self.voice, self.rate, self.pitch) for number in numbers]
-        sounds = synthesize(utterances, self.sample_rate)
-        rows = [self._trimmed(sounds[row]) for row in range(len(sounds))]
-        return Corpus({"sound": Ragged.from_rows(rows, np.int16), "number": np.array(numbers)})
+        if self.files:
+            texts = list(self.texts(split))[: self.examples if split == "train" else self.held_out]
+        else:
+            texts = list(map(number_words, self.numbers(split)))
+        sounds = self.spoken(split, [Utterance(text, self.voice, self.rate, self.pitch) for text in texts])
+        return self.corpus(texts, list(map(self._trimmed, sounds)))
 
     def _trimmed(self, sound):
         """Returns a sound at a fixed loudness with a fixed silence at either end."""

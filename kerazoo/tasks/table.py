@@ -125,13 +125,13 @@ SPECS = {
     "spoken_numbers": TaskSpec(
         "kerazoo.tasks.spoken_numbers:build",
         ("seq2seq",),
-        "numbers spoken by many voices (eSpeak NG) to their words",
+        "numbers, or your own texts, spoken by many voices (eSpeak NG) to their words",
         {"batch_size": 64, "epochs": 20},
     ),
     "speak_numbers": TaskSpec(
         "kerazoo.tasks.speak_numbers:build",
         ("forecaster",),
-        "numbers in words to their sound in one voice (eSpeak NG)",
+        "numbers in words, or your own texts, to their sound in one voice (eSpeak NG)",
         {"batch_size": 32, "epochs": 40},
     ),
     "pairs": TaskSpec(

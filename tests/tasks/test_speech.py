@@ -294,3 +294,13 @@ def test_spoken_numbers_of_the_splits_are_different_ones():
         assert not sound[:390].any() and not sound[-390:].any() and 22000 < np.abs(sound).max() < 23000
     with pytest.raises(ValueError, match="task x: each of `examples` .*; got examples=90, largest=99"):
         SpeakNumbersSource("task x", 90, 99, "en-us", 200, 50, RATE, 5)
+
+
+def test_texts_of_files_are_spoken_once_each(tmp_path):
+    pytest.importorskip("espeakng_loader")
+    for split, texts in {"train": ["good day", "good night", "good day"], "dev": ["good morning"]}.items():
+        (tmp_path / f"{split}.csv").write_text("".join(["number,line\n", *(f"1,{text}\n" for text in texts)]))
+    made = kz.tasks.create("speak_numbers", data_dir=tmp_path, source_column="line", source_tokens="words")
+    (train,), (dev,) = (list(made.source.chunks(split)) for split in ("train", "dev"))
+    assert sorted(train.columns["text"]) == ["good day", "good night"] and dev.columns["text"] == ["good morning"]
+    assert made.read(["good night"]) == ["good night"] and made.options["source_tokens"] == "words"
