@@ -211,6 +211,10 @@ TRAINING_HELP = {
     "dtype": "Precision: {DTYPES}.",
     "seed": "Seed of initial weights, dropout and the order of examples.",
     "patience": "Epochs without a better dev result after which training stops; 0 for never.",
+    "ema_momentum": "Momentum of exponential moving averages of the weights, such as 0.999, which are then validated "
+    "and used; 0 for none.",
+    "checkpoint_every": "Steps, such as 500, or minutes, such as 10m, between two checkpoints within an epoch; 0 for "
+    "none.",
     "average_checkpoints": "States of the last epochs that are kept for --checkpoint=average; 0 for none.",
     "monitor": "What tells which epoch is best: a metric of the validation, such as loss, or a measure of "
     "predictions for dev examples, such as bleu.",

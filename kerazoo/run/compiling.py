@@ -79,6 +79,8 @@ def optimizer(options: TrainingOptions, start: int, end: int) -> keras.optimizer
         arguments["weight_decay"] = options.weight_decay
     if options.clip_norm:
         arguments["global_clipnorm"] = options.clip_norm
+    if options.ema_momentum:
+        arguments.update(use_ema=True, ema_momentum=options.ema_momentum)
     return classes[options.optimizer](**arguments)
 
 

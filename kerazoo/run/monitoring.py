@@ -62,7 +62,8 @@ def choose(task: "Task", options: "TrainingOptions") -> Monitor:
 class PredictDev(keras.callbacks.Callback):
     """Adds measures of predictions for a part of the dev examples to the logs of each epoch, as `val_NAME`.
 
-    It comes before the callbacks that read the logs. The predictions are those of a greedy search.
+    It comes before the callbacks that read the logs, and before those that exchange the weights. The predictions are
+    those of a greedy search.
 
     Args:
         task: `kerazoo.tasks.Task`.
@@ -81,9 +82,13 @@ class PredictDev(keras.callbacks.Callback):
         limit = self.limit or None
         self._raw, self._references, self._groups = self.task.scaled_examples("dev", limit)
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None):
-        """Predicts the examples, and adds the measures to the logs."""
+    def on_test_end(self, logs: dict | None = None):
+        """Predicts the examples with the weights that were validated."""
         predictions = Predictor(self.model, self.task)(self._raw)
         found = self.task.evaluate(predictions, self._references, self.measures, self._groups)
+        self._found = {f"val_{name}": value for name, value in found.items()}
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None):
+        """Adds the measures to the logs."""
         if logs is not None:
-            logs.update({f"val_{name}": value for name, value in found.items()})
+            logs.update(self._found)

@@ -1,6 +1,7 @@
 """The options of a training run, shared by the command line and Python."""
 
 import dataclasses
+import re
 from typing import Any
 
 from kerazoo import _checks
@@ -42,6 +43,11 @@ class TrainingOptions:
         seed: int, not negative. The seed of initial weights, dropout and the order of examples. Defaults to `0`.
         patience: int. The number of epochs without a better dev result after which training stops, 0 for never.
             Defaults to `0`.
+        ema_momentum: float in [0, 1). The momentum of the exponential moving averages of the weights, such as 0.999, 0
+            for none. The averages are then validated, selected, loaded and exported in place of the weights; training
+            goes on with the weights. Defaults to `0.0`.
+        checkpoint_every: int or string. How often a checkpoint is written within an epoch: a number of steps, such as
+            `500`, or minutes, such as `"10m"`; 0 for never. The end of an epoch always has one. Defaults to `"5m"`.
         average_checkpoints: int. The number of the last epochs whose states are kept, so that `checkpoint="average"`
             loads the mean of their weights; 0 for none. Defaults to `0`.
         max_shapes: int. The largest number of static batch shapes, each of which is one compiled program. Defaults to
@@ -87,6 +93,8 @@ class TrainingOptions:
     monitor_limit: int = 200
     metrics: tuple = ()
     average_checkpoints: int = 0
+    ema_momentum: float = 0.0
+    checkpoint_every: str = "5m"
     max_shapes: int = 4
     packing: bool = False
     augment: tuple = ()
@@ -114,12 +122,14 @@ class TrainingOptions:
         _checks.number(owner, "learning_rate", self.learning_rate, low=0, low_open=True)
         for name in ("weight_decay", "clip_norm", "l1", "l2"):
             _checks.number(owner, name, getattr(self, name), low=0)
-        for name in ("warmup", "label_smoothing"):
+        for name in ("warmup", "label_smoothing", "ema_momentum"):
             _checks.rate(owner, name, getattr(self, name))
         _checks.one_of(owner, "schedule", self.schedule, SCHEDULES)
         _checks.one_of(owner, "optimizer", self.optimizer, OPTIMIZERS)
         _checks.one_of(owner, "dtype", self.dtype, DTYPES)
         _checks.one_of(owner, "feed", self.feed, FEEDS)
+        object.__setattr__(self, "checkpoint_every", str(self.checkpoint_every))
+        self.checkpoint_period()
         for name in ("augment", "class_weight"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
@@ -129,6 +139,21 @@ class TrainingOptions:
 
             for item in self.augment:
                 AUGMENTATIONS.parse(item)
+
+    def checkpoint_period(self) -> dict[str, Any]:
+        """Returns the steps and the minutes between two checkpoints, one of them `None`; both for none.
+
+        Raises:
+            ValueError: if `checkpoint_every` is neither a number of steps nor of minutes.
+        """
+        steps = re.fullmatch(r"\d+", self.checkpoint_every)
+        minutes = re.fullmatch(r"(\d+(?:\.\d+)?) ?m(?:in)?", self.checkpoint_every)
+        if not steps and not minutes:
+            raise ValueError(
+                "TrainingOptions: `checkpoint_every` must be a number of steps, such as 500, or of minutes, such as "
+                f"10m; got checkpoint_every={self.checkpoint_every!r}."
+            )
+        return {"every_steps": steps and int(steps[0]) or None, "minutes": minutes and float(minutes[1]) or None}
 
     def replace(self, **changes: Any) -> "TrainingOptions":
         """Returns a copy with `changes`.

@@ -7,7 +7,10 @@ from kerazoo import _checks, _files
 from kerazoo.run.options import TrainingOptions
 
 # How long training goes on and how it is computed may change in every call; everything else changes what is trained.
-FREE = ("epochs", "patience", "metrics", "average_checkpoints", "restart_schedule", "steps_per_execution", "xla")
+FREE = (
+    "epochs", "patience", "metrics", "average_checkpoints", "checkpoint_every", "restart_schedule",
+    "steps_per_execution", "xla",
+)  # fmt: skip
 ORDER = ("batch_size", "batch_tokens", "seed", "max_shapes", "packing", "feed", "shuffle_buffer", "limit")
 
 

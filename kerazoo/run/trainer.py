@@ -35,9 +35,10 @@ def train(
 ) -> "Predictor":
     """Trains a model, evaluates it and saves it in a run directory.
 
-    A run that exists is continued: `epochs`, `patience` and `average_checkpoints` may differ from the call before, and
-    the schedule of the learning rate is that of all `epochs`. What changes more than the length of the training, other
-    data or another batch size for example, is refused with the differences unless `override_resume` is `True`.
+    A run that exists is continued: `epochs`, `patience`, `average_checkpoints` and `checkpoint_every` may differ from
+    the call before, and the schedule of the learning rate is that of all `epochs`. What changes more than the length of
+    the training, other data or another batch size for example, is refused with the differences unless
+    `override_resume` is `True`.
 
     Args:
         model: string. The name of a model of the catalog.
@@ -133,6 +134,7 @@ class _Training:
         finally:
             keras.config.set_dtype_policy(policy)
         store.restore(model, which="best")
+        model.optimizer.finalize_variable_values(model.trainable_variables)  # the averages of `ema_momentum`
         trained = predictor.Predictor(model, self.task)
         if self.task.is_autoencoder and self.dev is not None:
             trained.dev_errors = anomalies.fit(trained)
@@ -394,7 +396,8 @@ class _Training:
 
         metric, mode, _ = self.monitor
         record = {name: value for name, value in self.record.items() if name != "calls"}
-        return training.Checkpoints(store, monitor=metric, mode=mode, patience=self.options.patience, record=record)
+        period = self.options.checkpoint_period()
+        return training.Checkpoints(store, metric, mode, **period, patience=self.options.patience, record=record)
 
     def _callbacks(self, store, saver):
         import keras
@@ -405,6 +408,7 @@ class _Training:
         predicted = self.monitor.measures if self.dev is not None else ()
         chosen = [
             *([monitoring.PredictDev(self.task, predicted, self.options.monitor_limit)] if predicted else []),
+            *([training.EvaluateAverages()] if self.options.ema_momentum else []),
             training.StopOnNonFinite(store),
             training.Progress(),
             training.MetricsLog(self.run.metrics),

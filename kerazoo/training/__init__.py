@@ -9,6 +9,7 @@ from kerazoo.training.metrics import F1, BitsPerDimension, Perplexity, SequenceA
 from kerazoo.training.pair_losses import CosineCorrelation, CosineError, InBatchAccuracy, InBatchCrossentropy
 from kerazoo.training.progress import Progress
 from kerazoo.training.schedules import InverseSquareRoot, WarmupConstant, WarmupCosine, WarmupLinear
+from kerazoo.training.weight_averages import EvaluateAverages
 
 __all__ = [
     "BitsPerDimension",
@@ -16,6 +17,7 @@ __all__ = [
     "Checkpoints",
     "CosineCorrelation",
     "CosineError",
+    "EvaluateAverages",
     "F1",
     "InBatchAccuracy",
     "InBatchCrossentropy",

@@ -166,6 +166,9 @@ class StopOnNonFinite(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Saves the state of training at the end of each epoch, every few minutes, and when a signal ends the process.
 
+    Training waits only while the variables are copied from the device. A thread writes them while the next steps run,
+    and a checkpoint waits until the one before is written. An error of the thread ends training after the next block.
+
     On SIGTERM or SIGINT the running block is finished, the state is saved and a `PreemptedError` is raised; a second
     SIGINT interrupts at once. A state whose loss or weights are not finite is never saved. The best value and the
     epochs since then are computed from the history in the state, so a resumed run continues them.
@@ -233,6 +236,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None):
         """Saves if it is time to, except at the end of an epoch, where `on_epoch_end` saves."""
+        self.store.check()
         if batch + 1 == self.params.get("steps"):
             return
         due = self.minutes and time.perf_counter() - self._saved >= 60 * self.minutes
@@ -249,11 +253,13 @@ class Checkpoints(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict | None = None):
-        """Restores the signal handlers."""
+        """Waits for the last checkpoint, and restores the signal handlers."""
+        self.store.wait()
         self.on_train_interrupted()
 
     def on_train_interrupted(self):
-        """Restores the signal handlers."""
+        """Waits for the checkpoint that is being written, and restores the signal handlers."""
+        self.store.join()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
@@ -268,21 +274,23 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _save(self, logs, epoch, position, best=False):
         loss = (logs or {}).get("loss", 0.0)
-        path, problem = None, f"the loss is {loss}"
+        started, problem = False, f"the loss is {loss}"
         if math.isfinite(loss):
             state = {"step": self._step(), "epoch": epoch, "position": position, "run": self.record}
             if position:  # the logs of the whole epoch go on from there
                 metrics = self.model.metrics_variables
                 state["metric_values"] = [keras.ops.convert_to_numpy(variable).tolist() for variable in metrics]
             try:
-                path = self.store.save(self.model, {**state, "metrics": logs, "history": self.history}, best)
+                snapshot = self.store.snapshot(self.model, {**state, "metrics": logs, "history": self.history}, best)
+                self.store.start(snapshot)
                 self._saved = time.perf_counter()
+                started = True
             except _checks.DivergedError as error:
                 if not self._signal:
                     raise
                 problem = str(error)
         if self._signal:
-            kept = f"the state is saved in {path}" if path else f"nothing is saved: {problem}"
+            kept = f"the state is saved in {self.store.wait()}" if started else f"nothing is saved: {problem}"
             raise _checks.PreemptedError(
                 f"Stopped by {self._signal} at step {self._step()}; {kept}. The same command continues there."
             )

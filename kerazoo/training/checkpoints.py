@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import sys
+import typing
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -16,12 +17,24 @@ import numpy as np
 
 from kerazoo import _checks, _files
 from kerazoo.training import variables
+from kerazoo.training.background import Background
+from kerazoo.training.weight_averages import moving_averages
 
 VERSION = 2
 MANIFEST, STATE, VOCABULARIES = "manifest.json", "state.json", "vocabularies.json"
 DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RecursionError, zipfile.BadZipFile)
 ADVICE = "Try a lower learning rate, a longer warm-up or gradient clipping."
 _NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
+
+
+class Snapshot(typing.NamedTuple):
+    """What a checkpoint will hold, in memory: its state, whether it is the best, and arrays with their layouts."""
+
+    state: dict[str, Any]
+    best: bool
+    optimizers: dict[str, dict]
+    layouts: dict[str, list[dict]]
+    arrays: dict[str, list[np.ndarray]]
 
 
 class CheckpointStore:
@@ -32,6 +45,10 @@ class CheckpointStore:
     best checkpoint. It gets its name when every file is on the disk, so the older checkpoints stay intact whenever the
     process is killed. The newest ones and the best one are kept. `restore` verifies the SHA-256 of each file that it
     reads.
+
+    Of an optimizer with `use_ema` the moving averages are saved as the weights of the model, for they are what is used,
+    and the weights that training goes on from are saved in their place among the variables of the optimizer. `restore`
+    puts both where they were; `optimizer.finalize_variable_values` then puts the averages into the model.
 
     Args:
         directory: string or path. The folder, which `save` creates.
@@ -73,6 +90,7 @@ class CheckpointStore:
         self.keep_epochs = _checks.non_negative_int("CheckpointStore", "keep_epochs", keep_epochs)
         self.vocabularies = dict(vocabularies or {})
         self._newest: str | None = None  # what this process saved or restored last
+        self._background = Background()
 
     def names(self) -> list[str]:
         """Returns the names of the checkpoints, oldest first."""
@@ -128,18 +146,36 @@ class CheckpointStore:
         Returns:
             The path of the checkpoint.
         """
-        name = self._free_name(int(state["step"]))
-        parts = [("model", model.variables), *((key, each.variables) for key, each in _optimizers(model) if each.built)]
-        for _, saved in parts:
-            bad = variables.not_finite(saved)
+        return self.write(self.snapshot(model, state, best))
+
+    def snapshot(self, model: keras.Model, state: dict[str, Any], best: bool = False) -> Snapshot:
+        """Copies what a checkpoint holds into memory, for `write`; the arguments are those of `save`.
+
+        Raises:
+            DivergedError: if a variable is not finite.
+        """
+        optimizers = [(key, each) for key, each in _optimizers(model) if each.built]
+        parts = [("model", model.variables), *((key, each.variables) for key, each in optimizers)]
+        pairs = [pair for _, each in optimizers for pair in moving_averages(each)]
+        arrays = {}
+        for key, saved in parts:
+            exchanged = _exchanged(saved, pairs)
+            arrays[key] = variables.copy(exchanged)
+            bad = variables.not_finite(exchanged, arrays[key])
             if bad:
                 raise _checks.DivergedError(
-                    f"{self.directory / name}: not saved, for the values of {bad} are not finite: training has "
+                    f"{self.directory / _name(state)}: not saved, for the values of {bad} are not finite: training has "
                     f"diverged.{self.last_good()} {ADVICE}"
                 )
-        layout = {"state": state, "best": name if best else self.best(), "optimizers": _descriptions(model)}
-        layout |= {"layouts": {key: variables.layout(saved) for key, saved in parts}}
-        files = {f"{key}.npz": variables.pack(saved) for key, saved in parts}
+        layouts = {key: variables.layout(saved) for key, saved in parts}
+        return Snapshot(_files.plain(state), best, _descriptions(model), layouts, arrays)
+
+    def write(self, snapshot: Snapshot) -> pathlib.Path:
+        """Writes a checkpoint, then removes those that are not kept; returns the path of the checkpoint."""
+        name = self._free_name(snapshot.state)
+        layout = {"state": snapshot.state, "best": name if snapshot.best else self.best()}
+        layout |= {"optimizers": snapshot.optimizers, "layouts": snapshot.layouts}
+        files = {f"{key}.npz": variables.pack(arrays) for key, arrays in snapshot.arrays.items()}
         if self.vocabularies:
             files[VOCABULARIES] = json.dumps(self.vocabularies, indent=1).encode()
         files[STATE] = json.dumps(_files.plain(layout), indent=1).encode()
@@ -155,8 +191,30 @@ class CheckpointStore:
         self._remove_old()
         return self.directory / name
 
+    def start(self, snapshot: Snapshot) -> None:
+        """Writes a checkpoint in a thread, as soon as the one before is written; see `wait`."""
+        self._background.start(lambda: self.write(snapshot))
+
+    def wait(self) -> pathlib.Path | None:
+        """Waits for the checkpoint that is being written; returns the path of the newest one.
+
+        Raises:
+            SetupError: if it cannot be written.
+        """
+        self._background.wait()
+        return self.directory / self._newest if self._newest else None
+
+    def join(self) -> None:
+        """Waits for the checkpoint that is being written; an error of it is not raised."""
+        self._background.join()
+
+    def check(self) -> None:
+        """Raises the error of a checkpoint that could not be written, without waiting for one."""
+        self._background.check()
+
     def last_good(self) -> str:
         """Returns a sentence that names the newest checkpoint, the empty string if there is none."""
+        self.join()
         names = self.names()
         return f" The last good checkpoint is {self.directory / names[-1]}." if names else ""
 
@@ -253,7 +311,7 @@ class CheckpointStore:
             )
             if difference:
                 raise _checks.CheckpointError(f"{path}: has another {role} vocabulary: {difference}.")
-        parts = [("model", model.variables)]
+        parts, pairs = [("model", model.variables)], []
         for key, optimizer in _optimizers(model):
             described = layout["optimizers"].get(key)
             if described is None:
@@ -266,20 +324,21 @@ class CheckpointStore:
                     f"{path}: saved with the {key} {described['class']}; the model has {_class(optimizer)}."
                 )
             parts.append((key, optimizer.variables))
+            pairs += moving_averages(optimizer)
         for key, existing in parts:  # all of them before the first assignment
             variables.compare(path, key, layout["layouts"][key], variables.layout(existing))
-        return parts
+        return [(key, _exchanged(existing, pairs)) for key, existing in parts]
 
     def _report_removed(self):
         if self._newest and not (self.directory / self._newest).exists():
             lost = f"{self.directory / self._newest} was removed while training ran"
             print(f"{lost}, and the best checkpoint may be lost with it.", file=sys.stderr)
 
-    def _free_name(self, step):
-        name, serial = f"step-{step:09d}", 1
+    def _free_name(self, state):
+        name, serial = _name(state), 1
         while (self.directory / name).exists():
             serial += 1
-            name = f"step-{step:09d}-{serial}"
+            name = f"{_name(state)}-{serial}"
         return name
 
     def _remove_old(self):
@@ -289,6 +348,10 @@ class CheckpointStore:
         for name in self.names():
             if name not in kept:
                 _files.remove_folder(self.directory / name)
+
+
+def _name(state):
+    return f"step-{int(state['step']):09d}"
 
 
 def _order(name):
@@ -304,6 +367,12 @@ def _optimizers(model) -> Iterator[tuple[str, keras.optimizers.Optimizer]]:
     for name, value in vars(model).items():
         if isinstance(value, keras.optimizers.Optimizer) and value is not main:
             yield f"optimizer-{name}", value
+
+
+def _exchanged(variables, pairs):
+    """Returns a list of variables in which those of each pair have each other's place."""
+    others = {id(one): two for pair in pairs for one, two in (pair, pair[::-1])}
+    return [others.get(id(variable), variable) for variable in variables]
 
 
 def _descriptions(model):

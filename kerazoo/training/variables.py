@@ -44,9 +44,13 @@ def _words(variable):
     return f"{variable['name']} {tuple(variable['shape'])} {variable['dtype']}" if variable else "none"
 
 
-def pack(variables: list) -> bytes:
-    """Returns the values of the variables as the bytes of an `.npz` file."""
-    arrays = [_host(variable) for variable in variables]
+def copy(variables: list) -> list[np.ndarray]:
+    """Returns the values of the variables as arrays of their own, which a later step does not change."""
+    return [np.array(ops.convert_to_numpy(variable.value), order="C", copy=True) for variable in variables]
+
+
+def pack(arrays: list[np.ndarray]) -> bytes:
+    """Returns arrays as the bytes of an `.npz` file."""
     # NumPy writes only its own dtypes: others, such as bfloat16, are saved as integers of the same width.
     arrays = [a if a.dtype.isbuiltin == 1 else a.view(f"u{a.dtype.itemsize}") for a in arrays]
     named: dict[str, Any] = {f"{index:05d}": array for index, array in enumerate(arrays)}
@@ -70,20 +74,15 @@ def unpack(content: bytes, layout: list[dict]) -> Iterator[np.ndarray]:
             yield _array(archive.read(member), variable)
 
 
-def not_finite(variables: list) -> str | None:
-    """Returns the name of the first variable with NaN in it, or infinite values in a trainable one."""
-    for variable in variables:
-        array = _host(variable)
+def not_finite(variables: list, arrays: list[np.ndarray]) -> str | None:
+    """Returns the name of the first variable with NaN in its array, or infinite values in a trainable one."""
+    for variable, array in zip(variables, arrays, strict=True):
         if array.dtype.kind in "biu":
             continue
         array = array if array.dtype.isbuiltin == 1 else array.astype("float32")
         if np.isnan(array).any() or (variable.trainable and not np.isfinite(array).all()):
             return variable.path
     return None
-
-
-def _host(variable):
-    return np.asarray(ops.convert_to_numpy(variable.value), order="C")
 
 
 def _array(member, variable):

@@ -6,6 +6,7 @@ import keras
 import pytest
 
 import kerazoo as kz
+from kerazoo import _checks
 from kerazoo.run import monitoring
 from kerazoo.run.options import TrainingOptions
 from kerazoo.tasks import MEASURES
@@ -53,12 +54,28 @@ def test_the_best_epoch_is_that_of_the_measure_also_where_a_run_is_resumed(table
     assert [each["loss"] for each in plain] == [each["loss"] for each in log] and NAME not in plain[0]
 
 
+def test_averages_of_the_weights_are_measured_selected_and_loaded(table, tmp_path):
+    """The measure of a run is that of its averages, for the loaded model and that of the call alike."""
+    options = {"ema_momentum": 0.8, "monitor": "mean_absolute_error", "monitor_limit": 0}
+    predictor, log, _ = train(table, tmp_path / "run", epochs=3, **options)
+    raw, references = predictor.task.examples("dev")
+    measure = MEASURES.get("mean_absolute_error")
+    for each in (predictor, kz.load(tmp_path / "run")):
+        assert measure(each(raw), references) == pytest.approx(min(line[NAME] for line in log))
+    with pytest.raises(_checks.CheckpointError, match=r"ema_momentum=0.5 \(the run has 0.8\)"):
+        train(table, tmp_path / "run", epochs=4, **{**options, "ema_momentum": 0.5})
+    train(table, tmp_path / "parts", epochs=1, **options)
+    _, parts, _ = train(table, tmp_path / "parts", epochs=3, **options, checkpoint_every=2)
+    assert parts == log
+
+
 def test_predictions_are_measured_by_all_chosen_measures(run_eagerly):
     task = kz.tasks.create("copy", length=5)
     model = kz.run.predictor.build_model("lstm_seq2seq_attention", task, {"units": 7, "encoder_units": 5})
     callback = monitoring.PredictDev(task, ("bleu", "exact_match"), 5)
     callback.set_model(model)
     callback.on_train_begin()
+    callback.on_test_end()
     logs = {"val_loss": 1.0}
     callback.on_epoch_end(0, logs)
     raw, references = task.examples("dev", limit=5)

@@ -1,7 +1,9 @@
+import errno
 import json
 import math
 import os
 import signal
+import threading
 
 import keras
 import numpy as np
@@ -307,6 +309,62 @@ def test_weights_that_are_not_finite_are_never_saved(store):
     with pytest.raises(_checks.PreemptedError, match=r"at step 7; nothing is saved: .*kernel are not finite"):
         run(model(), [Break(), Kill(7), training.Checkpoints(store)], steps_per_execution=1)
     assert store.names()[-1] == "step-000000006"
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(store, monkeypatch):
+    """The thread has not written the state of step 2 before step 4; the next one waits for it."""
+    original, steps, written = store.write, [], []
+
+    class Count(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            steps.append(self.params["step"])
+            if self.params["step"] == 4:
+                assert written == []
+                ready.set()
+
+    def write(snapshot):
+        assert ready.wait(timeout=60)
+        path = original(snapshot)
+        written.append((snapshot.state["step"], steps[-1]))
+        return path
+
+    ready = threading.Event()
+    monkeypatch.setattr(store, "write", write)
+    expected = random_model()
+    run(expected, [], epochs=1, jit_compile=True)
+    made = random_model()
+    run(made, [Count(), training.Checkpoints(store, every_steps=2)], epochs=1, jit_compile=True)
+    assert [step for step, _ in written] == [2, 4, 5] and written[0][1] == 4
+    other = random_model(seed=3)
+    state = store.restore(other)
+    assert state["step"] == 5
+    for one, two in zip(values(other), values(expected), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_an_error_of_the_thread_ends_training(store, monkeypatch):
+    """After the next block; the checkpoints before it are intact."""
+    original = os.replace
+
+    def replace(source, target):
+        if "step-000000004" in os.fspath(target):
+            failed.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(source, target)
+
+    class Wait(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(self.params["step"])
+            if self.params["step"] == 6:
+                assert failed.wait(timeout=60)
+                store.join()
+
+    seen, failed = [], threading.Event()
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(_checks.SetupError, match=r"step-0*4: cannot be written: No space.* before it are intact"):
+        run(model(), [Wait(), training.Checkpoints(store, every_steps=2)], epochs=9, steps_per_execution=2)
+    assert seen[-1] <= 6 and store.names() == ["step-000000002"]
+    assert store.restore(model())["step"] == 2
 
 
 @pytest.mark.parametrize(
