@@ -8,6 +8,7 @@ from kerazoo.layers.conv_blocks import ConvBlock, SeparableConvBlock, ShuffleBlo
 from kerazoo.layers.conv_encoder import ConvEncoder
 from kerazoo.layers.conv_subsampler import ConvSubsampler
 from kerazoo.layers.dense import DenseDecoder, DenseEncoder
+from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.embedding import TokenEmbedding
 from kerazoo.layers.feed_forward import FeedForward
 from kerazoo.layers.lstm import LSTM
@@ -48,6 +49,7 @@ __all__ = [
     "CrossAttention",
     "DenseDecoder",
     "DenseEncoder",
+    "Dropout",
     "FeedForward",
     "LSTM",
     "LSTMDecoder",

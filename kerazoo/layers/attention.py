@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from kerazoo import _checks
+from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.masking import causal_mask, first_mask
 from kerazoo.layers.positions import rotary as rotate
@@ -52,7 +53,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.supports_masking = True
-        self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
+        self.dropout = Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
         self.output_projection = self._dense(self.hidden_dim, "output")
 
     def _dense(self, units: int, name: str) -> keras.layers.Dense:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from kerazoo import _checks
+from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.masking import encoded_mask, first_mask
 
 
@@ -54,7 +55,7 @@ class BagEncoder(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = _checks.positive_int("BagEncoder", "units", units)
         self.rate = _checks.rate("BagEncoder", "dropout", dropout)
-        self.dropout = keras.layers.Dropout(self.rate, name="dropout", dtype=self.dtype_policy)
+        self.dropout = Dropout(self.rate, name="dropout", dtype=self.dtype_policy)
         self.supports_masking = True
 
     def build(self, inputs_shape: Any) -> None:

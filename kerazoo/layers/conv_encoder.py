@@ -9,6 +9,7 @@ from keras import ops
 from kerazoo import _checks
 from kerazoo.layers.activations import get_activation, one_per_layer, serialize_activation
 from kerazoo.layers.conv_blocks import NORMALIZATIONS, ConvBlock, SeparableConvBlock, ShuffleBlock, image_strides
+from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.masking import encoded_mask, first_mask
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions, SinusoidalPositions2D
@@ -112,7 +113,7 @@ class ConvEncoder(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.return_dict = bool(return_dict)
-        self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="dropout")
+        self.dropout_layer = Dropout(self.dropout, dtype=self.dtype_policy, name="dropout")
         self.supports_masking = True
 
     def _one_stride_per_block(self, strides: Any) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers.activations import get_activation, serialize_activation
+from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.masking import first_mask
 
@@ -79,7 +80,7 @@ class ConvSubsampler(keras.layers.Layer):
         self.activation = get_activation("ConvSubsampler", activation)
         self.dropout = _checks.rate("ConvSubsampler", "dropout", dropout)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="dropout")
+        self.dropout_layer = Dropout(self.dropout, dtype=self.dtype_policy, name="dropout")
         self.supports_masking = True
 
     def build(self, inputs_shape: Any) -> None:

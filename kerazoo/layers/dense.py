@@ -8,6 +8,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers.activations import get_activation, one_per_layer, serialize_activation
+from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.masking import encoded_mask, first_mask, masked_mean
 
@@ -51,7 +52,7 @@ class _DenseStack(keras.layers.Layer):
             )
             for index, (width, each) in enumerate(zip(self.units, activations))
         ]
-        self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name="dropout")
+        self.dropout_layer = Dropout(self.dropout, dtype=self.dtype_policy, name="dropout")
         self.supports_masking = True
 
     def _build_stack(self, width: int):

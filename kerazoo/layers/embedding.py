@@ -8,6 +8,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers import masking
+from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions
 
 POSITIONS = (None, "sinusoidal", "learned")
@@ -118,7 +119,7 @@ class TokenEmbedding(keras.layers.Layer):
             self.add_positions = SinusoidalPositions(name="positions", dtype=self.dtype_policy)
         elif self.max_length is not None and positions == "learned":
             self.add_positions = LearnedPositions(self.max_length, name="positions", dtype=self.dtype_policy)
-        self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
+        self.dropout = Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
 
     def _constant(self, vectors: Any) -> Any:
         """Returns an initializer that gives the word vectors, which also works where Keras delays making weights."""

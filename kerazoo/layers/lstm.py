@@ -7,6 +7,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers.activations import get_activation, serialize_activation
+from kerazoo.layers.dropout import dropout
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.masking import first_mask
 
@@ -178,7 +179,7 @@ class LSTM(keras.layers.Layer):
     def _loop(self, inputs: Any, state: Any, mask: Any, drops: bool) -> tuple[Any, Any]:
         keep = None
         if drops:
-            keep = keras.random.dropout(ops.ones_like(state[0]), self.recurrent_dropout, seed=self.seed_generator)
+            keep = dropout(ops.ones_like(state[0]), self.recurrent_dropout, self.seed_generator)
         # Of the loops in Keras only the one in `RNN` is differentiable under XLA and accepts an unknown length.
         loop = keras.layers.RNN(
             self._cell(keep),

@@ -8,6 +8,7 @@ from keras import ops
 from kerazoo import _checks
 from kerazoo.layers.activations import get_activation, serialize_activation
 from kerazoo.layers.alignment_attention import SCORES, AlignmentAttention
+from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.lstm import LSTM
 from kerazoo.layers.masking import first_mask, masked_mean
@@ -122,7 +123,7 @@ class LSTMDecoder(keras.layers.Layer):
             for index in range(self.num_layers)
         ]
         self.bridges = []
-        self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.dropout_layer = Dropout(self.dropout, dtype=self.dtype_policy)
         self.supports_masking = True
         if self.attention:
             self.alignment = AlignmentAttention(

@@ -7,6 +7,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers.activations import get_activation, serialize_activation
+from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.lstm import LSTM
 from kerazoo.layers.masking import encoded_mask, first_mask
@@ -96,7 +97,7 @@ class LSTMEncoder(keras.layers.Layer):
         self.return_dict = bool(return_dict)
         self.forward_layers = self._stack("forward", reverse=False)
         self.backward_layers = self._stack("backward", reverse=True) if self.bidirectional else []
-        self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
+        self.dropout_layer = Dropout(self.dropout, dtype=self.dtype_policy)
         self.supports_masking = True
 
     def _stack(self, direction: str, reverse: bool) -> list[LSTM]:

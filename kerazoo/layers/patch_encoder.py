@@ -8,6 +8,7 @@ from keras import ops
 from kerazoo import _checks
 from kerazoo.layers.activations import serialize_activation
 from kerazoo.layers.conv_blocks import ConvBlock
+from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.masking import encoded_mask
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions2D
 from kerazoo.layers.transformer_encoder import TransformerEncoder
@@ -79,7 +80,7 @@ class PatchEmbedding(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="projection",
         )
-        self.dropout = keras.layers.Dropout(self.rate, dtype=self.dtype_policy, name="dropout")
+        self.dropout = Dropout(self.rate, dtype=self.dtype_policy, name="dropout")
 
     def build(self, inputs_shape: Any) -> None:
         _checks.rank("PatchEmbedding", "inputs", inputs_shape, (4,))

@@ -8,6 +8,7 @@ import keras
 from kerazoo import _checks
 from kerazoo.layers.activations import one_per_layer, serialize_activation
 from kerazoo.layers.attention import Attention
+from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.feed_forward import FeedForward
 from kerazoo.layers.initializers import clone_initializer
 
@@ -87,7 +88,7 @@ class TransformerBlock(keras.layers.Layer):
             hidden_dim, intermediate_dim, activation=activation, name="feed_forward", **self._shared_options()
         )
         self.feed_forward_norm = self._normalization("feed_forward_norm")
-        self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
+        self.dropout = Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
 
     def _shared_options(self) -> dict[str, Any]:
         return {

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from kerazoo import _checks
-from kerazoo.layers import DenseEncoder
+from kerazoo.layers import DenseEncoder, Dropout
 from kerazoo.layers.pooling import POOLINGS, pool
 from kerazoo.models.encoder_model import EncoderModel
 
@@ -67,7 +67,7 @@ class Classifier(EncoderModel):
         self.num_classes = _checks.positive_int(owner, "num_classes", num_classes)
         self.pooling = _checks.one_of(owner, "pooling", pooling, POOLINGS)
         rate = _checks.rate(owner, "dropout", dropout)
-        self.dropout = keras.layers.Dropout(rate, name="dropout", dtype=self.dtype_policy)
+        self.dropout = Dropout(rate, name="dropout", dtype=self.dtype_policy)
         self._make_head(self.num_classes, head_activation)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

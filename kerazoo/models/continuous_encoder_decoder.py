@@ -8,7 +8,14 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.decoding import ContinuousDecodable, GeneratedValues, generate_values
-from kerazoo.layers import SinusoidalPositions, TransformerDecoder, last_valid, series_moments, shift_values_right
+from kerazoo.layers import (
+    Dropout,
+    SinusoidalPositions,
+    TransformerDecoder,
+    last_valid,
+    series_moments,
+    shift_values_right,
+)
 from kerazoo.models.base_model import get_input, optional_input
 from kerazoo.models.encoder_model import EncoderModel
 
@@ -118,7 +125,7 @@ class ContinuousEncoderDecoder(EncoderModel, ContinuousDecodable):
         self.projection = keras.layers.Dense(width, name="values", dtype=self.dtype_policy)
         unordered = isinstance(decoder, TransformerDecoder) and decoder.get_config()["positions"] is None
         self.positions = SinusoidalPositions(name="positions", dtype=self.dtype_policy) if unordered else None
-        self.dropout = keras.layers.Dropout(
+        self.dropout = Dropout(
             _checks.rate(owner, "input_dropout", input_dropout), name="input_dropout", dtype=self.dtype_policy
         )
         self.output_width = self.num_values * max(1, len(self.quantiles)) + self.has_stop

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kerazoo import _checks
+from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.pooling import POOLINGS, pool
 from kerazoo.models.encoder_model import EncoderModel
 
@@ -92,7 +93,7 @@ class DualEncoder(EncoderModel):
         self.pooling = _checks.one_of(owner, "pooling", pooling, POOLINGS)
         self.temperature = _checks.number(owner, "temperature", temperature, low=MIN_TEMPERATURE)
         rate = _checks.rate(owner, "dropout", dropout)
-        self.dropout = keras.layers.Dropout(rate, name="dropout", dtype=self.dtype_policy)
+        self.dropout = Dropout(rate, name="dropout", dtype=self.dtype_policy)
         self.projections = []
         if projection_dim is not None:
             units = _checks.positive_int(owner, "projection_dim", projection_dim)

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.layers import LearnedPositions, TransformerEncoder, series_moments
+from kerazoo.layers import Dropout, LearnedPositions, TransformerEncoder, series_moments
 from kerazoo.models.base_model import BaseModel, get_input
 
 
@@ -131,7 +131,7 @@ class LinearForecaster(Forecaster):
         if self.kernel_size % 2 == 0:
             raise ValueError(f"LinearForecaster: `kernel_size` must be odd; got kernel_size={kernel_size}.")
         rate = _checks.rate("LinearForecaster", "dropout", dropout)
-        self.dropout = keras.layers.Dropout(rate, name="dropout", dtype=self.dtype_policy)
+        self.dropout = Dropout(rate, name="dropout", dtype=self.dtype_policy)
         names = ("rest", "trend") if self.kernel_size > 1 else ("rest",)
         # Equal weights make the first forecast the mean of the window.
         mean = keras.initializers.Constant(1 / self.window_shape[0])
@@ -241,7 +241,7 @@ class PatchForecaster(Forecaster):
         dtype = self.dtype_policy
         self.embedding = keras.layers.Dense(hidden_dim, name="patches", dtype=dtype)
         self.positions = LearnedPositions(len(self.patch_rows), name="positions", dtype=dtype)
-        self.dropout = keras.layers.Dropout(_checks.rate(owner, "dropout", dropout), name="dropout", dtype=dtype)
+        self.dropout = Dropout(_checks.rate(owner, "dropout", dropout), name="dropout", dtype=dtype)
         self.encoder = TransformerEncoder(
             num_layers,
             hidden_dim,

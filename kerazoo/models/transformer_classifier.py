@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.layers import LearnedPositions, SinusoidalPositions, TokenEmbedding, TransformerEncoder
+from kerazoo.layers import Dropout, LearnedPositions, SinusoidalPositions, TokenEmbedding, TransformerEncoder
 from kerazoo.models.classifier import Classifier
 
 
@@ -47,7 +47,7 @@ class RowEmbedding(keras.layers.Layer):
         self.positions = _checks.one_of("RowEmbedding", "positions", positions, ("learned", "sinusoidal", None))
         self.rate = _checks.rate("RowEmbedding", "dropout", dropout)
         self.dense = keras.layers.Dense(self.hidden_dim, name="dense", dtype=self.dtype_policy)
-        self.dropout = keras.layers.Dropout(self.rate, name="dropout", dtype=self.dtype_policy)
+        self.dropout = Dropout(self.rate, name="dropout", dtype=self.dtype_policy)
         self.add_positions = None
 
     def build(self, inputs_shape: Any) -> None:

@@ -58,6 +58,7 @@ row(
         "attention_mask": np.ones((TARGET, TARGET), bool),
     },
 )
+row(layers.Dropout, {"rate": 0.3, "noise_shape": (None, 1, 13), "seed": 5}, {"inputs": floats(BATCH, TARGET, 13)})
 row(
     layers.CrossAttention,
     {"num_heads": 2, "hidden_dim": 22, "num_key_value_heads": 1},

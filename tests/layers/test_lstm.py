@@ -7,6 +7,7 @@ from keras import ops
 
 import oracles
 from kerazoo.layers import LSTM, LSTMEncoder, lstm
+from kerazoo.layers.dropout import dropout
 
 B, T, D, U = 3, 5, 7, 11
 RIGHT = np.arange(T)[None] < np.array([[T], [2], [1]])
@@ -107,7 +108,7 @@ def test_step_by_step_equals_the_whole_sequence():
 def test_recurrent_dropout_draws_once_for_a_sequence():
     layer, weights = built(recurrent_dropout=0.4, seed=13)
     inputs, zeros = floats(B, T, D), np.zeros((B, U), "float32")
-    keep = keras.random.dropout(np.ones((B, U), "float32"), 0.4, seed=keras.random.SeedGenerator(13))
+    keep = dropout(ops.ones((B, U)), 0.4, keras.random.SeedGenerator(13))
     expected, *_ = oracles.lstm(inputs, zeros, zeros, *weights, keep=np.asarray(keep))
     close(layer(inputs, training=True)[0], expected)
     assert not np.allclose(layer(inputs, training=True)[0], expected)  # the next call samples anew
