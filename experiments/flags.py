@@ -195,8 +195,9 @@ def use_imports() -> None:
 
 TRAINING_HELP = {
     "epochs": "Passes over the training data.",
-    "batch_size": "Examples of one optimizer step.",
-    "batch_tokens": "Positions of one optimizer step, including padding, in place of --batch_size; 0 for none.",
+    "batch_size": "Examples of one batch.",
+    "batch_tokens": "Positions of one batch, including padding, in place of --batch_size; 0 for none.",
+    "gradient_accumulation_steps": "Batches whose gradients make one update of the weights.",
     "learning_rate": "Peak learning rate of the schedule.",
     "schedule": "Learning rate after the warmup: {SCHEDULES}.",
     "warmup": "Share of all steps in which the learning rate rises, 0 to 1.",

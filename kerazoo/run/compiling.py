@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from kerazoo.run.options import TrainingOptions
-from kerazoo.training import schedules
+from kerazoo.training import GradientAccumulation, schedules
 
 if TYPE_CHECKING:
     from kerazoo.tasks import Task
@@ -18,8 +18,8 @@ def compile_model(model: keras.Model, task: "Task", options: TrainingOptions, st
         model: a built model.
         task: `kerazoo.tasks.Task`. It defines the loss and the metrics.
         options: `TrainingOptions`.
-        start: int. The optimizer step at which the schedule of the learning rate begins.
-        end: int, above `start`. The step at which it ends.
+        start: int. The batch at which the schedule of the learning rate begins.
+        end: int, above `start`. The batch at which it ends.
     """
     if options.l1 or options.l2:
         regularize(model, options.l1, options.l2)
@@ -31,24 +31,25 @@ def compile_model(model: keras.Model, task: "Task", options: TrainingOptions, st
     )
 
 
-class _Delayed(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule whose step 0 is the step `start`."""
+class _Shifted(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of the batches from the one with number `start`, as a function of updates of `batches` each."""
 
-    def __init__(self, inner, start):
+    def __init__(self, inner, start, batches=1):
         self.inner = inner
         self.start = start
+        self.batches = batches
 
     def __call__(self, step):
-        return self.inner(keras.ops.maximum(step - self.start, 0))
+        return self.inner(keras.ops.maximum(step * self.batches - self.start, 0))
 
     def get_config(self):
-        return {"inner": self.inner, "start": self.start}
+        return {"inner": self.inner, "start": self.start, "batches": self.batches}
 
 
 def schedule(options: TrainingOptions, start: int, end: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """Returns the learning rate as a function of the step, by a schedule from step `start` to step `end`."""
     found = _schedule(options, end - start)
-    return _Delayed(found, start) if start else found
+    return _Shifted(found, start) if start else found
 
 
 def _schedule(options, total_steps):
@@ -74,14 +75,16 @@ def optimizer(options: TrainingOptions, start: int, end: int) -> keras.optimizer
         "lion": keras.optimizers.Lion,
         "muon": keras.optimizers.Muon,
     }
-    arguments: dict[str, Any] = {"learning_rate": schedule(options, start, end)}
+    rates, batches = schedule(options, start, end), options.gradient_accumulation_steps
+    arguments: dict[str, Any] = {"learning_rate": _Shifted(rates, 0, batches) if batches > 1 else rates}
     if options.weight_decay:
         arguments["weight_decay"] = options.weight_decay
     if options.clip_norm:
         arguments["global_clipnorm"] = options.clip_norm
     if options.ema_momentum:
         arguments.update(use_ema=True, ema_momentum=options.ema_momentum)
-    return classes[options.optimizer](**arguments)
+    found = classes[options.optimizer](**arguments)
+    return GradientAccumulation(found, batches) if batches > 1 else found
 
 
 def regularize(model: keras.Model, l1: float, l2: float) -> None:

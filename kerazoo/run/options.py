@@ -19,9 +19,11 @@ class TrainingOptions:
 
     Args:
         epochs: int. The number of passes over the training data. Defaults to `10`.
-        batch_size: int. The number of examples of one optimizer step. Defaults to `64`.
-        batch_tokens: int. The number of positions of one optimizer step in its longest feature, which then replaces
+        batch_size: int. The number of examples of one batch. Defaults to `64`.
+        batch_tokens: int. The number of positions of one batch in its longest feature, which then replaces
             `batch_size`; 0 counts examples. Defaults to `0`.
+        gradient_accumulation_steps: int. The number of batches whose gradients make one update of the weights, see
+            `kerazoo.training.GradientAccumulation`. Steps and schedules count batches all the same. Defaults to `1`.
         learning_rate: float. The peak learning rate of the schedule. Defaults to `1e-3`.
         schedule: string. `"cosine"`, `"linear"` or `"constant"` after the warmup, or `"inverse_sqrt"` as in
             arXiv:1706.03762. Defaults to `"cosine"`.
@@ -75,6 +77,7 @@ class TrainingOptions:
     epochs: int = 10
     batch_size: int = 64
     batch_tokens: int = 0
+    gradient_accumulation_steps: int = 1
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     warmup: float = 0.05
@@ -106,7 +109,7 @@ class TrainingOptions:
 
     def __post_init__(self):
         owner = "TrainingOptions"
-        for name in ("epochs", "batch_size", "max_shapes", "shuffle_buffer"):
+        for name in ("epochs", "batch_size", "gradient_accumulation_steps", "max_shapes", "shuffle_buffer"):
             _checks.positive_int(owner, name, getattr(self, name))
         for name in (
             "seed",

@@ -1,5 +1,6 @@
 """Training of any Keras model: `fit`, losses, metrics, learning rate schedules, callbacks and checkpoints."""
 
+from kerazoo.training.accumulation import GradientAccumulation
 from kerazoo.training.callbacks import Checkpoints, MetricsLog, StopOnNonFinite
 from kerazoo.training.checkpoints import CheckpointStore
 from kerazoo.training.error_rates import edit_distance, sequence_error_rate, token_error_rate
@@ -19,6 +20,7 @@ __all__ = [
     "CosineError",
     "EvaluateAverages",
     "F1",
+    "GradientAccumulation",
     "InBatchAccuracy",
     "InBatchCrossentropy",
     "InverseSquareRoot",

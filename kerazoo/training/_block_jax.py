@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from kerazoo.training.accumulation import weigher
 from kerazoo.training.blocks import has_convolutions
 
 
@@ -29,6 +30,7 @@ class BlockProgram:
         self.step = model.train_step if kind == "train" else model.test_step
         self.feed = feed
         self.check = check
+        self.weigh = weigher(model) if kind == "train" else None
         self.distribution = keras.distribution.distribution()
         self.compiled_step = jax.jit(self._step, static_argnums=0, inline=True)
         self.compiled_loop = jax.jit(self._loop, static_argnums=0, donate_argnums=1)
@@ -54,10 +56,20 @@ class BlockProgram:
         batch = self.feed.batch(arrays, key, data, number)
         if self.distribution is not None:
             batch = jax.tree.map(self._distribute, batch)
+        state = self._weighed(state, batch)
         logs, state = self.step(state, batch)
         fault = self.check(batch, logs)
         logs = jax.tree.map(lambda value: jnp.asarray(value, jnp.result_type(value)), logs)
         return logs, fault, tuple(list(part) for part in state)
+
+    def _weighed(self, state, batch):
+        """Returns the state, with the weight of the batch among the variables of an optimizer that takes it."""
+        if self.weigh is None:
+            return state
+        variables = self.model.optimizer.variables
+        with keras.StatelessScope(state_mapping=zip(variables, state[2])) as scope:
+            self.weigh(batch)
+        return (*state[:2], [scope.get_current_value(variable) for variable in variables], state[3])
 
     def _distribute(self, array):
         """Divides an array of a batch among the devices."""

@@ -7,6 +7,7 @@ import weakref
 import keras
 import tensorflow as tf
 
+from kerazoo.training.accumulation import weigher
 from kerazoo.training.blocks import has_convolutions
 
 # What TensorFlow raises when XLA refuses a graph. It is raised before the first operation runs.
@@ -39,6 +40,7 @@ class BlockProgram:
         self.step = model.train_step if kind == "train" else model.test_step
         self.feed = feed
         self.check = check
+        self.weigh = weigher(model) if kind == "train" else None
         self.strategy = model.distribute_strategy
         self.replicas = self.strategy.num_replicas_in_sync
         # XLA on a CPU runs a convolution inside a loop without its fast kernels, which takes 35 times as long.
@@ -79,6 +81,8 @@ class BlockProgram:
                 index = tf.distribute.get_replica_context().replica_id_in_sync_group
                 data = [_share(self.feed.owner, array, index, self.replicas) for array in data]
             batch = self.feed.batch(self.feed.arrays, key, data, number)
+            if self.weigh is not None:
+                self.weigh(batch)
             logs = self.step(batch)
             return logs, self.check(batch, logs)
 
@@ -127,5 +131,10 @@ def count_devices(owner, model):
         raise ValueError(
             f"{owner}: `model` must be on one device or under tf.distribute.MirroredStrategy; got a "
             f"{type(strategy).__name__} with {strategy.num_replicas_in_sync} replicas."
+        )
+    if strategy.num_replicas_in_sync > 1 and weigher(model) is not None:
+        raise ValueError(
+            f"{owner}: GradientAccumulation needs one device on TensorFlow; got {strategy.num_replicas_in_sync} "
+            "replicas. Leave out `gradient_accumulation_steps`, or use the JAX backend."
         )
     return strategy.num_replicas_in_sync

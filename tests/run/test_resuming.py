@@ -178,6 +178,18 @@ def test_the_mean_of_the_last_epochs_is_loaded(table):
     assert np.array_equal(kernels[1], saved[1]) and not np.array_equal(*saved)
 
 
+def test_the_schedule_counts_batches_also_where_several_make_an_update(table):
+    train(table, {"epochs": 2})
+    plain = rates(table)
+    shutil.rmtree(table / "run")
+    accumulated = {"gradient_accumulation_steps": 2}
+    train(table, {"epochs": 1, **accumulated})
+    train(table, {"epochs": 2, **accumulated})
+    assert rates(table)[-1] == pytest.approx(plain[-1], abs=1e-7)
+    with pytest.raises(_checks.CheckpointError, match=r"gradient_accumulation_steps=1 \(the run has 2\)"):
+        train(table, {"epochs": 3})
+
+
 def test_a_new_schedule_begins_once(table):
     run = {"training": {"restart_schedule": True, "epochs": 4}, "schedule": {"start": 8, "shift": 0, "end": 16}}
     options = TrainingOptions(epochs=4, restart_schedule=True)
