@@ -216,6 +216,8 @@ TRAINING_HELP = {
     "and used; 0 for none.",
     "checkpoint_every": "Steps, such as 500, or minutes, such as 10m, between two checkpoints within an epoch; 0 for "
     "none.",
+    "on_nan": "What happens when training diverges: stop, or rewind to the last checkpoint and leave out the batches "
+    "that diverged.",
     "average_checkpoints": "States of the last epochs that are kept for --checkpoint=average; 0 for none.",
     "monitor": "What tells which epoch is best: a metric of the validation, such as loss, or a measure of "
     "predictions for dev examples, such as bleu.",

@@ -10,6 +10,7 @@ OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adafactor", "lion", "muon")
 SCHEDULES = ("cosine", "linear", "inverse_sqrt", "constant")
 DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 MAX_SEED = 2**32 - 1  # that NumPy takes
+ON_NAN = ("stop", "rewind")
 FEEDS = ("auto", "device", "tf.data", "stream")
 
 
@@ -50,6 +51,8 @@ class TrainingOptions:
             goes on with the weights. Defaults to `0.0`.
         checkpoint_every: int or string. How often a checkpoint is written within an epoch: a number of steps, such as
             `500`, or minutes, such as `"10m"`; 0 for never. The end of an epoch always has one. Defaults to `"5m"`.
+        on_nan: string. What happens when training diverges: `"stop"` ends it, `"rewind"` goes back to the last
+            checkpoint and leaves out the batches that diverged, three times at most. Defaults to `"stop"`.
         average_checkpoints: int. The number of the last epochs whose states are kept, so that `checkpoint="average"`
             loads the mean of their weights; 0 for none. Defaults to `0`.
         max_shapes: int. The largest number of static batch shapes, each of which is one compiled program. Defaults to
@@ -98,6 +101,7 @@ class TrainingOptions:
     average_checkpoints: int = 0
     ema_momentum: float = 0.0
     checkpoint_every: str = "5m"
+    on_nan: str = "stop"
     max_shapes: int = 4
     packing: bool = False
     augment: tuple = ()
@@ -131,6 +135,7 @@ class TrainingOptions:
         _checks.one_of(owner, "optimizer", self.optimizer, OPTIMIZERS)
         _checks.one_of(owner, "dtype", self.dtype, DTYPES)
         _checks.one_of(owner, "feed", self.feed, FEEDS)
+        _checks.one_of(owner, "on_nan", self.on_nan, ON_NAN)
         object.__setattr__(self, "checkpoint_every", str(self.checkpoint_every))
         self.checkpoint_period()
         for name in ("augment", "class_weight"):

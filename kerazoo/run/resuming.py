@@ -8,7 +8,7 @@ from kerazoo.run.options import TrainingOptions
 
 # How long training goes on and how it is computed may change in every call; everything else changes what is trained.
 FREE = (
-    "epochs", "patience", "metrics", "average_checkpoints", "checkpoint_every", "restart_schedule",
+    "epochs", "patience", "metrics", "average_checkpoints", "checkpoint_every", "on_nan", "restart_schedule",
     "steps_per_execution", "xla",
 )  # fmt: skip
 ORDER = ("batch_size", "batch_tokens", "seed", "max_shapes", "packing", "feed", "shuffle_buffer", "limit")

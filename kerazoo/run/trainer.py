@@ -18,6 +18,8 @@ from kerazoo.run.options import TrainingOptions
 if TYPE_CHECKING:
     from kerazoo.run.predictor import Predictor
 
+MAX_REWINDS = 3  # of a run that diverges
+
 
 def train(
     model: str,
@@ -302,7 +304,7 @@ class _Training:
         tried = f"train with batches of {largest.rows:,} examples{lengths and f' with {lengths}'}"
         try:
             with memory.reported(tried, "Set a smaller `batch_size` or `batch_tokens`, or smaller sizes of the model."):
-                self._run_loop(model, store, saver, state)
+                self._run_loop(model, store, saver, self._first_checkpoint(model, store, state))
         except BaseException as error:
             with contextlib.suppress(_checks.SetupError):  # a full disk, for one, is what `error` is about
                 self._end(str(error) if hasattr(error, "exit_code") else f"{type(error).__name__}: {error}")
@@ -339,7 +341,38 @@ class _Training:
             "given at first. A new schedule from here on: restart_schedule=True."
         )
 
+    def _first_checkpoint(self, model, store, state):
+        """Returns the state that training begins with; with `on_nan="rewind"` it is saved, to go back to."""
+        if state or self.options.on_nan != "rewind":
+            return state
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        state = {"step": 0, "epoch": 0, "position": 0, "history": [], "run": self._record_of_states()}
+        store.save(model, state)
+        return state
+
     def _run_loop(self, model, store, saver, state):
+        """Trains, and goes back to the last checkpoint where training diverges and `on_nan` says so."""
+        while True:
+            try:
+                return self._run_fit(model, store, saver, state)
+            except _checks.DivergedError as error:
+                skip = [*(state or {}).get("skip", []), _diverged(saver.params)]
+                if self.options.on_nan != "rewind":
+                    raise
+                if len(skip) > MAX_REWINDS:
+                    raise _checks.DivergedError(
+                        f"{error} It was rewound {MAX_REWINDS} times, the limit of on_nan='rewind'."
+                    ) from error
+                state = {**store.restore(model), "skip": skip}
+                epoch, first, end = skip[-1]
+                what = str(error).partition(": training has diverged")[0]
+                self.print(
+                    f"{what}. Goes back to the checkpoint of step {state['step']:,} and leaves out the batches "
+                    f"{first + 1:,} to {end:,} of epoch {epoch + 1} (time {len(skip)} of {MAX_REWINDS})."
+                )
+
+    def _run_fit(self, model, store, saver, state):
         from kerazoo import training
 
         options = self.options
@@ -395,9 +428,13 @@ class _Training:
         from kerazoo import training
 
         metric, mode, _ = self.monitor
-        record = {name: value for name, value in self.record.items() if name != "calls"}
+        record = self._record_of_states()
         period = self.options.checkpoint_period()
         return training.Checkpoints(store, metric, mode, **period, patience=self.options.patience, record=record)
+
+    def _record_of_states(self):
+        """Returns what each checkpoint tells about the run."""
+        return {name: value for name, value in self.record.items() if name != "calls"}
 
     def _callbacks(self, store, saver):
         import keras
@@ -417,3 +454,10 @@ class _Training:
         if self.tensorboard and importlib.util.find_spec("tensorboard"):
             chosen.append(keras.callbacks.TensorBoard(str(self.run.events), write_graph=False, profile_batch=0))
         return chosen
+
+
+def _diverged(progress):
+    """Returns epoch, first index and end of the batches of the block that diverged, from the step before it on."""
+    epoch, first, end = progress["block"]
+    failure = progress.get("failure")
+    return [epoch, max(0, (failure["position"] if failure else first) - 1), end]

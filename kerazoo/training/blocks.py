@@ -108,6 +108,8 @@ class BlockLoop:
         jit_compile: bool. Whether TensorFlow compiles the blocks with XLA. Defaults to `True`.
         boundaries: Sequence of int. Blocks end at all multiples of these numbers of steps.
         step: int. Number of steps that were taken before. Defaults to `0`.
+        skip: Sequence of `[epoch, first, end]`. Batches that are left out: those with an index from `first` on and
+            below `end`.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class BlockLoop:
         jit_compile: bool = True,
         boundaries: Sequence[int] = (),
         step: int = 0,
+        skip: Sequence[Sequence[int]] = (),
     ):
         self.feed = feed
         self.check = check
@@ -129,6 +132,8 @@ class BlockLoop:
             steps_per_execution = model.steps_per_execution
         self.steps_per_execution = StepsPerExecution(feed.owner, seconds_per_execution, steps_per_execution)
         self.boundaries = tuple(boundaries)
+        self.skip = [list(each) for each in skip]
+        self.block: list[int] | None = None  # the last one: its epoch, the index of its first batch, and of its end
         self.program = backend().BlockProgram(model, kind, feed, check, jit_compile)
         self.step = step
         self.examples = self.tokens = 0
@@ -140,20 +145,27 @@ class BlockLoop:
     def blocks(self, epoch: int, position: int = 0) -> Iterator[Block]:
         """Yields the blocks of an epoch, from the batch with index `position`."""
         before = epoch * (self.feed.steps_per_epoch or 0)
-        batches = iter(self.feed.batches(epoch, position))
+        batches = self._batches(epoch, position)
         ahead = next(batches, None)
         while ahead is not None:
-            key, first = ahead
+            position, key, first = ahead
             capacity = self.steps_per_execution.fixed or self.feed.capacity(key, first)
             limit = min([self.steps_per_execution(key), capacity, *(n - self.step % n for n in self.boundaries)])
             chosen = []
-            while ahead is not None and ahead[0] == key and len(chosen) < limit:
-                chosen.append(ahead[1])
+            while ahead is not None and ahead[:2] == (position + len(chosen), key) and len(chosen) < limit:
+                chosen.append(ahead[2])
                 ahead = next(batches, None)
             padded = chosen + chosen[:1] * (capacity - len(chosen))
             data = [np.stack(arrays) for arrays in zip(*padded)]
+            self.block = [epoch, position, position + len(chosen)]
             yield Block(key, data, len(chosen), position, before + position, ahead is None)
-            position += len(chosen)
+
+    def _batches(self, epoch, position):
+        """Yields index, shape and data of each batch of an epoch that is not left out."""
+        skipped = [range(first, end) for number, first, end in self.skip if number == epoch]
+        for index, (key, data) in enumerate(self.feed.batches(epoch, position), position):
+            if not any(index in each for each in skipped):
+                yield index, key, data
 
     def run(self, block: Block) -> dict[str, Any]:
         """Runs a block and returns the logs of its last step as Python numbers and NumPy arrays."""
@@ -185,13 +197,15 @@ class BlockLoop:
         return logs
 
     def progress(self) -> dict[str, Any]:
-        """Returns what callbacks read: steps, examples and tokens so far, and the first failure."""
-        return {"step": self.step, "examples": self.examples, "tokens": self.tokens, "failure": self.failure}
+        """Returns what callbacks read: steps, examples and tokens so far, the last block, and the first failure."""
+        counts = {"step": self.step, "examples": self.examples, "tokens": self.tokens}
+        return {**counts, "block": self.block, "skip": self.skip, "failure": self.failure}
 
     def _failure(self, block, index):
         before = self._last_examples if index == 0 else self.feed.examples(block.batch(index - 1))
         return {
             "step": int(self.step + index + 1),
+            "position": int(block.position + index),
             "batch": self.check.summarize(self.feed, block, index),
             "examples": self.feed.examples(block.batch(index)),
             "examples_of_the_step_before": before,

@@ -277,6 +277,8 @@ class Checkpoints(keras.callbacks.Callback):
         started, problem = False, f"the loss is {loss}"
         if math.isfinite(loss):
             state = {"step": self._step(), "epoch": epoch, "position": position, "run": self.record}
+            if self.params.get("skip"):
+                state["skip"] = self.params["skip"]
             if position:  # the logs of the whole epoch go on from there
                 metrics = self.model.metrics_variables
                 state["metric_values"] = [keras.ops.convert_to_numpy(variable).tolist() for variable in metrics]

@@ -262,6 +262,7 @@ class CheckpointStore:
         layout = json.loads(self._file(name, STATE))
         state = layout["state"]
         numbers = [state.get(number, 0) for number in ("step", "epoch", "position")]
+        numbers += [number for skipped in state.get("skip", []) for number in skipped]
         epochs = state.get("history", [])
         if not all(isinstance(number, int) for number in numbers) or not all(isinstance(e, dict) for e in epochs):
             raise ValueError(f"{STATE} holds values of another kind")

@@ -70,8 +70,9 @@ def fit(
         epochs: int, above 0. The number of the epoch at which training ends. Defaults to `1`.
         batch_size: int, above 0. For arrays: examples of a batch. Defaults to `32`.
         callbacks: List of Keras callbacks. Their `params` also hold what was reached: `step` (of all epochs), `epoch`,
-            `position` (steps of this epoch), `examples`, `tokens`, `compile_seconds`, `history`, and `failure`: what is
-            known of the first step whose loss was not finite, or None. A block ends at the multiples of a callback's
+            `position` (batches of this epoch), `examples`, `tokens`, `compile_seconds`, `history`, `skip`, `block` (the
+            last one, in the form of `skip`), and `failure`: what is known of the first step whose loss was not finite,
+            or None. A block ends at the multiples of a callback's
             attribute `every_steps`; its method `on_train_interrupted` is called when training ends by an error.
         validation_data: `(corpus, plan)` or `(corpus, plan, batch_fn)`, whose epoch 0 is evaluated; or arrays or
             batches as in `data`. Defaults to `None`.
@@ -92,7 +93,8 @@ def fit(
             over all epochs, that returns the features for `batch_fn` (`kerazoo.data.Augment`). Defaults to `None`.
         resume: Dictionary with `epoch`, `position`, `step` and `history`, as `CheckpointStore.restore` returns it.
             Training continues with the batch at `position`. That is exact for a corpus, and for batches that come in
-            the same order in each process. Defaults to `None`.
+            the same order in each process. It may have `skip`, a list of `[epoch, first, end]`: the batches of an epoch
+            from index `first` on and below `end` are left out, and are no steps. Defaults to `None`.
         steps_per_execution: int, above 0. Batches of a block at most. Defaults to that of `Model.compile` if it is
             above 1, else to as many as run in `seconds_per_execution`.
         seconds_per_execution: float, above 0. The time a block should take. Defaults to `1.0`.
@@ -144,7 +146,8 @@ def fit(
         augment=augment,
         class_weight=class_weight,
     )
-    start = {"epoch": epoch, "position": 0, "step": epoch * (feed.steps_per_epoch or 0), "history": []} | (resume or {})
+    start = {"epoch": epoch, "position": 0, "step": epoch * (feed.steps_per_epoch or 0), "history": [], "skip": []}
+    start |= resume or {}
     callbacks = keras.tree.flatten(callbacks or [])
     boundaries = sorted({c.every_steps for c in callbacks if getattr(c, "every_steps", None)})
     check = StepCheck(model)
@@ -153,7 +156,9 @@ def fit(
         "seconds_per_execution": seconds_per_execution,
         "jit_compile": jit_compile,
     }
-    loop = BlockLoop(model, "train", feed, check, boundaries=boundaries, step=start["step"], **options)
+    loop = BlockLoop(
+        model, "train", feed, check, boundaries=boundaries, step=start["step"], skip=start["skip"], **options
+    )
     validation = None
     if validation_data is not None:
         parts = feeds.validation_parts(validation_data, batch_fn)
@@ -208,7 +213,7 @@ def _train(model, loop, callbacks, start, epochs, validation, validation_freq):
             callbacks.on_train_batch_end(position - 1, logs)
             if model.stop_training:
                 break
-        if not position:
+        if not position and not loop.skip:
             raise _checks.DataError(f"fit: the data of epoch {epoch} holds no batch.")
         # An epoch that was interrupted after its last step has the logs of that time.
         epoch_logs = _metrics_or_logs(model, logs) if logs is not None else dict(start.get("metrics") or {})

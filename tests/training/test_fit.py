@@ -367,6 +367,23 @@ def test_goes_on_inside_an_epoch():
     assert_same(model, expected)
 
 
+@pytest.mark.parametrize("skip", [[[0, 1, 3], [1, 4, 9], [1, 0, 1]], [[0, 0, 5]]])
+def test_batches_that_are_left_out_are_no_steps(skip):
+    corpus, record = vectors(), Record()
+    plan, model, expected = kz.data.Plan.of(corpus, batch_size=5), classifier(), classifier()
+    start = {"epoch": 0, "position": 0, "step": 0, "skip": skip}
+    fit(model, corpus, batch_of_vectors, plan, epochs=2, resume=start, callbacks=[record], jit_compile=False)
+    expected.build((None, FEATURES))
+    left = [(epoch, index) for epoch in range(2) for index in range(5)]
+    left = [each for each in left if not any(each[0] == e and a <= each[1] < b for e, a, b in skip)]
+    for epoch, index in left:
+        features, valid = corpus.batch(plan.epoch(epoch)[index].rows)
+        inputs, targets, weights = batch_of_vectors(features, valid)
+        expected.train_on_batch(inputs, targets, sample_weight=weights)
+    assert_same(model, expected)
+    assert record.seen[-1]["step"] == len(left) and record.params["skip"] == skip
+
+
 def test_eager_models_run_step_by_step():
     corpus = vectors(7)
     plan, model, expected = kz.data.Plan.of(corpus, batch_size=5), classifier(), classifier()
