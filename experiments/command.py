@@ -269,4 +269,6 @@ def _message(error: BaseException) -> str:
 def _fail(message: str, code: int) -> NoReturn:
     lines = [kz.run.printable(line) for line in message.strip().split("\n")[:MAX_ERROR_LINES]]
     print("\n".join(["error: " + lines[0], *lines[1:]]) if lines else "error", file=sys.stderr)
+    if "kerazoo.training.processes" in sys.modules:
+        kz.training.processes.leave(code, lines[0] if lines else "error")
     sys.exit(code)

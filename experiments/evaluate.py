@@ -21,6 +21,7 @@ shared.define_import()
 shared.define_cache()
 shared.define_predictions()
 shared.define_checkpoint()
+shared.define_processes()
 shared.define_threshold()
 with command.flag_group("Task and data", {"data_dir": "that of the run"}):
     flags.DEFINE_enum("split", "test", ["train", "dev", "test"], "Split of the data that is evaluated.")
@@ -48,6 +49,7 @@ def main(arguments):
     del arguments
     import kerazoo as kz
 
+    shared.use_processes()
     shared.use_cache()
     shared.use_imports()
     arguments = {

@@ -6,6 +6,7 @@ from typing import Any
 from absl import flags
 
 import kerazoo as kz
+from experiments import command
 from experiments.command import flag_group
 
 FLAGS = flags.FLAGS
@@ -231,6 +232,8 @@ TRAINING_HELP = {
     "feed": "Where batches are made: {FEEDS}.",
     "shuffle_buffer": "Examples among which --feed=stream shuffles.",
     "limit": "Maximum number of training examples, spread over the data (of a stream the first ones); 0 for all.",
+    "placement": "Devices that train: {PLACEMENTS}.",
+    "mesh": "Number of devices of each axis, such as data:4,model:2.",
     "xla": "Whether to compile with XLA.",
 }
 
@@ -238,7 +241,8 @@ TRAINING_HELP = {
 def define_training() -> None:
     """Defines one flag for each field of `TrainingOptions`; an unset flag means the default of the model."""
     options = kz.run.options
-    choices = {name: ", ".join(getattr(options, name)) for name in ("SCHEDULES", "OPTIMIZERS", "DTYPES", "FEEDS")}
+    names = ("SCHEDULES", "OPTIMIZERS", "DTYPES", "FEEDS", "PLACEMENTS")
+    choices = {name: ", ".join(getattr(options, name)) for name in names}
     define = {
         bool: flags.DEFINE_bool,
         int: flags.DEFINE_integer,
@@ -249,6 +253,23 @@ def define_training() -> None:
     with flag_group("Training", {name: getattr(DEFAULTS, name) for name in TRAINING}):
         for name in TRAINING:
             define[type(getattr(DEFAULTS, name))](name, None, TRAINING_HELP[name].format(**choices))
+
+
+def define_processes() -> None:
+    """Defines which processes work together."""
+    with flag_group("Processes"):
+        flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0 of several, with KERAS_BACKEND=jax; or auto: "
+                            "found with the other two by JAX, on Slurm, Kubernetes and TPU pods.")  # fmt: skip
+        flags.DEFINE_integer("num_processes", None, "Number of processes.", lower_bound=1)
+        flags.DEFINE_integer("process_id", None, "Number of this process, from 0.", lower_bound=0)
+
+
+def use_processes() -> None:
+    """Joins the processes that work together, if the flags say that there are several."""
+    if FLAGS.coordinator is not None:
+        kz.training.processes.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+    elif FLAGS.num_processes is not None or FLAGS.process_id is not None:
+        raise command.UsageError("--num_processes and --process_id need --coordinator=HOST:PORT.")
 
 
 def use_cache() -> None:

@@ -13,12 +13,13 @@ from experiments import command
 from experiments import flags as shared
 
 FLAGS = flags.FLAGS
-NOT_REPEATED = ("flagfile", "override_resume", "undefok", "verbose")
+NOT_REPEATED = ("coordinator", "flagfile", "num_processes", "override_resume", "process_id", "undefok", "verbose")
 
 shared.define_model()
 shared.define_task()
 shared.define_training()
 shared.define_run_dir(required=False)
+shared.define_processes()
 with command.flag_group("Model"):
     flags.DEFINE_string("list_models", None, "Print the models whose names match this wildcard pattern, and stop.")
 with command.flag_group("Task and data"):
@@ -40,6 +41,7 @@ def main(arguments):
     if FLAGS.list_tasks:
         return print_tasks(kz)
     name = command.require("model")
+    shared.use_processes()
     shared.use_cache()
     kz.run.train(
         name,
@@ -97,7 +99,7 @@ def print_tasks(kz):
     rows = kz.tasks.names()
     width = max(map(len, rows))
     for name in rows:
-        print(f"{name:{width}}  {command.in_terms_of_flags(kz.tasks.describe(name))}")
+        print(f"{name:{width}}  {command.in_terms_of_flags(str(kz.tasks.describe(name)))}")
     return 0
 
 

@@ -119,6 +119,8 @@ def evaluate(
     Raises:
         ValueError: if an option does not fit the run, or all examples or none are anomalies.
     """
+    from kerazoo.training import processes
+
     predictor, metrics = opened(run_dir, split, data_dir, checkpoint, imports, metrics, test_data)
     check_saved(predictor.task, save_predictions)
     baseline = baselines.load(first_run(run_dir))
@@ -134,7 +136,9 @@ def evaluate(
         found.result["metrics"] |= rates
         named = filter(None, [found.result.get("baseline"), recognition.ABOUT])
         found.result.update(recognizer=os.path.abspath(recognizer), baseline="; ".join(named))
-    finish(run_dir, found, split, test_data, save_predictions)
+    if processes.is_first():
+        finish(run_dir, found, split, test_data, save_predictions)
+    processes.wait()
     return found.result
 
 

@@ -1,12 +1,13 @@
 """What selects the best epoch of a run: a metric of the validation, or a measure of predictions for a part of dev."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 
 from kerazoo import _checks
 from kerazoo.run.predictor import Predictor
+from kerazoo.training import distribution, processes
 
 if TYPE_CHECKING:
     from kerazoo.run.options import TrainingOptions
@@ -69,10 +70,13 @@ class PredictDev(keras.callbacks.Callback):
         task: `kerazoo.tasks.Task`.
         measures: list of strings. Names of `kerazoo.tasks.MEASURES`.
         limit: int. The largest number of examples, spread over the dev examples; 0 for all.
+        copy: function that returns a new model, which predicts with the weights of a model on several devices.
+            Defaults to `None`: the model itself predicts.
     """
 
-    def __init__(self, task: "Task", measures: Sequence[str], limit: int):
+    def __init__(self, task: "Task", measures: Sequence[str], limit: int, copy: Callable[[], Any] | None = None):
         super().__init__()
+        self.copy = copy
         self.task = task
         self.measures = tuple(measures)
         self.limit = _checks.non_negative_int("PredictDev", "limit", limit)
@@ -81,10 +85,17 @@ class PredictDev(keras.callbacks.Callback):
         """Reads the examples."""
         limit = self.limit or None
         self._raw, self._references, self._groups = self.task.scaled_examples("dev", limit)
+        self._copied = None if self.copy is None else self.copy()
 
     def on_test_end(self, logs: dict | None = None):
         """Predicts the examples with the weights that were validated."""
-        predictions = Predictor(self.model, self.task)(self._raw)
+        model = self.model
+        if self._copied is not None:
+            for variable, trained in zip(self._copied.variables, model.variables, strict=True):
+                variable.assign(processes.to_host(trained.value))
+            model = self._copied
+        with distribution.one_device():
+            predictions = Predictor(model, self.task)(self._raw)
         found = self.task.evaluate(predictions, self._references, self.measures, self._groups)
         self._found = {f"val_{name}": value for name, value in found.items()}
 

@@ -12,6 +12,7 @@ DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 MAX_SEED = 2**32 - 1  # that NumPy takes
 ON_NAN = ("stop", "rewind")
 FEEDS = ("auto", "device", "tf.data", "stream")
+PLACEMENTS = ("auto", "single", "mirrored", "data_parallel", "model_parallel")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,11 @@ class TrainingOptions:
         shuffle_buffer: int. The number of examples of a stream that are shuffled together. Defaults to `10000`.
         limit: int. The largest number of training examples, 0 for all. They are spread evenly over the data; of a
             stream they are the first ones. Defaults to `0`.
+        placement: string. The devices that train: `"single"`; `"mirrored"`, copies of the model on the GPUs of one
+            machine, on TensorFlow; on JAX `"data_parallel"`, which divides the batches among the devices, or
+            `"model_parallel"`, which divides the weights as well; or `"auto"`, see
+            `kerazoo.training.distribution.choose`. Defaults to `"auto"`.
+        mesh: string. The number of devices of each axis, such as `"data:4,model:2"`. Defaults to `""`: all devices.
         xla: bool. Whether programs are compiled with XLA; those of models with convolutions never are on a CPU, where
             TensorFlow's own are faster. Defaults to `True`.
 
@@ -109,6 +115,8 @@ class TrainingOptions:
     feed: str = "auto"
     shuffle_buffer: int = 10000
     limit: int = 0
+    placement: str = "auto"
+    mesh: str = ""
     xla: bool = True
 
     def __post_init__(self):
@@ -136,6 +144,7 @@ class TrainingOptions:
         _checks.one_of(owner, "dtype", self.dtype, DTYPES)
         _checks.one_of(owner, "feed", self.feed, FEEDS)
         _checks.one_of(owner, "on_nan", self.on_nan, ON_NAN)
+        _checks.one_of(owner, "placement", self.placement, PLACEMENTS)
         object.__setattr__(self, "checkpoint_every", str(self.checkpoint_every))
         self.checkpoint_period()
         for name in ("augment", "class_weight"):

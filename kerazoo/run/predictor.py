@@ -97,9 +97,19 @@ class Predictor:
 
     def outputs(self, raw: Sequence, **options) -> list[np.ndarray]:
         """Returns the outputs of the model for `raw`: token ids, rows of logits, or vectors of numbers one by one."""
+        from kerazoo.training import processes
+
+        raw, options, cut = _listed("raw", raw), self._in_tokens(options), self.cut
+        # Of several processes each one predicts a part.
+        parts = processes.gather((self._outputs(raw[processes.index() :: processes.count()], options), self.cut - cut))
+        self.cut = cut + sum(count for _, count in parts)
+        return [parts[number % len(parts)][0][number // len(parts)] for number in range(len(raw))]
+
+    def _outputs(self, raw, options):
+        """Returns the outputs of the model for a list of raw inputs."""
         from kerazoo import decoding
 
-        raw, options, rows = _listed("raw", raw), self._in_tokens(options), {}
+        rows = {}
         with self._memory_reported(raw):
             for numbers, inputs in self._batches(raw):
                 if self.generates:

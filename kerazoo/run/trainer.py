@@ -92,24 +92,41 @@ def train(
     with signals.stoppable():
         created = tasks.create(name, spec.kind, **record["task_options"])
         catalog.check_overrides(model, record["model_options"])
-        run.create()
-        with run.lock():
-            run.remove_leftovers()
+        with _locked(run):
             call = _Training(run, record, created, options, tensorboard, override_resume, print_fn)
             return call.execute(command, evaluate)
+
+
+@contextlib.contextmanager
+def _locked(run):
+    """Holds the lock of a run directory, which is created first; of several processes the first one holds it."""
+    from kerazoo.training import processes
+
+    with contextlib.ExitStack() as stack:
+
+        def lock():
+            run.create()
+            stack.enter_context(run.lock())
+            run.remove_leftovers()
+
+        processes.on_first(lock)
+        yield
+        processes.wait()
 
 
 class _Training:
     """One call of `train`, and the state that its steps share."""
 
     def __init__(self, run, record, task, options, tensorboard, override, print_fn):
+        from kerazoo.training import processes
+
         self.run = run
         self.record = record
         self.task = task
         self.options = options
         self.tensorboard = tensorboard
         self.override = override
-        self.print = print_fn
+        self.print = print_fn if processes.is_first() else lambda line: None
         self.anew = False  # whether an interrupted epoch begins anew, for its order is another now
 
     def execute(self, command, evaluate):
@@ -117,35 +134,38 @@ class _Training:
         import keras
 
         from kerazoo.run import evaluation, predictor
-        from kerazoo.training import checkpoints
+        from kerazoo.training import checkpoints, processes
 
         policy = keras.config.dtype_policy()
         try:
             self._find_run(checkpoints.CheckpointStore(self.run.checkpoints))
             model = self._prepare(keras)
-            self._save_record(command)  # an error before this line leaves no record
-            if not self.run.baseline.exists():
-                found = baselines.fit(self.task, self.corpus, self.dev is not None, self.options.metrics)
-                baselines.save(self.run, found)
+            processes.wait()  # until all have read the record of the run
+            processes.on_first(lambda: self._save_record(command))  # an error before this line leaves no record
             store = checkpoints.CheckpointStore(
                 self.run.checkpoints,
                 vocabularies=self.task.vocabularies,
                 keep_epochs=self.options.average_checkpoints,
             )
             self._fit(model, store)
+            model = model if self.placement.name == "single" else self._copy()
         finally:
             keras.config.set_dtype_policy(policy)
         store.restore(model, which="best")
-        model.optimizer.finalize_variable_values(model.trainable_variables)  # the averages of `ema_momentum`
-        trained = predictor.Predictor(model, self.task)
+        if model.optimizer is not None:
+            model.optimizer.finalize_variable_values(model.trainable_variables)  # the averages of `ema_momentum`
+        trained, first = predictor.Predictor(model, self.task), processes.is_first()
         if self.task.is_autoencoder and self.dev is not None:
             trained.dev_errors = anomalies.fit(trained)
-            anomalies.save(self.run, trained.dev_errors)
+            if first:
+                anomalies.save(self.run, trained.dev_errors)
         if evaluate and self.dev is not None:
             baseline, names = baselines.load(self.run), self.options.metrics
             result, samples = evaluation.evaluate_predictor(trained, "dev", metrics=names, baseline=baseline)
-            evaluation.publish(self.run, result, "dev", samples)
-        print("\n" + report.next_commands(self.run, self.task), flush=True)
+            if first:
+                evaluation.publish(self.run, result, "dev", samples)
+        if first:
+            print("\n" + report.next_commands(self.run, self.task), flush=True)
         return trained
 
     def _find_run(self, store):
@@ -186,21 +206,28 @@ class _Training:
     def _prepare(self, keras):
         from kerazoo import models
         from kerazoo.run import compiling, predictor, pretrained_embeddings
+        from kerazoo.training import distribution, processes
 
         options, started = self.options, time.perf_counter()
         keras.config.set_dtype_policy(options.dtype)
         keras.utils.set_random_seed(options.seed)
-        self._load_data()
-        model = predictor.build_model(self.record["model"], self.task, self.record["model_options"])
-        if options.packing:
-            models.check_packing(model)
-        if not self.state:
-            pretrained_embeddings.load_vectors(model, self.task, options.seed)
-        schedule = resuming.schedule(self.saved, self.state, options, self.plan.steps, self.anew)
-        self.record["schedule"] = schedule
-        compiling.compile_model(model, self.task, options, schedule["start"], schedule["end"])
+        processes.first_then_others(self._load_data)
+        self.placement = distribution.choose(
+            options.placement, options.mesh, self.task.loss(), options.dtype, options.gradient_accumulation_steps
+        )
+        with self.placement.scope():
+            model = predictor.build_model(self.record["model"], self.task, self.record["model_options"])
+            if options.packing:
+                models.check_packing(model)
+            if not self.state:
+                pretrained_embeddings.load_vectors(model, self.task, options.seed)
+            schedule = resuming.schedule(self.saved, self.state, options, self.plan.steps, self.anew)
+            self.record["schedule"] = schedule
+            compiling.compile_model(model, self.task, options, schedule["start"], schedule["end"])
         seconds = time.perf_counter() - started
         self.print(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
+        if self.placement.name != "single":
+            self.print(f"Trains {self.placement}.")
         if not self.task.streamed and (summary := self.task.summary(self.corpus)):
             self.print(summary)
         return model
@@ -243,6 +270,8 @@ class _Training:
 
     def _check_data(self, restored):
         """Compares the data with that of the run by the fingerprints of its corpora."""
+        from kerazoo.training import processes
+
         corpora = {"train": self.corpus, "dev": self.dev}
         self.record["data"] = {
             split: {"examples": len(corpus), "sha256": corpus.fingerprint}
@@ -259,8 +288,16 @@ class _Training:
         if changes:
             self.print(f"Continues with {text}.")
             self.anew = True
-        if not restored:
+        if not restored and processes.is_first():
             self.task.save(self.run.task)
+
+    def _copy(self):
+        """Returns a new model on one device, which predicts in place of one on several."""
+        from kerazoo.run import predictor
+        from kerazoo.training import distribution
+
+        with distribution.one_device():
+            return predictor.build_model(self.record["model"], self.task, self.record["model_options"])
 
     def _save_record(self, command):
         """Writes the options of this call into the run directory; for a new run `run.json` makes it one."""
@@ -278,11 +315,17 @@ class _Training:
         if command or not self.saved:
             _files.write_file(self.run.flags, report.flag_file(self.record, command))
         self.run.save_record(self.record)
+        if not self.run.baseline.exists():
+            found = baselines.fit(self.task, self.corpus, self.dev is not None, self.options.metrics)
+            baselines.save(self.run, found)
 
     def _end(self, why):
         """Adds to the record why training ended."""
-        self.record["calls"][-1]["ended"] = why
-        self.run.save_record(self.record)
+        from kerazoo.training import processes
+
+        if processes.is_first():
+            self.record["calls"][-1]["ended"] = why
+            self.run.save_record(self.record)
 
     def _fit(self, model, store):
         """Trains, and tells in a line and in the record why training ended."""
@@ -353,6 +396,8 @@ class _Training:
 
     def _run_loop(self, model, store, saver, state):
         """Trains, and goes back to the last checkpoint where training diverges and `on_nan` says so."""
+        from kerazoo.training import processes
+
         while True:
             try:
                 return self._run_fit(model, store, saver, state)
@@ -364,6 +409,7 @@ class _Training:
                     raise _checks.DivergedError(
                         f"{error} It was rewound {MAX_REWINDS} times, the limit of on_nan='rewind'."
                     ) from error
+                processes.wait()  # until the first of several has written it
                 state = {**store.restore(model), "skip": skip}
                 epoch, first, end = skip[-1]
                 what = str(error).partition(": training has diverged")[0]
@@ -385,17 +431,18 @@ class _Training:
             }
         else:  # the stream yields complete batches
             data = {"data": self._stream}
-        training.fit(
-            model,
-            **data,
-            epochs=options.epochs,
-            callbacks=self._callbacks(store, saver),
-            validation_data=None if self.dev is None else (self.dev, self.dev_plan, self.task.batch),
-            class_weight=self.class_weight,
-            resume=state,
-            steps_per_execution=options.steps_per_execution or None,
-            jit_compile=options.xla,
-        )
+        with self.placement.fit_scope():
+            training.fit(
+                model,
+                **data,
+                epochs=options.epochs,
+                callbacks=self._callbacks(store, saver),
+                validation_data=None if self.dev is None else (self.dev, self.dev_plan, self.task.batch),
+                class_weight=self.class_weight,
+                resume=state,
+                steps_per_execution=options.steps_per_execution or None,
+                jit_compile=options.xla,
+            )
 
     def _load_dev(self):
         """Returns the dev examples, or `None` if there are none."""
@@ -409,6 +456,8 @@ class _Training:
         return corpus.sample(self.options.limit) if self.options.limit else corpus
 
     def _feed(self):
+        from kerazoo.training import processes
+
         if self.resampled:
             if self.options.feed == "device":
                 raise ValueError(
@@ -416,8 +465,12 @@ class _Training:
                     f"subword_dropout={self.task.options['subword_dropout']}. Try feed='auto'."
                 )
             return "tf.data"
+        if processes.count() > 1 and self.options.packing:
+            return "tf.data"  # of which each process reads all, and not only its rows
         if self.options.feed != "auto":
             return self.options.feed
+        if processes.count() > 1:
+            return "device"
         return batching.choose_feed(self.corpus)
 
     def _stream(self, epoch):
@@ -442,16 +495,17 @@ class _Training:
         from kerazoo import training
         from kerazoo.run import monitoring
 
-        predicted = self.monitor.measures if self.dev is not None else ()
+        predicted, limit = self.monitor.measures if self.dev is not None else (), self.options.monitor_limit
+        first = training.processes.is_first()  # which writes
+        copy = None if self.placement.name == "single" else self._copy
         chosen = [
-            *([monitoring.PredictDev(self.task, predicted, self.options.monitor_limit)] if predicted else []),
+            *([monitoring.PredictDev(self.task, predicted, limit, copy)] if predicted else []),
             *([training.EvaluateAverages()] if self.options.ema_momentum else []),
             training.StopOnNonFinite(store),
-            training.Progress(),
-            training.MetricsLog(self.run.metrics),
+            *([training.Progress(), training.MetricsLog(self.run.metrics)] if first else []),
             saver,
         ]
-        if self.tensorboard and importlib.util.find_spec("tensorboard"):
+        if first and self.tensorboard and importlib.util.find_spec("tensorboard"):
             chosen.append(keras.callbacks.TensorBoard(str(self.run.events), write_graph=False, profile_batch=0))
         return chosen
 

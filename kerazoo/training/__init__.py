@@ -1,5 +1,6 @@
 """Training of any Keras model: `fit`, losses, metrics, learning rate schedules, callbacks and checkpoints."""
 
+from kerazoo.training import distribution, layouts, processes
 from kerazoo.training.accumulation import GradientAccumulation
 from kerazoo.training.callbacks import Checkpoints, MetricsLog, StopOnNonFinite
 from kerazoo.training.checkpoints import CheckpointStore
@@ -37,8 +38,11 @@ __all__ = [
     "WarmupCosine",
     "WarmupLinear",
     "edit_distance",
+    "distribution",
     "evaluate",
     "fit",
+    "layouts",
+    "processes",
     "sequence_error_rate",
     "token_error_rate",
 ]

@@ -1,8 +1,11 @@
 """Many steps of a Keras model in one TensorFlow graph, compiled with XLA where that works."""
 
+import contextlib
 import functools
 import sys
+import threading
 import weakref
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -23,8 +26,8 @@ _refused = weakref.WeakSet()  # the models that XLA could not compile
 class BlockProgram:
     """The compiled programs of one model, one for each batch shape.
 
-    Under `tf.distribute.MirroredStrategy` each replica takes an equal share of each batch, and the logs are means over
-    the replicas, as in `Model.fit`.
+    Under `tf.distribute.MirroredStrategy` each replica takes an equal share of each batch. The loss and the gradients
+    are those of the whole batch on one device, and the logs are means over the replicas.
 
     Args:
         model: A compiled `keras.Model`.
@@ -76,9 +79,12 @@ class BlockProgram:
     def _step(self, key, data, number):
         """Runs one step on each replica; returns the logs and the number of a fault."""
 
+        rows: dict[int, Any] = {}  # of a batch without padding, divided by the replicas; by the thread of the replica
+
         def on_replica(data, number):
             if self.replicas > 1:
                 index = tf.distribute.get_replica_context().replica_id_in_sync_group
+                rows[threading.get_ident()] = self.feed.valid_rows(data) / self.replicas
                 data = [_share(self.feed.owner, array, index, self.replicas) for array in data]
             batch = self.feed.batch(self.feed.arrays, key, data, number)
             if self.weigh is not None:
@@ -86,11 +92,12 @@ class BlockProgram:
             logs = self.step(batch)
             return logs, self.check(batch, logs)
 
-        logs, fault = self.strategy.run(on_replica, (data, number))
-        if self.replicas > 1:
-            logs = keras.tree.map_structure(lambda value: self.strategy.reduce("MEAN", value, axis=None), logs)
-            fault = tf.reduce_max(tf.stack(self.strategy.experimental_local_results(fault)))
-        return logs, fault
+        if self.replicas == 1:
+            return self.strategy.run(on_replica, (data, number))
+        with _as_one_device(self.model, rows):
+            logs, fault = self.strategy.run(on_replica, (data, number))
+        logs = keras.tree.map_structure(lambda value: self.strategy.reduce("MEAN", value, axis=None), logs)
+        return logs, tf.reduce_max(tf.stack(self.strategy.experimental_local_results(fault)))
 
     def _compile(self, key, data, jit_compile):
         specs = [tf.TensorSpec(array.shape, array.dtype) for array in data]
@@ -113,6 +120,58 @@ class BlockProgram:
         return tf.function(loop, autograph=False, jit_compile=jit_compile).get_concrete_function(specs, scalar, scalar)
 
 
+@contextlib.contextmanager
+def _as_one_device(model, rows):
+    """Within it the steps of the replicas add up to the step of one device.
+
+    Keras takes the mean over the replicas of their losses, and each replica clips its own gradients. Here a loss that
+    is a weighted mean counts by the weights that the replica has of the batch, and the gradients are added up first.
+    In the mean loss of the epoch a batch counts by its rows without padding.
+    """
+    replicas, optimizer, loss = model.distribute_strategy.num_replicas_in_sync, model.optimizer, model._compile_loss
+    patches = []
+    if loss is not None and getattr(model.loss, "reduction", None) == "mean_with_sample_weight":
+        compute = loss.call
+
+        def weighted(y_true, y_pred, sample_weight=None):
+            value = compute(y_true, y_pred, sample_weight)
+            if sample_weight is None or keras.tree.is_nested(sample_weight):
+                return value
+            weight = tf.reduce_sum(tf.cast(sample_weight, "float32"))
+            share = tf.math.divide_no_nan(replicas * weight, _sum([weight])[0])
+            return value * tf.cast(share, value.dtype)
+
+        patches.append((loss, "call", weighted))
+    if loss is not None:
+        tracker = model._loss_tracker
+        update = tracker.update_state
+
+        def by_rows(values, sample_weight=None):
+            return update(values, sample_weight=None if sample_weight is None else rows[threading.get_ident()])
+
+        patches.append((tracker, "update_state", by_rows))
+    if optimizer is not None:
+        clip = optimizer._clip_gradients
+
+        def add_up(gradients):
+            sums = iter(_sum([gradient for gradient in gradients if gradient is not None]))
+            return clip([None if gradient is None else next(sums) for gradient in gradients])
+
+        patches += [(optimizer, "_clip_gradients", add_up), (optimizer, "_all_reduce_sum_gradients", list)]
+    for owner, name, function in patches:
+        setattr(owner, name, function)
+    try:
+        yield
+    finally:
+        for owner, name, _ in patches:
+            delattr(owner, name)
+
+
+def _sum(tensors):
+    """Returns the sums of tensors over the replicas."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
 def _share(owner, array, index, replicas):
     """Returns the rows of a batch that belong to the replica with number `index`."""
     rows, rest = divmod(array.shape[0], replicas)
@@ -127,7 +186,8 @@ def _share(owner, array, index, replicas):
 def count_devices(owner, model):
     """Returns the number of devices that share a batch; a ValueError if the strategy is not supported."""
     strategy = model.distribute_strategy
-    if strategy.num_replicas_in_sync > 1 and not isinstance(strategy, tf.distribute.MirroredStrategy):
+    supported = (tf.distribute.MirroredStrategy, tf.distribute.TPUStrategy)
+    if strategy.num_replicas_in_sync > 1 and not isinstance(strategy, supported):
         raise ValueError(
             f"{owner}: `model` must be on one device or under tf.distribute.MirroredStrategy; got a "
             f"{type(strategy).__name__} with {strategy.num_replicas_in_sync} replicas."

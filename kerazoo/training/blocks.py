@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kerazoo import _checks
+from kerazoo.training import processes
 from kerazoo.training.step_check import OUT_OF_RANGE, StepCheck
 
 GROWTH = 4  # a block has at most this many times the steps of the one before it of the same shape
@@ -50,6 +51,13 @@ class Feed(typing.Protocol):
 
     def batch(self, arrays: Any, key: Any, data: list, number: Any) -> Any:
         """Returns the batch of `data` inside the program; `number` counts over all epochs."""
+
+    def read(self, key: Any, data: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns what `batch` takes for the data of a batch, or of several, or of some rows of it."""
+        ...
+
+    def valid_rows(self, data: list) -> Any:
+        """Returns the number of rows of a batch that are no padding, a float32 scalar, inside the program."""
 
     def capacity(self, key: Any, data: list[np.ndarray]) -> int:
         """Returns the static number of batches in a block of shape `key`."""
@@ -182,7 +190,8 @@ class BlockLoop:
                 self.check.explain(self.feed, block)
             raise
         logs, (index, fault) = keras.tree.map_structure(to_host, results)
-        seconds = time.perf_counter() - started
+        # The same in all processes, which run blocks of the same number of steps.
+        seconds = max(processes.gather(time.perf_counter() - started))
         compiled = self.steps_per_execution.update(block.key, block.steps, seconds)
         self.compile_seconds = seconds if compiled else 0.0
         if fault == OUT_OF_RANGE:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from kerazoo import _checks, _files
+from kerazoo.training import processes
 from kerazoo.training.checkpoints import ADVICE, CheckpointStore
 
 EXPLODED = 1000.0  # a loss this many times the smallest so far has diverged
@@ -156,7 +157,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def _stop(self, what):
         kept = self.store.last_good() if self.store else ""
         failure = self.params.get("failure")
-        if self.store and failure:
+        if self.store and failure and processes.is_first():
             path = self.store.directory / DIVERGED
             _files.write_file(path, json.dumps(failure, indent=1))
             kept += f" {path} tells about the batch."
@@ -218,7 +219,8 @@ class Checkpoints(keras.callbacks.Callback):
         self.patience = _checks.non_negative_int(owner, "patience", patience)
         self.record = dict(record or {})
         self.history: list[dict[str, Any]] = []
-        self._signal = None
+        self._signal = None  # that this process got
+        self._stopped_by = None  # the signal that any of the processes got, which all of them obey
         self._handlers = {}
 
     def on_train_begin(self, logs: dict | None = None):
@@ -239,13 +241,14 @@ class Checkpoints(keras.callbacks.Callback):
         self.store.check()
         if batch + 1 == self.params.get("steps"):
             return
-        due = self.minutes and time.perf_counter() - self._saved >= 60 * self.minutes
-        if self._signal or due or (self.every_steps and self._step() % self.every_steps == 0):
+        due = self._agree(bool(self.minutes and time.perf_counter() - self._saved >= 60 * self.minutes))
+        if self._stopped_by or due or (self.every_steps and self._step() % self.every_steps == 0):
             self._save(logs, self._epoch, batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None):
         """Saves, keeps the best epoch, and stops training when `patience` is used up."""
         logs = logs or {}
+        self._agree()
         best = self._is_best(logs.get(self.monitor))
         self.history.append({"epoch": epoch + 1, "step": self._step(), **logs})
         self._save(logs, epoch + 1, 0, best)
@@ -288,14 +291,20 @@ class Checkpoints(keras.callbacks.Callback):
                 self._saved = time.perf_counter()
                 started = True
             except _checks.DivergedError as error:
-                if not self._signal:
+                if not self._stopped_by:
                     raise
                 problem = str(error)
-        if self._signal:
+        if self._stopped_by:
             kept = f"the state is saved in {self.store.wait()}" if started else f"nothing is saved: {problem}"
             raise _checks.PreemptedError(
-                f"Stopped by {self._signal} at step {self._step()}; {kept}. The same command continues there."
+                f"Stopped by {self._stopped_by} at step {self._step()}; {kept}. The same command continues there."
             )
+
+    def _agree(self, due=False):
+        """Takes over a signal that any of the processes got; returns whether a state is due in any of them."""
+        found = processes.gather((self._signal, due))
+        self._stopped_by = next((name for name, _ in found if name), None)
+        return any(due for _, due in found)
 
     def _step(self):
         step = self.params.get("step")  # `Model.fit` does not count steps over all epochs

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from kerazoo import _checks, _files
-from kerazoo.training import variables
+from kerazoo.training import processes, variables
 from kerazoo.training.background import Background
 from kerazoo.training.weight_averages import moving_averages
 
@@ -146,7 +146,9 @@ class CheckpointStore:
         Returns:
             The path of the checkpoint.
         """
-        return self.write(self.snapshot(model, state, best))
+        snapshot = self.snapshot(model, state, best)
+        processes.on_first(lambda: self.write(snapshot))
+        return self.directory / str(self._agreed())
 
     def snapshot(self, model: keras.Model, state: dict[str, Any], best: bool = False) -> Snapshot:
         """Copies what a checkpoint holds into memory, for `write`; the arguments are those of `save`.
@@ -192,8 +194,12 @@ class CheckpointStore:
         return self.directory / name
 
     def start(self, snapshot: Snapshot) -> None:
-        """Writes a checkpoint in a thread, as soon as the one before is written; see `wait`."""
-        self._background.start(lambda: self.write(snapshot))
+        """Writes a checkpoint in a thread, as soon as the one before is written; see `wait`.
+
+        Of several processes the first one writes.
+        """
+        if processes.is_first():
+            self._background.start(lambda: self.write(snapshot))
 
     def wait(self) -> pathlib.Path | None:
         """Waits for the checkpoint that is being written; returns the path of the newest one.
@@ -201,8 +207,14 @@ class CheckpointStore:
         Raises:
             SetupError: if it cannot be written.
         """
-        self._background.wait()
-        return self.directory / self._newest if self._newest else None
+        processes.on_first(self._background.wait)
+        newest = self._agreed()
+        return self.directory / newest if newest else None
+
+    def _agreed(self):
+        """Returns the name of the newest checkpoint, which the first of several processes wrote."""
+        self._newest = processes.gather(self._newest)[0]
+        return self._newest
 
     def join(self) -> None:
         """Waits for the checkpoint that is being written; an error of it is not raised."""

@@ -57,7 +57,7 @@ class DeviceFeed:
         self.augment = augment
         self.change = change
         self.devices = devices
-        self.arrays = to_device(owner, corpus.features)
+        self.arrays = self._load(corpus)
         self.lengths = token_lengths(corpus.features)
         first = list(self.batches(0))
         self.steps_per_epoch: int | None = len(first)
@@ -77,6 +77,20 @@ class DeviceFeed:
         features, valid = gather(arrays, data[0], self.plan.shapes[key[0]].lengths)
         batch = self.batch_fn(features if self.augment is None else self.augment(features, number), valid)
         return batch if self.change is None else self.change(batch)
+
+    def read(self, key: tuple[int, int], data: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns the row numbers themselves: the program gathers the examples."""
+        del key
+        return data
+
+    def valid_rows(self, data: list) -> Any:
+        """Returns the number of rows of a batch that are no padding, a float32 scalar, inside the program."""
+        rows = ops.reshape(data[0], (data[0].shape[0], -1))[:, 0]
+        return ops.sum(ops.cast(rows >= 0, "float32"))
+
+    def _load(self, corpus: Any) -> Any:
+        """Returns the arrays of a corpus that are part of every batch."""
+        return to_device(self.owner, corpus.features)
 
     def capacity(self, key: tuple[int, int], data: list[np.ndarray]) -> int:
         """Returns the static number of batches in a block of shape `key`."""

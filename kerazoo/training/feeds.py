@@ -6,10 +6,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerazoo.training import arrays
+from kerazoo.training import arrays, processes
 from kerazoo.training.blocks import Feed, backend
 from kerazoo.training.class_weights import ClassWeights
 from kerazoo.training.device_feed import MAX_BYTES, DeviceFeed
+from kerazoo.training.process_feed import ProcessFeed
 from kerazoo.training.stream_feed import StreamFeed
 
 STEPS = {"fit": "steps_per_epoch", "fit (validation_data)": "validation_steps", "evaluate": "steps"}
@@ -30,6 +31,8 @@ def make_feed(
 ) -> Feed:
     """Returns the feed of the data: a `DeviceFeed` of a corpus and of arrays of numbers, else a `StreamFeed`.
 
+    Of several processes each one reads its part of the batches of a corpus; other data all of them read whole.
+
     Args:
         owner: string. The function that messages name, a key of `STEPS`.
         model: A compiled `keras.Model`.
@@ -48,13 +51,15 @@ def make_feed(
     if not model.compiled:
         raise ValueError(f"{owner}: the model must be compiled first; got {model.name!r}. Call model.compile(...).")
     devices = backend().count_devices(owner, model)
+    shared = processes.count() > 1 and keras.distribution.distribution() is not None
     change = ClassWeights(owner, class_weight) if class_weight else None
     if isinstance(data, keras.utils.PyDataset) and data.num_batches is not None:
         data = _PyDatasetEpochs(data, shuffle)
     if plan is not None or hasattr(data, "features"):
         if steps is not None:
             raise ValueError(f"{owner}: the plan of a corpus has its own steps; got {STEPS[owner]}={steps}.")
-        return DeviceFeed(owner, data, batch_fn, plan, augment, change, devices)
+        feed = ProcessFeed if shared else DeviceFeed
+        return feed(owner, data, batch_fn, plan, augment, change, devices)
     if hasattr(data, "batches"):
         stream = data
         data = lambda epoch: stream.batches(epoch, batch_fn, augment)  # noqa: E731
@@ -63,7 +68,7 @@ def make_feed(
         raise ValueError(f"{owner}: `{given}` must be None without a corpus; got data of {type(data).__name__}.")
     elif arrays.is_arrays(data):
         data = arrays.Arrays(owner, data, batch_size, shuffle, weigh_valid=devices > 1)
-        if data.on_device(MAX_BYTES) and steps is None:
+        if data.on_device(MAX_BYTES) and steps is None and not shared:
             return DeviceFeed(owner, data, data.batch_fn, data, None, change, devices)
         data = data.batches
     return StreamFeed(owner, data, steps, change, STEPS[owner], restart=owner != "fit")

@@ -91,13 +91,10 @@ class CosineError(keras.losses.Loss):
         super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None):
-        similarity = ops.reshape(ops.cast(y_true, "float32"), (-1,))
-        weight = _weights(y_pred, sample_weight)
-        errors = ops.square(pair_cosines(y_pred) - similarity)
-        return ops.divide_no_nan(ops.sum(errors * weight), ops.sum(weight))
+        return super().__call__(y_true, y_pred, _weights(y_pred, sample_weight))
 
     def call(self, y_true: Any, y_pred: Any):
-        return self(y_true, y_pred)
+        return ops.square(pair_cosines(y_pred) - ops.reshape(ops.cast(y_true, "float32"), (-1,)))  # [B]
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name}

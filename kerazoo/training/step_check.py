@@ -40,7 +40,7 @@ class StepCheck:
         )
         if strategy is not None and strategy.num_replicas_in_sync == 1 and (custom or model.run_eagerly):
             return  # a step that may call anything creates its variables when it first runs
-        specs = [keras.KerasTensor(array.shape[1:], _dtype(array)) for array in block.data]
+        specs = [keras.KerasTensor(array.shape, _dtype(array)) for array in feed.read(block.key, block.batch(0))]
         with contextlib.nullcontext() if strategy is None else strategy.scope():
             try:
                 outputs = _CreateVariables(model, feed, block.key)(specs)
@@ -73,7 +73,7 @@ class StepCheck:
     def explain(self, feed: Any, block: Any) -> None:
         """Raises a DataError if a label or a token of a block is out of its range."""
         for index in range(block.steps):
-            batch = feed.batch(feed.arrays, block.key, block.batch(index), np.int32(block.number + index))
+            batch = _whole(feed, block, index)
             for name, values, largest, wrong in self._ranges(batch):
                 wrong = ops.convert_to_numpy(wrong)
                 if not wrong.any():
@@ -89,7 +89,7 @@ class StepCheck:
 
     def summarize(self, feed: Any, block: Any, index: int) -> dict[str, dict]:
         """Returns smallest and largest number of each array of a batch, and how many are not finite."""
-        batch = feed.batch(feed.arrays, block.key, block.batch(index), np.int32(block.number + index))
+        batch = _whole(feed, block, index)
         summaries = {}
         for path, array in keras.tree.flatten_with_path(keras.tree.map_structure(_to_numpy, batch)):
             if array is not None and array.dtype.kind in "iuf" and array.size:
@@ -138,6 +138,12 @@ class _CreateVariables(keras.Operation):
         self.model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weights)
         self.model.compute_metrics(x, y, y_pred, weights)
         return y_pred
+
+
+def _whole(feed, block, index):
+    """Returns a batch of a block outside of the program."""
+    data = feed.read(block.key, block.batch(index))
+    return feed.batch(feed.arrays, block.key, data, np.int32(block.number + index))
 
 
 def _own_error(error):

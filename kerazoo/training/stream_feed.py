@@ -91,6 +91,15 @@ class StreamFeed:
         batch = keras.tree.map_structure(lambda leaf: None if leaf is None else next(leaves), self._structures[key])
         return batch if self.change is None else self.change(batch)
 
+    def read(self, key: Hashable, data: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns the data itself: it holds the batches."""
+        del key
+        return data
+
+    def valid_rows(self, data: list) -> float:
+        """Returns the number of rows of a batch: which of them are padding is not known."""
+        return float(data[0].shape[0])
+
     def capacity(self, key: Hashable, data: list[np.ndarray]) -> int:
         """Returns the static number of batches in a block of shape `key`."""
         fitting = min(MAX_STEPS, MAX_BYTES // max(1, sum(array.nbytes for array in data)))

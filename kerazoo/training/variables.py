@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from kerazoo import _checks
+from kerazoo.training import processes
 
 HEADER_BYTES = 1024  # of an array in an `.npz` file, and of the file itself, at most
 _NUMBER = re.compile(r"_\d+(?=/|_|$)")  # what Keras appends to the second layer of a class, and to the next model
@@ -46,7 +46,7 @@ def _words(variable):
 
 def copy(variables: list) -> list[np.ndarray]:
     """Returns the values of the variables as arrays of their own, which a later step does not change."""
-    return [np.array(ops.convert_to_numpy(variable.value), order="C", copy=True) for variable in variables]
+    return [np.array(processes.to_host(variable.value), order="C", copy=True) for variable in variables]
 
 
 def pack(arrays: list[np.ndarray]) -> bytes:
