@@ -4,6 +4,7 @@ python -m experiments.benchmark train            # fit of the dense 784-128-10 n
 KERAS_BACKEND=jax python -m experiments.benchmark train
 python -m experiments.benchmark data --data_dir=PATH     # tokenizing and feeding, against the training step
 python -m experiments.benchmark decode           # searches, with KerasHub and transformers if they are installed
+python -m experiments.benchmark devices          # on paper: memory, exchanged bytes, efficiency of 8 to 512 devices
 """
 
 import json
@@ -12,10 +13,10 @@ from absl import flags
 
 from experiments import command
 from experiments import flags as shared
-from experiments.benchmarks import decode_speed, feed_cost, fit_speed
+from experiments.benchmarks import decode_speed, device_costs, feed_cost, fit_speed
 
 FLAGS = flags.FLAGS
-BENCHMARKS = {"train": fit_speed, "data": feed_cost, "decode": decode_speed}
+BENCHMARKS = {"train": fit_speed, "data": feed_cost, "decode": decode_speed, "devices": device_costs}
 
 shared.define_verbose()
 with command.flag_group("All benchmarks"):
@@ -28,6 +29,8 @@ with command.flag_group("data"):
     flags.DEFINE_string("data_dir", None, "Table of pairs of texts, as for --task=tsv; random words by default.")
     flags.DEFINE_integer("steps", 40, "Training steps of one measured epoch.", lower_bound=2)
     flags.DEFINE_integer("lines", 20000, "Lines that are tokenized.", lower_bound=1)
+with command.flag_group("devices"):
+    flags.DEFINE_bool("measure", False, "Count the bytes of a small model on virtual devices beside the formulas.")
 with command.flag_group("decode"):
     flags.DEFINE_multi_string("only", [], "Measure only cases with this in their name; may be repeated.")
     flags.DEFINE_integer("new_tokens", 64, "Tokens of each prediction.", lower_bound=2)
