@@ -26,7 +26,8 @@ MAX_ERROR_LINES = 5
 HELP = ("--help", "-help", "-h", "--helpfull")
 GROUPS = ("Model", "Task and data", "Text", "Series", "Training", "Search", "Run and output")
 NOTES = {"Training": "a model may have other defaults"}
-ARGUMENTS = {"imports": "import", "draft": "draft_run"}  # flags that have another name than the argument
+# Flags that have another name than the argument.
+ARGUMENTS = {"imports": "import", "draft": "draft_run", "quantile": "threshold_quantile"}
 CALLS = {"kerazoo.list_models()": "--list_models='*'", "kerazoo.tasks.names()": "--list_tasks"}
 
 _groups: dict[str, str] = {}  # flag -> group

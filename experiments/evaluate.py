@@ -68,8 +68,9 @@ def main(arguments):
     if FLAGS.compare is None:
         marking = {"anomalies": FLAGS.anomalies, "threshold_quantile": FLAGS.threshold_quantile}
         kz.run.evaluate(run, recognizer=FLAGS.recognizer, **arguments, **marking)
-    elif FLAGS.anomalies:
-        raise command.UsageError("--compare: takes no --anomalies. Evaluate each of the runs.")
+    elif FLAGS.anomalies or FLAGS.threshold_quantile is not None:
+        given = "anomalies" if FLAGS.anomalies else "threshold_quantile"
+        raise command.UsageError(f"--compare: takes no --{given}. Evaluate each of the runs.")
     elif FLAGS.recognizer is not None:
         raise command.UsageError("--recognizer measures one run. Leave --compare out.")
     else:

@@ -57,10 +57,10 @@ def define_checkpoint() -> None:
 
 def define_threshold() -> None:
     """Defines `--threshold_quantile`."""
-    with flag_group("Run and output"):
+    with flag_group("Run and output", {"threshold_quantile": 0.99}):
         flags.DEFINE_float(
             "threshold_quantile",
-            0.99,
+            None,
             "Of an autoencoder: quantile of the errors of dev examples above which an example is an anomaly.",
             lower_bound=0,
             upper_bound=1,

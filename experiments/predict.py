@@ -93,6 +93,8 @@ def main(arguments):
     shared.use_imports()
     predictor = kz.load(shared.run_dirs(command.require("run_dir")), checkpoint=FLAGS.checkpoint)
     predictor.batch_size = FLAGS.batch_size
+    if FLAGS.threshold_quantile is not None:
+        predictor.threshold(FLAGS.threshold_quantile)  # refuses it where there is none
     if FLAGS.embed is not None:
         return embed(predictor, arguments or [line for _, line in kz.data.read_lines("-")])
     options = shared.search_options(predictor.generates)

@@ -36,8 +36,9 @@ class DevErrors:
         """Returns the quantiles of errors `[N]`."""
         return cls(len(errors), tuple(np.quantile(errors, np.linspace(0, 1, LEVELS)).tolist()))
 
-    def threshold(self, quantile: float = QUANTILE) -> float:
-        """Returns the error that a share `quantile` of the dev examples does not exceed."""
+    def threshold(self, quantile: float | None = None) -> float:
+        """Returns the error that a share `quantile`, 0.99 unless given, of the dev examples does not exceed."""
+        quantile = QUANTILE if quantile is None else quantile
         _checks.number("threshold", "quantile", quantile, low=0, high=1)
         return float(np.interp(quantile, np.linspace(0, 1, len(self.quantiles)), self.quantiles))
 
@@ -63,12 +64,6 @@ def errors(task: "Task", raw: Sequence, predictions: Sequence) -> np.ndarray:
         return np.zeros(0)
     references = [[target] for target in task.targets.references(raw)]
     return task.targets.statistics(predictions, references, [ERROR])[ERROR]
-
-
-def fit(predictor: "Predictor") -> DevErrors:
-    """Returns the errors of the dev examples."""
-    raw, _ = predictor.task.examples("dev")
-    return DevErrors.of(errors(predictor.task, raw, predictor(raw)))
 
 
 def save(run: "RunDirectory", found: DevErrors) -> None:
@@ -171,20 +166,21 @@ def detection(found: np.ndarray, is_anomaly: np.ndarray, threshold: float | None
 
 
 def summarize(
-    found: np.ndarray, dev_errors: DevErrors | None, quantile: float, kinds: Sequence[Sequence[str]] = ()
+    found: np.ndarray, dev_errors: DevErrors | None, quantile: float | None, kinds: Sequence[Sequence[str]] = ()
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Returns measures of anomalies, and what a report needs of them.
 
     Args:
         found: float array `[N]`. The errors of the examples.
         dev_errors: `DevErrors` or `None`.
-        quantile: float. The quantile of them that is the threshold.
+        quantile: float or `None`. The quantile of them that is the threshold, 0.99 unless given.
         kinds: list of lists. For each example the values that make it an anomaly. Defaults to `()`: they are not
             given.
 
     Raises:
         ValueError: if all examples are anomalies, or none is.
     """
+    quantile = QUANTILE if quantile is None else quantile
     threshold = None if dev_errors is None else dev_errors.threshold(quantile)
     metrics, details = {}, {}
     if dev_errors is not None and threshold is not None:

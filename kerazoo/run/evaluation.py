@@ -29,11 +29,11 @@ class Marking(NamedTuple):
     Args:
         anomalies: string. `"COLUMN"` or `"COLUMN=VALUE"` of the data. Defaults to `None`: the data does not tell.
         quantile: float. The quantile of the errors of dev examples above which an example is marked. Defaults to
-            `0.99`.
+            `None`: 0.99.
     """
 
     anomalies: str | None = None
-    quantile: float = anomaly_errors.QUANTILE
+    quantile: float | None = None
 
 
 class Evaluated(NamedTuple):
@@ -73,7 +73,7 @@ def evaluate(
     test_data: str | os.PathLike | None = None,
     save_predictions: bool | str | os.PathLike = False,
     anomalies: str | None = None,
-    threshold_quantile: float = anomaly_errors.QUANTILE,
+    threshold_quantile: float | None = None,
     recognizer: str | os.PathLike | None = None,
     **options,
 ) -> dict:
@@ -99,7 +99,7 @@ def evaluate(
         anomalies: string. For an autoencoder: the column that tells anomalies, whose value is not 0, or with
             `"COLUMN=VALUE"` this value; empty for none. Defaults to `None`: for test that of the task, if it has one.
         threshold_quantile: float in [0, 1]. For an autoencoder: the quantile of the errors of dev examples above which
-            an example is marked as an anomaly. Defaults to `0.99`.
+            an example is marked as an anomaly. Defaults to `None`: 0.99.
         recognizer: string or path. A run of speech recognition that reads the generated sounds of this one; the result
             has its `word_error_rate`, see `kerazoo.run.recognition`. Defaults to `None`.
         **options: the search and its options, `search="beam", num_beams=4`. Defaults to greedy search.
@@ -123,6 +123,7 @@ def evaluate(
 
     predictor, metrics = opened(run_dir, split, data_dir, checkpoint, imports, metrics, test_data)
     check_saved(predictor.task, save_predictions)
+    predictor.threshold(threshold_quantile)  # raises before anything is predicted
     baseline = baselines.load(first_run(run_dir))
     if anomalies is None and split == "test":
         anomalies = predictor.task.options.get("anomalies")
@@ -233,7 +234,10 @@ def evaluated(
     marking: Marking | None = None,
     **options,
 ) -> Evaluated:
-    """Returns the predictions of `evaluate` and what was computed of them; `baseline` is that of the run."""
+    """Returns the predictions of `evaluate` and what was computed of them; `baseline` is that of the run.
+
+    The errors of an autoencoder for all dev examples become those of the predictor if it has none.
+    """
     marking = marking or Marking()
     started, cut = time.perf_counter(), predictor.cut
     task = predictor.task
@@ -261,7 +265,10 @@ def evaluated(
             statistics = {**statistics, **{f"{report.BASELINE}{name}": rows for name, rows in simple.items()}}
         values = {**reduced(statistics), **_bound(predictor, raw)}
         if task.is_autoencoder:
-            found, details = _marked(predictor, raw, predictions, baseline, kinds, marking.quantile)
+            errors = anomaly_errors.errors(task, raw, predictions)
+            if split == "dev" and not limit and predictor.dev_errors is None:
+                predictor.dev_errors = anomaly_errors.DevErrors.of(errors)
+            found, details = _marked(predictor, raw, errors, baseline, kinds, marking.quantile)
             values |= found
         found = [sample_table.Sample(raw[i], references[i], predictions[i]) for i in chosen]
         forecast: Any = target if getattr(target, "quantiles", ()) else None
@@ -297,10 +304,9 @@ def _anomaly_column(task, marking):
     return AnomalyColumn.parse("evaluate", marking.anomalies)
 
 
-def _marked(predictor, raw, predictions, baseline, kinds, quantile):
+def _marked(predictor, raw, errors, baseline, kinds, quantile):
     """Returns the measures of anomalies, that of the baseline as well, and the details with all errors."""
     task = predictor.task
-    errors = anomaly_errors.errors(task, raw, predictions)
     metrics, details = anomaly_errors.summarize(errors, predictor.dev_errors, quantile, kinds)
     if kinds and baseline and baseline["name"]:
         simple = anomaly_errors.errors(task, raw, task.targets.predict_baseline(**baseline, raw=raw))

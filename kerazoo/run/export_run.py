@@ -21,7 +21,7 @@ def export(
     verify: bool = True,
     data_dir: str | os.PathLike | None = None,
     imports: str | Sequence[str] = (),
-    threshold_quantile: float = anomalies.QUANTILE,
+    threshold_quantile: float | None = None,
     **options: Any,
 ) -> pathlib.Path:
     """Writes a run as a SavedModel whose signature takes raw inputs and returns predictions.

@@ -148,27 +148,35 @@ class Predictor:
                 rows.update(zip(numbers, found, strict=True))
         return [rows[number] for number in range(len(raw))]
 
-    def threshold(self, quantile: float = anomalies.QUANTILE) -> float | None:
+    def threshold(self, quantile: float | None = None) -> float | None:
         """Returns the error above which an example is an anomaly, the quantile of the errors of the dev examples.
 
         It is `None` for a model that is no autoencoder, was trained without dev examples, or whose checkpoint is not
         the best one.
 
         Args:
-            quantile: float in [0, 1]. Defaults to `0.99`.
+            quantile: float in [0, 1]. Defaults to `None`: 0.99.
+
+        Raises:
+            ValueError: if a quantile is given and there are no errors of dev examples.
         """
+        if self.dev_errors is None and quantile is not None:
+            rule = f"is for autoencoders, and this model is of kind {self.task.kind}"
+            if self.task.is_autoencoder:
+                rule = "is for the best checkpoint of a run that was trained with dev examples"
+            raise ValueError(f"threshold: `quantile` {rule}; got quantile={quantile}. Leave it out.")
         return None if self.dev_errors is None else self.dev_errors.threshold(quantile)
 
-    def reconstructions(self, raw: Sequence, quantile: float = anomalies.QUANTILE) -> list[anomalies.Reconstruction]:
+    def reconstructions(self, raw: Sequence, quantile: float | None = None) -> list[anomalies.Reconstruction]:
         """Returns the reconstruction of each input by an autoencoder, its error, and whether it is an anomaly.
 
         Args:
             raw: as in a call.
-            quantile: float in [0, 1]. The quantile of the errors of the dev examples above which an input is an
-                anomaly. Defaults to `0.99`.
+            quantile: float in [0, 1]. The quantile of the errors of the dev examples above which an input is
+                an anomaly. Defaults to `None`: 0.99.
 
         Raises:
-            ValueError: if the model is no autoencoder.
+            ValueError: if the model is no autoencoder, or a quantile is given and there is no threshold.
         """
         if not self.task.is_autoencoder:
             raise ValueError(

@@ -155,14 +155,12 @@ class _Training:
         if model.optimizer is not None:
             model.optimizer.finalize_variable_values(model.trainable_variables)  # the averages of `ema_momentum`
         trained, first = predictor.Predictor(model, self.task), processes.is_first()
-        if self.task.is_autoencoder and self.dev is not None:
-            trained.dev_errors = anomalies.fit(trained)
-            if first:
-                anomalies.save(self.run, trained.dev_errors)
-        if evaluate and self.dev is not None:
+        if self.dev is not None and (evaluate or self.task.is_autoencoder):
             baseline, names = baselines.load(self.run), self.options.metrics
             result, samples = evaluation.evaluate_predictor(trained, "dev", metrics=names, baseline=baseline)
-            if first:
+            if first and trained.dev_errors:
+                anomalies.save(self.run, trained.dev_errors)
+            if first and evaluate:
                 evaluation.publish(self.run, result, "dev", samples)
         if first:
             print("\n" + report.next_commands(self.run, self.task), flush=True)

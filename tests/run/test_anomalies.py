@@ -7,7 +7,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from commands import in_process
+from commands import in_process, refused
 
 import kerazoo as kz
 from kerazoo._checks import CheckpointError
@@ -128,7 +128,10 @@ def test_windows_of_a_file_as_a_table_and_a_picture(series, tmp_path):
     assert {row[3] for row in table[1:]} == {"0", "1"}
     kz.run.write_series_picture(tmp_path / "s.png", found.rows.numbers, found.names, found.spans, made, 0.1)
     assert (tmp_path / "s.png").read_bytes()[:4] == b"\x89PNG"
-    assert kz.load(run, checkpoint="last").reconstructions(found.windows[:1])[0].is_anomaly is None
+    last = kz.load(run, checkpoint="last")
+    assert last.reconstructions(found.windows[:1])[0].is_anomaly is None
+    with pytest.raises(ValueError, match="is for the best checkpoint of a run .*; got quantile=0.9"):
+        last.reconstructions(found.windows[:1], 0.9)
 
 
 def test_a_digit_that_was_left_out_is_looked_for_in_test(run_eagerly):
@@ -136,7 +139,10 @@ def test_a_digit_that_was_left_out_is_looked_for_in_test(run_eagerly):
     labels = [set(task.columns(split)["label"]) for split in ("train", "dev", "test")]
     assert [("3" in each, len(each)) for each in labels] == [(False, 9), (False, 9), (True, 10)]
     predictor = kz.run.Predictor(build_model("dense_autoencoder", task, {"encoder_units": 5}), task)
-    predictor.dev_errors = anomalies.fit(predictor)
+    evaluation.evaluated(predictor, "dev", limit=3, samples=0)
+    assert predictor.dev_errors is None
+    evaluation.evaluated(predictor, "dev", samples=0)
+    assert predictor.dev_errors.examples == len(task.columns("dev")["label"])
     marking = evaluation.Marking("label=3", 0.9)
     result = evaluation.evaluated(predictor, "test", samples=0, marking=marking).result
     assert result["anomalies"]["kinds"]["all"]["examples"] == task.columns("test")["label"].count("3")
@@ -147,6 +153,8 @@ def test_a_digit_that_was_left_out_is_looked_for_in_test(run_eagerly):
     classifier = kz.tasks.create("digits", "classifier")
     with pytest.raises(ValueError, match="reconstructions: needs an autoencoder; got MLPClassifier"):
         kz.run.Predictor(build_model("mlp_classifier", classifier, {}), classifier).reconstructions([])
+    with pytest.raises(ValueError, match="`quantile` is for autoencoders, .* kind classifier; got quantile=0.0"):
+        kz.run.Predictor(build_model("mlp_classifier", classifier, {}), classifier).threshold(0.0)
     with pytest.raises(ValueError, match="`anomalies` are found by autoencoders"):
         classified = kz.run.Predictor(build_model("mlp_classifier", classifier, {}), classifier)
         evaluation.evaluated(classified, "test", marking=marking)
@@ -183,3 +191,14 @@ def test_dense_autoencoders_read_the_order_of_the_rows(name):
     model = kz.create(name, input_shape=(5, 3), encoder_units=(7,), decoder_units=(11,))
     window = np.random.default_rng(0).normal(size=(1, 5, 3)).astype("float32")
     assert np.abs(np.asarray(model(window)) - np.asarray(model(window[:, ::-1].copy()))).max() > 1e-3
+
+
+def test_commands_refuse_a_quantile_that_has_no_use(series):
+    run, faulty = series
+    for name in ("predict", "evaluate"):
+        flags = [f"--run_dir={run}", "--checkpoint=last", "--threshold_quantile=0.9"]
+        assert "--threshold_quantile is for the best checkpoint of a run" in refused(
+            name, *flags, *([faulty] * (name == "predict"))
+        )
+    compared = [f"--run_dir={run}", f"--compare={run}", "--threshold_quantile=0.9"]
+    assert "--compare: takes no --threshold_quantile" in refused("evaluate", *compared)
