@@ -203,7 +203,9 @@ def print_windows(predictor, paths):
 def print_tables(predictor, paths):
     """Prints the forecast of each file as CSV, its dates continued."""
     if predictor.task.targets.modality != "series":
-        raise command.UsageError("--format=csv is for forecasts of series. Use --format=text or --format=jsonl.")
+        raise command.UsageError(
+            "--format=csv is for forecasts of series and errors of autoencoders. Use --format=text or --format=jsonl."
+        )
     if not paths:
         raise command.UsageError("--format=csv needs the names of files of series as arguments.")
     table = csv.writer(sys.stdout, lineterminator="\n")
@@ -299,6 +301,8 @@ def _plain(value):
     """Returns a value of a record as one of JSON, with null for a number that is not finite."""
     if value is None or isinstance(value, str | int):
         return value
+    if getattr(value, "dtype", None) is not None and value.dtype.kind in "iu":  # pixels
+        return value.tolist()
     if hasattr(value, "__len__"):
         return [_plain(each) for each in value]
     return float(value) if math.isfinite(value) else None

@@ -73,6 +73,8 @@ def test_numbers_and_arrays_are_one_line(predict):
     image = Echo(lambda _: np.full((1, 2, 1), 0.3, np.float32), "image")
     assert predict(image, "1") == "[[[0.3], [0.3]]]\n"
     assert predict(Echo(float, "number"), "7.25") == "7.25\n"
+    pixels = Echo(lambda _: np.full((1, 2, 1), 17, np.uint8), "image")
+    assert "[[[17], [17]]]" in predict(pixels, "--format=jsonl", "1")
 
 
 class Painter(Echo):
