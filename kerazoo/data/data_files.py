@@ -39,6 +39,7 @@ def find_data_files(
     extensions: Sequence[str] = EXTENSIONS,
     dev_data: str | os.PathLike | None = None,
     test_data: str | os.PathLike | None = None,
+    whole_folders: bool = False,
 ) -> list[DataFiles]:
     """Returns the files that `data_dir` names.
 
@@ -55,6 +56,8 @@ def find_data_files(
         dev_data: string, path or `None`. A file or pattern of the dev examples, which are then not looked for
             elsewhere. Defaults to `None`.
         test_data: the same for the test examples. Defaults to `None`.
+        whole_folders: bool. Whether a folder without a `train` file is the pattern of all its files. Defaults to
+            `False`: it must hold one file.
 
     Returns:
         A list of `DataFiles`.
@@ -79,7 +82,7 @@ def find_data_files(
     """
     text = os.fspath(data_dir)
     parts = [text] if pathlib.Path(text).expanduser().exists() else text.split(",")
-    found = [_find_part(part, extensions) for part in parts]
+    found = [_find_part(part, extensions, whole_folders) for part in parts]
     for split, given in (("dev", dev_data), ("test", test_data)):
         if given is not None:
             found = [DataFiles({**each.files, split: ()}, each.weight) for each in found]
@@ -139,19 +142,30 @@ def split_weight(text: str) -> tuple[str, float]:
     return match["path"], weight
 
 
-def _find_part(text, extensions):
+def _find_part(text, extensions, whole_folders):
     text, weight = split_weight(text)
     if text == STDIN:
         return DataFiles({"train": (STDIN,)}, weight)
-    if WILDCARDS & set(text) and not pathlib.Path(text).expanduser().exists():
-        files: dict[str, tuple] = {"train": ()}
-        found = find_files(text)
-        for path in found:
-            files[split_of_name(path)] = (*files.get(split_of_name(path), ()), path)
-        if not files["train"]:
-            raise _checks.DataError(f"{text}: none of the {len(found)} files of this pattern is for training.")
-        return DataFiles(files, weight)
+    path = pathlib.Path(text).expanduser()
+    if WILDCARDS & set(text) and not path.exists():
+        return DataFiles(_by_name(text, find_files(text)), weight)
+    if whole_folders and path.is_dir():
+        files = [
+            entry for entry in sorted(path.iterdir()) if entry.is_file() and entry.name.endswith(tuple(extensions))
+        ]
+        if len(files) > 1 and not any(entry.name.split(".")[0] in SPLIT_NAMES["train"] for entry in files):
+            return DataFiles(_by_name(text, files), weight)
     return DataFiles({split: (path,) for split, path in find_splits(text, extensions).items()}, weight)
+
+
+def _by_name(text, paths):
+    """Returns the files of each split by their names."""
+    files: dict[str, tuple] = {"train": ()}
+    for path in paths:
+        files[split_of_name(path)] = (*files.get(split_of_name(path), ()), path)
+    if not files["train"]:
+        raise _checks.DataError(f"{text}: none of the {len(paths)} files of this pattern is for training.")
+    return files
 
 
 def split_of_name(path: str | os.PathLike) -> str:

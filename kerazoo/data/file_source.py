@@ -49,6 +49,7 @@ class FileSource(DataSource):
     """
 
     fractions = {"dev": 0.05, "test": 0.05}
+    reads_whole_folders = False  # see `kerazoo.data.find_data_files`
 
     def __init__(
         self,
@@ -75,7 +76,8 @@ class FileSource(DataSource):
     @functools.cached_property
     def files(self) -> list[DataFiles]:
         """The files of all splits, looked up once."""
-        return find_data_files(self.data_dir, self.extensions, self.dev_data, self.test_data)
+        found = (self.data_dir, self.extensions, self.dev_data, self.test_data)
+        return find_data_files(*found, whole_folders=self.reads_whole_folders)
 
     def with_test_data(self, path: str | os.PathLike) -> DataSource:
         """Returns the source as one whose test examples are in other files, and that has no others.

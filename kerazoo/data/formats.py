@@ -141,7 +141,7 @@ def parse_file(
     parser = table_format.parser(path, columns)
     parser.check_names(table_format.header)
     positions, width = None, 0
-    for block in itertools.chain(read_blocks(path, on_read), [None]):
+    for block in itertools.chain(_to_last_line(read_blocks(path, on_read)), [None]):
         numbers, rows, faults = parser(block)
         if positions is None and rows:
             names = rows[0] if parser.has_header(table_format.header, rows) else None
@@ -153,6 +153,21 @@ def parse_file(
             positions = parser.positions(names)
         if rows or faults:
             yield _valid_records(path, numbers, rows, faults, positions or [0], width, parser, bad, check)
+
+
+def _to_last_line(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yields blocks of lines without the empty lines at the end of the file, unless all lines are empty."""
+    held, has_text = b"", False  # empty lines that more lines may follow
+    for block in blocks:
+        length = len(block.rstrip(b"\r\n"))
+        if not length:
+            held += block
+            continue
+        end = block.find(b"\n", length) + 1 or len(block)
+        yield held + block[:end]
+        held, has_text = block[end:], True
+    if held and not has_text:
+        yield held
 
 
 def first_rows(path: Path, table_format: TableFormat) -> list[list[str]]:

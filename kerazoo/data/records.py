@@ -41,8 +41,8 @@ def read_records(
     """Yields the chosen values of each record of a table.
 
     The file is read in blocks and may have any size. All formats have in common: UTF-8 without NUL bytes, ends of lines
-    as in `read_lines`, and every chosen value must contain more than white space. An empty line is a bad line, and so
-    is one with more columns than the first.
+    as in `read_lines`, and every chosen value must contain more than white space. An empty line is a bad line unless
+    nothing follows it, and so is one with more columns than the first.
 
     Args:
         path: string or path of a file, plain or `.gz`; `"-"` is standard input.

@@ -33,8 +33,8 @@ class SeriesSource(FileSource):
     crosses these bounds.
 
     Args:
-        data_dir: string or path. A CSV or TSV file with a header, plain or .gz; a pattern; or a folder with
-            `train.csv` and optionally `dev.csv` and `test.csv`.
+        data_dir: string or path. A CSV or TSV file with a header, plain or .gz; a pattern; a folder with `train.csv`
+            and optionally `dev.csv` and `test.csv`; or a folder of series, each in a file of its own.
         columns: list of strings, or one string with commas. Names of the columns of numbers. `None` means all columns
             that hold numbers and are not in `labels`; a column in which some values are missing is one of them.
             Defaults to `None`.
@@ -72,6 +72,7 @@ class SeriesSource(FileSource):
     fractions = {"dev": 0.15, "test": 0.15}
     row_columns: tuple[str, ...] = ()
     has_weights = False  # whether files may have a weight
+    reads_whole_folders = True
 
     def __init__(
         self,

@@ -44,8 +44,9 @@ def build(
         name: string. The task's name.
         kind: string. The kind of model.
         data_dir: string. A CSV or TSV file with a header, plain or .gz; a pattern; several with commas and weights,
-            `"a.csv@20,b.csv"`, so that short series count as much as long ones; or a folder with `train.csv` and
-            optionally `dev.csv` and `test.csv`. Required. Defaults to `None`, which raises an error.
+            `"a.csv@20,b.csv"`, so that short series count as much as long ones; a folder with `train.csv` and
+            optionally `dev.csv` and `test.csv`; or a folder of series, each in a file of its own. Required. Defaults
+            to `None`, which raises an error.
         columns: string. The names of the columns of numbers, separated by commas. Defaults to all that hold numbers; if
             each file has one, its name may differ from file to file.
         window: int. The rows that the model reads. Defaults to `336`.

@@ -438,9 +438,10 @@ def build_series(
     Args:
         name: string. The task's name.
         kind: string. The kind of model.
-        data_dir: string. A CSV or TSV file with a header, plain or .gz; a pattern; or a folder with `train.csv` and
-            optionally `dev.csv` and `test.csv`. Where there is no dev or test file, the last 15 % of the rows of each
-            training file are for test, the 15 % before for dev. Required. Defaults to `None`, which raises an error.
+        data_dir: string. A CSV or TSV file with a header, plain or .gz; a pattern; a folder with `train.csv` and
+            optionally `dev.csv` and `test.csv`; or a folder of series, each in a file of its own. Where there is no dev
+            or test file, the last 15 % of the rows of each training file are for test, the 15 % before for dev.
+            Required. Defaults to `None`, which raises an error.
         columns: string. The names of the columns of numbers, separated by commas. Defaults to all that hold numbers.
         inputs: string. `"series"`. Defaults to `"series"`.
         targets: string. `"series"` for the window itself, `"label:COLUMN"` or `"number:COLUMN"` for the value of a

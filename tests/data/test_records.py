@@ -197,6 +197,22 @@ def test_bad_lines_stop_or_are_skipped_and_counted(tmp_path, name, content, colu
     assert counting.count == 1
 
 
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+@pytest.mark.parametrize(
+    "name, content, columns",
+    [("a.tsv", "x\ty\na\tb\nc\td\n", ("x",)), ("a.csv", 'x,y\na,b\n"c",d', ("x",)), ("a.txt.gz", "a\nc", (0,)),
+     ("a.jsonl", '{"x": "a"}\n{"x": "c"}\n', ("x",))],
+)  # fmt: skip
+def test_empty_lines_at_the_end_are_no_records(tmp_path, monkeypatch, name, content, columns, block):
+    monkeypatch.setattr("kerazoo.data.lines.BLOCK", block)
+    for end in ("\n\n\n", "\n\r\n\n\r\n"):
+        assert read(write(tmp_path / name, content + end), columns) == [["a"], ["c"]]
+        with pytest.raises(DataError, match=rf"{name}:\d: "):  # before another record they are bad lines
+            read(write(tmp_path / name, f"{content}{end}\n{content}"), columns)
+    with pytest.raises(DataError, match=f"{name}:1: "):
+        read(write(tmp_path / name, "\n\n"), columns, header=False if name == "a.txt.gz" else None)
+
+
 def test_ten_megabytes_in_one_line(tmp_path):
     long = "x" * 10_000_000
     for name, content, columns in [
@@ -236,6 +252,13 @@ def test_sources_by_folder_pattern_and_mixture(tmp_path):
         ({"train": [], "dev": [], "test": ["web-2.tsv"]}, 1),
     ]
     assert named(find_data_files(tmp_path / "a@2,b.tsv")) == [({"train": ["a@2,b.tsv"]}, 1)]
+    (tmp_path / "series").mkdir()
+    write(tmp_path / "series" / "a.csv", "a\n")
+    write(tmp_path / "series" / "test-b.csv.gz", "a\n")
+    write(tmp_path / "series" / "notes.md", "a\n")
+    series = {"train": ["a.csv"], "test": ["test-b.csv.gz"]}
+    assert named(find_data_files(tmp_path / "series", whole_folders=True)) == [(series, 1)]
+    assert named(find_data_files(tmp_path, whole_folders=True)) == [(folder, 1)]
     assert find_data_files("-")[0].files == {"train": ("-",)}
 
 
