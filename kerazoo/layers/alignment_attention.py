@@ -7,7 +7,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers.initializers import clone_initializer
-from kerazoo.layers.masking import first_mask
+from kerazoo.layers.masking import attention_weights, first_mask
 
 SCORES = ("additive", "multiplicative")
 
@@ -131,7 +131,7 @@ class AlignmentAttention(keras.layers.Layer):
         else:
             scores = ops.matmul(queries, ops.transpose(keys, (0, 2, 1)))  # [B, T, S]
         scores = ops.where(memory["mask"][:, None], ops.cast(scores, "float32"), -1e9)
-        weights = ops.softmax(scores, axis=-1)
+        weights = attention_weights(scores)
         return ops.matmul(ops.cast(weights, self.compute_dtype), values), weights  # [B, T, D], [B, T, S]
 
     def get_config(self) -> dict[str, Any]:

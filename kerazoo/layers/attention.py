@@ -15,7 +15,7 @@ from keras import ops
 from kerazoo import _checks
 from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.initializers import clone_initializer
-from kerazoo.layers.masking import causal_mask, first_mask
+from kerazoo.layers.masking import attention_weights, causal_mask, first_mask
 from kerazoo.layers.positions import rotary as rotate
 
 # The score of a position that may not be attended to. It is finite, so that a row of nothing else gives no NaN; the
@@ -123,7 +123,7 @@ class MultiHeadAttention(keras.layers.Layer):
         scores = ops.reshape(scores, (batch, self.num_heads, length, source_length))  # [B, H, T, S]
         if mask is not None:
             scores = ops.where(mask, scores, MASKED_SCORE)
-        weights = ops.softmax(scores, axis=-1)
+        weights = attention_weights(scores)
         if mask is not None:
             # Where nothing may be attended to the softmax is uniform, and would depend on the number of positions.
             weights = ops.where(mask, weights, 0.0)

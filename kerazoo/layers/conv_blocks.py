@@ -9,7 +9,7 @@ from keras import ops
 from kerazoo import _checks
 from kerazoo.layers.activations import get_activation, serialize_activation
 from kerazoo.layers.initializers import clone_initializer
-from kerazoo.layers.masking import first_mask
+from kerazoo.layers.masking import first_mask, zero_padding
 
 NORMALIZATIONS = ("auto", "batch", "layer", None)
 # With Keras' default of 0.99 the initial statistics, which no data was measured for, dominate a short training.
@@ -139,10 +139,10 @@ class NormalizedConvolution(Block):
     def call(self, inputs: Any, padding_mask: Any = None, training: bool | None = None, mask: Any = None) -> Any:
         valid = _sequence_mask(inputs, padding_mask, mask)
         # Keras casts floats only, and TensorFlow's convolutions refuse integers.
-        x = self.convolution(_zero_padding(ops.cast(inputs, self.compute_dtype), valid))
+        x = self.convolution(zero_padding(ops.cast(inputs, self.compute_dtype), valid))
         if isinstance(self.norm, keras.layers.BatchNormalization):
             # Zeroing also makes a new tensor, without the mask that Keras attaches to the result.
-            x = _zero_padding(self.norm(x, training=training, mask=valid), valid)
+            x = zero_padding(self.norm(x, training=training, mask=valid), valid)
         elif self.norm is not None:
             x = self.norm(x)
         return self.activation(x)
@@ -151,11 +151,6 @@ class NormalizedConvolution(Block):
 def _sequence_mask(inputs: Any, *masks: Any) -> Any:
     """Returns the first mask that is given for sequences; images have none."""
     return first_mask(*masks) if len(inputs.shape) == 3 else None
-
-
-def _zero_padding(x: Any, mask: Any) -> Any:
-    """Returns `x` [B, T, C] with zeros where `mask` [B, T] is False; a tensor without a Keras mask."""
-    return x if mask is None else ops.where(mask[..., None], x, ops.zeros_like(x))
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")

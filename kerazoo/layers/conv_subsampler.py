@@ -9,7 +9,7 @@ from kerazoo import _checks
 from kerazoo.layers.activations import get_activation, serialize_activation
 from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.initializers import clone_initializer
-from kerazoo.layers.masking import first_mask
+from kerazoo.layers.masking import first_mask, zero_padding
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
@@ -103,11 +103,11 @@ class ConvSubsampler(keras.layers.Layer):
 
     def call(self, inputs: Any, padding_mask: Any = None, training: bool | None = None, mask: Any = None) -> Any:
         valid = first_mask(padding_mask, mask)
-        x = _zero_padding(ops.cast(inputs, self.compute_dtype), valid)
+        x = zero_padding(ops.cast(inputs, self.compute_dtype), valid)
         for convolution, norm in zip(self.convolutions, self.norms):
             x = self.activation(norm(convolution(self._windows(x))))  # [B, S', C]
             valid = None if valid is None else valid[:, :: self.strides]
-            x = _zero_padding(self.dropout_layer(x, training=training), valid)
+            x = zero_padding(self.dropout_layer(x, training=training), valid)
         return x
 
     def _windows(self, x):
@@ -136,8 +136,3 @@ class ConvSubsampler(keras.layers.Layer):
             "dropout": self.dropout,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
-
-
-def _zero_padding(x: Any, mask: Any) -> Any:
-    """Returns `x` [B, S, C] with zeros where `mask` [B, S] is False."""
-    return x if mask is None else ops.where(mask[..., None], x, ops.zeros_like(x))

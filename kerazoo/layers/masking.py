@@ -55,6 +55,27 @@ def padding_mask(tokens: Any, pad_id: int = 0) -> Any:
     return ops.not_equal(tokens, pad_id)
 
 
+def zero_padding(x: Any, mask: Any) -> Any:
+    """Returns `x` with zeros where the mask is False, a tensor without a Keras mask.
+
+    Args:
+        x: tensor `[B, T, C]`.
+        mask: bool tensor `[B, T]` or None, for which `x` is returned as it is.
+    """
+    return x if mask is None else ops.where(mask[..., None], x, ops.zeros_like(x))
+
+
+def attention_weights(scores: Any) -> Any:
+    """Returns the softmax of attention scores over the last axis, the positions that are attended to.
+
+    Of one position Keras' own softmax warns, because it is always 1.
+
+    Args:
+        scores: float tensor `[..., S]`.
+    """
+    return ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores, axis=-1)
+
+
 def causal_mask(length: Any) -> Any:
     """Returns the mask with which each position attends to itself and to earlier positions.
 

@@ -281,3 +281,11 @@ def test_wrong_arguments_are_named():
         attention()(X, attention_mask=VALID[0])
     with pytest.raises(ValueError, match=r"Attention: `inputs` must have 3 axes; got shape \(3, 13\)"):
         layers.Attention(10, 2)(X[:, 0])
+
+
+def test_one_position_is_attended_to_without_a_warning(recwarn):
+    x, y = np.ones((2, 3, 8), "float32"), np.ones((2, 1, 8), "float32")
+    attention = layers.CrossAttention(8, 2)
+    _, weights = attention(x, y, return_attention_scores=True)
+    np.testing.assert_array_equal(weights, np.ones((2, 2, 3, 1)))
+    assert not [each for each in recwarn if "softmax" in str(each.message)]
