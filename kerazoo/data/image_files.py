@@ -15,7 +15,7 @@ IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".jfif", ".gif", ".bmp", ".tif", ".
 GREY_MODES = ("1", "L", "LA", "La")
 
 
-def read_image(path: str | os.PathLike, shape: Sequence[Any]) -> np.ndarray:
+def read_image(path: str | os.PathLike | bytes, shape: Sequence[Any]) -> np.ndarray:
     """Returns the image in a file, as an image viewer shows it.
 
     It is decoded by Pillow: palettes, CMYK and 16 bits are converted to 8 bits of grey or RGB, an image whose EXIF
@@ -23,7 +23,8 @@ def read_image(path: str | os.PathLike, shape: Sequence[Any]) -> np.ndarray:
     transparency is ignored.
 
     Args:
-        path: string or path of a PNG, JPEG, GIF, BMP, TIFF or WebP file, or another format that Pillow reads.
+        path: string or path of a PNG, JPEG, GIF, BMP, TIFF or WebP file, or another format that Pillow reads; or the
+            bytes of such a file.
         shape: `(height, width, channels)`, with 1 channel for grey or 3 for RGB. The image is scaled, by linear
             interpolation with antialiasing, if its size differs; `None` as height or width keeps the size.
 
@@ -35,8 +36,10 @@ def read_image(path: str | os.PathLike, shape: Sequence[Any]) -> np.ndarray:
         SetupError: if the package Pillow is not installed.
     """
     pillow = _import()
+    opened = io.BytesIO(path) if isinstance(path, bytes) else path
+    path = f"a file of {len(path):,} bytes" if isinstance(path, bytes) else path
     try:
-        with pillow.Image.open(path) as file:
+        with pillow.Image.open(opened) as file:
             image = _converted(pillow, file, shape[2])
     except (MemoryError, _checks.DataError):
         raise
@@ -73,7 +76,8 @@ def _converted(pillow, file, channels):
         image = pillow.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise _checks.DataError(
-            f"{file.filename}: its pixels are numbers of 32 bits without a fixed range. Convert it to 8 or 16 bits."
+            f"{file.filename or 'a file'}: its pixels are numbers of 32 bits without a fixed range. Convert it to 8 or "
+            "16 bits."
         )
     if channels == 3:
         return image.convert("RGB")

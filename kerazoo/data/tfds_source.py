@@ -25,9 +25,10 @@ CHUNK_CHARACTERS = 1 << 22  # characters of a chunk after which it ends
 class TFDSSource(DataSource):
     """Features of a prepared TensorFlow data set.
 
-    Images are uint8 arrays `[N, H, W, C]`; texts, the names of classes and the languages of a translation are lists of
-    strings. A dev or test split that the set lacks is held out from train, 5 % each: equal values of the
-    first column stay together, and every class stays in train (see `kerazoo.data.held_out`).
+    Images are uint8 arrays `[N, H, W, C]`, or the bytes of their files if they have many sizes; texts, the names of
+    classes and the languages of a translation are lists of strings. A dev or test split that the set lacks is held out
+    from train, 5 % each: equal values of the first column stay together, and every class stays in train (see
+    `kerazoo.data.held_out`).
 
     Args:
         name: string. Name of the set, with a configuration and version if there are several: `"mnist"`,
@@ -138,6 +139,8 @@ class TFDSSource(DataSource):
             for feature, kind in types.items():
                 if kind == "ClassLabel":
                     batch[feature] = [self.prepared.class_of(feature, label) for label in batch[feature].tolist()]
+                elif kind == "Image" and batch[feature].ndim == 1:  # the bytes of files
+                    batch[feature] = batch[feature].tolist()
                 elif kind == "Text":
                     batch[feature] = [self.prepared.text(feature, value) for value in batch[feature]]
             yield Chunk({name: batch[feature] for name, feature in self.features.items()})
@@ -235,20 +238,17 @@ class Prepared:
 
         Args:
             split: string, a key of `splits`.
-            names: features of type Image (uint8 `[B, H, W, C]`), Text (bytes `[B]`) and ClassLabel (int64 `[B]`), an
-                Image among them.
+            names: features of type Image (uint8 `[B, H, W, C]`, or bytes `[B]` if they have many sizes), Text (bytes
+                `[B]`) and ClassLabel (int64 `[B]`), an Image among them.
         """
         import tensorflow as tf
 
         images = [name for name in names if name in self.of_type("Image")]
-        for name in images:
-            if None in self.features[name].shape:
-                shape = self.features[name].shape
-                raise _checks.DataError(f"tfds:{self.name}: images of many sizes, {shape}, cannot be read yet.")
+        of_one_size = [name for name in images if None not in self.features[name].shape]
 
         def decode(batch):
             return {
-                name: _decode(batch[name], self.features[name].shape[-1]) if name in images else batch[name]
+                name: _decode(batch[name], self.features[name].shape[-1]) if name in of_one_size else batch[name]
                 for name in names
             }
 

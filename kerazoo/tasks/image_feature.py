@@ -26,8 +26,8 @@ class ImageFeature(Feature):
     the input, the pixels are trained with binary cross-entropy and predicted in [0, 1].
 
     Args:
-        column: string. The name of the raw column: file names, or arrays uint8 `[H, W, C]` of one size. Defaults to
-            `"image"`.
+        column: string. The name of the raw column: names of files, their bytes, or arrays uint8 `[H, W, C]` of one
+            size. Defaults to `"image"`.
         height: int, at most 16,384. The height in pixels that files are resized to. Defaults to that of the first
             training image.
         width: int, at most 16,384. The width in pixels. Defaults to that of the first training image.
@@ -203,10 +203,12 @@ class ImageFeature(Feature):
 
     def _images(self, values, first=False):
         """Returns the images uint8 `[N, H, W, C]` of files or pixels, or the first one alone, and faults by row."""
-        if not isinstance(values, np.ndarray) and len(values) and not isinstance(values[0], str | os.PathLike):
+        if not isinstance(values, np.ndarray) and len(values) and not isinstance(values[0], str | os.PathLike | bytes):
             values = np.stack([np.asarray(value) for value in values])
         if isinstance(values, np.ndarray):
-            self._shape = self._shape or values.shape[1:]
+            height, width, _ = self.size
+            found = values.shape[1:]
+            self._shape = self._shape or (height or found[0], width or found[1], found[2])
             expected = self.shape if self.state else self._shape
             if len(values) and values.shape[1:] != expected:
                 raise _checks.DataError(

@@ -36,6 +36,9 @@ def build(
     max_length: int = 512,
     length: int = 128,
     stride: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    channels: int = 3,
     preprocess: str | None = None,
     levels: int = 16,
     anomalies: str | None = None,
@@ -59,6 +62,10 @@ def build(
         max_length: int. The largest number of tokens of a text; longer ones are truncated. Defaults to `512`.
         length: int. The tokens of a window of a language model. Defaults to `128`.
         stride: int. The tokens from one training window to the next. Defaults to `length`.
+        height: int. The height that images are scaled to, in a set of images of many sizes. Defaults to that of the
+            first one.
+        width: int. The width that they are scaled to. Defaults to that of the first one.
+        channels: int, 1 for grey or 3 for colour, to which these images are converted. Defaults to `3`.
         preprocess: string. `"scale"` pixels to [0, 1], or `"standardise"` them by the training images. Defaults to
             `"scale"`.
         levels: int. The levels of brightness of pixels as a target. Defaults to `16`.
@@ -67,6 +74,7 @@ def build(
         **text: options of `TextOptions`.
     """
     owner, kind = f"task {name}", kind or "classifier"
+    image = {"height": height, "width": width, "channels": channels, "preprocess": preprocess}
     text_options = TextOptions.of(owner, text)
     options = {
         "data_dir": None if data_dir is None else str(data_dir),
@@ -74,7 +82,7 @@ def build(
         "max_length": _checks.positive_int(owner, "max_length", max_length),
         "length": _checks.positive_int(owner, "length", length),
         "stride": length if stride is None else _checks.positive_int(owner, "stride", stride),
-        "preprocess": preprocess,
+        **image,
         "levels": levels,
         "anomalies": anomalies,
         **text_options.to_dict(),
@@ -88,7 +96,6 @@ def build(
     options |= {"inputs": inputs, "targets": targets}
     chosen = parse_features(owner, "inputs", inputs) if inputs else []
     target = parse_target(owner, str(targets))
-    image = {"channels": 3, "preprocess": preprocess}
     if preprocess is not None and not any(spec.modality == "image" for spec in chosen):
         raise ValueError(f"{owner}: `preprocess` is for images, and this is text; got preprocess={preprocess!r}.")
     if not chosen:

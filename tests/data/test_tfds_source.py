@@ -146,6 +146,41 @@ def test_damaged_records_are_refused(shared_data, tmp_path):
     assert json.loads(next(copy.glob("*/dataset_info.json")).read_text())["name"] == "tiny_shakespeare"
 
 
+def test_images_of_many_sizes_are_scaled(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    import tensorflow as tf
+    import tensorflow_datasets
+    from PIL import Image
+
+    import kerazoo as kz
+
+    sizes = [(7, 11), (5, 13), (11, 7)] * 7
+    images = [np.full((*size, 3), 10 * number, np.uint8) for number, size in enumerate(sizes)]
+    examples = tf.data.Dataset.from_generator(
+        lambda: ({"image": image, "label": number % 2} for number, image in enumerate(images)),
+        output_signature={"image": tf.TensorSpec((None, None, 3), tf.uint8), "label": tf.TensorSpec((), tf.int64)},
+    )
+    types = tensorflow_datasets.features
+    features = {"image": types.Image(shape=(None, None, 3)), "label": types.ClassLabel(num_classes=2)}
+    tensorflow_datasets.dataset_builders.store_as_tfds_dataset(
+        name="pets",
+        version="1.0.0",
+        data_dir=tmp_path,
+        split_datasets={"train": examples.take(len(images)), "test": examples.take(3)},
+        features=types.FeaturesDict(features),
+        disable_shuffling=True,
+    )
+    task = kz.tasks.create("tfds:pets", data_dir=tmp_path, height=5, width=6)
+    assert task.sizes() == {"input_shape": (5, 6, 3), "num_classes": 2}
+    raw, references = task.examples("test")
+    assert [image.shape for image in raw] == [(5, 6, 3)] * 3 and references == [["0"], ["1"], ["0"]]
+    assert {int(image.min()) for image in raw} <= {10 * number for number in range(len(sizes))}
+    first = kz.tasks.create("tfds:pets", data_dir=tmp_path, channels=1).sizes()["input_shape"]
+    assert first[:2] in sizes and first[2] == 1
+    Image.fromarray(images[4]).save(tmp_path / "new.png")
+    np.testing.assert_array_equal(task.read([str(tmp_path / "new.png")])[0], np.full((5, 6, 3), 40))
+
+
 @pytest.mark.parametrize("key", ["pythonClassName", "type"])
 def test_a_set_with_a_class_of_its_own_is_refused_and_runs_no_code(tmp_path, key, monkeypatch):
     pytest.importorskip("tensorflow_datasets")
