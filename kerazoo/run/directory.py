@@ -15,7 +15,8 @@ RECORD = "run.json"
 TYPES = {"model": str, "task": str, "model_options": dict, "task_options": dict, "training": dict, "import": list}
 MORE_TYPES = {"data": dict, "schedule": dict, "calls": list}  # what only training reads
 UNFINISHED = {"lock", "task", "run.flags"}  # in a folder without a record: what a run was killed over
-PATHS = ("data_dir", "source_vectors", "target_vectors")  # options of tasks that name files
+# Options of tasks that name files.
+PATHS = ("data_dir", "dev_data", "test_data", "source_vectors", "target_vectors")
 
 
 class RunDirectory:

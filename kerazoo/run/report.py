@@ -77,9 +77,9 @@ def flag_file(record: Mapping, command: Iterable[str]) -> str:
 
 
 def _with_absolute_path(line):
-    name, equals, value = line.partition("=")
-    files = equals and name.lstrip("-") in (*directory.PATHS, "run_dir", "cache_dir")
-    return f"{name}={directory.absolute_path(value)}" if files else line
+    names = "|".join((*directory.PATHS, "run_dir", "cache_dir"))
+    match = re.fullmatch(rf"(-+(?:\w+=)?(?:{names})=)(.*)", line, re.DOTALL)  # a flag, or an option in the value of one
+    return f"{match[1]}{directory.absolute_path(match[2])}" if match else line
 
 
 def summary(result: Mapping, split: str) -> str:

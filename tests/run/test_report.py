@@ -32,6 +32,15 @@ def test_control_characters_are_written_out():
     assert run.printable("a\nb\r\tc\x1b[31m \u2028\ud800 ü") == "a\\nb\\r\\tc\\x1b[31m \\u2028\\ud800 ü"
 
 
+def test_a_flag_file_names_files_wherever_it_is_used(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--data_dir=a.tsv,-", "--task_option=dev_data=b.tsv", "--task_option=max_length=7", "--set=units=3"]
+    lines = report.flag_file({"kerazoo": "1"}, flags).splitlines()[2:]
+    assert lines == [f"--data_dir={tmp_path}/a.tsv,-", f"--task_option=dev_data={tmp_path}/b.tsv", *flags[2:]]
+    options = run.directory.absolute({"test_data": "b.tsv", "max_length": 7})
+    assert options == {"test_data": f"{tmp_path}/b.tsv", "max_length": 7}
+
+
 def test_a_table_of_samples_names_what_is_repeated():
     samples = [Sample("ab", ["AB", "Ab"], "Ab"), Sample("a\nb", ["C"], "D"), Sample(("x", "y"), ["long"], "x")]
     assert sample_table.table(samples, "dev").splitlines() == [
