@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 from absl import flags
 
@@ -41,7 +42,10 @@ def main(arguments):
     for index in range(count):
         line = [sys.executable, "-m", name, *arguments, f"--coordinator=localhost:{port}"]
         line += [f"--num_processes={count}", f"--process_id={index}"]
-        pipes = {} if index == 0 else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        # The first one writes where this command does; file descriptor 2 is redirected here.
+        pipes: dict[str, Any] = {"stderr": sys.stderr}
+        if index:
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         process = subprocess.Popen(line, env=environment(index, count), start_new_session=True, **pipes)
         if index:
             threading.Thread(target=repeat, args=(index, process.stdout), daemon=True).start()

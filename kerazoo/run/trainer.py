@@ -152,7 +152,7 @@ class _Training:
         finally:
             keras.config.set_dtype_policy(policy)
         store.restore(model, which="best")
-        if model.optimizer is not None:
+        if getattr(model, "optimizer", None) is not None:  # a copy for predictions has none
             model.optimizer.finalize_variable_values(model.trainable_variables)  # the averages of `ema_momentum`
         trained, first = predictor.Predictor(model, self.task), processes.is_first()
         if self.dev is not None and (evaluate or self.task.is_autoencoder):

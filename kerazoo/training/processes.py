@@ -89,6 +89,7 @@ def connect(
             initialization_timeout=300,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
+        jax.devices()  # finds the devices of all processes, which must take part in it at the same time
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise _checks.SetupError(
