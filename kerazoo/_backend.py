@@ -53,6 +53,35 @@ def _without_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
     return program
 
 
+def has_barrier() -> bool:
+    """Returns whether the code that is being traced will be compiled by XLA for a CPU, so that `barrier` works."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_backend() == "cpu"
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    in_xla = not tf.executing_eagerly() and GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+    return in_xla and not any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
+
+
+@keras.ops.custom_gradient
+def barrier(x: Any) -> tuple[Any, Callable[..., Any]]:
+    """Returns `x`, which XLA computes before what it is used for, and does not merge with that."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        y = jax.lax.optimization_barrier(x)
+    else:
+        from tensorflow.compiler.tf2xla.python import xla
+
+        (y,) = xla.optimization_barrier(x)
+    return y, lambda *args, upstream=None: args[0] if upstream is None else upstream
+
+
 @contextlib.contextmanager
 def no_memory() -> Iterator[None]:
     """Within it, layers build weights that have a shape and a dtype and no values.

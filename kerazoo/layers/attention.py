@@ -17,6 +17,7 @@ from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.masking import attention_weights, causal_mask, first_mask
 from kerazoo.layers.positions import rotary as rotate
+from kerazoo.layers.products import Dense
 
 # The score of a position that may not be attended to. It is finite, so that a row of nothing else gives no NaN; the
 # softmax runs in float32, where it is far below any other score.
@@ -56,8 +57,8 @@ class MultiHeadAttention(keras.layers.Layer):
         self.dropout = Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
         self.output_projection = self._dense(self.hidden_dim, "output")
 
-    def _dense(self, units: int, name: str) -> keras.layers.Dense:
-        return keras.layers.Dense(
+    def _dense(self, units: int, name: str) -> Dense:
+        return Dense(
             units,
             use_bias=self.use_bias,
             kernel_initializer=clone_initializer(self.kernel_initializer),

@@ -11,6 +11,7 @@ from kerazoo.layers.activations import get_activation, one_per_layer, serialize_
 from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.masking import encoded_mask, first_mask, masked_mean
+from kerazoo.layers.products import Dense
 
 
 class _DenseStack(keras.layers.Layer):
@@ -40,7 +41,7 @@ class _DenseStack(keras.layers.Layer):
         # Keras would apply an attribute named `activity_regularizer` to all outputs, and the mask is one of them.
         self.output_regularizer = keras.regularizers.get(activity_regularizer)
         self.dense_layers = [
-            keras.layers.Dense(
+            Dense(
                 width,
                 activation=get_activation(owner, each),
                 kernel_initializer=clone_initializer(self.kernel_initializer),

@@ -10,6 +10,7 @@ from kerazoo import _checks
 from kerazoo.layers import masking
 from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions
+from kerazoo.layers.products import ReversibleEmbedding
 
 POSITIONS = (None, "sinusoidal", "learned")
 
@@ -104,7 +105,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.pad_id = _checks.non_negative_int(owner, "pad_id", pad_id)
         self.supports_masking = True
 
-        self.table = keras.layers.ReversibleEmbedding(
+        self.table = ReversibleEmbedding(
             self.vocabulary_size,
             self.hidden_dim,
             embeddings_initializer=self._constant(vectors) or self.embeddings_initializer,

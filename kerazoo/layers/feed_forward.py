@@ -8,6 +8,7 @@ from keras import ops
 from kerazoo import _checks
 from kerazoo.layers.activations import gelu, get_activation, serialize_activation
 from kerazoo.layers.initializers import clone_initializer
+from kerazoo.layers.products import Dense
 
 GATED = {"swiglu": ops.silu, "geglu": gelu}
 
@@ -79,8 +80,8 @@ class FeedForward(keras.layers.Layer):
         self.expand = self._dense(self.intermediate_dim * (2 if self.gated else 1), "expand")
         self.contract = self._dense(self.hidden_dim, "contract")
 
-    def _dense(self, units: int, name: str) -> keras.layers.Dense:
-        return keras.layers.Dense(
+    def _dense(self, units: int, name: str) -> Dense:
+        return Dense(
             units,
             use_bias=self.use_bias,
             kernel_initializer=clone_initializer(self.kernel_initializer),

@@ -10,6 +10,7 @@ from kerazoo.layers.activations import get_activation, serialize_activation
 from kerazoo.layers.dropout import dropout
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.masking import first_mask
+from kerazoo.layers.products import product
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
@@ -165,7 +166,7 @@ class LSTM(keras.layers.Layer):
         # An explicit cast: `step` runs outside of `__call__`, where Keras does not cast weights.
         cell = self.keras_lstm.cell
         kernel, bias = (ops.cast(weight, self.compute_dtype) for weight in (cell.kernel, cell.bias))
-        return ops.matmul(ops.cast(inputs, self.compute_dtype), kernel) + bias  # [..., 4U]
+        return product(ops.cast(inputs, self.compute_dtype), kernel) + bias  # [..., 4U]
 
     def _cell(self, keep: Any = None) -> "_Cell":
         kernel = ops.cast(self.keras_lstm.cell.recurrent_kernel, self.compute_dtype)

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from kerazoo.layers import TokenEmbedding
+from kerazoo.layers.products import Dense
 from kerazoo.models import segments
 from kerazoo.models.base_model import BaseModel, get_input, optional_input
 from kerazoo.models.join_encoded import JoinEncoded
@@ -147,7 +148,7 @@ class EncoderModel(BaseModel):
     def _make_head(self, units, activation):
         """Makes the dense layer of a model whose output is one vector."""
         self.head_activation = activation
-        self.head = keras.layers.Dense(units, name="head", dtype=self.dtype_policy)
+        self.head = Dense(units, name="head", dtype=self.dtype_policy)
 
     def apply_head(self, x: Any) -> Any:
         """Returns the output of the head for the vectors `x`, float32 `[B, units]`."""

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers import TokenEmbedding, TransformerDecoder, shift_right, without_mask
+from kerazoo.layers.products import Dense
 from kerazoo.models import segments
 from kerazoo.models.base_model import get_input, optional_input
 from kerazoo.models.encoder_model import max_positions
@@ -52,7 +52,7 @@ class TokenDecoderMixin:
         self.tie_output = bool(tie_output)
         self.head = None
         if not self.tie_output:
-            self.head = keras.layers.Dense(self.vocabulary_size, name="head", dtype=self.dtype_policy)
+            self.head = Dense(self.vocabulary_size, name="head", dtype=self.dtype_policy)
 
     def _default_embedding(self, owner, decoder, vocabulary_size):
         if vocabulary_size is None:
