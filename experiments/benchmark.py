@@ -1,7 +1,7 @@
 """Measure speed on this machine, with everything that is compared in one run; prints a table, or JSON with --json.
 
-python -m experiments.benchmark train            # fit of the dense 784-128-10 network: Keras' own loop and kerazoo's
-KERAS_BACKEND=jax python -m experiments.benchmark train
+python -m experiments.benchmark train            # dense, LSTM and Transformer, with Keras' own loop, and KerasHub and
+                                                 # PyTorch if they are installed
 python -m experiments.benchmark data --data_dir=PATH     # tokenizing and feeding, against the training step
 python -m experiments.benchmark decode           # searches, with KerasHub and transformers if they are installed
 python -m experiments.benchmark devices          # on paper: memory, exchanged bytes, efficiency of 8 to 512 devices
@@ -13,26 +13,26 @@ from absl import flags
 
 from experiments import command
 from experiments import flags as shared
-from experiments.benchmarks import decode_speed, device_costs, feed_cost, fit_speed
+from experiments.benchmarks import decode_speed, device_costs, feed_cost, train_speed
 
 FLAGS = flags.FLAGS
-BENCHMARKS = {"train": fit_speed, "data": feed_cost, "decode": decode_speed, "devices": device_costs}
+BENCHMARKS = {"train": train_speed, "data": feed_cost, "decode": decode_speed, "devices": device_costs}
 
 shared.define_verbose()
 with command.flag_group("All benchmarks"):
     flags.DEFINE_integer("repeats", 5, "Measured epochs or calls of each system, in turn.", lower_bound=1)
     flags.DEFINE_bool("json", False, "Print the figures as JSON and not as a table.")
-with command.flag_group("train and data"):
-    flags.DEFINE_integer("batch_size", 32, "Examples of one optimizer step.", lower_bound=1)
-    flags.DEFINE_integer("examples", 60000, "Examples of one epoch, for `train`.", lower_bound=1)
+with command.flag_group("train and decode"):
+    flags.DEFINE_multi_string("only", [], "Measure only cases with this in their names, for `train` with the name of "
+                                          "the system; may be repeated.")  # fmt: skip
 with command.flag_group("data"):
+    flags.DEFINE_integer("batch_size", 32, "Examples of one optimizer step.", lower_bound=1)
     flags.DEFINE_string("data_dir", None, "Table of pairs of texts, as for --task=tsv; random words by default.")
     flags.DEFINE_integer("steps", 40, "Training steps of one measured epoch.", lower_bound=2)
     flags.DEFINE_integer("lines", 20000, "Lines that are tokenized.", lower_bound=1)
 with command.flag_group("devices"):
     flags.DEFINE_bool("measure", False, "Count the bytes of a small model on virtual devices beside the formulas.")
 with command.flag_group("decode"):
-    flags.DEFINE_multi_string("only", [], "Measure only cases with this in their name; may be repeated.")
     flags.DEFINE_integer("new_tokens", 64, "Tokens of each prediction.", lower_bound=2)
 
 

@@ -1,17 +1,15 @@
 """Tokens per second of decoding: kerazoo, KerasHub and transformers in turn on one machine."""
 
-import json
-import os
 import statistics
-import subprocess
 import sys
 from typing import Any
 
 import numpy as np
 from absl import flags
 
-from experiments.benchmarks.decoders import HIDDEN_DIM, MARK, NUM_BEAMS, NUM_LAYERS, SYSTEMS, VOCABULARY_SIZE
+from experiments.benchmarks.decoders import HIDDEN_DIM, NUM_BEAMS, NUM_LAYERS, SYSTEMS, VOCABULARY_SIZE
 from experiments.benchmarks.timing import timed
+from experiments.benchmarks.workers import request, start_process
 
 FLAGS = flags.FLAGS
 
@@ -29,7 +27,10 @@ def cases() -> list[str]:
 
 def results() -> list[dict[str, Any]]:
     """Returns a row for each case and system: tokens per second of the median, the slowest and the fastest call."""
-    workers = {system: _start(system) for system in SYSTEMS}
+    workers = {
+        system: start_process("experiments.benchmarks.decoders", backend, system, FLAGS.new_tokens)
+        for system, (backend, _) in SYSTEMS.items()
+    }
     for system, (_, state) in workers.items():
         if state != "ready":
             print(f"without {system}: {state}", file=sys.stderr)
@@ -40,7 +41,7 @@ def results() -> list[dict[str, Any]]:
         for repeat in range(FLAGS.repeats + 1):  # in turn, so that a slow minute of the machine affects all of them
             for system, (worker, state) in workers.items():
                 if state == "ready" and first.get(system, 0) is not None:
-                    taken = _request(worker, case)
+                    taken = request(worker, case)
                     if repeat == 0:
                         first[system] = taken  # compiles
                     elif taken is not None:
@@ -110,28 +111,3 @@ def _limits():
         "multiply": multiply,
         "parameters": {"transformer": NUM_LAYERS * block + head, "lstm": recurrence + head},
     }
-
-
-def _start(system):
-    """Starts the process of a system; returns it with "ready", or the reason why it is not."""
-    backend, _ = SYSTEMS[system]
-    environment = {**os.environ, "KERAS_BACKEND": backend or "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "experiments.benchmarks.decoders", system, str(FLAGS.new_tokens)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
-    )  # fmt: skip
-    return worker, _reply(worker)
-
-
-def _request(worker, case):
-    """Returns the seconds of one call of a case, None if the system has no such case."""
-    worker.stdin.write(case + "\n")
-    worker.stdin.flush()
-    return json.loads(_reply(worker))
-
-
-def _reply(worker):
-    for line in worker.stdout:
-        if line.startswith(MARK):
-            return line[len(MARK) :].strip()
-    return "the process ended"

@@ -1,15 +1,14 @@
 """The systems whose decoding is compared, each in a process of its own that is started with the name of the system.
 
-The process prints that it is ready. Then it reads cases from standard input, one in each line, and prints the seconds
-that one call took.
+A request is a case; the reply is the seconds that one call took.
 """
 
-import json
 import os
 import sys
 
 import numpy as np
 
+from experiments.benchmarks import workers
 from experiments.benchmarks.timing import timed
 
 VOCABULARY_SIZE, HIDDEN_DIM, NUM_LAYERS, SOURCE_LENGTH, NUM_BEAMS = 8192, 256, 4, 64, 4
@@ -21,24 +20,25 @@ SYSTEMS = {  # name: backend of Keras, library
     "KerasHub, JAX": ("jax", "keras_hub"),
     "transformers, PyTorch": ("", "transformers"),
 }
-MARK = "@@"  # begins the lines of the protocol, as some libraries write to standard output too
 
 
 def serve(system: str, new_tokens: int) -> None:
     """Runs the process of one system until its standard input ends."""
     libraries = {"kerazoo": _kerazoo, "uncached": _uncached, "keras_hub": _keras_hub, "transformers": _transformers}
-    try:
-        make = libraries[SYSTEMS[system][1]](new_tokens)
-    except Exception as error:  # one library that does not work must not keep the others from being measured
-        print(MARK, f"{type(error).__name__}: {error}".splitlines()[0][:100], flush=True)
-        return
-    print(MARK, "ready", flush=True)
     calls = {}
-    for case in map(str.strip, sys.stdin):
-        if case not in calls:
-            model, search, batch = case.split()
-            calls[case] = make(model, search, int(batch))
-        print(MARK, json.dumps(None if calls[case] is None else timed(calls[case])), flush=True)
+
+    def start():
+        make = libraries[SYSTEMS[system][1]](new_tokens)
+
+        def reply(case):
+            if case not in calls:
+                model, search, batch = case.split()
+                calls[case] = make(model, search, int(batch))
+            return None if calls[case] is None else timed(calls[case])
+
+        return reply
+
+    workers.serve(start)
 
 
 def _sources(batch):
