@@ -9,8 +9,25 @@ from keras import ops
 from kerazoo import _checks
 
 
+class PositionLoss(keras.losses.Loss):
+    """The base of losses with one value for each position, averaged over the positions by their weights.
+
+    Args:
+        name: string. Name of the loss.
+    """
+
+    def __init__(self, name: str):
+        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None):
+        if sample_weight is not None:
+            # One weight for each position, so that their sum counts all of them.
+            sample_weight = broadcast_weight(sample_weight, ops.shape(y_pred)[:-1])
+        return super().__call__(y_true, y_pred, sample_weight)
+
+
 @keras.saving.register_keras_serializable(package="kerazoo")
-class SparseCrossentropy(keras.losses.Loss):
+class SparseCrossentropy(PositionLoss):
     """Cross-entropy of integer targets and logits, averaged over the tokens of a batch that are not padding.
 
     The sum of weight times cross-entropy over all positions is divided by the sum of the weights. Padding has weight
@@ -52,16 +69,10 @@ class SparseCrossentropy(keras.losses.Loss):
     from_logits = True
 
     def __init__(self, label_smoothing: float = 0.0, name: str = "sparse_crossentropy"):
-        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
+        super().__init__(name)
         self.label_smoothing = _checks.number(
             "SparseCrossentropy", "label_smoothing", label_smoothing, low=0, high=1, high_open=True
         )
-
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None):
-        if sample_weight is not None:
-            # One weight for each position, so that their sum counts all of them.
-            sample_weight = broadcast_weight(sample_weight, ops.shape(y_pred)[:-1])
-        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any):
         return token_crossentropy(y_true, y_pred, self.label_smoothing)
@@ -91,7 +102,7 @@ def broadcast_weight(weight: Any, shape: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class QuantileLoss(keras.losses.Loss):
+class QuantileLoss(PositionLoss):
     """The pinball loss of predicted quantiles, averaged over quantiles and values.
 
     For quantile q and error e = y - prediction it is max(q e, (q - 1) e), whose mean is smallest where the prediction
@@ -127,13 +138,8 @@ class QuantileLoss(keras.losses.Loss):
     """
 
     def __init__(self, quantiles: Any, name: str = "quantile_loss"):
-        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
+        super().__init__(name)
         self.quantiles = _checks.quantiles("QuantileLoss", "quantiles", quantiles)
-
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None):
-        if sample_weight is not None:
-            sample_weight = broadcast_weight(sample_weight, ops.shape(y_pred)[:-1])
-        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any):
         y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
@@ -146,7 +152,7 @@ class QuantileLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class SpectrogramLoss(keras.losses.Loss):
+class SpectrogramLoss(PositionLoss):
     """The mean absolute error of frames, plus the binary cross-entropy of the logit that the sound ends with them.
 
     Both are averaged over the positions that are not padding.
@@ -178,12 +184,7 @@ class SpectrogramLoss(keras.losses.Loss):
     """
 
     def __init__(self, name: str = "spectrogram_loss"):
-        super().__init__(name=name, reduction="mean_with_sample_weight", dtype="float32")
-
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None):
-        if sample_weight is not None:
-            sample_weight = broadcast_weight(sample_weight, ops.shape(y_pred)[:-1])
-        return super().__call__(y_true, y_pred, sample_weight)
+        super().__init__(name)
 
     def call(self, y_true: Any, y_pred: Any):
         y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
