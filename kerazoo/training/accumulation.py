@@ -85,13 +85,13 @@ class GradientAccumulation(keras.optimizers.Optimizer):
         if not self.built:
             self.build(list(trainable_variables))
         trainable_variables = trainable_variables or self._trainable_variables
-        values, last = self._added([v.value for v in self._own()], grads)
-        for variable, value in zip(self._own(), values):
+        values, last = self._added([v.value for v in self._accumulators()], grads)
+        for variable, value in zip(self._accumulators(), values):
             variable.assign(value)
 
         def update():
             self.inner_optimizer.apply(self._mean(values, grads), trainable_variables)
-            for variable in self._own():
+            for variable in self._accumulators():
                 variable.assign(ops.zeros_like(variable.value))
 
         ops.cond(last, update, lambda: None)
@@ -102,7 +102,7 @@ class GradientAccumulation(keras.optimizers.Optimizer):
         current = {id(variable): value for variable, value in zip(self.variables, values)}
         inner = [current[id(variable)] for variable in self.inner_optimizer.variables]
         with keras.StatelessScope(state_mapping=[(self.batch_weight, current[id(self.batch_weight)])]):
-            values, last = self._added([current[id(variable)] for variable in self._own()], grads)
+            values, last = self._added([current[id(variable)] for variable in self._accumulators()], grads)
 
         def update():
             mean = self._mean(values, grads)
@@ -111,19 +111,19 @@ class GradientAccumulation(keras.optimizers.Optimizer):
             ]
 
         weights, inner, values = ops.cond(last, update, lambda: (list(trainable_variables), inner, values))
-        current.update({id(variable): value for variable, value in zip(self._own(), values)})
+        current.update({id(variable): value for variable, value in zip(self._accumulators(), values)})
         return weights, [*(current[id(variable)] for variable in self._variables), *inner]
 
     def finalize_variable_values(self, var_list: list):
         """Puts the moving averages of the inner optimizer into the weights, if it has some."""
         self.inner_optimizer.finalize_variable_values(var_list)
 
-    def _own(self):
+    def _accumulators(self):
         """Returns the variables that an update sets back to zero."""
         return [self.total_weight, self.batches, *(each for each in self.sums if each is not None)]
 
     def _added(self, values, grads):
-        """Returns the values of `_own` after one more batch, and whether that was the last one."""
+        """Returns the values of `_accumulators` after one more batch, and whether that was the last one."""
         weight, (total, batches, *sums) = self.batch_weight.value, values
         given = [grad for grad, each in zip(grads, self.sums) if each is not None]
         sums = [
