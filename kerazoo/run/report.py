@@ -311,7 +311,8 @@ def next_commands(run: "RunDirectory", task: "Task") -> str:
     """Returns the commands that use the run; the input is one of the dev examples."""
     lines = [
         f"{_command('predict', run_dir=run.path, **_output_flags(task))} {_example(task)}".rstrip(),
-        _command("evaluate", run_dir=run.path),
+        *([_command("search", run_dir=run.path, collection="FILE")] if task.kind == "dual_encoder" else []),
+        *([_command("evaluate", run_dir=run.path)] if "test" in task.source.splits() else []),
         _command("export", run_dir=run.path, to=run.path / "saved_model"),
     ]
     return "Next:\n  " + "\n  ".join(lines)

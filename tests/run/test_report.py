@@ -200,3 +200,6 @@ def test_the_next_command_of_other_data(tmp_path):
     empty = data.MemorySource(lambda split: {"a": ["x"] if split == "train" else []})
     task = tasks.Task(empty, (tasks.TextFeature("a"),), tasks.TextFeature("a"))
     assert "--run_dir=r INPUT\n" in report.next_commands(folder, task)
+    (tmp_path / "pairs.tsv").write_text("a\tb\n" * 9)
+    pairs = report.next_commands(folder, tasks.create("pairs", data_dir=tmp_path / "pairs.tsv", held_out=0))
+    assert "experiments.search --run_dir=r --collection=FILE" in pairs and "evaluate" not in pairs
