@@ -31,6 +31,19 @@ def define_switch(name: str, help_text: str) -> None:
     flags.DEFINE_flag(flag)
 
 
+def define_number_or_word(name: str, kind: type, word: str, help_text: str) -> None:
+    """Defines a flag whose value is a number of the type `kind`, or `word`."""
+
+    class Parser(flags.ArgumentParser):
+        def parse(self, argument):
+            try:
+                return argument if argument == word else kind(argument)
+            except ValueError:
+                raise ValueError(f"must be a number, or {word!r}; got {argument!r}") from None
+
+    flags.DEFINE_flag(flags.Flag(Parser(), flags.ArgumentSerializer(), name, None, help_text))
+
+
 def define_run_dir(required: bool = True) -> None:
     """Defines `--run_dir` and `--verbose`."""
     with flag_group("Run and output", {} if required else {"run_dir": "runs/MODEL-TASK"}):
@@ -197,11 +210,15 @@ def use_imports() -> None:
 TRAINING_HELP = {
     "epochs": "Passes over the training data.",
     "batch_size": "Examples of one batch.",
-    "batch_tokens": "Positions of one batch, including padding, in place of --batch_size; 0 for none.",
+    "batch_tokens": "Positions of one batch, including padding, in place of --batch_size; 0 for none, auto for "
+    "the fastest by short trials.",
     "gradient_accumulation_steps": "Batches whose gradients make one update of the weights.",
-    "learning_rate": "Peak learning rate of the schedule.",
+    "learning_rate": "Peak learning rate of the schedule, or find: by a short sweep over growing rates.",
     "schedule": "Learning rate after the warmup: {SCHEDULES}.",
     "warmup": "Share of all steps in which the learning rate rises, 0 to 1.",
+    "layer_decay": "Factor of the learning rate from each layer of a stack to the one below it, up to 1.",
+    "rate_factors": "Factor of the learning rate of the variables whose path has a regular expression, as "
+    "PATTERN=FACTOR, such as embedding=0.1; may be repeated.",
     "restart_schedule": "Whether a run that continues with other --epochs begins a new schedule where it stands.",
     "optimizer": "One of {OPTIMIZERS}.",
     "weight_decay": "Decoupled weight decay; 0 for none.",
@@ -209,6 +226,7 @@ TRAINING_HELP = {
     "l1": "Factor of the sum of absolute kernels in the loss; 0 for none.",
     "clip_norm": "Maximum global norm of the gradients; 0 for none.",
     "label_smoothing": "Share of the target probability that is spread over the vocabulary, 0 to 1.",
+    "scheduled_sampling": "Probability in the end with which a recurrent decoder reads its own prediction in training.",
     "class_weight": "Weight of a class in the loss as NAME=WEIGHT, or balanced; may be repeated.",
     "dtype": "Precision: {DTYPES}.",
     "seed": "Seed of initial weights, dropout and the order of examples.",
@@ -234,6 +252,9 @@ TRAINING_HELP = {
     "limit": "Maximum number of training examples, spread over the data (of a stream the first ones); 0 for all.",
     "placement": "Devices that train: {PLACEMENTS}.",
     "mesh": "Number of devices of each axis, such as data:4,model:2.",
+    "remat": "Whether blocks compute their activations again in the backward pass: less memory, more time.",
+    "deterministic": "Whether operations take deterministic algorithms where they have others.",
+    "profile": "Steps whose profile is written into the run for TensorBoard, as FIRST:LAST, such as 100:110.",
     "xla": "Whether to compile with XLA.",
 }
 
@@ -251,7 +272,11 @@ def define_training() -> None:
         tuple: flags.DEFINE_multi_string,
     }
     with flag_group("Training", {name: getattr(DEFAULTS, name) for name in TRAINING}):
+        define_number_or_word("learning_rate", float, "find", TRAINING_HELP["learning_rate"])
+        define_number_or_word("batch_tokens", int, "auto", TRAINING_HELP["batch_tokens"])
         for name in TRAINING:
+            if name in FLAGS:
+                continue
             define[type(getattr(DEFAULTS, name))](name, None, TRAINING_HELP[name].format(**choices))
 
 

@@ -3,35 +3,35 @@
 from typing import TYPE_CHECKING, Any
 
 import keras
+from keras.optimizers.schedules import LearningRateSchedule
 
 from kerazoo.run.options import TrainingOptions
-from kerazoo.training import GradientAccumulation, schedules
+from kerazoo.training import GradientAccumulation, layer_factors, named_factors, scale_rates, schedules
 
 if TYPE_CHECKING:
     from kerazoo.tasks import Task
 
 
-def compile_model(model: keras.Model, task: "Task", options: TrainingOptions, start: int, end: int) -> None:
+def compile_model(model: keras.Model, task: "Task", options: TrainingOptions, rates: LearningRateSchedule) -> None:
     """Compiles `model` for `task`: optimizer with its schedule, loss, metrics and weight regularization.
 
     Args:
         model: a built model.
         task: `kerazoo.tasks.Task`. It defines the loss and the metrics.
         options: `TrainingOptions`.
-        start: int. The batch at which the schedule of the learning rate begins.
-        end: int, above `start`. The batch at which it ends.
+        rates: a learning rate schedule of Keras, as a function of the number of the batch.
     """
     if options.l1 or options.l2:
         regularize(model, options.l1, options.l2)
     model.compile(
-        optimizer=optimizer(options, start, end),
+        optimizer=optimizer(options, rates),
         loss=task.loss(label_smoothing=options.label_smoothing),
         weighted_metrics=task.metrics(),
         jit_compile=options.xla,
     )
 
 
-class _Shifted(keras.optimizers.schedules.LearningRateSchedule):
+class _Shifted(LearningRateSchedule):
     """A schedule of the batches from the one with number `start`, as a function of updates of `batches` each."""
 
     def __init__(self, inner, start, batches=1):
@@ -46,8 +46,8 @@ class _Shifted(keras.optimizers.schedules.LearningRateSchedule):
         return {"inner": self.inner, "start": self.start, "batches": self.batches}
 
 
-def schedule(options: TrainingOptions, start: int, end: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns the learning rate as a function of the step, by a schedule from step `start` to step `end`."""
+def schedule(options: TrainingOptions, start: int, end: int) -> LearningRateSchedule:
+    """Returns the learning rate as a function of the batch, by a schedule from batch `start` to batch `end`."""
     found = _schedule(options, end - start)
     return _Shifted(found, start) if start else found
 
@@ -55,17 +55,23 @@ def schedule(options: TrainingOptions, start: int, end: int) -> keras.optimizers
 def _schedule(options, total_steps):
     peak = options.learning_rate
     warmup = min(int(options.warmup * total_steps), total_steps - 1)
-    if options.schedule == "cosine":
-        return schedules.WarmupCosine(peak, warmup, total_steps)
-    if options.schedule == "linear":
-        return schedules.WarmupLinear(peak, warmup, total_steps)
     if options.schedule == "inverse_sqrt":
         return schedules.InverseSquareRoot(peak, max(warmup, 1))
-    return schedules.WarmupConstant(peak, warmup)
+    if options.schedule == "constant":
+        return schedules.WarmupConstant(peak, warmup)
+    classes = {
+        "cosine": schedules.WarmupCosine,
+        "linear": schedules.WarmupLinear,
+        "one_cycle": schedules.OneCycle,
+        "stable_decay": schedules.WarmupStableDecay,
+        "exponential": schedules.WarmupExponential,
+        "piecewise": schedules.WarmupPiecewise,
+    }
+    return classes[options.schedule](peak, warmup, total_steps)
 
 
-def optimizer(options: TrainingOptions, start: int, end: int) -> keras.optimizers.Optimizer:
-    """Returns the Keras optimizer of the options."""
+def optimizer(options: TrainingOptions, rates: LearningRateSchedule) -> keras.optimizers.Optimizer:
+    """Returns the Keras optimizer of the options, with a learning rate that is a function of the batch."""
     classes = {
         "adam": keras.optimizers.Adam,
         "adamw": keras.optimizers.AdamW,
@@ -75,7 +81,7 @@ def optimizer(options: TrainingOptions, start: int, end: int) -> keras.optimizer
         "lion": keras.optimizers.Lion,
         "muon": keras.optimizers.Muon,
     }
-    rates, batches = schedule(options, start, end), options.gradient_accumulation_steps
+    batches = options.gradient_accumulation_steps
     arguments: dict[str, Any] = {"learning_rate": _Shifted(rates, 0, batches) if batches > 1 else rates}
     if options.weight_decay:
         arguments["weight_decay"] = options.weight_decay
@@ -84,7 +90,15 @@ def optimizer(options: TrainingOptions, start: int, end: int) -> keras.optimizer
     if options.ema_momentum:
         arguments.update(use_ema=True, ema_momentum=options.ema_momentum)
     found = classes[options.optimizer](**arguments)
+    if options.layer_decay != 1 or options.rate_factors:
+        scale_rates(found, lambda variables: _factors(variables, options))
     return GradientAccumulation(found, batches) if batches > 1 else found
+
+
+def _factors(variables, options):
+    """Returns the factor of the learning rate of each variable."""
+    by_layer = layer_factors(variables, options.layer_decay)
+    return [a * b for a, b in zip(by_layer, named_factors(variables, options.rate_rules()))]
 
 
 def regularize(model: keras.Model, l1: float, l2: float) -> None:

@@ -13,8 +13,9 @@ from kerazoo import _checks, _files
 
 RECORD = "run.json"
 TYPES = {"model": str, "task": str, "model_options": dict, "task_options": dict, "training": dict, "import": list}
-MORE_TYPES = {"data": dict, "schedule": dict, "calls": list}  # what only training reads
-UNFINISHED = {"lock", "task", "run.flags"}  # in a folder without a record: what a run was killed over
+MORE_TYPES = {"data": dict, "schedule": dict, "calls": list, "found": dict}  # what only training reads
+# In a folder without a record: what a run was killed over.
+UNFINISHED = {"lock", "task", "run.flags", "learning-rate.csv", "pictures"}
 # Options of tasks that name files.
 PATHS = ("data_dir", "dev_data", "test_data", "source_vectors", "target_vectors")
 
@@ -24,8 +25,9 @@ class RunDirectory:
 
     `run.json` is the record of the options and of each call, `task/` holds the vocabularies, `checkpoints/` the
     training states, `baseline.json` the baseline, `dev-errors.json` the errors of an autoencoder on dev,
-    `metrics.jsonl` one line per epoch, `events/` the TensorBoard events, `evaluation-SPLIT.json` and `report.md` the
-    results, `predictions-SPLIT.jsonl` the predictions where they are saved.
+    `metrics.jsonl` one line per epoch, `learning-rate.csv` the sweep of `learning_rate="find"`, `events/` the
+    TensorBoard events, `evaluation-SPLIT.json` and `report.md` the results, `receipt.json` all that they
+    depend on, `predictions-SPLIT.jsonl` the predictions where they are saved, `profile/` the profile of some steps.
     The record is written last, so a folder without one holds no run yet.
 
     Args:
@@ -37,8 +39,10 @@ class RunDirectory:
         self.task = self.path / "task"
         self.checkpoints = self.path / "checkpoints"
         self.events = self.path / "events"
+        self.profile = self.path / "profile"
         self.flags = self.path / "run.flags"
         self.metrics = self.path / "metrics.jsonl"
+        self.receipt = self.path / "receipt.json"
         self.report = self.path / "report.md"
         self.baseline = self.path / "baseline.json"
         self.dev_errors = self.path / "dev-errors.json"

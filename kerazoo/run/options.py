@@ -7,7 +7,9 @@ from typing import Any
 from kerazoo import _checks
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adafactor", "lion", "muon")
-SCHEDULES = ("cosine", "linear", "inverse_sqrt", "constant")
+SCHEDULES = (
+    "cosine", "linear", "one_cycle", "stable_decay", "exponential", "piecewise", "inverse_sqrt", "constant",
+)  # fmt: skip
 DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 MAX_SEED = 2**32 - 1  # that NumPy takes
 ON_NAN = ("stop", "rewind")
@@ -22,14 +24,21 @@ class TrainingOptions:
     Args:
         epochs: int. The number of passes over the training data. Defaults to `10`.
         batch_size: int. The number of examples of one batch. Defaults to `64`.
-        batch_tokens: int. The number of positions of one batch in its longest feature, which then replaces
-            `batch_size`; 0 counts examples. Defaults to `0`.
+        batch_tokens: int or string. The number of positions of one batch in its longest feature, which then replaces
+            `batch_size`; 0 counts examples. `"auto"` finds the fastest number for each position by short trials when
+            the run begins. Defaults to `0`.
         gradient_accumulation_steps: int. The number of batches whose gradients make one update of the weights, see
             `kerazoo.training.GradientAccumulation`. Steps and schedules count batches all the same. Defaults to `1`.
-        learning_rate: float. The peak learning rate of the schedule. Defaults to `1e-3`.
-        schedule: string. `"cosine"`, `"linear"` or `"constant"` after the warmup, or `"inverse_sqrt"` as in
-            arXiv:1706.03762. Defaults to `"cosine"`.
+        learning_rate: float or string. The peak learning rate of the schedule. `"find"` finds it by a short sweep over
+            growing rates when the run begins. Defaults to `1e-3`.
+        schedule: string. The rate after the warmup: `"cosine"`, `"linear"`, `"exponential"` (to a hundredth),
+            `"piecewise"` (a tenth after half and after three quarters), `"stable_decay"` (constant, linear in the last
+            fifth), `"one_cycle"`, `"constant"`, or `"inverse_sqrt"` as in arXiv:1706.03762. Defaults to `"cosine"`.
         warmup: float in [0, 1). The share of all steps in which the rate rises from zero. Defaults to `0.05`.
+        layer_decay: float in (0, 1]. The factor of the learning rate from each layer of a stack to the one below it,
+            see `kerazoo.training.layer_factors`. Defaults to `1.0`: all have the same rate.
+        rate_factors: tuple of strings `"PATTERN=FACTOR"`. Factors of the learning rate of the variables in whose path
+            the regular expression is found, such as `"embedding=0.1"`; 0 keeps them as they are. Defaults to `()`.
         restart_schedule: bool. Whether a run that continues with another number of epochs begins a new schedule where
             it stands, warmup included, and not the schedule of all epochs from the beginning. Defaults to `False`.
         optimizer: string. A name of `kerazoo.run.options.OPTIMIZERS`. Defaults to `"adam"`.
@@ -39,6 +48,9 @@ class TrainingOptions:
         clip_norm: float. The upper bound of the global gradient norm, 0 for none. Defaults to `1.0`.
         label_smoothing: float in [0, 1). The share of the target probability that is spread over all classes or
             tokens. Defaults to `0.0`.
+        scheduled_sampling: float in [0, 1]. The probability in the end with which a recurrent decoder reads its own
+            prediction in training, in place of the true token; it rises linearly over the whole training, see
+            `kerazoo.training.ScheduledSampling`. Defaults to `0.0`.
         class_weight: tuple of strings `"NAME=WEIGHT"`, the weights of classes in the loss and the metrics of training,
             for a label as target; a class without one has weight 1. Or `"balanced"`: the number of examples divided by
             the number of classes and by the examples of the class. Defaults to `()`.
@@ -75,6 +87,12 @@ class TrainingOptions:
             `"model_parallel"`, which divides the weights as well; or `"auto"`, see
             `kerazoo.training.distribution.choose`. Defaults to `"auto"`.
         mesh: string. The number of devices of each axis, such as `"data:4,model:2"`. Defaults to `""`: all devices.
+        remat: bool. Whether the blocks of Transformers and of convolutional encoders compute their activations again in
+            the backward pass, in place of keeping them in memory. Defaults to `False`.
+        deterministic: bool. Whether operations take deterministic algorithms where they have others, which may be
+            slower. Defaults to `False`.
+        profile: string. `"FIRST:LAST"`: the steps whose profile is written into the run for TensorBoard. Defaults to
+            `""`: none.
         xla: bool. Whether programs are compiled with XLA; those of models with convolutions never are on a CPU, where
             TensorFlow's own are faster. Defaults to `True`.
 
@@ -85,11 +103,13 @@ class TrainingOptions:
 
     epochs: int = 10
     batch_size: int = 64
-    batch_tokens: int = 0
+    batch_tokens: int | str = 0
     gradient_accumulation_steps: int = 1
-    learning_rate: float = 1e-3
+    learning_rate: float | str = 1e-3
     schedule: str = "cosine"
     warmup: float = 0.05
+    layer_decay: float = 1.0
+    rate_factors: tuple = ()
     restart_schedule: bool = False
     optimizer: str = "adam"
     weight_decay: float = 0.0
@@ -97,6 +117,7 @@ class TrainingOptions:
     l1: float = 0.0
     clip_norm: float = 1.0
     label_smoothing: float = 0.0
+    scheduled_sampling: float = 0.0
     class_weight: tuple = ()
     dtype: str = "float32"
     seed: int = 0
@@ -117,24 +138,23 @@ class TrainingOptions:
     limit: int = 0
     placement: str = "auto"
     mesh: str = ""
+    remat: bool = False
+    deterministic: bool = False
+    profile: str = ""
     xla: bool = True
 
     def __post_init__(self):
         owner = "TrainingOptions"
         for name in ("epochs", "batch_size", "gradient_accumulation_steps", "max_shapes", "shuffle_buffer"):
             _checks.positive_int(owner, name, getattr(self, name))
-        for name in (
-            "seed",
-            "patience",
-            "average_checkpoints",
-            "steps_per_execution",
-            "limit",
-            "batch_tokens",
-            "monitor_limit",
-        ):
+        sizes = ("seed", "patience", "average_checkpoints", "steps_per_execution", "limit", "monitor_limit")
+        for name in (*sizes, *(() if self.batch_tokens == "auto" else ("batch_tokens",))):
             value = _checks.non_negative_int(owner, name, getattr(self, name))
             _checks.not_above(owner, name, value, MAX_SEED if name == "seed" else _checks.MAX_INT)
-        _checks.number(owner, "learning_rate", self.learning_rate, low=0, low_open=True)
+        if self.learning_rate != "find":
+            _checks.number(owner, "learning_rate", self.learning_rate, low=0, low_open=True)
+        _checks.number(owner, "scheduled_sampling", self.scheduled_sampling, low=0, high=1)
+        _checks.number(owner, "layer_decay", self.layer_decay, low=0, high=1, low_open=True)
         for name in ("weight_decay", "clip_norm", "l1", "l2"):
             _checks.number(owner, name, getattr(self, name), low=0)
         for name in ("warmup", "label_smoothing", "ema_momentum"):
@@ -147,10 +167,12 @@ class TrainingOptions:
         _checks.one_of(owner, "placement", self.placement, PLACEMENTS)
         object.__setattr__(self, "checkpoint_every", str(self.checkpoint_every))
         self.checkpoint_period()
-        for name in ("augment", "class_weight"):
+        self.profiled_steps()
+        for name in ("augment", "class_weight", "rate_factors"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         object.__setattr__(self, "metrics", _names(self.metrics))
+        self.rate_rules()
         if self.augment:
             from kerazoo.data.augment import AUGMENTATIONS
 
@@ -171,6 +193,42 @@ class TrainingOptions:
                 f"10m; got checkpoint_every={self.checkpoint_every!r}."
             )
         return {"every_steps": steps and int(steps[0]) or None, "minutes": minutes and float(minutes[1]) or None}
+
+    def profiled_steps(self) -> tuple[int, int] | None:
+        """Returns the first and the last step of `profile`, `None` without one.
+
+        Raises:
+            ValueError: if it has another form.
+        """
+        if not self.profile:
+            return None
+        found = re.fullmatch(r"(\d+):(\d+)", self.profile)
+        if not found or not 0 < int(found[1]) <= int(found[2]):
+            raise ValueError(
+                f"TrainingOptions: `profile` must be FIRST:LAST, such as 100:110; got profile={self.profile!r}."
+            )
+        return int(found[1]), int(found[2])
+
+    def rate_rules(self) -> list[tuple[str, float]]:
+        """Returns regular expression and factor of each of `rate_factors`.
+
+        Raises:
+            ValueError: if one of them has another form.
+        """
+        rules = []
+        for item in self.rate_factors:
+            pattern, _, factor = item.rpartition("=")
+            try:
+                re.compile(pattern)
+                rules.append((pattern, _checks.number("TrainingOptions", "rate_factors", float(factor), low=0)))
+            except (ValueError, re.error):
+                pattern = ""
+            if not pattern:
+                raise ValueError(
+                    "TrainingOptions: `rate_factors` must be PATTERN=FACTOR with a regular expression and a number of "
+                    f"at least 0; got {item!r}."
+                )
+        return rules
 
     def replace(self, **changes: Any) -> "TrainingOptions":
         """Returns a copy with `changes`.

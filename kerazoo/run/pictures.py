@@ -131,6 +131,32 @@ def draw_errors(errors: Sequence[float], is_anomaly: Sequence[bool], threshold: 
     return _png(figure, dpi=100)
 
 
+def draw_rates(rows: Sequence[tuple], chosen: float) -> bytes | None:
+    """Returns the losses of a sweep over learning rates as a picture, a PNG file; `None` without matplotlib.
+
+    Args:
+        rows: list of rate, loss and smoothed loss of each step.
+        chosen: float. The rate that is marked.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        return None
+    from matplotlib.figure import Figure
+
+    rates, losses, smoothed = zip(*rows)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(rates, losses, linewidth=0.6, color="C7", label="loss of the batch")
+    axes.plot(rates, smoothed, color="C0", label="smoothed")
+    axes.axvline(chosen, color="C3", linestyle="--", label=f"chosen: {chosen:g}")
+    axes.set_xscale("log")
+    low, high = min(smoothed), max(smoothed[: len(smoothed) // 2] or smoothed)
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low) or 1.0)
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    axes.legend()
+    return _png(figure, dpi=100)
+
+
 def write_series_picture(
     path: str | os.PathLike,
     numbers: np.ndarray,

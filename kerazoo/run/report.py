@@ -53,6 +53,19 @@ def _notes(corpus, of=""):
     return f"; {of}" + ", ".join(counts) if counts else ""
 
 
+def goodput(record: Mapping) -> str:
+    """Returns the share of the time of a run that was spent in training steps as a sentence, empty if it is not known.
+
+    The rest is reading data, compiling, validation, waiting for checkpoints, and steps that were taken back. Calls that
+    were killed left no times.
+    """
+    calls = [call for call in record.get("calls", []) if call.get("step_seconds")]
+    seconds, useful = (sum(call[name] for call in calls) for name in ("seconds", "step_seconds"))
+    if not calls or not seconds:
+        return ""
+    return f"Goodput {useful / seconds:.0%}: {useful:,.1f} s of {seconds:,.1f} s were training steps."
+
+
 def limits(task: "Task") -> str:
     """Returns where a task cuts its texts and where its predictions end, as a sentence; empty for one without texts."""
     from kerazoo.tasks.text_feature import TextFeature
@@ -259,6 +272,8 @@ def markdown(record: Mapping, results: Mapping[str, Mapping]) -> str:
         if by := result.get("by"):
             lines += ["", f"## By {_escaped(by['column'])} ({split})", "", *_markdown_table(group_rows(by))]
         lines += _sample_lines(split, result.get("samples", []))
+    if text := goodput(record):
+        lines += ["", text]
     return "\n".join([*lines, "", "`run.flags` repeats the run, `metrics.jsonl` has one line per epoch.", ""])
 
 

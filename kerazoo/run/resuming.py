@@ -9,7 +9,7 @@ from kerazoo.run.options import TrainingOptions
 # How long training goes on and how it is computed may change in every call; everything else changes what is trained.
 FREE = (
     "epochs", "patience", "metrics", "average_checkpoints", "checkpoint_every", "on_nan", "restart_schedule",
-    "steps_per_execution", "placement", "mesh", "xla",
+    "steps_per_execution", "placement", "mesh", "remat", "deterministic", "profile", "xla",
 )  # fmt: skip
 ORDER = ("batch_size", "batch_tokens", "seed", "max_shapes", "packing", "feed", "shuffle_buffer", "limit")
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kerazoo.run.predictor import Predictor
 
 MAX_REWINDS = 3  # of a run that diverges
+TRIED = 100_000  # examples at most of the trials of a corpus that the device does not hold
 
 
 def train(
@@ -127,13 +128,15 @@ class _Training:
         self.tensorboard = tensorboard
         self.override = override
         self.print = print_fn if processes.is_first() else lambda line: None
+        self.started = time.perf_counter()
+        self.useful = 0.0  # seconds in steps that were not taken back
         self.anew = False  # whether an interrupted epoch begins anew, for its order is another now
 
     def execute(self, command, evaluate):
         """Prepares, fits and evaluates the model."""
         import keras
 
-        from kerazoo.run import evaluation, predictor
+        from kerazoo.run import evaluation, predictor, receipt
         from kerazoo.training import checkpoints, processes
 
         policy = keras.config.dtype_policy()
@@ -163,6 +166,7 @@ class _Training:
             if first and evaluate:
                 evaluation.publish(self.run, result, "dev", samples)
         if first:
+            receipt.write(self.run, self.record, self.task, store)
             print("\n" + report.next_commands(self.run, self.task), flush=True)
         return trained
 
@@ -202,26 +206,39 @@ class _Training:
         return self.state["run"]
 
     def _prepare(self, keras):
-        from kerazoo import models
+        from kerazoo import models, training
         from kerazoo.run import compiling, predictor, pretrained_embeddings
         from kerazoo.training import distribution, processes
 
-        options, started = self.options, time.perf_counter()
-        keras.config.set_dtype_policy(options.dtype)
-        keras.utils.set_random_seed(options.seed)
+        started = time.perf_counter()
+        keras.config.set_dtype_policy(self.options.dtype)
+        keras.utils.set_random_seed(self.options.seed)
+        if self.options.deterministic:
+            training.make_deterministic()
         processes.first_then_others(self._load_data)
         self.placement = distribution.choose(
-            options.placement, options.mesh, self.task.loss(), options.dtype, options.gradient_accumulation_steps
+            self.options.placement,
+            self.options.mesh,
+            self.task.loss(),
+            self.options.dtype,
+            self.options.gradient_accumulation_steps,
         )
+        self._check_placement()
         with self.placement.scope():
             model = predictor.build_model(self.record["model"], self.task, self.record["model_options"])
-            if options.packing:
+            if self.options.packing:
                 models.check_packing(model)
+            if self.options.remat:
+                self._rematerialize(model)
             if not self.state:
-                pretrained_embeddings.load_vectors(model, self.task, options.seed)
-            schedule = resuming.schedule(self.saved, self.state, options, self.plan.steps, self.anew)
+                pretrained_embeddings.load_vectors(model, self.task, self.options.seed)
+            self._find("batch_tokens", "auto", lambda: self._try_batches(model))
+            self._plan_batches()
+            self._find("learning_rate", "find", lambda: self._sweep_rates(model))
+            schedule = resuming.schedule(self.saved, self.state, self.options, self.plan.steps, self.anew)
             self.record["schedule"] = schedule
-            compiling.compile_model(model, self.task, options, schedule["start"], schedule["end"])
+            rates = compiling.schedule(self.options, schedule["start"], schedule["end"])
+            compiling.compile_model(model, self.task, self.options, rates)
         seconds = time.perf_counter() - started
         self.print(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
         if self.placement.name != "single":
@@ -230,8 +247,82 @@ class _Training:
             self.print(summary)
         return model
 
+    def _check_placement(self):
+        """Refuses what has been written for one device alone."""
+        options = self.options
+        for name, given in (("learning_rate", options.learning_rate == "find"),
+                            ("batch_tokens", options.batch_tokens == "auto"),
+                            ("scheduled_sampling", options.scheduled_sampling > 0)):  # fmt: skip
+            if given and self.placement.name != "single":
+                raise ValueError(
+                    f"TrainingOptions: {name}={getattr(options, name)!r} needs one device; got a training "
+                    f"{self.placement}. Set placement='single', or another value."
+                )
+
+    def _rematerialize(self, model):
+        from kerazoo import training
+
+        blocks = training.numbered_blocks(model)
+        if not blocks:
+            raise ValueError(
+                f"TrainingOptions: `remat` needs a model with blocks, of Transformers or convolutions; got "
+                f"{self.record['model']!r}, which has none. Leave it out."
+            )
+        for block in blocks:
+            training.rematerialize(block)
+
+    def _find(self, name, word, search):
+        """Replaces the word of an option that is to be found by what the run found before, or finds it now."""
+        if getattr(self.options, name) != word:
+            return
+        found = (self.saved or {}).get("found", {}).get(name) or search()
+        self.record.setdefault("found", {})[name] = found
+        self.options = self.options.replace(**{name: found})
+
+    def _try_batches(self, model):
+        """Returns the number of tokens of a batch that is fastest here."""
+        from kerazoo.run import batch_trials, compiling
+
+        if self.task.streamed:
+            raise ValueError("TrainingOptions: a stream has no trials; got feed='stream' with batch_tokens='auto'.")
+        corpus = self.corpus if batching.choose_feed(self.corpus) == "device" else self.corpus.sample(TRIED)
+        rows = batch_trials.trials(
+            model,
+            lambda: compiling.compile_model(model, self.task, self.options, compiling.schedule(self.options, 0, 1)),
+            lambda tokens: batching.plans(self.options.replace(batch_tokens=tokens), corpus, None)[0],
+            data=corpus,
+            batch_fn=self.task.batch,
+            jit_compile=self.options.xla,
+        )
+        found = batch_trials.choose(rows)
+        speeds = ", ".join(f"{tokens:,}: {speed:,.0f}" for tokens, speed in rows)
+        self.print(f"batch_tokens=auto: {found:,} is taken. Tokens of a batch and tokens per second: {speeds}.")
+        return found
+
+    def _sweep_rates(self, model):
+        """Returns the learning rate of a short sweep, whose table is written into the run."""
+        from kerazoo.run import compiling, rate_sweep
+
+        batches = rate_sweep.UPDATES * self.options.gradient_accumulation_steps
+        rows = rate_sweep.sweep(
+            model,
+            lambda rates: compiling.compile_model(model, self.task, self.options, rates),
+            batches,
+            self.plan.steps,
+            **self._data(),
+            class_weight=self.class_weight,
+            jit_compile=self.options.xla,
+        )
+        found = rate_sweep.choose(rows)
+        rate_sweep.write(self.run, rows, found)
+        self.print(
+            f"learning_rate=find: {found:g} is taken, a tenth of the rate with the smallest loss in {len(rows)} steps "
+            f"from {rows[0][0]:g} to {rows[-1][0]:.3g}. {self.run.path / 'learning-rate.csv'} has them."
+        )
+        return found
+
     def _load_data(self):
-        """Reads the data with what the run was fitted to, and plans its batches."""
+        """Reads the data with what the run was fitted to."""
         from kerazoo.run import monitoring
 
         options, streamed = self.options, self.options.feed == "stream"
@@ -250,6 +341,10 @@ class _Training:
         self.resampled = None if streamed else self.task.resampled(options.seed)
         if not streamed:
             self.corpus = self._limited(self.corpus)
+
+    def _plan_batches(self):
+        """Plans the batches of training and dev, and what changes them."""
+        options, streamed = self.options, self.task.streamed
         planned = self._limited(self.resampled.bounds) if self.resampled else self.corpus
         self.plan, self.dev_plan = batching.plans(options, planned, self.dev)
         self.augment = batching.augment(options, self.plan.head if streamed else self.corpus)
@@ -318,11 +413,12 @@ class _Training:
             baselines.save(self.run, found)
 
     def _end(self, why):
-        """Adds to the record why training ended."""
+        """Adds to the record why training ended, and how much of the time was spent in steps."""
         from kerazoo.training import processes
 
         if processes.is_first():
-            self.record["calls"][-1]["ended"] = why
+            seconds = {"seconds": round(time.perf_counter() - self.started, 3), "step_seconds": round(self.useful, 3)}
+            self.record["calls"][-1].update(ended=why, **seconds)
             self.run.save_record(self.record)
 
     def _fit(self, model, store):
@@ -355,7 +451,7 @@ class _Training:
 
     def _finish(self, why):
         self._end(why)
-        self.print(why)
+        self.print(f"{why} {report.goodput(self.record)}".rstrip())
 
     def _stopped_early(self, history):
         metric, mode, _ = self.monitor
@@ -398,7 +494,9 @@ class _Training:
 
         while True:
             try:
-                return self._run_fit(model, store, saver, state)
+                self._run_fit(model, store, saver, state)
+                self.useful += saver.params["step_seconds"]
+                return
             except _checks.DivergedError as error:
                 skip = [*(state or {}).get("skip", []), _diverged(saver.params)]
                 if self.options.on_nan != "rewind":
@@ -408,7 +506,10 @@ class _Training:
                         f"{error} It was rewound {MAX_REWINDS} times, the limit of on_nan='rewind'."
                     ) from error
                 processes.wait()  # until the first of several has written it
+                began, reached = (state or {}).get("step", 0), saver.params["step"]
                 state = {**store.restore(model), "skip": skip}
+                kept = (state["step"] - began) / max(1, reached - began)
+                self.useful += max(0.0, kept) * saver.params["step_seconds"]
                 epoch, first, end = skip[-1]
                 what = str(error).partition(": training has diverged")[0]
                 self.print(
@@ -420,27 +521,35 @@ class _Training:
         from kerazoo import training
 
         options = self.options
-        if self._feed() == "device":
-            data: dict[str, Any] = {
-                "data": self.corpus,
-                "batch_fn": self.task.batch,
-                "plan": self.plan,
-                "augment": self.augment,
-            }
-        else:  # the stream yields complete batches
-            data = {"data": self._stream}
         with self.placement.fit_scope():
             training.fit(
                 model,
-                **data,
+                **self._data(),
                 epochs=options.epochs,
                 callbacks=self._callbacks(store, saver),
                 validation_data=None if self.dev is None else (self.dev, self.dev_plan, self.task.batch),
                 class_weight=self.class_weight,
+                change_batch=self._sampling(model),
                 resume=state,
                 steps_per_execution=options.steps_per_execution or None,
                 jit_compile=options.xla,
             )
+
+    def _data(self) -> dict[str, Any]:
+        """Returns the arguments of `fit` that give the training data."""
+        if self._feed() == "device":
+            plan = {"plan": self.plan, "augment": self.augment}
+            return {"data": self.corpus, "batch_fn": self.task.batch, **plan}
+        return {"data": self._stream}  # complete batches
+
+    def _sampling(self, model):
+        """Returns what replaces tokens that the decoder reads by its predictions, `None` for nothing."""
+        from kerazoo import training
+
+        rate = self.options.scheduled_sampling
+        if not rate:
+            return None
+        return training.ScheduledSampling(model, rate, self.record["schedule"]["end"], self.options.seed)
 
     def _load_dev(self):
         """Returns the dev examples, or `None` if there are none."""
@@ -503,6 +612,8 @@ class _Training:
             *([training.Progress(), training.MetricsLog(self.run.metrics)] if first else []),
             saver,
         ]
+        if first and (steps := self.options.profiled_steps()):
+            chosen.append(training.Profile(self.run.profile, *steps))
         if first and self.tensorboard and importlib.util.find_spec("tensorboard"):
             chosen.append(keras.callbacks.TensorBoard(str(self.run.events), write_graph=False, profile_batch=0))
         return chosen

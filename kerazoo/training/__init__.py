@@ -5,12 +5,25 @@ from kerazoo.training.accumulation import GradientAccumulation
 from kerazoo.training.callbacks import Checkpoints, MetricsLog, StopOnNonFinite
 from kerazoo.training.checkpoints import CheckpointStore
 from kerazoo.training.error_rates import edit_distance, sequence_error_rate, token_error_rate
-from kerazoo.training.fit import evaluate, fit
+from kerazoo.training.fit import evaluate, fit, make_deterministic
 from kerazoo.training.losses import QuantileLoss, SparseCrossentropy, SpectrogramLoss
 from kerazoo.training.metrics import F1, BitsPerDimension, Perplexity, SequenceAccuracy, TokenAccuracy
 from kerazoo.training.pair_losses import CosineCorrelation, CosineError, InBatchAccuracy, InBatchCrossentropy
+from kerazoo.training.profiles import Profile
 from kerazoo.training.progress import Progress
-from kerazoo.training.schedules import InverseSquareRoot, WarmupConstant, WarmupCosine, WarmupLinear
+from kerazoo.training.rate_factors import layer_factors, named_factors, scale_rates
+from kerazoo.training.rematerialization import numbered_blocks, rematerialize
+from kerazoo.training.scheduled_sampling import ScheduledSampling
+from kerazoo.training.schedules import (
+    InverseSquareRoot,
+    OneCycle,
+    WarmupConstant,
+    WarmupCosine,
+    WarmupExponential,
+    WarmupLinear,
+    WarmupPiecewise,
+    WarmupStableDecay,
+)
 from kerazoo.training.weight_averages import EvaluateAverages
 
 __all__ = [
@@ -26,9 +39,12 @@ __all__ = [
     "InBatchCrossentropy",
     "InverseSquareRoot",
     "MetricsLog",
+    "OneCycle",
     "Perplexity",
+    "Profile",
     "Progress",
     "QuantileLoss",
+    "ScheduledSampling",
     "SequenceAccuracy",
     "SparseCrossentropy",
     "SpectrogramLoss",
@@ -36,13 +52,22 @@ __all__ = [
     "TokenAccuracy",
     "WarmupConstant",
     "WarmupCosine",
+    "WarmupExponential",
     "WarmupLinear",
+    "WarmupPiecewise",
+    "WarmupStableDecay",
     "edit_distance",
     "distribution",
     "evaluate",
     "fit",
     "layouts",
     "processes",
+    "layer_factors",
+    "make_deterministic",
+    "named_factors",
+    "numbered_blocks",
+    "rematerialize",
+    "scale_rates",
     "sequence_error_rate",
     "token_error_rate",
 ]

@@ -1,10 +1,13 @@
 """Many steps of a Keras model in one JAX program."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
 
+from kerazoo import _checks
 from kerazoo.training import processes
 from kerazoo.training.accumulation import weigher
 from kerazoo.training.blocks import has_convolutions
@@ -24,15 +27,17 @@ class BlockProgram:
         feed: A `Feed`.
         check: The `StepCheck` of the model.
         jit_compile: Not used: JAX compiles with XLA unless the model runs eagerly.
+        change_batch: Function of a batch and the number of its step, or `None`. See `fit`. Defaults to `None`.
     """
 
-    def __init__(self, model, kind, feed, check, jit_compile=True):
+    def __init__(self, model, kind, feed, check, jit_compile=True, change_batch=None):
         del jit_compile
         self.model = model
         self.kind = kind
         self.step = model.train_step if kind == "train" else model.test_step
         self.feed = feed
         self.check = check
+        self.change_batch = change_batch
         self.weigh = weigher(model) if kind == "train" else None
         self.distribution = keras.distribution.distribution()
         if self.distribution is not None:
@@ -59,6 +64,7 @@ class BlockProgram:
         batch = self.feed.batch(arrays, key, data, number)
         if self.distribution is not None:
             batch = jax.tree.map(self._distribute, batch)
+        batch = self._changed(state, batch, number)
         state = self._weighed(state, batch)
         logs, state = self.step(state, batch)
         fault = self.check(batch, logs)
@@ -68,6 +74,14 @@ class BlockProgram:
             logs, fault = jax.lax.with_sharding_constraint((logs, fault), self._sharding())
             state = jax.lax.with_sharding_constraint(state, self._state_shardings())
         return logs, fault, state
+
+    def _changed(self, state, batch, number):
+        """Returns the batch for the step."""
+        if self.change_batch is None:
+            return batch
+        variables = [*self.model.trainable_variables, *self.model.non_trainable_variables]
+        with keras.StatelessScope(state_mapping=zip(variables, [*state[0], *state[1]])):
+            return self.change_batch(batch, number)
 
     def _weighed(self, state, batch):
         """Returns the state, with the weight of the batch among the variables of an optimizer that takes it."""
@@ -148,6 +162,25 @@ class BlockProgram:
             logs, found, state = step(key, state, arrays, one, number + np.int32(index))
             fault = self.check.first(fault, index, found)
         return logs, fault, state
+
+
+def start_profile(folder):
+    """Begins to record what the devices do, for TensorBoard."""
+    jax.profiler.start_trace(folder)
+
+
+def stop_profile():
+    """Writes what was recorded."""
+    jax.profiler.stop_trace()
+
+
+def make_deterministic():
+    """Raises a SetupError unless XLA was started so that operations give the same numbers in each process."""
+    if jax.default_backend() == "gpu" and "xla_gpu_deterministic_ops=true" not in os.environ.get("XLA_FLAGS", ""):
+        raise _checks.SetupError(
+            "deterministic training: JAX on a GPU reads it from the environment when it starts. Put "
+            "xla_gpu_deterministic_ops=true among the XLA_FLAGS."
+        )
 
 
 def count_devices(owner, model):

@@ -36,13 +36,15 @@ class BlockProgram:
         check: The `StepCheck` of the model.
         jit_compile: bool. Whether XLA compiles the programs. A model that XLA cannot compile runs without it, and one
             line on standard error reports it. Several replicas, and convolutions on a CPU, always run without it.
+        change_batch: Function of a batch and the number of its step, or `None`. See `fit`. Defaults to `None`.
     """
 
-    def __init__(self, model, kind, feed, check, jit_compile=True):
+    def __init__(self, model, kind, feed, check, jit_compile=True, change_batch=None):
         self.model = model
         self.step = model.train_step if kind == "train" else model.test_step
         self.feed = feed
         self.check = check
+        self.change_batch = change_batch
         self.weigh = weigher(model) if kind == "train" else None
         self.strategy = model.distribute_strategy
         self.replicas = self.strategy.num_replicas_in_sync
@@ -87,6 +89,8 @@ class BlockProgram:
                 rows[threading.get_ident()] = self.feed.valid_rows(data) / self.replicas
                 data = [_share(self.feed.owner, array, index, self.replicas) for array in data]
             batch = self.feed.batch(self.feed.arrays, key, data, number)
+            if self.change_batch is not None:
+                batch = self.change_batch(batch, number)
             if self.weigh is not None:
                 self.weigh(batch)
             logs = self.step(batch)
@@ -181,6 +185,21 @@ def _share(owner, array, index, replicas):
             f"{replicas} replicas. Try batch_size={max(1, rows) * replicas}, or drop the remainder of a data set."
         )
     return tf.slice(array, [index * rows, *[0] * (len(array.shape) - 1)], [rows, *array.shape[1:]])
+
+
+def start_profile(folder):
+    """Begins to record what the devices do, for TensorBoard."""
+    tf.profiler.experimental.start(folder)
+
+
+def stop_profile():
+    """Writes what was recorded."""
+    tf.profiler.experimental.stop()
+
+
+def make_deterministic():
+    """Lets operations give the same numbers in each process; this holds until the process ends."""
+    tf.config.experimental.enable_op_determinism()
 
 
 def count_devices(owner, model):

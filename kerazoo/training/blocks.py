@@ -2,7 +2,7 @@
 
 import time
 import typing
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -118,6 +118,7 @@ class BlockLoop:
         step: int. Number of steps that were taken before. Defaults to `0`.
         skip: Sequence of `[epoch, first, end]`. Batches that are left out: those with an index from `first` on and
             below `end`.
+        change_batch: Function of a batch and the number of its step, or `None`. See `fit`. Defaults to `None`.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class BlockLoop:
         boundaries: Sequence[int] = (),
         step: int = 0,
         skip: Sequence[Sequence[int]] = (),
+        change_batch: Callable | None = None,
     ):
         self.feed = feed
         self.check = check
@@ -142,10 +144,11 @@ class BlockLoop:
         self.boundaries = tuple(boundaries)
         self.skip = [list(each) for each in skip]
         self.block: list[int] | None = None  # the last one: its epoch, the index of its first batch, and of its end
-        self.program = backend().BlockProgram(model, kind, feed, check, jit_compile)
+        self.program = backend().BlockProgram(model, kind, feed, check, jit_compile, change_batch)
         self.step = step
         self.examples = self.tokens = 0
         self.compile_seconds = 0.0  # of the last block, if it compiled
+        self.step_seconds = 0.0  # of all blocks that did not
         self.metric_values: list | None = None  # of `model.metrics_variables` before the next block, to go on with
         self.failure: dict[str, Any] | None = None  # what is known of the first step whose loss was not finite
         self._last_examples: list | None = None  # of the last batch before the block
@@ -194,6 +197,7 @@ class BlockLoop:
         seconds = max(processes.gather(time.perf_counter() - started))
         compiled = self.steps_per_execution.update(block.key, block.steps, seconds)
         self.compile_seconds = seconds if compiled else 0.0
+        self.step_seconds += 0.0 if compiled else seconds
         if fault == OUT_OF_RANGE:
             self.check.explain(self.feed, block)
         if fault and self.failure is None:
@@ -207,7 +211,8 @@ class BlockLoop:
 
     def progress(self) -> dict[str, Any]:
         """Returns what callbacks read: steps, examples and tokens so far, the last block, and the first failure."""
-        counts = {"step": self.step, "examples": self.examples, "tokens": self.tokens}
+        counts: dict[str, Any] = {"step": self.step, "examples": self.examples, "tokens": self.tokens}
+        counts["step_seconds"] = self.step_seconds
         return {**counts, "block": self.block, "skip": self.skip, "failure": self.failure}
 
     def _failure(self, block, index):

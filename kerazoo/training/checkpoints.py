@@ -280,6 +280,10 @@ class CheckpointStore:
             raise ValueError(f"{STATE} holds values of another kind")
         return layout
 
+    def checksums(self, name: str) -> dict[str, str]:
+        """Returns the SHA-256 of each file of a checkpoint, as it was saved."""
+        return json.loads(_files.read_file(self.directory / name / MANIFEST, _files.MAX_RECORD_BYTES))["sha256"]
+
     def values(self, name: str, model: keras.Model) -> list[np.ndarray]:
         """Returns the values that a checkpoint has for the variables of a built model.
 

@@ -7,7 +7,7 @@ import keras
 
 from kerazoo import _checks
 from kerazoo.training import arrays, feeds
-from kerazoo.training.blocks import BlockLoop, to_host
+from kerazoo.training.blocks import BlockLoop, backend, to_host
 from kerazoo.training.step_check import StepCheck
 
 
@@ -30,6 +30,7 @@ def fit(
     initial_epoch: int = 0,
     steps_per_epoch: int | None = None,
     augment: Callable | None = None,
+    change_batch: Callable | None = None,
     resume: dict[str, Any] | None = None,
     steps_per_execution: int | None = None,
     seconds_per_execution: float = 1.0,
@@ -70,9 +71,9 @@ def fit(
         epochs: int, above 0. The number of the epoch at which training ends. Defaults to `1`.
         batch_size: int, above 0. For arrays: examples of a batch. Defaults to `32`.
         callbacks: List of Keras callbacks. Their `params` also hold what was reached: `step` (of all epochs), `epoch`,
-            `position` (batches of this epoch), `examples`, `tokens`, `compile_seconds`, `history`, `skip`, `block` (the
-            last one, in the form of `skip`), and `failure`: what is known of the first step whose loss was not finite,
-            or None. A block ends at the multiples of a callback's
+            `position` (batches of this epoch), `examples`, `tokens`, `compile_seconds`, `step_seconds` (of the blocks
+            that did not compile), `history`, `skip`, `block` (the last one, in the form of `skip`), and `failure`: what
+            is known of the first step whose loss was not finite, or None. A block ends at the multiples of a callback's
             attribute `every_steps`; its method `on_train_interrupted` is called when training ends by an error.
         validation_data: `(corpus, plan)` or `(corpus, plan, batch_fn)`, whose epoch 0 is evaluated; or arrays or
             batches as in `data`. Defaults to `None`.
@@ -91,6 +92,9 @@ def fit(
             iterator, which starts again where the data ends. Defaults to `None`.
         augment: For a corpus or a `StreamPlan`: function of the features of a batch and the number of its step, counted
             over all epochs, that returns the features for `batch_fn` (`kerazoo.data.Augment`). Defaults to `None`.
+        change_batch: Function of `(inputs, targets, weights)` and the number of the step that returns them for the
+            step, inside the program, which may call the model with its present weights (`ScheduledSampling`). Defaults
+            to `None`.
         resume: Dictionary with `epoch`, `position`, `step` and `history`, as `CheckpointStore.restore` returns it.
             Training continues with the batch at `position`. That is exact for a corpus, and for batches that come in
             the same order in each process. It may have `skip`, a list of `[epoch, first, end]`: the batches of an epoch
@@ -156,9 +160,8 @@ def fit(
         "seconds_per_execution": seconds_per_execution,
         "jit_compile": jit_compile,
     }
-    loop = BlockLoop(
-        model, "train", feed, check, boundaries=boundaries, step=start["step"], skip=start["skip"], **options
-    )
+    begin = {"step": start["step"], "skip": start["skip"], "boundaries": boundaries, "change_batch": change_batch}
+    loop = BlockLoop(model, "train", feed, check, **begin, **options)
     validation = None
     if validation_data is not None:
         parts = feeds.validation_parts(validation_data, batch_fn)
@@ -227,6 +230,18 @@ def _train(model, loop, callbacks, start, epochs, validation, validation_freq):
     if model.optimizer is not None:
         model.optimizer.finalize_variable_values(model.trainable_weights)
     callbacks.on_train_end(epoch_logs)
+
+
+def make_deterministic() -> None:
+    """Lets training give the same numbers in each process, on the same kind of machine and with the same versions.
+
+    On TensorFlow operations take deterministic algorithms from now on, where they have others. On JAX they do so on a
+    CPU and a TPU anyway; on a GPU the environment must say so.
+
+    Raises:
+        SetupError: if JAX runs on a GPU without `XLA_FLAGS=--xla_gpu_deterministic_ops=true`.
+    """
+    backend().make_deterministic()
 
 
 def evaluate(

@@ -1,5 +1,6 @@
 """Keras variables as bytes: their layout, their values, and the comparison with those of a model."""
 
+import contextlib
 import io
 import math
 import os
@@ -8,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 
 from kerazoo import _checks
@@ -47,6 +49,17 @@ def _words(variable):
 def copy(variables: list) -> list[np.ndarray]:
     """Returns the values of the variables as arrays of their own, which a later step does not change."""
     return [np.array(processes.to_host(variable.value), order="C", copy=True) for variable in variables]
+
+
+@contextlib.contextmanager
+def unchanged(model: keras.Model) -> Iterator[None]:
+    """Gives the variables of a built model the values that they had before the block."""
+    kept = list(zip(model.variables, copy(model.variables)))
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            variable.assign(value)
 
 
 def pack(arrays: list[np.ndarray]) -> bytes:
