@@ -196,7 +196,7 @@ def test_help_groups_all_flags_with_their_defaults():
         [sys.executable, "-m", "experiments.run", "--help"], capture_output=True, text=True, check=True
     )
     found = sections(done.stdout)
-    assert list(found) == ["Model", "Task and data", "Text", "Series", "Training", "Run and output"]
+    assert list(found) == ["Model", "Task and data", "Text", "Series", "Training", "Run and output", "Processes"]
     assert found["Model"][:2] == ["--model", "--set"] and "--list_models" in found["Model"]
     assert {"--task", "--data_dir", "--cache_dir", "--list_tasks"} <= set(found["Task and data"])
     assert {"--source_tokens", "--vocabulary_size"} <= set(found["Text"])
