@@ -271,13 +271,13 @@ def define_training() -> None:
         str: flags.DEFINE_string,
         tuple: flags.DEFINE_multi_string,
     }
+    words = {"learning_rate": (float, "find"), "batch_tokens": (int, "auto")}
     with flag_group("Training", {name: getattr(DEFAULTS, name) for name in TRAINING}):
-        define_number_or_word("learning_rate", float, "find", TRAINING_HELP["learning_rate"])
-        define_number_or_word("batch_tokens", int, "auto", TRAINING_HELP["batch_tokens"])
         for name in TRAINING:
-            if name in FLAGS:
-                continue
-            define[type(getattr(DEFAULTS, name))](name, None, TRAINING_HELP[name].format(**choices))
+            if name in words:
+                define_number_or_word(name, *words[name], TRAINING_HELP[name])
+            else:
+                define[type(getattr(DEFAULTS, name))](name, None, TRAINING_HELP[name].format(**choices))
 
 
 def define_processes() -> None:

@@ -221,7 +221,7 @@ def test_help_for_a_model_and_a_task_shows_all_that_can_be_set():
 
     out, _ = in_process("run", "--help", "--model=lstm_seq2seq_attention", "--task=table")
     text = " ".join(out.split())
-    assert "--learning_rate: Peak learning rate of the schedule. (default: 0.003)" in text
+    assert "by a short sweep over growing rates. (default: 0.003)" in text
     assert "Sizes of the model lstm_seq2seq_attention (seq2seq), as --set=OPTION=VALUE: " in text
     sizes = text.partition("Sizes of the model")[2]
     assert re.search(r" units: .+? \(default: 128\) ", sizes) and "(default: 'multiplicative')" in sizes
