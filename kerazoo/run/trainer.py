@@ -286,10 +286,11 @@ class _Training:
         if self.task.streamed:
             raise ValueError("TrainingOptions: a stream has no trials; got feed='stream' with batch_tokens='auto'.")
         corpus = self.corpus if batching.choose_feed(self.corpus) == "device" else self.corpus.sample(TRIED)
+        options = self.options.replace(learning_rate=1e-3)  # the rate is found afterwards
         rows = batch_trials.trials(
             model,
-            lambda: compiling.compile_model(model, self.task, self.options, compiling.schedule(self.options, 0, 1)),
-            lambda tokens: batching.plans(self.options.replace(batch_tokens=tokens), corpus, None)[0],
+            lambda: compiling.compile_model(model, self.task, options, compiling.schedule(options, 0, 1)),
+            lambda tokens: batching.plans(options.replace(batch_tokens=tokens), corpus, None)[0],
             data=corpus,
             batch_fn=self.task.batch,
             jit_compile=self.options.xla,

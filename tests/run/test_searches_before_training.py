@@ -73,6 +73,8 @@ def test_batches_are_found_by_trial_and_remembered(table, monkeypatch):
     original = batch_trials.trials
     monkeypatch.setattr(batch_trials, "trials", lambda *a, **b: rows.extend(original(*a, **b)) or [(2, 5.0), (4, 9.0)])
     weights, said = train(table, "run", **chosen)
+    _, both = train(table, "both", **chosen, learning_rate="find", schedule="one_cycle")
+    assert "batch_tokens=auto: 4 is taken" in both and both.index("batch_tokens") < both.index("learning_rate=find")
     assert [tokens for tokens, _ in rows][:3] == [2, 4, 8] and all(speed > 0 for _, speed in rows)
     assert "batch_tokens=auto: 4 is taken. Tokens of a batch and tokens per second: 2: 5, 4: 9." in said
     assert RunDirectory(table / "run").record()["found"] == {"batch_tokens": 4}
