@@ -9,7 +9,7 @@ from absl import flags
 
 from experiments.benchmarks.decoders import HIDDEN_DIM, NUM_BEAMS, NUM_LAYERS, SYSTEMS, VOCABULARY_SIZE
 from experiments.benchmarks.timing import timed
-from experiments.benchmarks.workers import request, start_process
+from experiments.benchmarks.workers import request, start_all
 
 FLAGS = flags.FLAGS
 
@@ -27,10 +27,8 @@ def cases() -> list[str]:
 
 def results() -> list[dict[str, Any]]:
     """Returns a row for each case and system: tokens per second of the median, the slowest and the fastest call."""
-    workers = {
-        system: start_process("experiments.benchmarks.decoders", backend, system, FLAGS.new_tokens)
-        for system, (backend, _) in SYSTEMS.items()
-    }
+    backends = {system: backend for system, (backend, _) in SYSTEMS.items()}
+    workers = start_all("experiments.benchmarks.decoders", backends, FLAGS.new_tokens)
     for system, (_, state) in workers.items():
         if state != "ready":
             print(f"without {system}: {state}", file=sys.stderr)

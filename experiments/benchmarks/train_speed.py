@@ -10,7 +10,7 @@ from absl import flags
 from experiments.benchmarks.timing import timed
 from experiments.benchmarks.trainers import SYSTEMS
 from experiments.benchmarks.training_cases import CASES
-from experiments.benchmarks.workers import request, start_process
+from experiments.benchmarks.workers import request, start_all
 
 FLAGS = flags.FLAGS
 WARMUP_EPOCHS = 3  # compiling, and until a program has its final number of steps in one call
@@ -20,11 +20,9 @@ def results() -> list[dict[str, Any]]:
     """Returns a row for each case and system: the speed of the median, the slowest and the fastest epoch."""
     rows = []
     for case in CASES:
-        systems = [system for system in SYSTEMS if all(part in f"{case} {system}" for part in FLAGS.only)]
-        workers = {
-            system: start_process("experiments.benchmarks.trainers", SYSTEMS[system][0], system, case)
-            for system in systems
-        }
+        chosen = [system for system in SYSTEMS if all(part in f"{case} {system}" for part in FLAGS.only)]
+        backends = {system: SYSTEMS[system][0] for system in chosen}
+        workers = start_all("experiments.benchmarks.trainers", backends, case)
         seconds, peaks = {}, {}
         for epoch in range(WARMUP_EPOCHS + FLAGS.repeats):  # in turn: a slow minute of the machine affects all alike
             for system, (worker, state) in list(workers.items()):

@@ -14,14 +14,25 @@ from typing import Any
 MARK = "@@"
 
 
-def start_process(module: str, backend: str, *arguments: object) -> tuple[subprocess.Popen, str]:
-    """Starts the process of a system; returns it with "ready", or the reason why it is not."""
-    environment = {**os.environ, "KERAS_BACKEND": backend or "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    worker = subprocess.Popen(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
-    )  # fmt: skip
-    return worker, _reply(worker)
+def start_all(module: str, systems: dict[str, str], *arguments: object) -> dict[str, tuple[subprocess.Popen, str]]:
+    """Starts the processes of systems at once.
+
+    Args:
+        module: the module to run, whose first argument is the name of the system.
+        systems: dictionary from the name of each system to its backend of Keras, `""` for none.
+        arguments: the further arguments.
+
+    Returns:
+        Dictionary from each name to the process, and "ready" or the reason why it is not.
+    """
+    workers = {}
+    for system, backend in systems.items():
+        environment = {**os.environ, "KERAS_BACKEND": backend or "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        workers[system] = subprocess.Popen(
+            [sys.executable, "-m", module, system, *map(str, arguments)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
+        )  # fmt: skip
+    return {system: (worker, _reply(worker)) for system, worker in workers.items()}
 
 
 def request(worker: subprocess.Popen, line: str) -> Any:
