@@ -1,13 +1,18 @@
 """Trains tiny models on several devices, which are made of one processor; a script that tests run in a fresh process.
 
-`python tests/devices.py NAME...` runs the checks of these names. Each prints one line, or raises an error.
+`python tests/devices.py NAME...` runs the checks of these names. Each prints one line, or raises an error. A check
+`table/MODEL/PLACEMENT` prints a row of the table in `docs/devices.md`. With `--process=NUMBER --port=PORT` it is one of
+two processes with one device each.
 """
 
+import functools
+import json
 import os
 import sys
 import tempfile
 
-DEVICES = 4
+PROCESS = {name: int(value) for name, _, value in (a[2:].partition("=") for a in sys.argv if a.startswith("--"))}
+DEVICES = 1 if PROCESS else 4
 JAX = os.environ.get("KERAS_BACKEND") == "jax"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["XLA_FLAGS"] = (
@@ -24,7 +29,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import kerazoo as kz  # noqa: E402
-from kerazoo.training import distribution  # noqa: E402
+from kerazoo.training import distribution, processes  # noqa: E402
 
 WORDS = 32
 ROWS = 46
@@ -165,6 +170,104 @@ def check_fed_otherwise(arrays):
     same(found[1], found[0])
 
 
+TABLE = ("XLA", "mixed precision", "accumulation", "resume", "decoding")
+WORKS, FALLS_BACK, REFUSES = "works", "falls back", "refuses"
+
+
+def train_cells(kind, placement, dtype="float32", steps=1, epochs=(2,)):
+    """Trains without validation, in one shape of batches; with two numbers of epochs a new model resumes the first."""
+    rng, data = np.random.default_rng(0), corpus(kind)
+    data = data.take(rng.integers(0, len(data), 48))
+    plan, policy = kz.data.Plan.of(data, batch_size=12, max_shapes=1), keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    folder = processes.gather(tempfile.mkdtemp())[0]
+    store, state, history = kz.training.CheckpointStore(folder), None, {}
+    try:
+        for last in epochs:
+            keras.utils.set_random_seed(1)
+            with placement.scope():
+                model = MODELS[kind]()
+                if not model.built:
+                    model.build_from_inputs()
+                optimizer = keras.optimizers.Adam(0.01, global_clipnorm=0.1)
+                optimizer = optimizer if steps == 1 else kz.training.GradientAccumulation(optimizer, steps)
+                model.compile(optimizer, kz.training.SparseCrossentropy())
+            with placement.fit_scope():
+                if state is not None:
+                    state = store.restore(model)
+                history = kz.training.fit(
+                    model, data, batch_fn, plan, epochs=last, resume=state, steps_per_execution=2
+                ).history
+                if last != epochs[-1]:
+                    state = {"step": last * plan.steps, "epoch": last, "position": 0}
+                    store.save(model, state)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    return history, model
+
+
+@functools.cache
+def alone(kind, dtype="float32", steps=1):
+    """The same on one device of this process."""
+    return train_cells(kind, distribution.Placement("single"), dtype, steps)
+
+
+def predicted(kind, model):
+    """Predictions for five examples by a copy of a model on one device."""
+    with distribution.one_device():
+        copy = MODELS[kind]()
+        if not copy.built:
+            copy.build_from_inputs()
+        for variable, trained in zip(copy.variables, model.variables, strict=True):
+            variable.assign(processes.to_host(trained.value))
+        if kind == "dense":
+            return np.argmax(copy.predict_on_batch(np.stack(corpus(kind).features["x"][:5])), axis=-1)
+        source, _ = corpus(kind).batch(range(5), {"source": 7})
+        return copy.generate(source["source"], max_length=9).tokens[:, 0]
+
+
+def row_of_table(kind, name):
+    """Runs the five cells of a model on a placement; returns what each of them does."""
+    found = dict.fromkeys(TABLE, WORKS)
+    placement = distribution.choose("auto" if name == "two processes" else ROW_PLACEMENT[name], ROWS_OF[name])
+    assert placement.name == ROW_PLACEMENT[name], placement
+    history, model = train_cells(kind, placement, epochs=(1, 2))  # compiled, and resumed in between
+    same({"loss": history["loss"]}, {"loss": alone(kind)[0]["loss"][1:]})
+    if not JAX:
+        from kerazoo.training import _block_tensorflow as block
+
+        program = block.BlockProgram(model, "train", None, None)
+        found["XLA"] = WORKS if program.jit_compile else FALLS_BACK
+    np.testing.assert_array_equal(predicted(kind, model), predicted(kind, alone(kind)[1]))
+    mixed, _ = train_cells(kind, placement, "mixed_bfloat16")
+    same(mixed, alone(kind, "mixed_bfloat16")[0], 0.02)
+    try:
+        if placement.name == "mirrored":
+            distribution.choose("mirrored", gradient_accumulation_steps=2)
+        accumulated, _ = train_cells(kind, placement, steps=2)
+        same(accumulated, alone(kind, steps=2)[0])
+    except ValueError as error:
+        assert "gradient_accumulation_steps" in str(error)
+        found["accumulation"] = REFUSES
+    return found
+
+
+ROWS_OF = {
+    "one device": "",
+    "mirrored": "data:4",
+    "data parallel": "data:4",
+    "model parallel": "data:2,model:2",
+    "two processes": "",
+}
+ROW_PLACEMENT = {
+    "one device": "single",
+    "mirrored": "mirrored",
+    "data parallel": "data_parallel",
+    "model parallel": "model_parallel",
+    "two processes": "data_parallel",
+}
+
+
 CHECKS = {
     "dense": lambda: check_equal("dense", "data_parallel" if JAX else "mirrored"),
     "lstm": lambda: check_equal("lstm", "data_parallel" if JAX else "mirrored"),
@@ -179,6 +282,12 @@ CHECKS = {
 }
 
 if __name__ == "__main__":
+    if PROCESS:
+        processes.connect(f"localhost:{PROCESS['port']}", 2, PROCESS["process"])
     for check in sys.argv[1:]:
-        CHECKS[check]()
-        print(check, flush=True)
+        if check.startswith("table/"):
+            print(json.dumps([check, row_of_table(*check.split("/")[1:])]), flush=True)
+        elif not check.startswith("--"):
+            CHECKS[check]()
+            print(check, flush=True)
+    processes.wait()

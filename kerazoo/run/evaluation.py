@@ -131,7 +131,8 @@ def evaluate(
     reader: Any = None
     if recognizer is not None:
         reader = recognition.open_recognizer(predictor.task, recognizer)
-    found = evaluated(predictor, split, limit, samples, metrics, by, baseline, marking, **options)
+    with processes.loss_reported():
+        found = evaluated(predictor, split, limit, samples, metrics, by, baseline, marking, **options)
     if recognizer is not None:
         rates = recognition.word_error_rates(reader, predictor.task, found.raw, found.references, found.predictions)
         found.result["metrics"] |= rates

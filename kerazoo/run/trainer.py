@@ -90,10 +90,12 @@ def train(
         "training": options.to_dict(),
         "import": list(imports),
     }
+    from kerazoo.training import processes
+
     with signals.stoppable():
         created = tasks.create(name, spec.kind, **record["task_options"])
         catalog.check_overrides(model, record["model_options"])
-        with _locked(run):
+        with _locked(run), processes.loss_reported():
             call = _Training(run, record, created, options, tensorboard, override_resume, print_fn)
             return call.execute(command, evaluate)
 
@@ -481,10 +483,13 @@ class _Training:
 
     def _first_checkpoint(self, model, store, state):
         """Returns the state that training begins with; with `on_nan="rewind"` it is saved, to go back to."""
+        from kerazoo.training import distribution
+
         if state or self.options.on_nan != "rewind":
             return state
         if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
+            with distribution.scope_of(model):
+                model.optimizer.build(model.trainable_variables)
         state = {"step": 0, "epoch": 0, "position": 0, "history": [], "run": self._record_of_states()}
         store.save(model, state)
         return state

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from kerazoo import _checks, _files
-from kerazoo.training import processes, variables
+from kerazoo.training import distribution, processes, variables
 from kerazoo.training.background import Background
 from kerazoo.training.weight_averages import moving_averages
 
@@ -264,7 +264,7 @@ class CheckpointStore:
                 print(f"{line}; {name} is used instead.", file=sys.stderr)
             for (_, existing), saved in zip(parts, values):
                 for variable, value in zip(existing, saved, strict=True):
-                    variable.assign(value)
+                    processes.assign(variable, value)
             self._newest = names[0]
             return {**layout["state"], "checkpoint": name}
         raise _checks.CheckpointError("; ".join(damage) or f"{self.directory}: there is no checkpoint here") from None
@@ -335,7 +335,10 @@ class CheckpointStore:
                 continue
             if not optimizer.built:
                 trained = model.trainable_variables
-                optimizer.build([trained[index] for index in described["trains"]] if described["trains"] else trained)
+                with distribution.scope_of(model):
+                    optimizer.build(
+                        [trained[index] for index in described["trains"]] if described["trains"] else trained
+                    )
             if described["class"] != _class(optimizer):
                 raise _checks.CheckpointError(
                     f"{path}: saved with the {key} {described['class']}; the model has {_class(optimizer)}."

@@ -82,6 +82,12 @@ def one_device() -> Iterator[None]:
         yield
 
 
+def scope_of(model: keras.Model) -> contextlib.AbstractContextManager:
+    """Returns the scope in which more variables of a built model are created, such as those of its optimizer."""
+    strategy = getattr(model, "distribute_strategy", None)  # None but on TensorFlow
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
 @contextlib.contextmanager
 def _in_force(distribution):
     before = keras.distribution.distribution()

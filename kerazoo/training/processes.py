@@ -5,13 +5,14 @@ order, as for any collective operation.
 """
 
 import atexit
+import contextlib
 import itertools
 import os
 import pickle
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -26,6 +27,8 @@ HEARTBEAT_SECONDS = 55  # after which JAX ends a process whose own watch hangs
 PATIENCE_SECONDS = 24 * 3600  # that a process waits for another one that lives, such as for a corpus it prepares
 PART_BYTES = 1 << 20  # of one message
 LOST = 75  # the exit code where another process is gone: the same command continues
+# What the errors of exchanges say when a process does not take part in them any more.
+SIGNS_OF_LOSS = ("Gloo", "NCCL", "Connection reset", "Connection closed", "UNAVAILABLE", "oordination service")
 
 _calls = itertools.count()
 
@@ -198,6 +201,33 @@ def _client() -> Any:
     return _state().client
 
 
+def assign(variable: keras.Variable, value: np.ndarray) -> None:
+    """Assigns an array that all processes have, of which each puts on its devices what they hold."""
+    layout = getattr(getattr(variable, "_layout", None), "backend_layout", None)
+    if count() == 1 or layout is None:
+        return variable.assign(value)
+    import jax
+
+    # Given the array itself, JAX would compare the whole of it among the processes.
+    array = np.asarray(value).astype(variable.dtype)
+    variable.assign(jax.make_array_from_callback(array.shape, layout, lambda index: array[index]))
+
+
+@contextlib.contextmanager
+def loss_reported() -> Iterator[None]:
+    """Within it the errors of exchanges with a process that is gone become a `PreemptedError`."""
+    try:
+        yield
+    except Exception as error:
+        text = str(error)
+        if count() == 1 or hasattr(error, "exit_code") or not any(sign in text for sign in SIGNS_OF_LOSS):
+            raise
+        reason = text.strip().partition("\n")[0]
+        raise _checks.PreemptedError(
+            f"Another process is gone ({reason:.120}). The same command continues from the last checkpoint."
+        ) from error
+
+
 def leave(code: int, message: str) -> None:
     """Ends a process that failed, and with it the others; returns if there are none.
 
@@ -208,12 +238,15 @@ def leave(code: int, message: str) -> None:
     client = _client()
     if client is None or count() == 1:
         return
-    try:
-        client.key_value_set(f"kerazoo/failed/{index()}", f"{code} {message}", allow_overwrite=True)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code == LOST:  # which the others find out by themselves; JAX aborts a process soon after process 0 is gone
         os._exit(code)
+    name, value = f"kerazoo/failed/{index()}", f"{code} {message}"
+    tell = threading.Thread(target=client.key_value_set, args=(name, value, True), daemon=True)
+    tell.start()
+    tell.join(POLL_SECONDS)  # no longer: the process that holds the values may be gone
+    os._exit(code)
 
 
 def _leave_after_error():

@@ -1,6 +1,5 @@
 """Checks of every step: labels within the classes, token ids within the vocabulary, a finite loss."""
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _checks
+from kerazoo.training.distribution import scope_of
 from kerazoo.training.losses import SparseCrossentropy, broadcast_weight
 
 NOT_FINITE, OUT_OF_RANGE = 1, 2
@@ -41,7 +41,7 @@ class StepCheck:
         if strategy is not None and strategy.num_replicas_in_sync == 1 and (custom or model.run_eagerly):
             return  # a step that may call anything creates its variables when it first runs
         specs = [keras.KerasTensor(array.shape, _dtype(array)) for array in feed.read(block.key, block.batch(0))]
-        with contextlib.nullcontext() if strategy is None else strategy.scope():
+        with scope_of(model):
             try:
                 outputs = _CreateVariables(model, feed, block.key)(specs)
             except NotImplementedError:

@@ -16,8 +16,6 @@ from kerazoo.training import distribution, layouts
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "devices.py"
-# All of what is fast; the table of docs/devices.md is tested by `test_devices_table.py`.
-CHECKS = ["transformer", "lstm", "arrays", "stream"] if TENSORFLOW else ["transformer", "model", "arrays", "stream"]
 
 
 def run_checks(*names):
@@ -29,14 +27,10 @@ def run_checks(*names):
     return done.stdout.split()
 
 
+@pytest.mark.slow  # the short form is in `test_devices_table.py`
 def test_several_devices_equal_one():
-    assert run_checks(*CHECKS) == CHECKS
-
-
-@pytest.mark.slow
-def test_several_devices_equal_one_for_all_models():
-    names = ["dense", "lstm", "transformer", "two", "restore"]
-    names += [] if TENSORFLOW else ["model_four", "model_lstm"]
+    names = ["dense", "lstm", "transformer", "arrays", "stream", "restore"]
+    names += [] if TENSORFLOW else ["two", "model", "model_four", "model_lstm"]
     assert run_checks(*names) == names
 
 
