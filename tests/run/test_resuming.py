@@ -251,6 +251,7 @@ def test_a_run_killed_while_it_is_set_up_starts_again(table, monkeypatch, name):
         "checkpoints",
         "lock",
         "metrics.jsonl",
+        "receipt.json",
         "run.flags",
         "run.json",
         "task",
