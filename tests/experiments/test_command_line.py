@@ -67,7 +67,7 @@ def test_a_benchmark_prints_its_figures():
 
 
 def test_a_benchmark_is_named():
-    assert "name one benchmark: train, data, decode; got nothing" in refused("benchmark")
+    assert "name one benchmark: train, data, decode, devices; got nothing" in refused("benchmark")
 
 
 @pytest.mark.parametrize(
