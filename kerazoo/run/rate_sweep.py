@@ -1,8 +1,10 @@
 """The learning rate that a short sweep over growing rates finds."""
 
+import collections
 import csv
 import io
 import math
+import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +91,24 @@ def sweep(model: keras.Model, compile_with: Callable, steps: int, steps_per_epoc
     if not losses.rows:
         raise _checks.DivergedError("the loss of the first step is not finite: no learning rate can be found.")
     return losses.rows
+
+
+def commonest_shape(plan: Any) -> Any:
+    """Returns a plan of the batches of one shape, that of most batches, so that the sweep compiles one program.
+
+    Args:
+        plan: `kerazoo.data.Plan`.
+    """
+
+    def shape(batch):
+        return batch.shape_index, len(batch.rows)
+
+    ((commonest, count),) = collections.Counter(map(shape, plan.epoch(0))).most_common(1)
+
+    def epoch(number):
+        return [batch for batch in plan.epoch(number) if shape(batch) == commonest]
+
+    return types.SimpleNamespace(shapes=plan.shapes, steps=count, epoch=epoch)
 
 
 def choose(rows: list[tuple]) -> float:

@@ -307,12 +307,16 @@ class _Training:
         from kerazoo.run import compiling, rate_sweep
 
         batches = rate_sweep.UPDATES * self.options.gradient_accumulation_steps
+        data, steps = self._data(), self.plan.steps
+        if "plan" in data:
+            data["plan"] = rate_sweep.commonest_shape(self.plan)
+            steps = data["plan"].steps
         rows = rate_sweep.sweep(
             model,
             lambda rates: compiling.compile_model(model, self.task, self.options, rates),
             batches,
-            self.plan.steps,
-            **self._data(),
+            steps,
+            **data,
             class_weight=self.class_weight,
             jit_compile=self.options.xla,
         )

@@ -51,6 +51,14 @@ def test_the_learning_rate_is_found_once_and_changes_nothing_else(table):
         train(table, learning_rate=0.5, gradient_accumulation_steps=2, epochs=3)
 
 
+def test_a_sweep_has_batches_of_one_shape():
+    plan = kz.data.Plan({"source": np.array([2] * 12 + [9] * 21)}, batch_size=5, max_shapes=2)
+    few = rate_sweep.commonest_shape(plan)
+    batches = few.epoch(3)
+    assert {few.shapes[batch.shape_index].lengths["source"] for batch in batches} == {9}
+    assert few.steps == len(batches) == 5 and {len(batch.rows) for batch in batches} == {5}
+
+
 def test_the_sweep_ends_where_the_loss_grows():
     losses = rate_sweep._Losses(100)
     model = types.SimpleNamespace(
