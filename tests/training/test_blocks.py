@@ -24,7 +24,7 @@ class Plan:
 class Program:
     """Runs nothing."""
 
-    def __init__(self, model, kind, feed, check, jit_compile):
+    def __init__(self, model, kind, feed, check, jit_compile, change_batch):
         pass
 
     def __call__(self, block):
