@@ -68,12 +68,13 @@ def zero_padding(x: Any, mask: Any) -> Any:
 def attention_weights(scores: Any) -> Any:
     """Returns the softmax of attention scores over the last axis, the positions that are attended to.
 
-    Of one position Keras' own softmax warns, because it is always 1.
+    Of one position Keras' own softmax warns, because it is always 1. Its gradient is zero here too, and not missing,
+    of which Keras would warn as well.
 
     Args:
         scores: float tensor `[..., S]`.
     """
-    return ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores, axis=-1)
+    return 1 + 0 * scores if scores.shape[-1] == 1 else ops.softmax(scores, axis=-1)
 
 
 def causal_mask(length: Any) -> Any:

@@ -455,10 +455,12 @@ class _Training:
             raise
         early = saver.stops_early(saver.history)
         self._finish(self._stopped_early(saver.history) if early else f"All epochs={self.options.epochs} are trained.")
+        if goodput := report.goodput(self.record):
+            self.print(goodput)
 
     def _finish(self, why):
         self._end(why)
-        self.print(f"{why} {report.goodput(self.record)}".rstrip())
+        self.print(why)
 
     def _stopped_early(self, history):
         metric, mode, _ = self.monitor

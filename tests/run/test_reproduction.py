@@ -32,7 +32,7 @@ def table(tmp_path_factory):
     for split in ("train", "dev", "test"):
         (folder / f"{split}.csv").write_text("a,b,c\n" + ROWS)
     said = train(folder, seed=3)
-    assert "All epochs=2 are trained. Goodput " in said and "were training steps." in said
+    assert "All epochs=2 are trained.\nGoodput " in said and "were training steps." in said
     return folder
 
 
