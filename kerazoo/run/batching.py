@@ -49,10 +49,6 @@ def _stream_plan(options, stream, size):
 
     if not isinstance(stream, data.Stream):
         raise ValueError(f"TrainingOptions: feed='stream' needs a task that reads in chunks; got {stream}.")
-    if options.packing:
-        raise ValueError(
-            "TrainingOptions: a stream cannot be packed; got feed='stream' with packing=True. Set one of them only."
-        )
     report.log(
         f"feed=stream: {options.shuffle_buffer:,} examples are shuffled among each other. A run that resumes reads the "
         "data again up to its position: approximate, unless the examples have the same order."

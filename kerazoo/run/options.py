@@ -163,6 +163,10 @@ class TrainingOptions:
         _checks.one_of(owner, "optimizer", self.optimizer, OPTIMIZERS)
         _checks.one_of(owner, "dtype", self.dtype, DTYPES)
         _checks.one_of(owner, "feed", self.feed, FEEDS)
+        if self.packing and self.feed == "stream":
+            raise ValueError(
+                f"{owner}: a stream cannot be packed; got feed='stream' with packing=True. Set one of them only."
+            )
         _checks.one_of(owner, "on_nan", self.on_nan, ON_NAN)
         _checks.one_of(owner, "placement", self.placement, PLACEMENTS)
         object.__setattr__(self, "checkpoint_every", str(self.checkpoint_every))
