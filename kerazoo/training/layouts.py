@@ -8,7 +8,6 @@ Reference: Shoeybi et al. 2019, Megatron-LM: Training Multi-Billion Parameter La
 arXiv:1909.08053.
 """
 
-import math
 from typing import Any
 
 import keras
@@ -75,10 +74,3 @@ class DividedWeights(keras.distribution.ModelParallel):
         ):
             return layout
         return keras.distribution.TensorLayout([None] * len(shape), self.device_mesh)
-
-
-def divided_share(variables: list) -> float:
-    """Returns the share of the numbers in `variables` of which each device holds a part."""
-    total = sum(math.prod(each.shape) for each in variables)
-    divided = (each for each in variables if any(getattr(getattr(each, "_layout", None), "axes", ())))
-    return sum(math.prod(each.shape) for each in divided) / max(1, total)

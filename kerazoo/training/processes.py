@@ -145,11 +145,6 @@ def wait() -> None:
     gather(None)
 
 
-def any_process(value: bool) -> bool:
-    """Returns whether `value` is true in any of the processes."""
-    return any(gather(bool(value)))
-
-
 def on_first(function: Callable[[], Any]) -> Any:
     """Calls `function` in the first process; the others return None when it is done, and end if it failed there."""
     return _first(function, lambda: None)

@@ -175,7 +175,7 @@ class InverseSquareRoot(_Warmup):
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
-class OneCycle(_WarmupDecay):
+class OneCycle(WarmupCosine):
     """Increases the learning rate from a 25th of `peak` to `peak`, then decays it, both along half a cosine wave.
 
     The last rate is a ten thousandth of the first one. The momentum stays as it is, unlike in the paper.
@@ -208,9 +208,6 @@ class OneCycle(_WarmupDecay):
         share = (step + 1.0) / max(self.warmup_steps, 1)
         first = self.peak / 25
         return first + (self.peak - first) * 0.5 * (1.0 - ops.cos(math.pi * share))
-
-    def _share(self, done):
-        return 0.5 * (1.0 + ops.cos(math.pi * done))
 
     def get_config(self) -> dict[str, Any]:
         return {"peak": self.peak, "warmup_steps": self.warmup_steps, "total_steps": self.total_steps}
