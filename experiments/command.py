@@ -21,7 +21,7 @@ import kerazoo as kz
 FLAGS = flags.FLAGS
 USAGE = 2
 ENVIRONMENT = 5
-KEYBOARD_INTERRUPT, TERMINATED = 130, 143
+PREEMPTED, KEYBOARD_INTERRUPT, TERMINATED = 75, 130, 143
 MAX_ERROR_LINES = 5
 HELP = ("--help", "-help", "-h", "--helpfull")
 GROUPS = ("Model", "Task and data", "Text", "Series", "Training", "Search", "Run and output")
@@ -69,6 +69,7 @@ def run(
     description: str,
     positional: bool = False,
     more_help: Callable[[], list[str]] = list,
+    resumes: bool = False,
 ) -> NoReturn:
     """Parses the command line, calls `main(arguments)` and exits.
 
@@ -78,6 +79,8 @@ def run(
         positional: boolean. Whether positional arguments are allowed. Defaults to `False`.
         more_help: function that returns further lines of `--help`, for the flags that were given with it. Defaults to
             `list`: none.
+        resumes: boolean. Whether the same command goes on after SIGTERM ended it: the exit code is 75 then, not 143.
+            Defaults to `False`.
     """
     given = [argument for argument in sys.argv if argument not in HELP]
     try:
@@ -98,7 +101,7 @@ def run(
     except KeyboardInterrupt:
         _fail("stopped by the keyboard.", KEYBOARD_INTERRUPT)
     except Terminated:
-        _fail("stopped by SIGTERM.", TERMINATED)
+        _fail("stopped by SIGTERM.", PREEMPTED if resumes else TERMINATED)
     except BrokenPipeError:
         os._exit(0)
     except Exception as error:

@@ -110,4 +110,4 @@ def _repeatable():
 
 
 if __name__ == "__main__":
-    command.run(main, __doc__, more_help=more_help)
+    command.run(main, __doc__, more_help=more_help, resumes=True)

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from unittest import mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -67,7 +68,7 @@ def in_process(name, *arguments, code=0, cwd=None, stdin=None):
     return out.getvalue(), err.getvalue()
 
 
-def command(name, *arguments, code=0, cwd=None, stdin=None, fresh=False):
+def command(name, *arguments, code=0, cwd=None, stdin=None, fresh=False, signalled=None):
     """Runs a command in a process of its own and returns its standard output and error.
 
     It fails on another exit code, and on a refusal with a traceback or with more than five lines.
@@ -79,6 +80,8 @@ def command(name, *arguments, code=0, cwd=None, stdin=None, fresh=False):
         cwd: path. The working directory. Defaults to that of the project.
         stdin: bytes. The standard input. Defaults to `None`.
         fresh: boolean. Whether Python starts anew. Defaults to `False`.
+        signalled: tuple of a signal and the seconds after which the forked process gets it, or `None`. The exit code
+            is not checked then but returned as a third value. Defaults to `None`.
     """
     arguments, cwd = [*map(str, arguments)], str(cwd or ROOT)
     with tempfile.TemporaryDirectory() as folder:
@@ -91,9 +94,11 @@ def command(name, *arguments, code=0, cwd=None, stdin=None, fresh=False):
                 status = subprocess.run(line, cwd=cwd, env=_environment(), timeout=LIMIT, **streams).returncode
         else:
             server = _server()
-            print(json.dumps([name, arguments, cwd, [*map(str, files)]]), file=server.stdin, flush=True)
+            print(json.dumps([name, arguments, cwd, [*map(str, files)], signalled]), file=server.stdin, flush=True)
             status = int(server.stdout.readline())
         out, err = (file.read_bytes().decode() for file in files[1:])  # as written, whatever ends a line
+    if signalled:
+        return out, err, status
     _check(status, code, out, err)
     return out, err
 
@@ -131,9 +136,11 @@ def _serve():
     sys.exit()
 
 
-def _become(name, arguments, cwd, files):
+def _become(name, arguments, cwd, files, signalled):
     """Turns this process into that of a command."""
     signal.alarm(LIMIT)
+    if signalled:
+        _send_later(*signalled)
     os.chdir(cwd)
     for number, path in enumerate(files):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY), number)
@@ -141,6 +148,17 @@ def _become(name, arguments, cwd, files):
     sys.path[0] = cwd
     sys.argv = [name, *arguments]
     runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
+
+
+def _send_later(number, seconds):
+    """Starts a process that sends a signal to this one later."""
+    here = os.getpid()
+    if os.fork():
+        return
+    time.sleep(seconds)
+    if os.getppid() == here:  # else it has ended
+        os.kill(here, number)
+    os._exit(0)
 
 
 if __name__ == "__main__":

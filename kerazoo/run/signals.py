@@ -33,7 +33,7 @@ def stoppable() -> Iterator[None]:
         yield
     except _Stopped:
         raise _checks.PreemptedError(
-            "Stopped by SIGTERM outside of training; all states are saved. The same command continues."
+            "Stopped by SIGTERM outside of training; what was saved before is kept. The same command continues."
         ) from None
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

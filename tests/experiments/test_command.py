@@ -114,6 +114,7 @@ def test_sigterm_ends_a_command_with_one_line(defined, monkeypatch, capsys):
 
     assert run(monkeypatch, capsys, main) == (143, "", "error: stopped by SIGTERM.\n")
     assert cleaned == [signal.SIG_DFL] and signal.getsignal(signal.SIGTERM) is before
+    assert run(monkeypatch, capsys, main, resumes=True) == (75, "", "error: stopped by SIGTERM.\n")
 
 
 def test_an_expected_error_is_at_most_five_lines_in_terms_of_flags(defined, monkeypatch, capsys):
