@@ -40,7 +40,7 @@ def check_same_model(where: str, run: Mapping, record: Mapping) -> None:
 
 def changed_options(run: Mapping, record: Mapping) -> dict[str, tuple[Any, Any]]:
     """Returns the training options that change what is trained: the value of the run and that of the call, by name."""
-    old, new = ({**TrainingOptions().to_dict(), **_files.plain(each["training"])} for each in (run, record))
+    old, new = (_files.plain({**TrainingOptions().to_dict(), **each["training"]}) for each in (run, record))
     for options in (old, new):  # the other feeds make the same batches
         if options["feed"] != "stream":
             options.update(feed="auto", shuffle_buffer=0)

@@ -218,6 +218,10 @@ def test_no_option_refuses_itself(tmp_path_factory, options):
                                     {"training": TrainingOptions().to_dict()}) == {}  # fmt: skip
 
 
+def test_options_that_a_run_of_an_older_release_lacks_have_their_defaults():
+    assert resuming.changed_options({"training": {}}, {"training": TrainingOptions().to_dict()}) == {}
+
+
 @pytest.mark.parametrize("name", ["mkdir", "fsync", "replace"])
 def test_a_run_killed_while_it_is_set_up_starts_again(table, monkeypatch, name):
     class Killed(BaseException):
