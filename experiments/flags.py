@@ -17,6 +17,7 @@ TASK = ("data_dir", "inputs", "targets", "source_tokens", "target_tokens", "sour
         "case", "normalization", "stop_words", "subword_dropout", "source_vectors", "target_vectors", "columns",
         "window", "horizon", "splits", "season", "quantiles", "gaps", "date_column", "decimal",
         "anomalies")  # fmt: skip
+NOT_REPEATED = ("coordinator", "flagfile", "num_processes", "override_resume", "process_id", "undefok", "verbose")
 SEARCH = ("search", "num_beams", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
 
 
@@ -219,6 +220,13 @@ TRAINING_HELP = {
     "layer_decay": "Factor of the learning rate from each layer of a stack to the one below it, up to 1.",
     "rate_factors": "Factor of the learning rate of the variables whose path has a regular expression, as "
     "PATTERN=FACTOR, such as embedding=0.1; may be repeated.",
+    "freeze": "Layers that are not trained: paths or names with wildcards and commas between them, such as "
+    "encoder or encoder.block_[01].",
+    "unfreeze": "Layers that are frozen until an epoch, as LAYER@EPOCH, such as encoder.block_3@2; may be repeated.",
+    "lora": "Rank of LoRA: two thin matrices are trained beside each kernel, which is frozen; 0 for none.",
+    "lora_alpha": "Factor of LoRA before the division by its rank; 0 for the rank.",
+    "lora_layers": "Layers whose dense layers have LoRA, as for --freeze; all in encoders and decoders where none are "
+    "given.",
     "restart_schedule": "Whether a run that continues with other --epochs begins a new schedule where it stands.",
     "optimizer": "One of {OPTIMIZERS}.",
     "weight_decay": "Decoupled weight decay; 0 for none.",
@@ -278,6 +286,42 @@ def define_training() -> None:
                 define_number_or_word(name, *words[name], TRAINING_HELP[name])
             else:
                 define[type(getattr(DEFAULTS, name))](name, None, TRAINING_HELP[name].format(**choices))
+
+
+def define_run() -> None:
+    """Defines what a training has: its model, its task, its options and its folder."""
+    define_model()
+    define_task()
+    define_training()
+    define_run_dir(required=False)
+    define_processes()
+    with flag_group("Run and output"):
+        flags.DEFINE_bool("evaluate", True, "Evaluate the dev examples after training and print the results.")
+        flags.DEFINE_bool("override_resume", False, "Continue a run although its training options or its data changed.")
+        flags.DEFINE_bool("tensorboard", True, "Write TensorBoard events, if TensorBoard is installed.")
+
+
+def run_arguments() -> dict[str, Any]:
+    """Returns the arguments of a training without those that name its model."""
+    return {
+        "task": FLAGS.task,
+        "run_dir": FLAGS.run_dir,
+        "model_options": kz.parse_assignments("--set", FLAGS.set),
+        "task_options": task_options(),
+        "training": training_options(),
+        "imports": getattr(FLAGS, "import"),
+        "evaluate": FLAGS.evaluate,
+        "tensorboard": FLAGS.tensorboard,
+        "override_resume": FLAGS.override_resume,
+        "command": repeatable_flags(),
+        "print_fn": command.log,
+    }
+
+
+def repeatable_flags() -> list[str]:
+    """Returns the flags that were given, those of flag files included, for run.flags."""
+    given = [FLAGS[name] for name in FLAGS if FLAGS[name].present and name not in NOT_REPEATED]
+    return [line for flag in given for line in flag.serialize().splitlines()]
 
 
 def define_processes() -> None:

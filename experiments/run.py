@@ -13,21 +13,12 @@ from experiments import command
 from experiments import flags as shared
 
 FLAGS = flags.FLAGS
-NOT_REPEATED = ("coordinator", "flagfile", "num_processes", "override_resume", "process_id", "undefok", "verbose")
 
-shared.define_model()
-shared.define_task()
-shared.define_training()
-shared.define_run_dir(required=False)
-shared.define_processes()
+shared.define_run()
 with command.flag_group("Model"):
     flags.DEFINE_string("list_models", None, "Print the models whose names match this wildcard pattern, and stop.")
 with command.flag_group("Task and data"):
     flags.DEFINE_bool("list_tasks", False, "Print the tasks and the kinds of model that they train, and stop.")
-with command.flag_group("Run and output"):
-    flags.DEFINE_bool("evaluate", True, "Evaluate the dev examples after training and print the results.")
-    flags.DEFINE_bool("override_resume", False, "Continue a run although its training options or its data changed.")
-    flags.DEFINE_bool("tensorboard", True, "Write TensorBoard events, if TensorBoard is installed.")
 
 
 def main(arguments):
@@ -43,20 +34,7 @@ def main(arguments):
     name = command.require("model")
     shared.use_processes()
     shared.use_cache()
-    kz.run.train(
-        name,
-        task=FLAGS.task,
-        run_dir=FLAGS.run_dir,
-        model_options=kz.parse_assignments("--set", FLAGS.set),
-        task_options=shared.task_options(),
-        training=shared.training_options(),
-        imports=getattr(FLAGS, "import"),
-        evaluate=FLAGS.evaluate,
-        tensorboard=FLAGS.tensorboard,
-        override_resume=FLAGS.override_resume,
-        command=_repeatable(),
-        print_fn=command.log,
-    )
+    kz.run.train(name, **shared.run_arguments())
     return 0
 
 
@@ -101,12 +79,6 @@ def print_tasks(kz):
     for name in rows:
         print(f"{name:{width}}  {command.in_terms_of_flags(str(kz.tasks.describe(name)))}")
     return 0
-
-
-def _repeatable():
-    """Returns the flags that were given, those of flag files included, for run.flags."""
-    given = [FLAGS[name] for name in FLAGS if FLAGS[name].present and name not in NOT_REPEATED]
-    return [line for flag in given for line in flag.serialize().splitlines()]
 
 
 if __name__ == "__main__":

@@ -223,6 +223,25 @@ def _composed(name):
     return ComposedSpec(made.model, made.kind, sizes, name=name, parts=parts, function=made.function)
 
 
+def encoder_name(cls: str) -> str | None:
+    """Returns the name in composed models of the encoder of a class; of a decoder, that of an encoder of its kind.
+
+    Args:
+        cls: string. The name of the class of a layer.
+    """
+    return _part_name(_encoders, cls.replace("Decoder", "Encoder"))
+
+
+def decoder_class(name: str) -> str | None:
+    """Returns the name of the class of the decoder of composed models, `None` for a head that has none."""
+    cls = _decoders.get(name).cls
+    return cls and cls.partition(":")[2]
+
+
+def _part_name(parts, cls):
+    return next((name for name in parts if (parts.get(name).cls or "").partition(":")[2] == cls), None)
+
+
 def arguments(name: str) -> tuple[str, ...]:
     """Returns the names of the arguments that `create` accepts for a model."""
     return describe(name).arguments()

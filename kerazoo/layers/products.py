@@ -13,10 +13,16 @@ WIDE = 1024  # columns of a kernel from which on the gradient is computed in ano
 
 @keras.saving.register_keras_serializable(package="kerazoo")
 class Dense(keras.layers.Dense):
-    """`keras.layers.Dense` with a faster gradient of a wide kernel, see `product`."""
+    """`keras.layers.Dense` with a faster gradient of a wide kernel, see `product`.
+
+    With LoRA the inputs are multiplied by its thin matrices one after the other, where Keras makes the whole kernel.
+    """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        x = product(inputs, self.kernel)
+        x = product(inputs, self._kernel if self.lora_enabled else self.kernel)
+        if self.lora_enabled:
+            a, b = (ops.cast(each, self.compute_dtype) for each in (self.lora_kernel_a, self.lora_kernel_b))
+            x = x + (self.lora_alpha / self.lora_rank) * ops.matmul(ops.matmul(inputs, a), b)
         if self.bias is not None:
             x = ops.add(x, self.bias)
         return x if self.activation is None else self.activation(x)

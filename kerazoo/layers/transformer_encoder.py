@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.layers.masking import encoded_mask, first_mask
+from kerazoo.layers.masking import causal_mask, encoded_mask, first_mask
 from kerazoo.layers.transformer_block import TransformerBlock, TransformerStack
 
 
@@ -131,6 +131,8 @@ class TransformerEncoder(TransformerStack):
             `None`.
         kernel_initializer: Initializer of all kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: Initializer of all biases. Defaults to `"zeros"`.
+        causal: bool. Whether each position attends to itself and to earlier ones only, as in a decoder. Defaults to
+            `False`.
         share_layers: bool. Whether all blocks are one, as in a Universal Transformer, which then has one `activation`.
             Defaults to `False`.
         return_dict: bool. Whether to return a dict, which decoders and models read; False returns its "sequence" alone,
@@ -192,6 +194,7 @@ class TransformerEncoder(TransformerStack):
         positions: str | None = None,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        causal: bool = False,
         share_layers: bool = False,
         return_dict: bool = True,
         **kwargs: Any,
@@ -212,6 +215,7 @@ class TransformerEncoder(TransformerStack):
         }
         super().__init__(TransformerEncoderBlock, 1 if share_layers else num_layers, options, **kwargs)
         self.num_layers = _checks.num_layers("TransformerEncoder", "num_layers", num_layers)
+        self.causal = bool(causal)
         self.share_layers = bool(share_layers)
         self.return_dict = bool(return_dict)
 
@@ -234,6 +238,9 @@ class TransformerEncoder(TransformerStack):
         valid = first_mask(padding_mask, mask, inputs_mask)
         if valid is None:
             valid = ops.ones(ops.shape(inputs)[:2], dtype="bool")  # [B, S]
+        if self.causal:
+            past = causal_mask(ops.shape(inputs)[1])  # [S, S]
+            attention_mask = past if attention_mask is None else ops.logical_and(attention_mask, past)
         x, scores = inputs, []
         for block in self.blocks * self.num_layers if self.share_layers else self.blocks:
             x = block(
@@ -256,4 +263,5 @@ class TransformerEncoder(TransformerStack):
         return encoded_mask(previous_mask) if self.return_dict else previous_mask
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "share_layers": self.share_layers, "return_dict": self.return_dict}
+        config = {"causal": self.causal, "share_layers": self.share_layers, "return_dict": self.return_dict}
+        return {**super().get_config(), **config}

@@ -13,7 +13,7 @@ from kerazoo import _checks, _files
 
 RECORD = "run.json"
 TYPES = {"model": str, "task": str, "model_options": dict, "task_options": dict, "training": dict, "import": list}
-MORE_TYPES = {"data": dict, "schedule": dict, "calls": list, "found": dict}  # what only training reads
+MORE_TYPES = {"data": dict, "schedule": dict, "calls": list, "found": dict, "start": dict}  # what only training reads
 # In a folder without a record: what a run was killed over.
 UNFINISHED = {"lock", "task", "run.flags", "learning-rate.csv", "pictures"}
 # Options of tasks that name files.
@@ -24,7 +24,8 @@ class RunDirectory:
     """The folder that holds everything about one run.
 
     `run.json` is the record of the options and of each call, `task/` holds the vocabularies, `checkpoints/` the
-    training states, `baseline.json` the baseline, `dev-errors.json` the errors of an autoencoder on dev,
+    training states, `adapter` what LoRA trained, `baseline.json` the baseline, `dev-errors.json` the errors of an
+    autoencoder on dev,
     `metrics.jsonl` one line per epoch, `learning-rate.csv` the sweep of `learning_rate="find"`, `events/` the
     TensorBoard events, `evaluation-SPLIT.json` and `report.md` the results, `receipt.json` all that they
     depend on, `predictions-SPLIT.jsonl` the predictions where they are saved, `profile/` the profile of some steps.
@@ -44,6 +45,7 @@ class RunDirectory:
         self.metrics = self.path / "metrics.jsonl"
         self.receipt = self.path / "receipt.json"
         self.report = self.path / "report.md"
+        self.adapter = self.path / "adapter"
         self.baseline = self.path / "baseline.json"
         self.dev_errors = self.path / "dev-errors.json"
 

@@ -22,7 +22,8 @@ class TrainingOptions:
     """Everything about a training run that is neither the model nor the task.
 
     Args:
-        epochs: int. The number of passes over the training data. Defaults to `10`.
+        epochs: int. The number of passes over the training data; 0 only for a run that starts from other weights.
+            Defaults to `10`.
         batch_size: int. The number of examples of one batch. Defaults to `64`.
         batch_tokens: int or string. The number of positions of one batch in its longest feature, which then replaces
             `batch_size`; 0 counts examples. `"auto"` finds the fastest number for each position by short trials when
@@ -39,6 +40,18 @@ class TrainingOptions:
             see `kerazoo.training.layer_factors`. Defaults to `1.0`: all have the same rate.
         rate_factors: tuple of strings `"PATTERN=FACTOR"`. Factors of the learning rate of the variables in whose path
             the regular expression is found, such as `"embedding=0.1"`; 0 keeps them as they are. Defaults to `()`.
+        freeze: tuple of strings. Patterns of the paths or names of layers that are not trained, see
+            `kerazoo.transfer.find_layers`. Their batch normalization keeps its statistics, and their dropout stays
+            active. Defaults to `()`.
+        unfreeze: tuple of strings `"LAYER@EPOCH"`. Layers that are frozen at first and trained from that epoch on,
+            counted from 1, such as `"encoder.block_3@2"`. Defaults to `()`.
+        lora: int, not negative. The rank of LoRA: the weights that a run starts from are frozen, and a product of two
+            thin matrices is trained beside each kernel; new weights, such as those of a new head, are trained as well.
+            See `kerazoo.transfer.add_lora`. Defaults to `0`: no LoRA.
+        lora_alpha: float, not negative. The factor of the product before the division by the rank. Defaults to `0.0`:
+            the rank.
+        lora_layers: tuple of strings. Patterns of the layers whose dense layers have LoRA. Defaults to `()`: all in
+            encoders and decoders.
         restart_schedule: bool. Whether a run that continues with another number of epochs begins a new schedule where
             it stands, warmup included, and not the schedule of all epochs from the beginning. Defaults to `False`.
         optimizer: string. A name of `kerazoo.run.options.OPTIMIZERS`. Defaults to `"adam"`.
@@ -110,6 +123,11 @@ class TrainingOptions:
     warmup: float = 0.05
     layer_decay: float = 1.0
     rate_factors: tuple = ()
+    freeze: tuple = ()
+    unfreeze: tuple = ()
+    lora: int = 0
+    lora_alpha: float = 0.0
+    lora_layers: tuple = ()
     restart_schedule: bool = False
     optimizer: str = "adam"
     weight_decay: float = 0.0
@@ -145,9 +163,10 @@ class TrainingOptions:
 
     def __post_init__(self):
         owner = "TrainingOptions"
-        for name in ("epochs", "batch_size", "gradient_accumulation_steps", "max_shapes", "shuffle_buffer"):
+        _checks.non_negative_int(owner, "epochs", self.epochs)
+        for name in ("batch_size", "gradient_accumulation_steps", "max_shapes", "shuffle_buffer"):
             _checks.positive_int(owner, name, getattr(self, name))
-        sizes = ("seed", "patience", "average_checkpoints", "steps_per_execution", "limit", "monitor_limit")
+        sizes = ("seed", "patience", "average_checkpoints", "steps_per_execution", "limit", "monitor_limit", "lora")
         for name in (*sizes, *(() if self.batch_tokens == "auto" else ("batch_tokens",))):
             value = _checks.non_negative_int(owner, name, getattr(self, name))
             _checks.not_above(owner, name, value, MAX_SEED if name == "seed" else _checks.MAX_INT)
@@ -155,7 +174,7 @@ class TrainingOptions:
             _checks.number(owner, "learning_rate", self.learning_rate, low=0, low_open=True)
         _checks.number(owner, "scheduled_sampling", self.scheduled_sampling, low=0, high=1)
         _checks.number(owner, "layer_decay", self.layer_decay, low=0, high=1, low_open=True)
-        for name in ("weight_decay", "clip_norm", "l1", "l2"):
+        for name in ("weight_decay", "clip_norm", "l1", "l2", "lora_alpha"):
             _checks.number(owner, name, getattr(self, name), low=0)
         for name in ("warmup", "label_smoothing", "ema_momentum"):
             _checks.rate(owner, name, getattr(self, name))
@@ -175,8 +194,11 @@ class TrainingOptions:
         for name in ("augment", "class_weight", "rate_factors"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
-        object.__setattr__(self, "metrics", _names(self.metrics))
+        for name in ("metrics", "freeze", "unfreeze", "lora_layers"):
+            object.__setattr__(self, name, _names(getattr(self, name)))
+        self._check_lora()
         self.rate_rules()
+        self.unfreeze_rules()
         if self.augment:
             from kerazoo.data.augment import AUGMENTATIONS
 
@@ -212,6 +234,40 @@ class TrainingOptions:
                 f"TrainingOptions: `profile` must be FIRST:LAST, such as 100:110; got profile={self.profile!r}."
             )
         return int(found[1]), int(found[2])
+
+    @property
+    def freezes(self) -> bool:
+        """Whether some layers are frozen, at least at first."""
+        return bool(self.freeze or self.unfreeze)
+
+    def unfreeze_rules(self) -> list[tuple[str, int]]:
+        """Returns pattern and epoch of each of `unfreeze`.
+
+        Raises:
+            ValueError: if one of them has another form.
+        """
+        rules = []
+        for item in self.unfreeze:
+            pattern, _, epoch = item.rpartition("@")
+            if not pattern or not epoch.isdecimal() or int(epoch) < 2:
+                raise ValueError(
+                    "TrainingOptions: `unfreeze` must be LAYER@EPOCH with an epoch of at least 2, such as "
+                    f"encoder.block_3@2; got {item!r}."
+                )
+            rules.append((pattern, int(epoch)))
+        return rules
+
+    def _check_lora(self):
+        if self.lora and self.freezes:
+            raise ValueError(
+                f"TrainingOptions: `lora` freezes all weights that are not new; got lora={self.lora} with "
+                f"freeze={','.join(self.freeze)!r}, unfreeze={','.join(self.unfreeze)!r}. Leave these out."
+            )
+        if not self.lora and (self.lora_alpha or self.lora_layers):
+            raise ValueError(
+                f"TrainingOptions: `lora_alpha` and `lora_layers` need LoRA; got lora=0, lora_alpha={self.lora_alpha}, "
+                f"lora_layers={','.join(self.lora_layers)!r}. Set lora=8."
+            )
 
     def rate_rules(self) -> list[tuple[str, float]]:
         """Returns regular expression and factor of each of `rate_factors`.

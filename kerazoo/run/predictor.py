@@ -452,6 +452,7 @@ def load(
         task = _restored_task(run, data_dir)
         _check_depth(record, store)
         model = build_model(record["model"], task, record["model_options"], store)
+        add_lora(model, record)
         vocabularies = task.vocabularies
     except (_checks.CheckpointError, _checks.SetupError):
         raise
@@ -462,6 +463,7 @@ def load(
         transfer.average_checkpoints(model, store, _num_averaged(run, record))
     else:
         store.restore(model, which=checkpoint)
+    transfer.merge_lora(model)
     # The errors were measured with the best checkpoint.
     dev_errors = anomalies.load(run) if checkpoint == "best" and task.is_autoencoder else None
     return Predictor(model, task, dev_errors=dev_errors)
@@ -529,6 +531,21 @@ def _check_count(model, store):
             f"parameters, and {saved[1]:,} bytes are saved."
         )
     catalog.check_memory(f"{store.directory.parent}", count)
+
+
+def add_lora(model: "keras.Model", record: Mapping) -> None:
+    """Adds to a built model the LoRA that a run was trained with, if it was.
+
+    Args:
+        model: a built model.
+        record: mapping. The record of the run.
+    """
+    from kerazoo import transfer
+
+    options = record["training"]
+    if options.get("lora"):
+        new = record.get("start", {}).get("new", ())
+        transfer.add_lora(model, options["lora"], options.get("lora_alpha") or None, options["lora_layers"], new)
 
 
 def build_model(

@@ -21,7 +21,7 @@ PACKAGES = (
     "kerazoo", "keras", "numpy", "tensorflow", "jax", "jaxlib", "tensorflow-datasets", "scikit-learn", "tokenizers",
     "pillow", "soundfile", "sacrebleu", "rouge-score",
 )  # fmt: skip
-OPTIONS = ("model", "model_options", "task", "task_options", "training", "found", "data", "import")
+OPTIONS = ("model", "model_options", "task", "task_options", "training", "found", "data", "import", "start")
 RESULTS = ("metrics", "examples", "search", "signatures")
 
 

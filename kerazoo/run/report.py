@@ -85,12 +85,15 @@ def limits(task: "Task") -> str:
 
 def flag_file(record: Mapping, command: Iterable[str]) -> str:
     """Returns the flag file that repeats the run, with absolute file names, so that it can be used anywhere."""
-    head = f"# python -m experiments.run --flagfile=run.flags\n# kerazoo {record['kerazoo']}\n"
+    head = "# python -m experiments.run --flagfile=run.flags\n"
+    if "start" in record:
+        head = "# python -m experiments.finetune --flagfile=run.flags\n"
+    head += f"# kerazoo {record['kerazoo']}\n"
     return head + "".join(f"{_with_absolute_path(line)}\n" for line in command)
 
 
 def _with_absolute_path(line):
-    names = "|".join((*directory.PATHS, "run_dir", "cache_dir"))
+    names = "|".join((*directory.PATHS, "run_dir", "cache_dir", "from"))
     match = re.fullmatch(rf"(-+(?:\w+=)?(?:{names})=)(.*)", line, re.DOTALL)  # a flag, or an option in the value of one
     return f"{match[1]}{directory.absolute_path(match[2])}" if match else line
 
@@ -102,13 +105,13 @@ def summary(result: Mapping, split: str) -> str:
     line += f"\nbaseline ({printable(result.get('baseline', ''))}): {_figures(simple)}" if simple else ""
     line += "".join(f"\n{name}: {text}" for name, text in result.get("signatures", {}).items())
     if comparison := result.get("comparison"):
-        line += f"\n\n{_comparison_title(comparison)}\n" + "\n".join(_aligned(comparison_rows(comparison)))
+        line += f"\n\n{_comparison_title(comparison)}\n" + "\n".join(aligned(comparison_rows(comparison)))
     if anomalies := result.get("anomalies"):
         line += "".join(f"\n{text}" for text in anomaly_lines(anomalies, result["examples"]))
         if rows := kind_rows(anomalies):
-            line += "\n\n" + "\n".join(_aligned(rows))
+            line += "\n\n" + "\n".join(aligned(rows))
     if by := result.get("by"):
-        line += "\n\n" + "\n".join(_aligned(group_rows(by)))
+        line += "\n\n" + "\n".join(aligned(group_rows(by)))
     unseen = result.get("unseen")
     if not unseen:
         return line
@@ -175,7 +178,7 @@ def _comparison_title(comparison):
     )
 
 
-def _aligned(rows):
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Returns the rows of a table as lines, the first column to the left and the others to the right."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]

@@ -69,7 +69,7 @@ def reproduce(
     Raises:
         CheckpointError: if there is no run, or it has no results on dev.
     """
-    from kerazoo.run import trainer
+    from kerazoo.run import start, trainer
 
     run = directories.RunDirectory(run_dir)
     record = run.record()
@@ -77,6 +77,7 @@ def reproduce(
     moved = {} if data_dir is None else {"data_dir": data_dir}
     training = {**record["training"], **record.get("found", {})}
     del training["batch_size" if training["batch_tokens"] else "batch_tokens"]  # `train` takes one of them
+    begin = record.get("start")
     trainer.train(
         record["model"],
         record["task"],
@@ -85,6 +86,7 @@ def reproduce(
         task_options={**record["task_options"], **moved},
         training=training,
         imports=record["import"],
+        start=begin and start.Start.of(begin, record["import"]),
         print_fn=print_fn,
     )
     return compare_results(

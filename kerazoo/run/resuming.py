@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kerazoo import _checks, _files
+from kerazoo.run import start
 from kerazoo.run.options import TrainingOptions
 
 # How long training goes on and how it is computed may change in every call; everything else changes what is trained.
@@ -11,6 +12,7 @@ FREE = (
     "epochs", "patience", "metrics", "average_checkpoints", "checkpoint_every", "on_nan", "restart_schedule",
     "steps_per_execution", "placement", "mesh", "remat", "deterministic", "profile", "xla",
 )  # fmt: skip
+FIXED = {"freeze", "unfreeze", "lora", "lora_alpha", "lora_layers"}  # what the variables of the optimizer depend on
 ORDER = ("batch_size", "batch_tokens", "seed", "max_shapes", "packing", "feed", "shuffle_buffer", "limit")
 
 
@@ -25,6 +27,12 @@ def check_same_model(where: str, run: Mapping, record: Mapping) -> None:
     Raises:
         CheckpointError: for the first difference.
     """
+    one, two = run.get("start"), record.get("start")
+    if not start.same_start(one, two):
+        raise _checks.CheckpointError(
+            f"{where}: belongs to another run: it began with {_words(one)}; got {_words(two)}. Choose another folder "
+            "or repeat its options (run.flags)."
+        )
     for name in ("model", "task", "model_options", "task_options"):
         old, new = (_without_folder(_files.plain(each[name])) for each in (run, record))
         if _equal(old, new):
@@ -58,11 +66,12 @@ def changed_data(run: Mapping, data: Mapping) -> list[str]:
     ]
 
 
-def refusal(where: str, changes: str) -> _checks.CheckpointError:
-    """Returns the error of a call that changes what is trained and does not ask for it."""
+def refusal(where: str, changes: str, fixed: bool = False) -> _checks.CheckpointError:
+    """Returns the error of a call that changes what is trained and does not ask for it, or what cannot change."""
+    advice = "start another run from this one" if fixed else "go on with these by override_resume=True"
     return _checks.CheckpointError(
-        f"{where}: continues with {changes}. Repeat the options of the run (run.flags), choose another folder, or go "
-        "on with these by override_resume=True."
+        f"{where}: continues with {changes}. Repeat the options of the run (run.flags), choose another folder, or "
+        f"{advice}."
     )
 
 
@@ -93,6 +102,13 @@ def schedule(run: Mapping | None, state: Mapping | None, options: TrainingOption
         if not old.get("restart_schedule") or old.get("epochs") != options.epochs:
             start = state["step"]
     return {"start": start, "shift": shift, "end": max(steps * options.epochs + shift, start + 1)}
+
+
+def _words(begin):
+    """Returns what a run began with."""
+    if begin is None:
+        return "new weights"
+    return f"{begin['path']} ({', '.join(begin[name] for name in ('checkpoint', 'vocabulary') if name in begin)})"
 
 
 def _without_folder(options):

@@ -17,6 +17,7 @@ from kerazoo.run.options import TrainingOptions
 
 if TYPE_CHECKING:
     from kerazoo.run.predictor import Predictor
+    from kerazoo.run.start import Start
 
 MAX_REWINDS = 3  # of a run that diverges
 TRIED = 100_000  # examples at most of the trials of a corpus that the device does not hold
@@ -34,6 +35,7 @@ def train(
     tensorboard: bool = True,
     override_resume: bool = False,
     command: Sequence[str] = (),
+    start: "Start | None" = None,
     print_fn: Callable[[str], None] = report.log,
 ) -> "Predictor":
     """Trains a model, evaluates it and saves it in a run directory.
@@ -58,6 +60,8 @@ def train(
         override_resume: bool. Whether a run continues although its training options or its data changed. Defaults to
             `False`.
         command: list of strings. The flags that are saved in `run.flags`. Defaults to `()`.
+        start: `kerazoo.run.Start`. The weights and vocabularies that the run begins with, see `finetune`. Defaults to
+            `None`: new ones.
         print_fn: function of a string that prints a line about the run. Defaults to standard error.
 
     Returns:
@@ -80,6 +84,8 @@ def train(
         )
     name = task or tasks.default(spec.kind)
     options = TrainingOptions().replace(**{**tasks.training(name, spec.kind), **spec.training, **(training or {})})
+    if start is None:
+        _checks.positive_int("TrainingOptions", "epochs", options.epochs)
     run = directories.RunDirectory(run_dir or os.path.join("runs", f"{model}-{name.replace(':', '-')}"))
     record = {
         "kerazoo": kerazoo.__version__,
@@ -96,7 +102,7 @@ def train(
         created = tasks.create(name, spec.kind, **record["task_options"])
         catalog.check_overrides(model, record["model_options"])
         with _locked(run), processes.loss_reported():
-            call = _Training(run, record, created, options, tensorboard, override_resume, print_fn)
+            call = _Training(run, record, created, options, tensorboard, override_resume, start, print_fn)
             return call.execute(command, evaluate)
 
 
@@ -120,7 +126,7 @@ def _locked(run):
 class _Training:
     """One call of `train`, and the state that its steps share."""
 
-    def __init__(self, run, record, task, options, tensorboard, override, print_fn):
+    def __init__(self, run, record, task, options, tensorboard, override, start, print_fn):
         from kerazoo.training import processes
 
         self.run = run
@@ -129,6 +135,7 @@ class _Training:
         self.options = options
         self.tensorboard = tensorboard
         self.override = override
+        self.start = start
         self.print = print_fn if processes.is_first() else lambda line: None
         self.started = time.perf_counter()
         self.useful = 0.0  # seconds in steps that were not taken back
@@ -158,8 +165,12 @@ class _Training:
             keras.config.set_dtype_policy(policy)
         store.restore(model, which="best")
         if getattr(model, "optimizer", None) is not None:  # a copy for predictions has none
-            model.optimizer.finalize_variable_values(model.trainable_variables)  # the averages of `ema_momentum`
-        trained, first = predictor.Predictor(model, self.task), processes.is_first()
+            optimizer = model.optimizer
+            optimizer.finalize_variable_values(optimizer._trainable_variables)  # the averages of `ema_momentum`
+        first = processes.is_first()
+        if self.options.lora:
+            self._merge_lora(model, first)
+        trained = predictor.Predictor(model, self.task)
         if self.dev is not None and (evaluate or self.task.is_autoencoder):
             baseline, names = baselines.load(self.run), self.options.metrics
             result, samples = evaluation.evaluate_predictor(trained, "dev", metrics=names, baseline=baseline)
@@ -171,6 +182,15 @@ class _Training:
             receipt.write(self.run, self.record, self.task, store)
             print("\n" + report.next_commands(self.run, self.task), flush=True)
         return trained
+
+    def _merge_lora(self, model, first):
+        """Saves what LoRA trained as a file of its own, and makes the model an ordinary one."""
+        from kerazoo import transfer
+
+        if first:
+            transfer.save_adapter(model, self.run.adapter)
+            self.print(f"{self.run.adapter}: the adapter, {self.run.adapter.stat().st_size:,} bytes.")
+        transfer.merge_lora(model)
 
     def _find_run(self, store):
         """Finds out what the run was trained with, and refuses a call that does not continue it."""
@@ -185,16 +205,30 @@ class _Training:
                     raise
                 self.print(f"{error} It is written anew now.")
         self.record["calls"] = calls
+        self._record_start()
         if not self.saved:
             return
         where = f"run_dir={self.run.path}"
         resuming.check_same_model(where, self.saved, self.record)
         changes = resuming.changed_options(self.saved, self.record) if self.state else {}
-        if changes and not self.override:
-            raise resuming.refusal(where, resuming.in_words(changes))
+        fixed = not resuming.FIXED.isdisjoint(changes)
+        if changes and (fixed or not self.override):
+            raise resuming.refusal(where, resuming.in_words(changes), fixed)
         if changes:
             self.print(f"Continues with {resuming.in_words(changes)}.")
         self.anew = not set(changes).isdisjoint(resuming.ORDER)
+
+    def _record_start(self):
+        """Records what the run begins with; a run with a checkpoint needs that no more."""
+        if self.start is None:
+            return
+        began = (self.saved or {}).get("start", {})
+        if began.get("path") == str(self.start.path):
+            if self.state:
+                self.record["start"] = {**began, **self.start.options}
+                return
+            self.start.expected = began["sha256"]
+        self.record["start"] = self.start.record()
 
     def _run_of_state(self):
         """Returns what the newest checkpoint was trained with, or None."""
@@ -213,6 +247,8 @@ class _Training:
         from kerazoo.training import distribution, processes
 
         started = time.perf_counter()
+        if self.start is not None and not self.state:
+            self.start.open()  # before the seed, so that new weights do not depend on it
         keras.config.set_dtype_policy(self.options.dtype)
         keras.utils.set_random_seed(self.options.seed)
         if self.options.deterministic:
@@ -232,8 +268,15 @@ class _Training:
                 models.check_packing(model)
             if self.options.remat:
                 self._rematerialize(model)
+            origins, notes = {}, []
             if not self.state:
                 pretrained_embeddings.load_vectors(model, self.task, self.options.seed)
+                if self.start is not None:
+                    origins, notes = self.start.load(model, self.task)
+            self._freeze(model)
+            if not self.state and (self.start is not None or self.options.freezes):
+                notes = self._describe_weights(model, origins) + notes
+            self._add_lora(model, origins, notes)
             self._find("batch_tokens", "auto", lambda: self._try_batches(model))
             self._plan_batches()
             self._find("learning_rate", "find", lambda: self._sweep_rates(model))
@@ -241,8 +284,12 @@ class _Training:
             self.record["schedule"] = schedule
             rates = compiling.schedule(self.options, schedule["start"], schedule["end"])
             compiling.compile_model(model, self.task, self.options, rates)
+            if self.unfreeze is not None:
+                self.unfreeze.build_optimizer(model)
         seconds = time.perf_counter() - started
         self.print(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
+        for line in notes:
+            self.print(line)
         if self.placement.name != "single":
             self.print(f"Trains {self.placement}.")
         if not self.task.streamed and (summary := self.task.summary(self.corpus)):
@@ -260,6 +307,57 @@ class _Training:
                     f"TrainingOptions: {name}={getattr(options, name)!r} needs one device; got a training "
                     f"{self.placement}. Set placement='single', or another value."
                 )
+
+    def _freeze(self, model):
+        """Freezes the layers of the options, some of them until an epoch."""
+        from kerazoo import training, transfer
+
+        layers, later, owner = transfer.layers(model), {}, "TrainingOptions"
+        paths = transfer.find_layers(owner, "freeze", model, self.options.freeze)
+        for pattern, epoch in self.options.unfreeze_rules():
+            found = transfer.find_layers(owner, "unfreeze", model, [pattern])
+            later.setdefault(epoch, []).extend(layers[path] for path in found)
+            paths += found
+        for path in paths:
+            training.set_trainable(layers[path], False)
+        self.unfreeze = training.Unfreeze(later) if later else None
+        if not model.trainable_variables:
+            raise ValueError(
+                f"{owner}: `freeze` must leave layers to train from the first epoch on; got "
+                f"freeze={','.join(self.options.freeze)!r}, unfreeze={','.join(self.options.unfreeze)!r}."
+            )
+
+    def _describe_weights(self, model, origins):
+        """Returns where the weights of the model are from, and which are trained, as lines."""
+        from kerazoo import transfer
+
+        head = [] if self.start is None else [f"Starts from {self.start.path}."]
+        first_epochs = self.unfreeze.first_epochs() if self.unfreeze else {}
+        return [*head, *report.aligned(transfer.weight_table(model, origins, first_epochs))]
+
+    def _add_lora(self, model, origins, notes):
+        """Adds LoRA to a model, of which what is new is trained as well."""
+        from kerazoo import transfer
+
+        options = self.options
+        if not options.lora:
+            return
+        begin = self.record.get("start")
+        if begin is None:
+            raise ValueError(
+                f"TrainingOptions: `lora` adapts weights that a run starts from; got lora={options.lora} without any. "
+                "Use kerazoo.run.finetune."
+            )
+        if not self.state:
+            begin["new"] = [path for path, origin in origins.items() if origin != "kept"]
+        before = model.count_params()
+        alpha = options.lora_alpha or None
+        adapted = transfer.add_lora(model, options.lora, alpha, options.lora_layers, begin.get("new", ()))
+        count = model.count_params() - before
+        notes.append(
+            f"LoRA of rank {options.lora} in {len(adapted):,} layers: {count:,} more weights are trained, "
+            f"{count / before:.2%} of the model."
+        )
 
     def _rematerialize(self, model):
         from kerazoo import training
@@ -340,6 +438,8 @@ class _Training:
                 f"subword_dropout={self.task.options['subword_dropout']}. Set one of them only."
             )
         self.task = dataclasses.replace(self.task, streamed=streamed)
+        if self.start is not None and not (self.saved and restored):
+            self.start.prepare(self.task)
         self.corpus: Any = self.task.load("train")  # a `Corpus`, or a `Stream` if streamed
         self.dev: Any = self._load_dev()
         self._check_data(restored)
@@ -397,7 +497,9 @@ class _Training:
         from kerazoo.training import distribution
 
         with distribution.one_device():
-            return predictor.build_model(self.record["model"], self.task, self.record["model_options"])
+            model = predictor.build_model(self.record["model"], self.task, self.record["model_options"])
+            predictor.add_lora(model, self.record)
+            return model
 
     def _save_record(self, command):
         """Writes the options of this call into the run directory; for a new run `run.json` makes it one."""
@@ -431,7 +533,11 @@ class _Training:
     def _fit(self, model, store):
         """Trains, and tells in a line and in the record why training ended."""
         saver, state = self._checkpoints(store), None
-        if store.names():
+        if not store.names() and self.start is not None:
+            state = self._save_first(model, store)
+            if not self.options.epochs:
+                return self._finish("Nothing is trained with epochs=0: the run has the weights that it began with.")
+        elif store.names():
             state = store.restore(model)
             if state["epoch"] >= self.options.epochs:
                 done = f"Trained already: all of epochs={self.options.epochs}. A larger number goes on, such as "
@@ -476,7 +582,7 @@ class _Training:
 
         text = f"Resumes in epoch {state['epoch'] + 1}, after step {state['step']:,}."
         epochs, old = self.options.epochs, (self.saved or {}).get("training", {}).get("epochs")
-        if old in (None, epochs) or self.options.schedule in ("constant", "inverse_sqrt"):
+        if old in (None, epochs) or not state["step"] or self.options.schedule in ("constant", "inverse_sqrt"):
             return text
         start, end = (self.record["schedule"][name] for name in ("start", "end"))
         rate = float(compiling.schedule(self.options, start, end)(state["step"]))
@@ -489,13 +595,17 @@ class _Training:
 
     def _first_checkpoint(self, model, store, state):
         """Returns the state that training begins with; with `on_nan="rewind"` it is saved, to go back to."""
-        from kerazoo.training import distribution
+        return state if state or self.options.on_nan != "rewind" else self._save_first(model, store)
 
-        if state or self.options.on_nan != "rewind":
-            return state
+    def _save_first(self, model, store):
+        """Saves the state before the first step, and returns it."""
+        from kerazoo.training import distribution, weight_averages
+
         if not model.optimizer.built:
             with distribution.scope_of(model):
                 model.optimizer.build(model.trainable_variables)
+        for variable, average in weight_averages.moving_averages(model.optimizer):
+            average.assign(variable.value)  # which are the weights of the checkpoint
         state = {"step": 0, "epoch": 0, "position": 0, "history": [], "run": self._record_of_states()}
         store.save(model, state)
         return state
@@ -618,6 +728,7 @@ class _Training:
         first = training.processes.is_first()  # which writes
         copy = None if self.placement.name == "single" else self._copy
         chosen = [
+            *([self.unfreeze] if self.unfreeze else []),
             *([monitoring.PredictDev(self.task, predicted, limit, copy)] if predicted else []),
             *([training.EvaluateAverages()] if self.options.ema_momentum else []),
             training.StopOnNonFinite(store),

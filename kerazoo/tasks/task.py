@@ -148,7 +148,10 @@ class Task:
     def fit(self) -> "Task":
         """Fits the features to the training data, once, and returns the task."""
         if any(feature.state is None for feature in self.features):
-            key = self._key(SPLITS, "fitted", [feature.config for feature in self.features], self.kind, self.streamed)
+            # Tokenizers of another run, which are not fitted.
+            given = [feature.tokenizer.hash for feature in self.features if _text(feature) and feature.tokenizer]
+            depends = [[feature.config for feature in self.features], self.kind, self.streamed, *given]
+            key = self._key(SPLITS, "fitted", *depends)
             if key is None:
                 self._fit()
             else:

@@ -57,6 +57,10 @@ class Vocabulary:
         self._sample = Sample(SAMPLE_SIZE)
         self._tags: set[str] = set()
 
+    def use(self, tokenizer: "Tokenizer") -> None:
+        """Takes a fitted tokenizer, such as that of another run, in place of fitting one."""
+        self.tokenizer = tokenizer
+
     def update(self, strings: Sequence[str]) -> None:
         """Adds strings to the sample that the tokenizer is fitted to."""
         self._sample.add(strings)
@@ -195,7 +199,7 @@ class TextFeature(Feature):
 
     @property
     def needs_fit(self) -> bool:
-        return self.vocabulary.fixed is None or self.tags > 0
+        return (self.vocabulary.fixed is None and self.vocabulary.tokenizer is None) or self.tags > 0
 
     def update(self, columns: Mapping[str, Sequence]) -> bool:
         for name in self.columns[: self.tags]:

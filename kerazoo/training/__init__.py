@@ -24,6 +24,7 @@ from kerazoo.training.schedules import (
     WarmupPiecewise,
     WarmupStableDecay,
 )
+from kerazoo.training.unfreezing import Unfreeze, set_trainable
 from kerazoo.training.weight_averages import EvaluateAverages
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "SpectrogramLoss",
     "StopOnNonFinite",
     "TokenAccuracy",
+    "Unfreeze",
     "WarmupConstant",
     "WarmupCosine",
     "WarmupExponential",
@@ -69,5 +71,6 @@ __all__ = [
     "rematerialize",
     "scale_rates",
     "sequence_error_rate",
+    "set_trainable",
     "token_error_rate",
 ]

@@ -81,64 +81,78 @@ class GradientAccumulation(keras.optimizers.Optimizer):
         self.inner_optimizer.learning_rate = learning_rate
 
     def apply(self, grads: list, trainable_variables: Any = None):
-        """Adds gradients to the sums, and updates the weights after the last of `steps` batches."""
+        """Adds gradients to the sums, and updates the weights after the last of `steps` batches.
+
+        The variables may be a part of those that the optimizer was built with.
+        """
         if not self.built:
             self.build(list(trainable_variables))
-        trainable_variables = trainable_variables or self._trainable_variables
-        values, last = self._added([v.value for v in self._accumulators()], grads)
-        for variable, value in zip(self._accumulators(), values):
+        trainable_variables = list(trainable_variables or self._trainable_variables)
+        sums = self._sums_of(trainable_variables)
+        accumulators = self._accumulators(sums)
+        values, last = self._added([v.value for v in accumulators], grads, sums)
+        for variable, value in zip(accumulators, values):
             variable.assign(value)
 
         def update():
-            self.inner_optimizer.apply(self._mean(values, grads), trainable_variables)
-            for variable in self._accumulators():
+            self.inner_optimizer.apply(self._mean(values, grads, sums), trainable_variables)
+            for variable in accumulators:
                 variable.assign(ops.zeros_like(variable.value))
 
         ops.cond(last, update, lambda: None)
 
     def stateless_apply(self, optimizer_variables: list, grads: list, trainable_variables: list):
-        """The same for values in place of variables: returns those of the weights, and those of the optimizer."""
+        """The same for values in place of variables: returns those of the weights, and those of the optimizer.
+
+        The weights are those that are trained, which may be a part of those that the optimizer was built with.
+        """
+        sums = self._sums_of([variable for variable in self._trainable_variables if variable.trainable])
+        accumulators = self._accumulators(sums)
         values = map(ops.convert_to_tensor, optimizer_variables)
         current = {id(variable): value for variable, value in zip(self.variables, values)}
         inner = [current[id(variable)] for variable in self.inner_optimizer.variables]
         with keras.StatelessScope(state_mapping=[(self.batch_weight, current[id(self.batch_weight)])]):
-            values, last = self._added([current[id(variable)] for variable in self._accumulators()], grads)
+            values, last = self._added([current[id(variable)] for variable in accumulators], grads, sums)
 
         def update():
-            mean = self._mean(values, grads)
+            mean = self._mean(values, grads, sums)
             return *self.inner_optimizer.stateless_apply(inner, mean, trainable_variables), [
                 *map(ops.zeros_like, values)
             ]
 
         weights, inner, values = ops.cond(last, update, lambda: (list(trainable_variables), inner, values))
-        current.update({id(variable): value for variable, value in zip(self._accumulators(), values)})
+        current.update({id(variable): value for variable, value in zip(accumulators, values)})
         return weights, [*(current[id(variable)] for variable in self._variables), *inner]
 
     def finalize_variable_values(self, var_list: list):
         """Puts the moving averages of the inner optimizer into the weights, if it has some."""
         self.inner_optimizer.finalize_variable_values(var_list)
 
-    def _accumulators(self):
+    def _sums_of(self, variables):
+        """Returns the sum of each of some variables, None where it has none."""
+        return [self.sums[self._get_variable_index(variable)] for variable in variables]
+
+    def _accumulators(self, sums):
         """Returns the variables that an update sets back to zero."""
-        return [self.total_weight, self.batches, *(each for each in self.sums if each is not None)]
+        return [self.total_weight, self.batches, *(each for each in sums if each is not None)]
 
-    def _added(self, values, grads):
+    def _added(self, values, grads, sums):
         """Returns the values of `_accumulators` after one more batch, and whether that was the last one."""
-        weight, (total, batches, *sums) = self.batch_weight.value, values
-        given = [grad for grad, each in zip(grads, self.sums) if each is not None]
-        sums = [
+        weight, (total, batches, *before) = self.batch_weight.value, values
+        given = [grad for grad, each in zip(grads, sums) if each is not None]
+        after = [
             each if grad is None else each + ops.cast(weight, each.dtype) * ops.convert_to_tensor(grad)
-            for each, grad in zip(sums, given, strict=True)
+            for each, grad in zip(before, given, strict=True)
         ]
-        return [total + weight, batches + 1, *sums], ops.equal(batches + 1, self.steps)
+        return [total + weight, batches + 1, *after], ops.equal(batches + 1, self.steps)
 
-    def _mean(self, values, grads):
-        total, _, *sums = values
-        total, rest = ops.where(total > 0, total, 1.0), iter(sums)  # without a position all sums are zero
-        means = [grad if each is None else next(rest) for grad, each in zip(grads, self.sums)]
+    def _mean(self, values, grads, sums):
+        total, _, *added = values
+        total, rest = ops.where(total > 0, total, 1.0), iter(added)  # without a position all sums are zero
+        means = [grad if each is None else next(rest) for grad, each in zip(grads, sums)]
         return [
             mean if grad is None or each is None else mean / ops.cast(total, mean.dtype)
-            for mean, grad, each in zip(means, grads, self.sums)
+            for mean, grad, each in zip(means, grads, sums)
         ]
 
     def get_config(self) -> dict[str, Any]:

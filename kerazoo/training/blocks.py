@@ -136,15 +136,18 @@ class BlockLoop:
         skip: Sequence[Sequence[int]] = (),
         change_batch: Callable | None = None,
     ):
+        self.kind = kind
         self.feed = feed
         self.check = check
         if steps_per_execution is None and model.steps_per_execution > 1:
             steps_per_execution = model.steps_per_execution
-        self.steps_per_execution = StepsPerExecution(feed.owner, seconds_per_execution, steps_per_execution)
         self.boundaries = tuple(boundaries)
         self.skip = [list(each) for each in skip]
         self.block: list[int] | None = None  # the last one: its epoch, the index of its first batch, and of its end
-        self.program = backend().BlockProgram(model, kind, feed, check, jit_compile, change_batch)
+        self._new_program = lambda: backend().BlockProgram(model, kind, feed, check, jit_compile, change_batch)
+        self._new_steps = lambda: StepsPerExecution(feed.owner, seconds_per_execution, steps_per_execution)
+        self.program, self.steps_per_execution = self._new_program(), self._new_steps()
+        self._trained = [id(variable) for variable in model.trainable_variables]
         self.step = step
         self.examples = self.tokens = 0
         self.compile_seconds = 0.0  # of the last block, if it compiled
@@ -155,6 +158,7 @@ class BlockLoop:
 
     def blocks(self, epoch: int, position: int = 0) -> Iterator[Block]:
         """Yields the blocks of an epoch, from the batch with index `position`."""
+        self._renew_program()
         before = epoch * (self.feed.steps_per_epoch or 0)
         batches = self._batches(epoch, position)
         ahead = next(batches, None)
@@ -170,6 +174,12 @@ class BlockLoop:
             data = [np.stack(arrays) for arrays in zip(*padded)]
             self.block = [epoch, position, position + len(chosen)]
             yield Block(key, data, len(chosen), position, before + position, ahead is None)
+
+    def _renew_program(self):
+        """Makes a new program where layers were frozen or unfrozen since the last one: its gradients are others."""
+        trained = [id(variable) for variable in self.check.model.trainable_variables]
+        if self.kind == "train" and trained != self._trained:
+            self.program, self.steps_per_execution, self._trained = self._new_program(), self._new_steps(), trained
 
     def _batches(self, epoch, position):
         """Yields index, shape and data of each batch of an epoch that is not left out."""

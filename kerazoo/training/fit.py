@@ -228,7 +228,8 @@ def _train(model, loop, callbacks, start, epochs, validation, validation_freq):
         if model.stop_training:
             break
     if model.optimizer is not None:
-        model.optimizer.finalize_variable_values(model.trainable_weights)
+        # Not those that are trained now: moving averages are in the order of all of them.
+        model.optimizer.finalize_variable_values(model.optimizer._trainable_variables)
     callbacks.on_train_end(epoch_logs)
 
 
