@@ -15,9 +15,10 @@ from kerazoo import _checks, _docstrings
 from kerazoo.registry import Registry, argument_names
 
 # A forecaster predicts a sequence of vectors of numbers: the future of a series, or the frames of a sound.
-# A dual encoder reads two sources and compares their vectors.
+# A dual encoder reads two sources and compares their vectors. A masked language model predicts tokens of its source.
 KINDS = (
-    "seq2seq", "language_model", "classifier", "binary_classifier", "autoencoder", "forecaster", "dual_encoder"
+    "seq2seq", "language_model", "classifier", "binary_classifier", "autoencoder", "forecaster", "dual_encoder",
+    "masked_language_model",
 )  # fmt: skip
 
 # The weights of a model with a size of at least this are counted before any memory is taken for them.
@@ -195,7 +196,7 @@ def describe(name: str) -> ModelSpec:
             or `transformer_values` for a decoder that reads and predicts vectors of numbers in place of tokens, `dense`
             for an output of one vector, `variational` for the same from a sampled code, `classifier` for a logit for
             each class, `binary_classifier` for one logit, `dual_encoder` for the similarity of two sources, which share
-            an encoder or have one each.
+            an encoder or have one each, `masked_lm` for the tokens at masked positions.
 
     Example:
 
@@ -463,6 +464,11 @@ _VECTOR = ("kerazoo.models:Autoencoder", "kerazoo.models.composition:autoencoder
 _CLASSES = ("kerazoo.models:Classifier", "kerazoo.models.composition:classifier", "classifier")
 _ONE_CLASS = ("kerazoo.models:Classifier", "kerazoo.models.composition:binary_classifier", "binary_classifier")
 _PAIRS = ("kerazoo.models:DualEncoder", "kerazoo.models.composition:dual_encoder", "dual_encoder")
+_MASKED = (
+    "kerazoo.models:MaskedLanguageModel",
+    "kerazoo.models.composition:masked_language_model",
+    "masked_language_model",
+)
 _decoders.add("dense", _Part("kerazoo.layers:DenseDecoder", {"units": (128,)}, *_VECTOR))
 _VARIATIONAL = (
     "kerazoo.models:VariationalAutoencoder",
@@ -477,6 +483,7 @@ _decoders.add("transformer_values", _Part("kerazoo.layers:TransformerDecoder", _
 _decoders.add("classifier", _Part(None, {}, *_CLASSES))
 _decoders.add("binary_classifier", _Part(None, {}, *_ONE_CLASS))
 _decoders.add("dual_encoder", _Part(None, {}, *_PAIRS))
+_decoders.add("masked_lm", _Part(None, {}, *_MASKED))
 
 
 def _row(name, cls, kind, parameters, reference, training=None, **sizes):
@@ -546,6 +553,11 @@ _composed_row(
     "transformer_dual_encoder", "transformer+dual_encoder", 393_216,
     "Reimers and Gurevych (2019), arXiv:1908.10084, with 2 layers of 128 instead of BERT",
     vocabulary_size=1000,
+)  # fmt: skip
+_composed_row(
+    "transformer_masked_lm_tiny", "transformer+masked_lm", 541_568,
+    "Turc et al. (2019), arXiv:1908.08962, BERT-tiny: 2 layers, 128 wide, 2 heads; pre-norm, sinusoidal positions",
+    vocabulary_size=1000, **{"encoder.num_heads": 2, "encoder.intermediate_dim": 512, "encoder.activation": "gelu"},
 )  # fmt: skip
 _row(
     "lstm_seq2seq", "LSTMSeq2Seq", "seq2seq", 1_035_240,

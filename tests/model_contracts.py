@@ -102,7 +102,8 @@ def check_building(model, inputs):
     elif "targets" in inputs:
         assert logits.shape == (*inputs["targets"].shape, model.vocabulary_size)
     else:
-        assert len(logits) == len(inputs["source"]) and logits.ndim == (3 if hasattr(model, "output_length") else 2)
+        positions = hasattr(model, "output_length") or hasattr(model, "vocabulary_size")
+        assert len(logits) == len(inputs["source"]) and logits.ndim == (3 if positions else 2)
     if len(inputs) == 1:
         (only,) = inputs.values()
         np.testing.assert_allclose(called(model, only), logits, atol=1e-5)

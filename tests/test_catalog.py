@@ -20,6 +20,7 @@ PROMISED = {
     "shufflenet_classifier": "classifier",
     "bag_dual_encoder": "dual_encoder",
     "transformer_dual_encoder": "dual_encoder",
+    "transformer_masked_lm_tiny": "masked_language_model",
     "lstm_seq2seq": "seq2seq",
     "lstm_seq2seq_attention": "seq2seq",
     "transformer_seq2seq_tiny": "seq2seq",

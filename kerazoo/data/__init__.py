@@ -28,6 +28,7 @@ from kerazoo.data.table_source import TableSource
 from kerazoo.data.tagged_source import TaggedSource
 from kerazoo.data.text_source import TextSource
 from kerazoo.data.tfds_source import TFDSSource
+from kerazoo.data.without_texts import WithoutTexts
 
 __all__ = [
     "AnomalyColumn",
@@ -57,6 +58,7 @@ __all__ = [
     "TaggedSource",
     "TableSource",
     "TextSource",
+    "WithoutTexts",
     "batches",
     "cache_dir",
     "dataset",

@@ -55,10 +55,10 @@ class Augment:
     Args:
         items: list of strings `"NAME"` or `"NAME:OPTION=VALUE,OPTION=VALUE"`, applied in this order. For images: `flip`
             (mode), `shift` (max_shift, fill), `crop` (fraction), `cutout` (rate, fraction), `contrast` (factor),
-            `brightness` (factor), `mixup` (alpha). For tokens: `word_dropout` (rate), `replacement` (rate, by, on),
-            `permutation` (distance), `rotation` (max_shift). For series: `shift` (max_shift, fill), `amplitude`
-            (factor). For frames of sound: `shift` (max_shift, fill), `spec_augment` (num_time_masks, time_width,
-            num_frequency_masks, frequency_width, time_fraction).
+            `brightness` (factor), `mixup` (alpha), `patch_mask` (rate, size). For tokens: `word_dropout` (rate),
+            `replacement` (rate, by, on), `permutation` (distance), `rotation` (max_shift). For series: `shift`
+            (max_shift, fill), `amplitude` (factor). For frames of sound: `shift` (max_shift, fill), `spec_augment`
+            (num_time_masks, time_width, num_frequency_masks, frequency_width, time_fraction).
         corpus: the training `Corpus`.
         seed: integer of at least 0. Defaults to `0`.
         packed: bool. Whether several sequences share a row. Defaults to `False`.
@@ -68,7 +68,8 @@ class Augment:
         step: integer or scalar tensor. Number of the step among those of all epochs.
 
     Returns:
-        The features. They contain `targets_read`, the input of a decoder, if it differs from `targets`.
+        The features. They contain `targets_read`, the input of a decoder, if it differs from `targets`, and
+        `source_read` if a source differs from what an autoencoder is to make of it.
 
     Raises:
         ValueError: if a name or option is unknown, or does not fit the data.
@@ -219,6 +220,33 @@ def brightness(context: Context, factor: float = 0.2) -> Callable:
     import keras
 
     return _images(context, keras.layers.RandomBrightness(factor, value_range=(0, MAX_PIXEL)))
+
+
+@_register("patch_mask", "images")
+def patch_mask(context: Context, rate: float = 0.5, size: int = 4) -> Callable:
+    """Hides patches of `size` by `size` pixels, each with probability `rate`, which an autoencoder is to restore.
+
+    The targets of the loss stay as they are, so the autoencoder learns to fill in the patches (He et al. 2021,
+    arXiv:2111.06377). It comes after other augmentations.
+    """
+    import keras
+    from keras import ops
+
+    rate = _checks.number("augment patch_mask", "rate", rate, low=0, high=1, high_open=True)
+    size = _checks.positive_int("augment patch_mask", "size", size)
+
+    def transform(features, seeds):
+        read = {}
+        for name in context.features:
+            images = features[name]
+            height, width = images.shape[1:3]
+            grid = (ops.shape(images)[0], -(-height // size), -(-width // size), 1)
+            kept = keras.random.uniform(grid, seed=seeds) >= rate
+            kept = ops.repeat(ops.repeat(kept, size, axis=1), size, axis=2)[:, :height, :width]
+            read[f"{name}_read"] = ops.where(kept, images, ops.zeros_like(images))
+        return {**features, **read}
+
+    return transform
 
 
 @_register("mixup", "images")

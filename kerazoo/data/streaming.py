@@ -23,16 +23,28 @@ class Stream:
     Args:
         chunks: function without arguments that returns an iterable of `Chunk`; called once for each pass.
         convert: function of a `Chunk` that returns `(features, notes)`, as for `prepare`.
+        change: function of the features of a chunk, the number of the epoch and that of the chunk that returns other
+            features, those of this epoch. Defaults to `None`: all epochs are the same.
     """
 
-    def __init__(self, chunks: Callable[[], Iterable[Chunk]], convert: Convert):
+    def __init__(
+        self,
+        chunks: Callable[[], Iterable[Chunk]],
+        convert: Convert,
+        change: Callable[[Any, int, int], Any] | None = None,
+    ):
         self.chunks = chunks
         self.convert = convert
+        self.change = change
 
-    def corpora(self) -> Iterator[tuple[Corpus, float]]:
-        """Yields pairs of a `Corpus` of some examples and the progress of the source in [0, 1], 0 if unknown."""
-        for chunk, (features, _) in in_order(self.convert, self.chunks()):
-            corpus = Corpus(features)
+    def corpora(self, epoch: int = 0) -> Iterator[tuple[Corpus, float]]:
+        """Yields pairs of a `Corpus` of some examples and the progress of the source in [0, 1], 0 if unknown.
+
+        Args:
+            epoch: integer of at least 0. Defaults to `0`.
+        """
+        for number, (chunk, (features, _)) in enumerate(in_order(self.convert, self.chunks())):
+            corpus = Corpus(features if self.change is None else self.change(features, epoch, number))
             if len(corpus):
                 yield corpus, chunk.progress
 
@@ -127,7 +139,7 @@ class StreamPlan:
         unread, self._unread = self._unread, None  # what was read to choose the shapes cannot always be read again
         random = np.random.Philox(np.random.SeedSequence([self.seed, epoch]))
         pool, count = None, 0
-        for corpus, _ in unread or self.stream.corpora():
+        for corpus, _ in unread or self.stream.corpora(epoch):
             if self.limit and count + len(corpus) > self.limit:
                 corpus = corpus.take(range(self.limit - count))
             count += len(corpus)

@@ -31,7 +31,7 @@ def export(
       bytes of PNG, JPEG, GIF or BMP files of any size, see `kerazoo.tasks.image_bytes.decode_images`, or of WAV files
       of 16 bits with the number of samples a second of the task;
     - a text is `answer` (`text` of a language model, the prompt included), strings [B], with `score` float32 [B], by
-      which the search ranks;
+      which the search ranks; of a model that fills the gaps `<mask>` of its source it is the whole text;
     - a label is `label`, strings [B], with `probabilities` float32 [B, C], or [B, 1] for the second of two classes;
     - pixels are `image`, uint8 [B, H, W, C], with `score`; the prompt of a language model of pixels is the first rows
       of images, uint8 [B, h, W, C];
@@ -141,7 +141,10 @@ def _generator(model, task, search, max_length):
             encoded = model.encode(inputs["source"] if len(inputs) == 1 else inputs, training=False)
             context = decoding.DecodingContext(encoded=encoded, seed=seed)
         found = decoding.decode(model, search, max_length, context)
-        outputs = {**task.decode_in_graph(found["tokens"][:, 0]), "score": found["scores"][:, 0]}
+        tokens = found["tokens"][:, 0]
+        if task.targets.fills:
+            tokens = task.targets.complete(tokens, inputs)
+        outputs = {**task.decode_in_graph(tokens), "score": found["scores"][:, 0]}
         if search.stop_strings is not None:
             name = task.targets.outputs[0]
             prompts = raw["prompt"] if task.is_language_model else tf.fill([tf.shape(outputs[name])[0]], "")
@@ -191,7 +194,7 @@ def _network(model, task, threshold):
             encoded = model.encode(inputs["source"] if len(inputs) == 1 else inputs, training=False)
             return task.decode_in_graph(decoding.decode_values(model, model.output_length, encoded)["outputs"])
         outputs = tf.cast(model(inputs, training=False), tf.float32)
-        found = task.decode_in_graph(outputs)
+        found = task.decode_in_graph(task.targets.complete(outputs, inputs))
         if task.is_autoencoder:
             found["error"] = task.targets.reconstruction_errors(outputs, *raw.values())
             if threshold is not None:

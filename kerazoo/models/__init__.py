@@ -9,6 +9,7 @@ from kerazoo.models.forecaster import LinearForecaster, PatchForecaster
 from kerazoo.models.image_classifier import CNNClassifier
 from kerazoo.models.join_encoded import JoinEncoded
 from kerazoo.models.language_model import LSTMLM, LanguageModel, TransformerLM
+from kerazoo.models.masked_language_model import MaskedLanguageModel
 from kerazoo.models.pixel_models import PixelLM, PixelSeq2Seq
 from kerazoo.models.segments import check_packing
 from kerazoo.models.seq2seq import LSTMSeq2Seq, TransformerSeq2Seq
@@ -29,6 +30,7 @@ __all__ = [
     "LSTMSeq2Seq",
     "LanguageModel",
     "LinearForecaster",
+    "MaskedLanguageModel",
     "MLPClassifier",
     "PatchForecaster",
     "PixelLM",

@@ -16,6 +16,7 @@ from kerazoo.models.classifier import Classifier
 from kerazoo.models.continuous_encoder_decoder import ContinuousEncoderDecoder
 from kerazoo.models.dual_encoder import DualEncoder
 from kerazoo.models.encoder_decoder import EncoderDecoder
+from kerazoo.models.masked_language_model import MaskedLanguageModel
 from kerazoo.models.transformer_classifier import RowEmbedding
 from kerazoo.models.variational_autoencoder import VariationalAutoencoder
 
@@ -303,6 +304,37 @@ def dual_encoder(
         trainable_temperature=trainable_temperature,
         **kwargs,
     )
+
+
+def masked_language_model(
+    owner: str,
+    encoders: list[Part],
+    *,
+    source_vocabulary_size: int | None = None,
+    vocabulary_size: int | None = None,
+    embedding_dim: int | None = None,
+    positions: str | None = "sinusoidal",
+    max_length: int | None = None,
+    tie_output: bool = True,
+    pad_id: int = 0,
+    **kwargs: Any,
+) -> MaskedLanguageModel:
+    """Returns a `MaskedLanguageModel` of one encoder of tokens.
+
+    Args:
+        tie_output: boolean. Whether the logits use the table of the embedding. Defaults to `True`.
+
+    The other arguments are those of `encoder_decoder`; `vocabulary_size` is another name of `source_vocabulary_size`.
+    """
+    size = _either(owner, "source_vocabulary_size", source_vocabulary_size, "vocabulary_size", vocabulary_size)
+    if size is None or len(encoders) > 1:
+        raise ValueError(
+            f"{owner}: needs one encoder and `source_vocabulary_size`, the number of its tokens; got {len(encoders)} "
+            f"encoders, source_vocabulary_size={size}."
+        )
+    shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    made = _encoders(encoders, _sides(owner, encoders, size, None, shared), kwargs.get("dtype"))
+    return MaskedLanguageModel(made["encoder"], made["source_embedding"], tie_output=tie_output, **kwargs)
 
 
 # One logit: a classifier of two classes for `keras.losses.BinaryCrossentropy`.

@@ -30,9 +30,9 @@ def check_packing(model: keras.Model) -> None:
     """
     owner = type(model).__name__
     encoder, decoder = (getattr(model, part, None) for part in ("encoder", "decoder"))
-    if decoder is None or getattr(model, "target_embedding", None) is None:
+    if getattr(model, "vocabulary_size", None) is None:
         raise ValueError(
-            f"{owner}: packing is for models that generate tokens, seq2seq and language models; got packing=True. "
+            f"{owner}: packing is for models that predict tokens, seq2seq and language models; got packing=True. "
             "Train without packing."
         )
     if isinstance(encoder, list | tuple):

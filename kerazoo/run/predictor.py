@@ -120,6 +120,8 @@ class Predictor:
                     outputs = [row[:length] for row, length in zip(found.outputs, found.lengths)]
                 else:
                     outputs = np.asarray(self.model.predict_on_batch(inputs))
+                if self.task.targets.fills:
+                    outputs = np.asarray(self.task.targets.complete(np.asarray(outputs), inputs))
                 rows.update(zip(numbers, outputs, strict=True))
         return [rows[number] for number in range(len(raw))]
 
@@ -144,7 +146,7 @@ class Predictor:
         with self._memory_reported(raw):
             for numbers, inputs in self._batches(raw):
                 found, too_long = self._generate(inputs, len(rows), options)
-                found = self._predictions(found, too_long, [raw[number] for number in numbers], options)
+                found = self._predictions(found, too_long, [raw[number] for number in numbers], options, inputs)
                 rows.update(zip(numbers, found, strict=True))
         return [rows[number] for number in range(len(raw))]
 
@@ -234,6 +236,9 @@ class Predictor:
             raise ValueError(
                 f"stream: needs a model that generates text; this one predicts {self.task.targets.modality}."
             )
+        if self.task.targets.fills:  # gaps anywhere in the text
+            yield from self([raw], **options)
+            return
         inputs, options = _arguments(self._encode([raw])), self._in_tokens(options)
         detokenizer = decoding.IncrementalDetokenizer(self.task.decode, 1)
         stop, text, sent = options.get("stop_strings"), "", 0
@@ -285,6 +290,8 @@ class Predictor:
             raise ValueError(
                 "score: needs a model that generates tokens for an input; a language model is scored by evaluate."
             )
+        if self.task.targets.fills:
+            raise ValueError(f"{self.task.owner}: a text with gaps has no targets that could be scored.")
         raw, targets = _listed("raw", raw), _listed("targets", targets)
         if len(raw) != len(targets):
             raise ValueError(f"score: needs a target for each input; got {len(raw)} inputs, {len(targets)} targets.")
@@ -333,10 +340,14 @@ class Predictor:
             )
         return self.model.generate(**_arguments(inputs), **{"first_row": first_row, **options}), too_long
 
-    def _predictions(self, found, too_long, raw, options):
+    def _predictions(self, found, too_long, raw, options, inputs):
         """Returns the `Prediction`s for each input; a prompt that is too long has one without tokens."""
         pairs = np.argwhere(found.lengths).tolist()  # row and rank of each prediction
-        texts = self.task.decode([found.tokens[row, n] for row, n in pairs])
+        tokens = np.array([found.tokens[row, n] for row, n in pairs])
+        if self.task.targets.fills:
+            of_rows = {name: np.asarray(value)[[row for row, _ in pairs]] for name, value in inputs.items()}
+            tokens = np.asarray(self.task.targets.complete(tokens, of_rows))
+        texts = self.task.decode(tokens)
         texts = self._cut(texts, [raw[row] for row, _ in pairs], options)
         rows: list[list[Prediction]] = [[] for _ in raw]
         for (row, n), text in zip(pairs, texts):

@@ -444,7 +444,7 @@ class _Training:
         self.dev: Any = self._load_dev()
         self._check_data(restored)
         self.monitor = monitoring.choose(self.task, options)
-        # With subword dropout each epoch has a different corpus, and the plan bounds the lengths of all of them.
+        # Where each epoch has a different corpus, the plan bounds the lengths of all of them.
         self.resampled = None if streamed else self.task.resampled(options.seed)
         if not streamed:
             self.corpus = self._limited(self.corpus)
@@ -690,8 +690,8 @@ class _Training:
         if self.resampled:
             if self.options.feed == "device":
                 raise ValueError(
-                    "TrainingOptions: feed='device' holds one corpus for all epochs; got feed='device' with "
-                    f"subword_dropout={self.task.options['subword_dropout']}. Try feed='auto'."
+                    "TrainingOptions: feed='device' holds one corpus for all epochs, and this task makes another one "
+                    "in each (subword_dropout, or texts that are corrupted); got feed='device'. Try feed='auto'."
                 )
             return "tf.data"
         if processes.count() > 1 and self.options.packing:

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from kerazoo.tasks.task import Task
 
 _NAMES = {
+    "DenoisedTextFeature": "corruption_features",
     "Feature": "feature",
     "FutureFeature": "future_feature",
+    "GappedTextFeature": "gapped_text_feature",
     "ImageFeature": "image_feature",
     "LabelFeature": "label_feature",
     "MEASURES": "measures",
+    "MaskedSpansFeature": "corruption_features",
+    "MaskedTokensFeature": "corruption_features",
     "MatchFeature": "similarity_feature",
     "Measure": "measures",
     "NumberFeature": "number_feature",
@@ -153,7 +157,7 @@ def create(name: str, kind: str | None = None, **options: Any) -> "Task":
     print(words, targets, task.encode(words))
     ```
     """
-    task = _build(name, kind, {key: value for key, value in options.items() if value is not None})
+    task = build(name, kind, {key: value for key, value in options.items() if value is not None})
     task.check()
     return task
 
@@ -181,7 +185,7 @@ def restore(folder: str | os.PathLike, **options: Any) -> "Task":
     changed = {key: value for key, value in options.items() if value is not None}
     if "download" in saved:
         saved = {**saved, "download": False}
-    task = _build(name, kind, {**saved, **changed})
+    task = build(name, kind, {**saved, **changed})
     saved_task.read_state(folder, task)
     return task
 
@@ -227,7 +231,14 @@ def register(
     return decorate
 
 
-def _build(name, kind, given):
+def build(name: str, kind: str | None, given: Mapping[str, Any]) -> "Task":
+    """Returns a task as `create` does, whose data need not be there.
+
+    Args:
+        name: string. As for `create`.
+        kind: string. As for `create`.
+        given: dict. The options of the task.
+    """
     spec = _fitting(name, kind)
     allowed = options(name)
     for key in given:

@@ -67,6 +67,10 @@ class Feature:
     evaluated_by_loss = False
     # Whether a prediction is a sequence of vectors of numbers, which a decoder of values reads in training.
     continuous = False
+    # Whether the inputs of training are made of the targets by `corrupt`, anew in each epoch.
+    corrupts = False
+    # Whether a prediction is made of the input and the outputs of the model together, by `complete`.
+    fills = False
     # Whether raw values can be restored from what the corpus stores.
     stored_exactly = False
     # Whether `decode_files` makes packed raw values of the bytes of files.
@@ -226,6 +230,26 @@ class Feature:
             ValueError: if the predictions are not classes.
         """
         raise ValueError(f"{self.owner}: a model that predicts a {self.modality} has one prediction and no scores.")
+
+    def model_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the encoded inputs of a prediction with what the target needs in addition, inside a graph or outside.
+
+        Args:
+            inputs: dict. The encoded inputs by their names.
+        """
+        return dict(inputs)
+
+    def complete(self, outputs: Any, inputs: Mapping[str, Any]) -> Any:
+        """Returns what is decoded for the outputs of the model, inside a graph or outside.
+
+        Where the feature `fills` gaps, that is the input with the outputs in its gaps.
+
+        Args:
+            outputs: logits, or generated token ids `[B, T]`.
+            inputs: dict. The encoded inputs that they were computed from.
+        """
+        del inputs
+        return outputs
 
     def decode_in_graph(self, outputs: Any) -> dict:
         """Returns the named tensors of an exported model for the outputs of the model."""

@@ -397,6 +397,7 @@ for _row in (
             higher_is_better=True),
     Measure("binary_crossentropy", _crossentropies, "cross-entropy of pixels in [0, 1]", ("image",)),
     Measure("nats", _nats, "negative log-likelihood of a character, in nats", ("language model",)),
+    Measure("nats_per_token", _nats, "negative log-likelihood of a token, in nats", ("corrupted text",)),
     Measure("bits_per_dimension", _bits, "negative log-likelihood of a pixel, in bits", ("pixels",)),
 ):  # fmt: skip
     MEASURES.add(_row.name, _row)

@@ -44,6 +44,7 @@ DEFAULT = {
     "binary_classifier": "digits",
     "autoencoder": "digits",
     "dual_encoder": "pairs",
+    "masked_language_model": "masked_tokens",
     "forecaster": "forecast",
 }
 
@@ -138,6 +139,24 @@ SPECS = {
         "kerazoo.tasks.pairs:build",
         ("dual_encoder",),
         "your own pairs of texts, with a score or as they belong together: data_dir is a table",
+    ),
+    "masked_tokens": TaskSpec(
+        "kerazoo.tasks.pretraining:build",
+        ("masked_language_model",),
+        "pretraining on your own texts: masked tokens (BERT)",
+        {"batch_size": 64},
+    ),
+    "span_corruption": TaskSpec(
+        "kerazoo.tasks.pretraining:build",
+        ("seq2seq",),
+        "pretraining on your own texts: masked spans (T5)",
+        {"batch_size": 64},
+    ),
+    "denoising": TaskSpec(
+        "kerazoo.tasks.pretraining:build",
+        ("seq2seq",),
+        "pretraining on your own texts: the whole text from one with masked spans and moved sentences (BART)",
+        {"batch_size": 64},
     ),
     PREFIX + "NAME": TaskSpec(
         "kerazoo.tasks.tensorflow_datasets:build",

@@ -17,6 +17,7 @@ import numpy as np
 from kerazoo import _checks
 from kerazoo.data import Chunk, Corpus, DataSource, Stream, TableSource, cache, prepare
 from kerazoo.data.corpus import sample_rows
+from kerazoo.data.corruption import CorruptedCorpus, corrupted
 from kerazoo.data.data_source import row_key
 from kerazoo.data.preparing import Progress, no_examples
 from kerazoo.tasks import saved_task
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "dev", "test")
 MAX_NAMED = 10  # skipped examples of a split that are printed
+# What a model reads in addition to its sources and targets, where a corpus or packing has it.
+MARKS = ("source_segments", "targets_segments", "masked_positions", "masked_positions_segments")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -193,7 +196,7 @@ class Task:
     def _find_max_tokens(self):
         """Stores the largest number of tokens in the data, which bounds positions and predictions."""
         texts = {name: feature for name, feature in self.arrays.items() if _bounded(feature)}
-        if not texts or self.streamed:
+        if not texts or self.streamed or self.targets.corrupts:  # which cuts texts into windows
             return
         for split in SPLITS:
             # A split without examples raises when it is loaded.
@@ -272,27 +275,40 @@ class Task:
         key = f"corpus {split}"
         if key not in self._cache:
             self._cache[key] = self._prepared(split)
-        if not self.is_language_model or isinstance(self._cache[key], Stream):
+        if isinstance(self._cache[key], Stream) or not (self.is_language_model or self.targets.corrupts):
             return self._cache[key]
         windows = f"windows {split}"
         if windows not in self._cache:
-            rows = self._cache[key]
-            cut = self.targets.windows(rows.features["targets"], training=split == "train")
-            self._cache[windows] = Corpus({"targets": cut}, rows.notes)
+            self._cache[windows] = self._windows(split, self._cache[key])
         return self._cache[windows]
+
+    def _windows(self, split, texts):
+        """Returns the windows of texts as a corpus; those of a target that corrupts them are corrupted always alike."""
+        (rows,) = texts.features.values()
+        rows = self.targets.windows(rows, training=split == "train")
+        if self.targets.corrupts:
+            return Corpus(corrupted(rows, self.targets.corrupt, (0, SPLITS.index(split))).features, texts.notes)
+        return Corpus({"targets": rows}, texts.notes)
+
+    @property
+    def _stored_arrays(self):
+        """The features that are prepared: a target that corrupts texts is made of the input."""
+        return {"source": self.inputs[0]} if self.targets.corrupts else self.arrays
 
     def _prepared(self, split):
         label = f"{self.owner}, {split}"
         if self.streamed and split == "train":
-            return Stream(lambda: self.chunks("train"), functools.partial(self._convert_windows, split))
-        fitted = {name: None if _text(feature) else feature.state for name, feature in self.arrays.items()}
-        configs = {name: feature.config for name, feature in self.arrays.items()}
+            change = self._corrupt_chunk if self.targets.corrupts else None
+            return Stream(lambda: self.chunks("train"), functools.partial(self._convert_windows, split), change)
+        fitted = {name: None if _text(feature) else feature.state for name, feature in self._stored_arrays.items()}
+        configs = {name: feature.config for name, feature in self._stored_arrays.items()}
         hashes = [feature.tokenizer.hash for feature in self.features if _text(feature)]
         key = self._key((split,), "corpus", configs, fitted, hashes, self.bad_lines)
         return prepare(label, lambda: self.chunks(split), functools.partial(self._convert, split), key)
 
     def _convert(self, split, chunk):
-        converted = {name: feature.convert(chunk.columns, chunk.continues) for name, feature in self.arrays.items()}
+        stored = self._stored_arrays.items()
+        converted = {name: feature.convert(chunk.columns, chunk.continues) for name, feature in stored}
         values = {name: each.values for name, each in converted.items()}
         clipped = [each.clipped for each in converted.values() if each.clipped is not None]
         faults: dict[int, str] = {}
@@ -334,12 +350,25 @@ class Task:
 
     def _convert_windows(self, split, chunk):
         values, notes = self._convert(split, chunk)
-        if self.is_language_model:
-            values = {"targets": self.targets.windows(values["targets"], training=True)}
+        if self.is_language_model or self.targets.corrupts:
+            values = {name: self.targets.windows(rows, training=True) for name, rows in values.items()}
         return values, notes
 
-    def resampled(self, seed: int) -> ResampledCorpus | None:
-        """Returns the training corpus whose subwords are sampled anew in each epoch, or `None` without dropout."""
+    def _corrupt_chunk(self, values, epoch, number):
+        return corrupted(values["source"], self.targets.corrupt, (0, epoch, number)).features
+
+    def resampled(self, seed: int) -> ResampledCorpus | CorruptedCorpus | None:
+        """Returns the training corpus that differs in each epoch, or `None` if it is always the same.
+
+        That is one whose subwords are sampled anew, or whose texts are corrupted anew.
+
+        Args:
+            seed: int, not negative. An epoch is a pure function of it and of its number.
+        """
+        if self.targets.corrupts:
+            self.load("train")
+            texts = cast(Corpus, self._cache["corpus train"])
+            return CorruptedCorpus(self.targets.windows(texts.features["source"], True), self.targets.corrupt, seed)
         texts = {name: feature for name, feature in self.arrays.items() if _text(feature) and feature.dropout}
         if not texts:
             return None
@@ -380,6 +409,14 @@ class Task:
                 raise ValueError(f"{self.owner}: a language model reads texts, which have no column {columns[0]!r}.")
             prompts, wholes = self.targets.prompts(cast(Corpus, self.load(split)).features["targets"], limit)
             return prompts, [[whole] for whole in wholes], {}
+        if self.targets.corrupts:
+            if columns:
+                raise ValueError(f"{self.owner}: windows of texts have no column {columns[0]!r}.")
+            windows = cast(Corpus, self.load(split))
+            windows = windows if limit is None else windows.sample(limit)
+            rows = windows.features["source"]
+            texts = cast(Any, self.targets).restored(windows)
+            return self.inputs[0].decode([rows[row] for row in range(len(rows))]), [[text] for text in texts], {}
         corpus = None if columns else self._stored(split)
         if corpus is not None:
             stored = corpus.features if limit is None else corpus.sample(limit).features
@@ -499,18 +536,19 @@ class Task:
 
         Args:
             features: dict of tensors by the names of `arrays`. `targets_read` holds the input of a decoder if it
-                differs from the targets; `NAME_segments` count the examples of a packed row; `NAME_mask` marks the
-                valid positions of rows of vectors.
+                differs from the targets, and `source_read` that of an encoder; `NAME_segments` count the examples of a
+                packed row; `NAME_mask` marks the valid positions of rows of vectors.
             valid: bool tensor `[B]`. False for padding rows.
         """
         if "targets_mask" in features:  # targets are rows of vectors, whose positions are weighted one by one
             valid = features["targets_mask"] & valid[:, None]  # [B, T]
-        inputs = {name: feature.inputs(features[name]) for name, feature in zip(self.input_names, self.inputs)}
+        read = {name: features.get(f"{name}_read", features[name]) for name in self.input_names}
+        inputs = {name: feature.inputs(read[name]) for name, feature in zip(self.input_names, self.inputs)}
         values = features["targets" if self.targets not in self.inputs else self.input_names[self._target_index]]
         targets = self.targets.targets(values)
         if self.targets.generated or self.targets.continuous:
             inputs["targets"] = self.targets.inputs(features.get("targets_read", values))
-        names = ("source_segments", "targets_segments", *(f"{name}_mask" for name in self.input_names))
+        names = (*MARKS, *(f"{name}_mask" for name in self.input_names))
         marks = {name: features[name] for name in names if name in features}
         return {**inputs, **marks}, targets, self.targets.weights(targets, valid)
 
@@ -668,7 +706,7 @@ class Task:
             encoded = feature.encode(*itertools.islice(values, len(feature.columns)))
             masked = isinstance(encoded, MaskedSequence)
             inputs |= {name: encoded.values, f"{name}_mask": encoded.mask} if masked else {name: encoded}
-        return inputs
+        return self.targets.model_inputs(inputs)
 
     def encode(self, raw: Sequence) -> dict[str, np.ndarray]:
         """Returns the model's inputs for a list of raw inputs, as NumPy arrays.

@@ -75,7 +75,8 @@ class Vocabulary:
 
         if self.tokenizer is None:
             if self.fixed is not None:
-                self.tokenizer = self.fixed().add_tags(sorted(self._tags))
+                fixed = self.fixed()
+                self.tokenizer = fixed.add_tags(sorted(self._tags.difference(fixed.tags)))
                 return self.tokenizer
             strings, tokens = self._sample.strings, self.config["tokens"]
             case = text.common_case(strings) if self.config["case"] == "auto" else self.config["case"]

@@ -7,7 +7,14 @@ from kerazoo.training.checkpoints import CheckpointStore
 from kerazoo.training.error_rates import edit_distance, sequence_error_rate, token_error_rate
 from kerazoo.training.fit import evaluate, fit, make_deterministic
 from kerazoo.training.losses import QuantileLoss, SparseCrossentropy, SpectrogramLoss
-from kerazoo.training.metrics import F1, BitsPerDimension, Perplexity, SequenceAccuracy, TokenAccuracy
+from kerazoo.training.metrics import (
+    F1,
+    BitsPerDimension,
+    Perplexity,
+    SequenceAccuracy,
+    SpanAccuracy,
+    TokenAccuracy,
+)
 from kerazoo.training.pair_losses import CosineCorrelation, CosineError, InBatchAccuracy, InBatchCrossentropy
 from kerazoo.training.profiles import Profile
 from kerazoo.training.progress import Progress
@@ -47,6 +54,7 @@ __all__ = [
     "QuantileLoss",
     "ScheduledSampling",
     "SequenceAccuracy",
+    "SpanAccuracy",
     "SparseCrossentropy",
     "SpectrogramLoss",
     "StopOnNonFinite",

@@ -118,6 +118,60 @@ class SequenceAccuracy(_Ratio):
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")
+class SpanAccuracy(_Ratio):
+    """Computes the share of masked spans that are predicted exactly, each given the spans before it.
+
+    The targets are spans, each after its mask. A span counts as right if all its tokens are, and what follows it, so
+    that it ends where it should.
+
+    Args:
+        first_mask: int. The token of the mask before the first span.
+        num_masks: int, above 0. How many masks there are; they have consecutive numbers.
+        name: string. Name of the metric. Defaults to `"span_accuracy"`.
+
+    Call arguments:
+        y_true: int tensor `[B, T]`.
+        y_pred: float tensor `[B, T, V]`, the logits.
+        sample_weight: tensor `[B, T]`. Defaults to 1.
+
+    Returns:
+        float32 scalar in `[0, 1]`.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import kerazoo as kz
+
+    accuracy = kz.training.SpanAccuracy(first_mask=5, num_masks=2)
+    targets = np.array([[5, 3, 6, 4, 2]])  # the first span is 3, the second one 4
+    accuracy.update_state(targets, np.eye(7)[[[5, 3, 6, 3, 2]]])
+    assert float(accuracy.result()) == 0.5
+    ```
+    """
+
+    def __init__(self, first_mask: int, num_masks: int, name: str = "span_accuracy"):
+        super().__init__(name)
+        self.first_mask = _checks.non_negative_int("SpanAccuracy", "first_mask", first_mask)
+        self.num_masks = _checks.positive_int("SpanAccuracy", "num_masks", num_masks)
+
+    def _values(self, y_true, y_pred, weight):
+        is_mask = ops.logical_and(y_true >= self.first_mask, y_true < self.first_mask + self.num_masks)
+        # A mask tells that the span before it ends, so it belongs to that one.
+        span = ops.cumsum(ops.cast(is_mask, "int32"), axis=1) - ops.cast(is_mask, "int32")  # [B, T], from 1
+        valid = weight > 0
+        wrong = ops.logical_and(valid, ops.not_equal(predicted_classes(y_pred), y_true))
+        of_span = ops.equal(span[:, :, None], 1 + ops.arange(self.num_masks, dtype="int32"))  # [B, T, spans]
+        is_wrong = ops.any(ops.logical_and(of_span, wrong[:, :, None]), axis=1)
+        exists = ops.any(ops.logical_and(of_span, valid[:, :, None]), axis=1)
+        return ops.logical_not(is_wrong), ops.cast(exists, "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {"first_mask": self.first_mask, "num_masks": self.num_masks, "name": self.name}
+
+
+@keras.saving.register_keras_serializable(package="kerazoo")
 class Perplexity(_Ratio):
     """Computes e to the power of the mean cross-entropy of the targets, over all batches together.
 

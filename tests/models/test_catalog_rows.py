@@ -42,6 +42,12 @@ TINY = {
         "encoder.num_heads": 2,
         "encoder.intermediate_dim": 11,
     },
+    "transformer_masked_lm_tiny": {
+        "vocabulary_size": 11,
+        "encoder.num_layers": 1,
+        "encoder.hidden_dim": 8,
+        "encoder.intermediate_dim": 11,
+    },
     "cnn_classifier": {"input_shape": (8, 8, 1), "filters": (5, 7)},
     "mobilenet_classifier": {"input_shape": (28, 28, 1), "filters": (3, 5, 7), "strides": (1, 2, 2)},
     "shufflenet_classifier": {"input_shape": (8, 8, 1), "filters": (4, 6, 6), "strides": (1, 2, 1)},
@@ -77,7 +83,7 @@ ONE_OF_EACH_CLASS = [
     "bag_dual_encoder", "cnn_classifier", "dense_autoencoder", "dense_variational_autoencoder", "lstm_lm", "pixel_lstm",
     "pixel_transformer_seq2seq", "lstm_seq2seq_attention", "mlp_classifier", "transformer_classifier",
     "linear_forecaster", "patch_forecaster",
-    "transformer_lm_small", "transformer_seq2seq_base",
+    "transformer_lm_small", "transformer_masked_lm_tiny", "transformer_seq2seq_base",
 ]  # fmt: skip
 
 

@@ -131,7 +131,7 @@ def test_nothing_passes_from_one_sequence_to_another(make):
     [
         (kz.models.LSTMSeq2Seq(13, 13, units=5), "LSTMSeq2Seq: packing.*encoder=LSTMEncoder.*max_shapes=8"),
         (kz.models.LanguageModel(kz.layers.LSTMDecoder(5), vocabulary_size=13), "LanguageModel.*decoder=LSTMDecoder"),
-        (kz.models.MLPClassifier(), "MLPClassifier: packing is for models that generate tokens.*packing=True"),
+        (kz.models.MLPClassifier(), "MLPClassifier: packing is for models that predict tokens.*packing=True"),
     ],
 )
 def test_models_that_cannot_keep_rows_apart_are_refused(model, message):
