@@ -147,7 +147,8 @@ def _generator(model, task, search, max_length):
         outputs = {**task.decode_in_graph(tokens), "score": found["scores"][:, 0]}
         if search.stop_strings is not None:
             name = task.targets.outputs[0]
-            prompts = raw["prompt"] if task.is_language_model else tf.fill([tf.shape(outputs[name])[0]], "")
+            repeats = task.is_language_model and task.targets.repeats_prompt
+            prompts = raw["prompt"] if repeats else tf.fill([tf.shape(outputs[name])[0]], "")
             outputs[name] = _cut(outputs[name], prompts, search.stop_strings.strings)
         if not task.is_language_model:
             return outputs

@@ -371,7 +371,8 @@ class Predictor:
         stop = options.get("stop_strings")
         if stop is None:
             return texts
-        prompts = raw if raw and self.task.is_language_model else [""] * len(texts)
+        repeats = self.task.is_language_model and self.task.targets.repeats_prompt
+        prompts = raw if raw and repeats else [""] * len(texts)
         return [text[: len(p)] + stop.cut(text[len(p) :]) for text, p in zip(texts, prompts)]
 
 

@@ -81,6 +81,8 @@ class Feature:
     measures: tuple[str, ...] = ()
     # The raw column whose value in an example tells how it is scaled for measures, empty for none.
     scaled_by_column = ""
+    # Whether a prediction of a language model begins with its prompt.
+    repeats_prompt = True
     # The names of the outputs of an exported model, the prediction first.
     outputs: tuple[str, ...] = ()
 
@@ -293,6 +295,11 @@ class Feature:
             limit: int. The largest number of examples, spread evenly over them. Defaults to `None`: all of them.
         """
         raise NotImplementedError
+
+    @property
+    def prompt_columns(self) -> tuple[str, ...]:
+        """The raw columns of a prompt."""
+        return self.columns
 
     def without_prompt(self, prompt: Any, whole: Any) -> Any:
         """Returns what follows the prompt in a prediction, as it is shown beside the prompt."""

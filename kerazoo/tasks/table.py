@@ -100,6 +100,11 @@ SPECS = {
         "your own long text: data_dir is a file, or a folder with train.txt",
         {"batch_size": 16},
     ),
+    "prompts": TaskSpec(
+        "kerazoo.tasks.prompted_text:build",
+        ("language_model",),
+        "your own prompts and what follows them, on which alone a language model is tuned: data_dir is a table",
+    ),
     "images": TaskSpec(
         "kerazoo.tasks.own_data:build_images",
         PIXEL_KINDS,

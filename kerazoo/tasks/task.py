@@ -404,7 +404,7 @@ class Task:
             ValueError: if the data has no such column, or the task is that of a language model and there are columns.
         """
         self.fit()
-        if self.is_language_model:
+        if self.is_language_model and self.targets.repeats_prompt:
             if columns:
                 raise ValueError(f"{self.owner}: a language model reads texts, which have no column {columns[0]!r}.")
             prompts, wholes = self.targets.prompts(cast(Corpus, self.load(split)).features["targets"], limit)
@@ -429,7 +429,7 @@ class Task:
         first, groups = task._readable(cells, split, limit)
         raw = _rows([first[name] for name in self.input_columns])
         if _text(self.targets):
-            texts = self.targets.references(cells[self.targets.columns[0]])
+            texts = self.targets.references(cells[self.targets.columns[-1]])  # the first may be its prompt
             references = [list(dict.fromkeys(texts[row] for row in rows)) for rows in groups]
         else:
             targets = _rows([first[name] for name in self.targets.columns])
@@ -603,8 +603,14 @@ class Task:
     @property
     def input_columns(self) -> tuple[str, ...]:
         """The names of the raw columns of the inputs; a language model's prompt is its text."""
-        features = self.inputs or (self.targets,)
-        return tuple(itertools.chain.from_iterable(feature.columns for feature in features))
+        return tuple(column for _, column in self._input_parts)
+
+    @property
+    def _input_parts(self):
+        """The features and columns of the raw inputs, or those of a prompt."""
+        if not self.inputs:
+            return [(self.targets, column) for column in self.targets.prompt_columns]
+        return [(feature, column) for feature in self.inputs for column in feature.columns]
 
     @property
     def signature(self) -> dict[str, tuple[list, str]]:
@@ -653,7 +659,7 @@ class Task:
             DataError: if a line has another number of columns, or a file that it names cannot be read.
         """
         self.fit()
-        readers = [feature.read for feature in self.inputs or (self.targets,) for _ in feature.columns]
+        readers = [feature.read for feature, _ in self._input_parts]
         if len(readers) == 1:
             return [readers[0](line) for line in lines]
         rows = [line.split("\t") for line in lines]
@@ -689,11 +695,10 @@ class Task:
     def pack(self, raw: Sequence) -> dict:
         """Returns raw inputs as one array or list of strings for each name of `signature`, checked."""
         self.fit()
-        features = [(feature, column) for feature in self.inputs or (self.targets,) for column in feature.columns]
         columns = self.raw_columns(raw).items()
         return {
             name: feature.pack_column(column, values)
-            for (feature, column), (name, values) in zip(features, columns, strict=True)
+            for (feature, column), (name, values) in zip(self._input_parts, columns, strict=True)
         }
 
     def encode_packed(self, packed: Mapping) -> dict:
