@@ -14,9 +14,9 @@ DEFAULTS = kz.run.TrainingOptions()
 TRAINING = tuple(field.name for field in dataclasses.fields(kz.run.TrainingOptions))
 TASK = ("data_dir", "inputs", "targets", "source_tokens", "target_tokens", "source_column", "target_column",
         "header", "delimiter", "quote", "bad_lines", "held_out", "length", "vocabulary_size", "share_vocabulary",
-        "case", "normalization", "stop_words", "subword_dropout", "source_vectors", "target_vectors", "columns",
-        "window", "horizon", "splits", "season", "quantiles", "gaps", "date_column", "decimal",
-        "anomalies")  # fmt: skip
+        "case", "normalization", "stop_words", "subword_dropout", "source_vectors", "target_vectors",
+        "source_vocabulary_file", "target_vocabulary_file", "columns", "window", "horizon", "splits", "season",
+        "quantiles", "gaps", "date_column", "decimal", "anomalies")  # fmt: skip
 NOT_REPEATED = ("coordinator", "flagfile", "num_processes", "override_resume", "process_id", "undefok", "verbose")
 SEARCH = ("search", "num_beams", "n_best", "temperature", "top_k", "top_p", "seed", "max_length")
 
@@ -138,7 +138,9 @@ def define_text() -> None:
                              "case": "auto for the source, keep for the target"}):  # fmt: skip
         for side in ("source", "target"):
             flags.DEFINE_string(f"{side}_tokens", None, f"Tokens of the {side}: bytes, characters, words, "
-                                "words_and_punctuation or subwords.")  # fmt: skip
+                                "words_and_punctuation, subwords or wordpiece.")  # fmt: skip
+            flags.DEFINE_string(f"{side}_vocabulary_file", None, f"File of the {side} vocabulary of wordpiece, such as "
+                                "the vocab.txt of BERT.")  # fmt: skip
             flags.DEFINE_string(f"{side}_vectors", None, f"File of word vectors that initialize the {side} embedding.")
         flags.DEFINE_integer("vocabulary_size", None, "Maximum number of ids of each vocabulary.")
         flags.DEFINE_bool("share_vocabulary", None, "Whether source and target share one vocabulary.")

@@ -559,6 +559,15 @@ _composed_row(
     "Turc et al. (2019), arXiv:1908.08962, BERT-tiny: 2 layers, 128 wide, 2 heads; pre-norm, sinusoidal positions",
     vocabulary_size=1000, **{"encoder.num_heads": 2, "encoder.intermediate_dim": 512, "encoder.activation": "gelu"},
 )  # fmt: skip
+_composed_row(
+    "minilm_l6", "transformer+dual_encoder", 22_564_608,
+    "Wang et al. (2020), arXiv:2002.10957 (MiniLM): BERT of 6 layers, 384 wide, as a sentence encoder; weights of "
+    "all-MiniLM-L6-v2 fit it",
+    {"learning_rate": 3e-5, "epochs": 2, "batch_size": 32},
+    vocabulary_size=30522, positions="learned", max_length=512, scale_embeddings=False, embedding_normalization=True,
+    **{"encoder.num_layers": 6, "encoder.hidden_dim": 384, "encoder.num_heads": 12, "encoder.intermediate_dim": 1536,
+       "encoder.activation": "gelu", "encoder.norm": "post", "encoder.epsilon": 1e-12},
+)  # fmt: skip
 _row(
     "lstm_seq2seq", "LSTMSeq2Seq", "seq2seq", 1_035_240,
     "Sutskever et al. (2014), arXiv:1409.3215: state passed on, no attention; one layer, embedding 256, 128 units",

@@ -21,6 +21,7 @@ PROMISED = {
     "bag_dual_encoder": "dual_encoder",
     "transformer_dual_encoder": "dual_encoder",
     "transformer_masked_lm_tiny": "masked_language_model",
+    "minilm_l6": "dual_encoder",
     "lstm_seq2seq": "seq2seq",
     "lstm_seq2seq_attention": "seq2seq",
     "transformer_seq2seq_tiny": "seq2seq",

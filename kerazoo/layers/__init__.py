@@ -1,6 +1,6 @@
 """Building blocks: each is useful with nothing else from kerazoo."""
 
-from kerazoo.layers.activations import gelu
+from kerazoo.layers.activations import gelu, gelu_tanh
 from kerazoo.layers.alignment_attention import AlignmentAttention
 from kerazoo.layers.attention import Attention, CrossAttention
 from kerazoo.layers.bag_encoder import BagEncoder
@@ -80,6 +80,7 @@ __all__ = [
     "causal_mask",
     "channel_shuffle",
     "gelu",
+    "gelu_tanh",
     "last_valid",
     "masked_mean",
     "normal_divergence",

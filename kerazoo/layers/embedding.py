@@ -11,6 +11,7 @@ from kerazoo.layers import masking
 from kerazoo.layers.dropout import Dropout
 from kerazoo.layers.positions import LearnedPositions, SinusoidalPositions
 from kerazoo.layers.products import ReversibleEmbedding
+from kerazoo.layers.transformer_block import NORMALIZATIONS, normalization_layer
 
 POSITIONS = (None, "sinusoidal", "learned")
 
@@ -33,6 +34,11 @@ class TokenEmbedding(keras.layers.Layer):
         dropout: float in `[0, 1)`. Dropout rate after the positions. Defaults to `0.0`.
         embeddings_initializer: Initializer of the table, None for a normal distribution with standard deviation
             1 / sqrt(D). Defaults to `None`.
+        normalization: None, `"layer"` or `"rms"`. How the sum of a vector and its position is normalized, as in BERT.
+            Defaults to `None`.
+        epsilon: float, above 0. Added to the variance or the mean square. Defaults to `1e-5`.
+        shared_table: the `table` of another embedding of this size, which both use then, or None. It is not part of the
+            configuration. Defaults to `None`.
         vectors: float array `[V, D]` or None. Initial word vectors. Defaults to `None`.
         freeze_embeddings: bool. Whether the table is not trainable; learned positions still are. Defaults to `False`.
         pad_id: int. The padding token. Defaults to `0`.
@@ -84,6 +90,9 @@ class TokenEmbedding(keras.layers.Layer):
         max_length: int | None = None,
         dropout: float = 0.0,
         embeddings_initializer: Any = None,
+        normalization: str | None = None,
+        epsilon: float = 1e-5,
+        shared_table: Any = None,
         vectors: Any = None,
         freeze_embeddings: bool = False,
         pad_id: int = 0,
@@ -105,7 +114,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.pad_id = _checks.non_negative_int(owner, "pad_id", pad_id)
         self.supports_masking = True
 
-        self.table = ReversibleEmbedding(
+        self.table = shared_table or ReversibleEmbedding(
             self.vocabulary_size,
             self.hidden_dim,
             embeddings_initializer=self._constant(vectors) or self.embeddings_initializer,
@@ -120,6 +129,11 @@ class TokenEmbedding(keras.layers.Layer):
             self.add_positions = SinusoidalPositions(name="positions", dtype=self.dtype_policy)
         elif self.max_length is not None and positions == "learned":
             self.add_positions = LearnedPositions(self.max_length, name="positions", dtype=self.dtype_policy)
+        self.normalization = _checks.one_of(owner, "normalization", normalization, (None, *NORMALIZATIONS))
+        self.epsilon = _checks.number(owner, "epsilon", epsilon, low=0, low_open=True)
+        self.norm = None
+        if self.normalization is not None:
+            self.norm = normalization_layer(self.normalization, self.epsilon, "norm", self.dtype_policy)
         self.dropout = Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
 
     def _constant(self, vectors: Any) -> Any:
@@ -150,9 +164,12 @@ class TokenEmbedding(keras.layers.Layer):
         self.table.embeddings.assign(vectors / self.hidden_dim**0.5 if self.scale else vectors)
 
     def build(self, inputs_shape: Any) -> None:
-        self.table.build()
+        if not self.table.built:  # by the embedding that it is shared with
+            self.table.build()
         if self.add_positions is not None:
             self.add_positions.build((None, None, self.hidden_dim))
+        if self.norm is not None:
+            self.norm.build((None, None, self.hidden_dim))
 
     def call(
         self,
@@ -171,6 +188,8 @@ class TokenEmbedding(keras.layers.Layer):
             x = x * self.hidden_dim**0.5
         if self.add_positions is not None:
             x = self.add_positions(x, start_index=start_index, positions=positions)
+        if self.norm is not None:
+            x = self.norm(x)
         x = self.dropout(x, training=training)
         return ops.squeeze(x, axis=1) if single else x
 
@@ -195,6 +214,9 @@ class TokenEmbedding(keras.layers.Layer):
             "positions": self.positions,
             "max_length": self.max_length,
             "dropout": self.dropout_rate,
+            "normalization": self.normalization,
+            "epsilon": self.epsilon,
+            "shared_table": None,
             "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
             "vectors": None,
             "freeze_embeddings": self.freeze_embeddings,

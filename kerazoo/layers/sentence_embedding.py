@@ -106,6 +106,8 @@ class SentenceEmbedding(TokenEmbedding):
             x = x * self.hidden_dim**0.5
         if self.add_positions is not None:
             x = self.add_positions(x)
+        if self.norm is not None:
+            x = self.norm(x)
         return self.dropout(x, training=training)
 
     def _members(self, tokens):

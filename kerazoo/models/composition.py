@@ -38,6 +38,8 @@ def encoder_decoder(
     embedding_dim: int | None = None,
     positions: str | None = "sinusoidal",
     max_length: int | None = None,
+    scale_embeddings: bool | None = None,
+    embedding_normalization: bool = False,
     share_embeddings: bool = False,
     tie_output: bool = False,
     pad_id: int = 0,
@@ -64,6 +66,10 @@ def encoder_decoder(
             their own, and to the outputs of a convolutional encoder of images or series. Rotary positions of a
             Transformer replace them, and those of a part (`encoder.positions`) come first. Defaults to `"sinusoidal"`.
         max_length: integer, above 0. Maximum number of tokens where positions are learned. Defaults to `None`.
+        scale_embeddings: boolean. Whether token vectors are multiplied by the square root of their width. Defaults to
+            whether a Transformer reads them.
+        embedding_normalization: boolean. Whether the sum of a token vector and its position is normalized, as in BERT.
+            Defaults to `False`.
         share_embeddings: boolean. Whether source and targets have one vocabulary. Both sides then share one table if
             they need the same embedding. Defaults to `False`.
         tie_output: boolean. Whether the logits use the table of the target embedding. Defaults to `False`.
@@ -82,6 +88,7 @@ def encoder_decoder(
             "`vocabulary_size`."
         )
     shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    shared |= {"scale": scale_embeddings, "normalized": embedding_normalization}
     encoders = _attended(owner, encoders, source_vocabulary_size, positions)
     sides = _sides(owner, encoders, source_vocabulary_size, input_shape, shared)
     target = _token_options(owner, decoder, target_size, **shared)
@@ -117,6 +124,8 @@ def continuous_encoder_decoder(
     embedding_dim: int | None = None,
     positions: str | None = "sinusoidal",
     max_length: int | None = None,
+    scale_embeddings: bool | None = None,
+    embedding_normalization: bool = False,
     pad_id: int = 0,
     **kwargs: Any,
 ) -> ContinuousEncoderDecoder:
@@ -144,6 +153,7 @@ def continuous_encoder_decoder(
             raise ValueError(f"{owner}: `{name}` is needed; got {name}=None.")
     size = _either(owner, "source_vocabulary_size", source_vocabulary_size, "vocabulary_size", vocabulary_size)
     shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    shared |= {"scale": scale_embeddings, "normalized": embedding_normalization}
     sides = _sides(owner, encoders, size, input_shape, shared)
     return ContinuousEncoderDecoder(
         **_encoders(encoders, sides, kwargs.get("dtype")),
@@ -171,6 +181,8 @@ def autoencoder(
     embedding_dim: int | None = None,
     positions: str | None = "sinusoidal",
     max_length: int | None = None,
+    scale_embeddings: bool | None = None,
+    embedding_normalization: bool = False,
     latent_dim: int | None = None,
     beta: float = 1.0,
     free_bits: float = 0.0,
@@ -197,6 +209,7 @@ def autoencoder(
         output_size = math.prod(input_shape)
     size = _either(owner, "source_vocabulary_size", source_vocabulary_size, "vocabulary_size", vocabulary_size)
     shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    shared |= {"scale": scale_embeddings, "normalized": embedding_normalization}
     sides = _sides(owner, encoders, size, input_shape, shared)
     code: dict[str, Any] = {}
     if latent_dim is not None:
@@ -226,6 +239,8 @@ def classifier(
     embedding_dim: int | None = None,
     positions: str | None = "sinusoidal",
     max_length: int | None = None,
+    scale_embeddings: bool | None = None,
+    embedding_normalization: bool = False,
     pooling: str = "mean",
     dropout: float = 0.0,
     head_activation: Any = None,
@@ -248,6 +263,7 @@ def classifier(
         raise ValueError(f"{owner}: `num_classes` is needed; got num_classes=None.")
     size = _either(owner, "source_vocabulary_size", source_vocabulary_size, "vocabulary_size", vocabulary_size)
     shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    shared |= {"scale": scale_embeddings, "normalized": embedding_normalization}
     sides = _sides(owner, encoders, size, input_shape, shared)
     return Classifier(
         **_encoders(encoders, sides, kwargs.get("dtype")),
@@ -269,6 +285,8 @@ def dual_encoder(
     embedding_dim: int | None = None,
     positions: str | None = "sinusoidal",
     max_length: int | None = None,
+    scale_embeddings: bool | None = None,
+    embedding_normalization: bool = False,
     pooling: str = "mean",
     projection_dim: int | None = None,
     dropout: float = 0.0,
@@ -294,6 +312,7 @@ def dual_encoder(
     if len(encoders) == 1:
         size, input_shape = _of_both(owner, "source_vocabulary_size", size), _shape_of_both(owner, input_shape)
     shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    shared |= {"scale": scale_embeddings, "normalized": embedding_normalization}
     sides = _sides(owner, encoders, size, input_shape, shared)
     return DualEncoder(
         **_encoders(encoders, sides, kwargs.get("dtype")),
@@ -444,16 +463,18 @@ def _encoders(encoders, sides, dtype):
     return {"encoder": layers, "source_embedding": embeddings, "input_shape": shapes}
 
 
-def _token_options(owner, part, vocabulary_size, *, embedding_dim, positions, max_length, pad_id):
+def _token_options(owner, part, vocabulary_size, *, embedding_dim, positions, max_length, scale, normalized, pad_id):
     """Returns the arguments of the `TokenEmbedding` that a layer needs."""
     transformer = "hidden_dim" in part[1]
     positions = _positions(owner, part, positions)
     return {
         "vocabulary_size": vocabulary_size,
         "hidden_dim": part[1]["hidden_dim"] if transformer else embedding_dim or _width(part),
-        "scale": transformer,
+        "scale": transformer if scale is None else bool(scale),
         "positions": positions,
         "max_length": max_length if positions == "learned" else None,
+        "normalization": ("rms" if part[1].get("normalization") == "rms" else "layer") if normalized else None,
+        "epsilon": part[1].get("epsilon", 1e-5),
         "dropout": part[1].get("dropout", 0.0) if transformer else 0.0,
         "pad_id": pad_id,
     }

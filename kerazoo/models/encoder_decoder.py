@@ -35,6 +35,7 @@ class EncoderDecoder(TokenDecoderMixin, EncoderModel, Decodable):
         end_id: integer. The token that ends a sequence. Defaults to `2`.
         tie_output: boolean. Whether the logits use the table of the target embedding (Press and Wolf (2017),
             arXiv:1608.05859). Defaults to `False`.
+        output_bias: boolean. Whether these logits have a bias, as in BART. Defaults to `False`.
         copy: boolean. Whether tokens of the source may be copied, by a `kerazoo.layers.PointerGenerator`, which helps
             where targets repeat words of their source, as in summarization. It needs one source of token ids whose
             vocabulary is that of the targets; the outputs are log-probabilities. Defaults to `False`.
@@ -87,13 +88,15 @@ class EncoderDecoder(TokenDecoderMixin, EncoderModel, Decodable):
         start_id: int = 1,
         end_id: int = 2,
         tie_output: bool = False,
+        output_bias: bool = False,
         copy: bool = False,
         input_shape: Any = None,
         **kwargs: Any,
     ):
         super().__init__(encoder, source_embedding, input_shape=input_shape, **kwargs)
         target_embedding = self._shared_embedding(target_embedding)
-        self._init_token_decoder(decoder, target_embedding, vocabulary_size, pad_id, start_id, end_id, tie_output)
+        ids = (pad_id, start_id, end_id)
+        self._init_token_decoder(decoder, target_embedding, vocabulary_size, *ids, tie_output, output_bias)
         self.pointer = self._new_pointer() if copy else None
 
     def _new_pointer(self):

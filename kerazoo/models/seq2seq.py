@@ -127,14 +127,21 @@ class TransformerSeq2Seq(EncoderDecoder):
         norm: `"post"` as in the paper, or `"pre"`. Whether normalization is after or before each part of a block.
             Defaults to `"post"`.
         normalization: `"layer"` or `"rms"`. Defaults to `"layer"`.
+        epsilon: float, above 0. Added to the variance or the mean square. Defaults to `1e-5`.
         num_key_value_heads: integer, above 0. Heads of keys and values. Defaults to `num_heads`.
         positions: `"sinusoidal"`, `"learned"` or `"rotary"`; only learned ones have a limit. Defaults to
             `"sinusoidal"`.
         max_length: integer, above 0. Maximum number of tokens of source and targets where positions are learned.
             Defaults to `None`.
         share_embeddings: boolean. Whether both sides use one table, which needs one vocabulary. Defaults to whether
-            both vocabularies have the same size, as with the joint vocabulary of the paper.
+            both vocabularies have the same size, as with the joint vocabulary of the paper. Positions that are
+            learned and a normalization of the embeddings are those of each side all the same.
+        scale_embeddings: boolean. Whether token vectors are multiplied by the square root of `hidden_dim`. Defaults to
+            `True`.
+        embedding_normalization: boolean. Whether the sum of a token vector and its position is normalized, as in BART.
+            Defaults to `False`.
         tie_output: boolean. Whether the logits use the table of the target embedding. Defaults to `True`.
+        output_bias: boolean. Whether these logits have a bias, as in BART. Defaults to `False`.
         copy: boolean. Whether tokens of the source may be copied, which needs one vocabulary for both sides, see
             `kerazoo.models.EncoderDecoder`. Defaults to `False`.
         share_encoder_layers: boolean. Whether all blocks of the encoder have the same weights. Defaults to `False`.
@@ -185,11 +192,15 @@ class TransformerSeq2Seq(EncoderDecoder):
         activation: Any = "relu",
         norm: str = "post",
         normalization: str = "layer",
+        epsilon: float = 1e-5,
         num_key_value_heads: int | None = None,
         positions: str = "sinusoidal",
         max_length: int | None = None,
         share_embeddings: bool | None = None,
+        scale_embeddings: bool = True,
+        embedding_normalization: bool = False,
         tie_output: bool = True,
+        output_bias: bool = False,
         copy: bool = False,
         share_encoder_layers: bool = False,
         sentences: bool = False,
@@ -214,9 +225,11 @@ class TransformerSeq2Seq(EncoderDecoder):
             return cls(
                 size,
                 hidden_dim,
-                scale=True,
+                scale=scale_embeddings,
                 positions=None if positions == "rotary" else positions,
                 max_length=max_length,
+                normalization=normalization if embedding_normalization else None,
+                epsilon=epsilon,
                 dropout=dropout,
                 pad_id=pad_id,
                 name=name,
@@ -224,6 +237,8 @@ class TransformerSeq2Seq(EncoderDecoder):
                 **options,
             )
 
+        one_embedding = share_embeddings and positions != "learned" and not embedding_normalization
+        one_table = share_embeddings and not one_embedding
         if sentences and copy:
             raise ValueError(
                 "TransformerSeq2Seq: `copy` needs an encoder that reads each token; got copy=True with sentences=True."
@@ -233,7 +248,11 @@ class TransformerSeq2Seq(EncoderDecoder):
                 source_vocabulary_size, "source_embedding", SentenceEmbedding, sentence_ends=sentence_ends
             )
         else:
-            source = embedding(source_vocabulary_size, "embedding" if share_embeddings else "source_embedding")
+            source = embedding(source_vocabulary_size, "embedding" if one_embedding else "source_embedding")
+        target: Any = "source"
+        if not one_embedding:
+            table = {"shared_table": source.table} if one_table else {}
+            target = embedding(target_vocabulary_size, "target_embedding", **table)
         blocks = {
             "hidden_dim": hidden_dim,
             "num_heads": num_heads,
@@ -242,6 +261,7 @@ class TransformerSeq2Seq(EncoderDecoder):
             "activation": activation,
             "norm": norm,
             "normalization": normalization,
+            "epsilon": epsilon,
             "num_key_value_heads": num_key_value_heads,
             "positions": "rotary" if positions == "rotary" else None,
             "dtype": dtype,
@@ -250,11 +270,12 @@ class TransformerSeq2Seq(EncoderDecoder):
             TransformerEncoder(num_encoder_layers, share_layers=share_encoder_layers, name="encoder", **blocks),
             TransformerDecoder(num_decoder_layers, name="decoder", **blocks),
             source_embedding=source,
-            target_embedding="source" if share_embeddings else embedding(target_vocabulary_size, "target_embedding"),
+            target_embedding=target,
             pad_id=pad_id,
             start_id=start_id,
             end_id=end_id,
             copy=copy,
             tie_output=tie_output,
+            output_bias=output_bias,
             **kwargs,
         )

@@ -22,7 +22,9 @@ class TokenDecoderMixin:
 
     supports_teacher_forcing = True
 
-    def _init_token_decoder(self, decoder, embedding, vocabulary_size, pad_id, start_id, end_id, tie_output):
+    def _init_token_decoder(
+        self, decoder, embedding, vocabulary_size, pad_id, start_id, end_id, tie_output, output_bias=False
+    ):
         owner = type(self).__name__
         self.pad_id = _checks.non_negative_int(owner, "pad_id", pad_id)
         self.start_id = _checks.non_negative_int(owner, "start_id", start_id)
@@ -53,6 +55,16 @@ class TokenDecoderMixin:
         self.head = None
         if not self.tie_output:
             self.head = Dense(self.vocabulary_size, name="head", dtype=self.dtype_policy)
+            if output_bias:
+                raise ValueError(
+                    f"{owner}: `output_bias` is for logits of a tied table, other logits always have a bias; got "
+                    "output_bias=True with tie_output=False. Leave it out."
+                )
+        self.output_bias = None
+        if output_bias:
+            self.output_bias = self.add_weight(
+                name="output_bias", shape=(self.vocabulary_size,), initializer="zeros", dtype="float32", autocast=False
+            )
 
     def _default_embedding(self, owner, decoder, vocabulary_size):
         if vocabulary_size is None:
@@ -98,7 +110,8 @@ class TokenDecoderMixin:
 
     def _logits(self, x):
         if self.tie_output:
-            return self.target_embedding(x, reverse=True)
+            logits = self.target_embedding(x, reverse=True)
+            return logits if self.output_bias is None else logits + ops.convert_to_tensor(self.output_bias)
         return ops.cast(self.head(x), "float32")
 
     @property

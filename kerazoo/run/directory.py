@@ -17,7 +17,8 @@ MORE_TYPES = {"data": dict, "schedule": dict, "calls": list, "found": dict, "sta
 # In a folder without a record: what a run was killed over.
 UNFINISHED = {"lock", "task", "run.flags", "learning-rate.csv", "pictures"}
 # Options of tasks that name files.
-PATHS = ("data_dir", "dev_data", "test_data", "exclude", "source_vectors", "target_vectors")
+PATHS = ("data_dir", "dev_data", "test_data", "exclude", "source_vectors", "target_vectors", "source_vocabulary_file",
+         "target_vocabulary_file")  # fmt: skip
 
 
 class RunDirectory:

@@ -45,9 +45,9 @@ def load_vectors(model: "keras.Model", task: "Task", seed: int = 0) -> None:
                 f"{path}, {size}={embedding.hidden_dim}. Try {size}={width}."
             )
         array, found = vectors.array, vectors.found
-        if id(embedding) in loaded:  # both sides share one table: the second file adds what the first one lacks
-            first, found_first = loaded[id(embedding)]
+        if id(embedding.table) in loaded:  # both sides share one table: the second file adds what the first one lacks
+            first, found_first = loaded[id(embedding.table)]
             array, found = np.where(found_first[:, None], first, array), found_first | found
-        loaded[id(embedding)] = array, found
+        loaded[id(embedding.table)] = array, found
         embedding.load_vectors(array)
         print(f"{path}: vectors of {vectors.coverage:.1%} of the {role} vocabulary.", file=sys.stderr)

@@ -177,8 +177,11 @@ class Start:
         from kerazoo import transfer
 
         if not self.is_run:
-            self._load_file(model)
-            return dict.fromkeys(transfer.variables(model), "kept"), []
+            report = transfer.load_weights(model, self.path)
+            notes = [f"Not taken: {lines.list_names(report.unused)}."] if report.unused else []
+            weights = transfer.variables(model)
+            new = {id(weights[path]) for path in report.kept}
+            return {path: "new" if id(weight) in new else "kept" for path, weight in weights.items()}, notes
         found = transfer.warm_start(model, self.predictor.model, self._rows(model, task), self.path.name)
         notes = []
         if found.unused:
@@ -188,13 +191,6 @@ class Start:
             notes.append(f"Note: {difference} as in {self.path.name}, whose weights were trained with that.")
         del self.predictor  # and its memory
         return found.origins, notes
-
-    def _load_file(self, model):
-        try:
-            model.load_weights(self.path)
-        except (ValueError, OSError, KeyError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise _checks.CheckpointError(f"{self.path}: does not fit {type(model).__name__}: {reason}") from error
 
     def _rows(self, model, task) -> dict[str, list[int]]:
         """Returns where the rows of vocabularies and classes are from that differ from those of the run."""

@@ -65,7 +65,7 @@ def build(
         bad_lines: string. `"stop"` at a line with a blank text or without a number as its score, or `"skip"` it and
             count. Defaults to `"stop"`.
         **text: options of `TextOptions`, those of the source; `source_tokens` defaults to `"words_and_punctuation"`
-            here, and `case` to `"lower"`.
+            here, and `case` to `"lower"`; with `source_vocabulary_file` to `"wordpiece"` and `"auto"`.
     """
     owner = f"task {name}"
     if data_dir is None:
@@ -87,9 +87,10 @@ def build(
     formats.TableFormat(format, header, delimiter, quote, owner)
     files = {"dev_data": dev_data and str(dev_data), "test_data": test_data and str(test_data), "bad_lines": bad_lines}
     held_out = check_held_out(owner, held_out)
-    text_options = TextOptions.of(
-        owner, {"source_tokens": "words_and_punctuation", "case": "lower", **text}, roles=("source",)
-    )
+    defaults = {"source_tokens": "words_and_punctuation", "case": "lower"}
+    if text.get("source_vocabulary_file"):
+        defaults = {"source_tokens": "wordpiece", "case": "auto"}
+    text_options = TextOptions.of(owner, {**defaults, **text}, roles=("source",))
     options = {
         "data_dir": str(data_dir),
         **{f"{column}_column": given for column, given in columns.items()},

@@ -1,6 +1,9 @@
 """Text as a feature: token ids of one or several columns."""
 
 import collections
+import hashlib
+import os
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +27,8 @@ MAX_TAGS = 1000  # a column with more different values holds no tags
 MAX_NAMED = 10  # tags in an error
 MAX_CHARACTERS = 40  # of a text in a summary
 OPTIONAL = ("normalization", "stop_words")  # arguments of `Tokenizer.fit` that are passed only where they are set
-DEFAULT_SIZES = {"characters": 8000, "subwords": 8000, "words": 32000, "words_and_punctuation": 32000}
+DEFAULT_SIZES = {"characters": 8000, "subwords": 8000, "wordpiece": 8000, "words": 32000,
+                 "words_and_punctuation": 32000}  # fmt: skip
 
 
 class Vocabulary:
@@ -38,6 +42,7 @@ class Vocabulary:
         normalization: string. `"nfkc"` or `None`. Defaults to `None`.
         stop_words: tuple of strings. Words that are left out of texts, for tokenizers of words. Defaults to none.
         fixed: function without arguments that returns a tokenizer which needs no fitting. Defaults to `None`.
+        file: string. The file that `fixed` reads, whose content tells prepared data apart. Defaults to `None`.
     """
 
     def __init__(
@@ -48,10 +53,13 @@ class Vocabulary:
         normalization: str | None = None,
         stop_words: tuple[str, ...] = (),
         fixed: "Callable[[], Tokenizer] | None" = None,
+        file: str | os.PathLike | None = None,
     ):
         self.config: dict[str, Any] = {"tokens": tokens, "size": size, "case": case, "normalization": normalization}
         if stop_words:
             self.config["stop_words"] = list(stop_words)
+        if file is not None:
+            self.config["file"] = _hash(file)
         self.fixed = fixed
         self.tokenizer: Any = None  # a `kerazoo.text.Tokenizer` once the vocabulary is fitted
         self._sample = Sample(SAMPLE_SIZE)
@@ -211,6 +219,11 @@ class TextFeature(Feature):
 
     def finish(self) -> bool:
         tags = self.vocabulary.finish().tags
+        if self._encloses and self.max_length < self.tags + 3:
+            raise ValueError(
+                f"{self.owner}: `max_length` must leave a position between the tokens that begin and end an input; got "
+                f"max_length={self.max_length}."
+            )
         if len(tags) > MAX_TAGS:
             raise _checks.DataError(
                 f"{self.owner}: the tags in the column {', '.join(self.columns[: self.tags])} must be at most "
@@ -243,13 +256,21 @@ class TextFeature(Feature):
         listed = ", ".join([*tags[:MAX_NAMED], *["..."] * (len(tags) > MAX_NAMED)])
         return f"no tag {tag!r:.60}; the training data has: {listed}.{_checks.hint(str(tag), tags)}"
 
+    @property
+    def _encloses(self):
+        """Whether the text has a token before it and one after it, which are never left out."""
+        return self.tokenizer.encloses_inputs and not self.is_target
+
     def _clipped(self, rows):
         """Returns the rows without what is beyond `max_length` tokens."""
-        if self.truncate == "end":
+        if self.truncate == "end" and not self._encloses:
             return rows.clip(self.max_length)
         beyond = np.maximum(rows.lengths - self.max_length, 0)
         within = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1], rows.lengths)
-        kept = (within < self.tags) | (within >= self.tags + np.repeat(beyond, rows.lengths))
+        first = self.tags + self._encloses  # position that is left out
+        if self.truncate == "end":
+            first = np.repeat(rows.lengths - beyond - self._encloses, rows.lengths)
+        kept = (within < first) | (within >= first + np.repeat(beyond, rows.lengths))
         return Ragged.from_lengths(rows.values[kept], rows.lengths - beyond)
 
     def tokens(self, strings: Sequence[Sequence[str]], seed: Sequence[int] | None = None) -> Ragged:
@@ -266,7 +287,11 @@ class TextFeature(Feature):
                 parts.append(Ragged.from_lengths(self.tokenizer.tag_ids(column).numpy(), np.ones(len(column), int)))
                 continue
             part = tokenize(self.tokenizer, column, self.dropout if seed is not None else 0.0, (*(seed or ()), index))
-            parts.append(part.append(end) if self.is_target or index + 1 < len(strings) else part)
+            ends = self.is_target or self._encloses or index + 1 < len(strings)
+            parts.append(part.append(end) if ends else part)
+        if self._encloses:
+            starts = np.full(len(strings[0]), self.tokenizer.start_id, np.int32)
+            parts.insert(self.tags, Ragged.from_lengths(starts, np.ones(len(starts), int)))
         return parts[0] if len(parts) == 1 else concatenated_rows(parts)
 
     def target_tokens(self, raw: Sequence) -> Ragged:
@@ -366,18 +391,24 @@ class TextFeature(Feature):
     def encode(self, *packed: Any) -> Any:
         import tensorflow as tf
 
-        if len(packed) == 1 and self.truncate == "end":
+        encloses = self._encloses
+        if len(packed) == 1 and self.truncate == "end" and not encloses:
             return self.tokenizer.encode(packed[0], None if self.window else self.max_length)
-        rows = []
+        rows, end = [], self.tokenizer.end_id
         for index, strings in enumerate(packed[self.tags :], start=self.tags):
             ids = self.tokenizer.tokenize(strings)
             if index + 1 < len(packed):
-                ends = tf.fill([tf.shape(strings)[0], 1], tf.constant(self.tokenizer.end_id, ids.dtype))
+                ends = tf.fill([tf.shape(strings)[0], 1], tf.constant(end, ids.dtype))
                 ids = tf.concat([ids, ends], axis=1)
             rows.append(ids)
         ids = rows[0] if len(rows) == 1 else tf.concat(rows, axis=1)
-        length = self.max_length - self.tags
-        dense = (ids[:, -length:] if self.truncate == "start" else ids).to_tensor(self.tokenizer.pad_id)[:, :length]
+        length = self.max_length - self.tags - 2 * encloses
+        ids = ids[:, -length:] if self.truncate == "start" else ids[:, :length]
+        if encloses:
+            count = [tf.shape(packed[0])[0], 1]
+            ends = (tf.fill(count, tf.constant(each, ids.dtype)) for each in (self.tokenizer.start_id, end))
+            ids = tf.concat([next(ends), ids, next(ends)], axis=1)
+        dense = ids.to_tensor(self.tokenizer.pad_id)
         tags = [self.tokenizer.tag_ids(strings)[:, None] for strings in packed[: self.tags]]
         dense = tf.concat([*tags, dense], axis=1)
         missing = tf.maximum(1 - tf.shape(dense)[1], 0)
@@ -535,3 +566,11 @@ def cut_windows(rows: Ragged, length: int, stride: int) -> Ragged:
     offsets = np.repeat(rows.offsets[row] + starts, sizes)
     within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return Ragged.from_lengths(rows.values[offsets + within], sizes)
+
+
+def _hash(file: str | os.PathLike) -> str | None:
+    """Returns the SHA-256 of a file, `None` if it cannot be read, which matters once it is used."""
+    try:
+        return hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()
+    except OSError:
+        return None

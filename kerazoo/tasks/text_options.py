@@ -1,6 +1,7 @@
 """The options of tokens and vocabularies that all tasks of text have."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 from typing import Any
@@ -20,12 +21,17 @@ class TextOptions:
 
     Args:
         source_tokens: string. The tokenizer of input texts: `"bytes"`, `"characters"`, `"words"` between white space,
-            `"words_and_punctuation"` or `"subwords"`. Defaults to `"characters"`.
+            `"words_and_punctuation"`, `"subwords"` or `"wordpiece"`, the parts of words of BERT. Defaults to
+            `"characters"`.
         target_tokens: string. The tokenizer of target texts and of a language model. Defaults to `"characters"`.
         vocabulary_size: int. The largest number of ids of each vocabulary, the special ones included. Defaults to 8,000
             characters or subwords, or 32,000 words.
         source_vocabulary: int. The same for input texts alone. Defaults to `None`.
         target_vocabulary: int. The same for target texts alone. Defaults to `None`.
+        source_vocabulary_file: string. A file such as the `vocab.txt` of BERT, with an entry in each line, which is the
+            vocabulary of input texts whose tokens are `"wordpiece"`; with `case="auto"` its capitals tell the case.
+            Defaults to `None`: a vocabulary is fitted to the training text.
+        target_vocabulary_file: string. The same for target texts. Defaults to `None`.
         share_vocabulary: bool. Whether inputs and targets share one vocabulary. Defaults to `False`.
         case: string. `"lower"` or `"upper"` folds all text, `"keep"` none; `"auto"` folds inputs whose training text
             has one case only, so that an input in another case is read as well. Defaults to `"auto"`.
@@ -47,6 +53,8 @@ class TextOptions:
     vocabulary_size: int | None = None
     source_vocabulary: int | None = None
     target_vocabulary: int | None = None
+    source_vocabulary_file: str | None = None
+    target_vocabulary_file: str | None = None
     share_vocabulary: bool = False
     case: str = "auto"
     normalization: str | None = None
@@ -91,7 +99,12 @@ class TextOptions:
         size = getattr(self, f"{role}_vocabulary") or self.vocabulary_size
         case = {"keep": None, "auto": "auto" if role == "source" else None}.get(self.case, self.case)
         stop_words = tuple(self.stop_words or ()) if role == "source" else ()
-        return Vocabulary(tokens, size, case, self.normalization, stop_words)
+        file = getattr(self, f"{role}_vocabulary_file")
+        if file is None:
+            return Vocabulary(tokens, size, case, self.normalization, stop_words)
+        case = None if self.case == "keep" else self.case
+        read = functools.partial(text.WordPieceTokenizer.from_file, file, case, self.normalization)
+        return Vocabulary(tokens, None, case, self.normalization, fixed=read, file=file)
 
     def shared(self, owner: str) -> Vocabulary:
         """Returns the one `Vocabulary` of both roles.
@@ -125,11 +138,28 @@ class TextOptions:
             if getattr(self, name) is not None:
                 _checks.positive_int(owner, name, getattr(self, name))
         tokens = {f"{role}_tokens": getattr(self, f"{role}_tokens") for role in roles}
+        for role in roles:
+            self._check_file(owner, role)
         if self.subword_dropout and "subwords" not in tokens.values():
             raise ValueError(
                 f"{owner}: `subword_dropout` needs subwords; got subword_dropout={self.subword_dropout}, "
                 f"{', '.join(f'{name}={value!r}' for name, value in tokens.items())}."
             )
+
+    def _check_file(self, owner, role):
+        """Refuses a file of another vocabulary than one of parts of words, and a size or a case that it cannot have."""
+        file, tokens = (getattr(self, f"{role}_{name}") for name in ("vocabulary_file", "tokens"))
+        if file is not None and tokens != "wordpiece":
+            raise ValueError(
+                f"{owner}: `{role}_vocabulary_file` needs {role}_tokens='wordpiece'; got {role}_tokens={tokens!r}."
+            )
+        size = getattr(self, f"{role}_vocabulary") or self.vocabulary_size
+        if file is not None and size is not None:
+            raise ValueError(
+                f"{owner}: `{role}_vocabulary_file` has a size of its own; got a size of {size} as well. Leave it out."
+            )
+        if tokens == "wordpiece" and self.case == "upper":
+            raise ValueError(f"{owner}: `case` of wordpiece is auto, keep or lower; got case={self.case!r}.")
 
 
 def _words(stop_words: Any) -> list[str] | None:

@@ -12,6 +12,7 @@ from kerazoo.text.byte_tokenizer import ByteTokenizer
 from kerazoo.text.character_tokenizer import CharacterTokenizer
 from kerazoo.text.tokenizer import Tokenizer, common_case
 from kerazoo.text.word_and_punctuation_tokenizer import WordAndPunctuationTokenizer
+from kerazoo.text.word_piece_tokenizer import WordPieceTokenizer
 from kerazoo.text.word_tokenizer import WordTokenizer
 from kerazoo.text.word_vectors import WordVectors, read_word_vectors
 
@@ -22,6 +23,7 @@ __all__ = [
     "CharacterTokenizer",
     "Tokenizer",
     "WordAndPunctuationTokenizer",
+    "WordPieceTokenizer",
     "WordTokenizer",
     "WordVectors",
     "common_case",
@@ -97,6 +99,7 @@ for _name, _cls in {
     "bytes": ByteTokenizer,
     "characters": CharacterTokenizer,
     "subwords": BytePairTokenizer,
+    "wordpiece": WordPieceTokenizer,
     "words": WordTokenizer,
     "words_and_punctuation": WordAndPunctuationTokenizer,
 }.items():

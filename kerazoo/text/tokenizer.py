@@ -41,6 +41,7 @@ class Tokenizer(tf.Module):
     """
 
     registered_name: str | None = None
+    encloses_inputs = False  # whether an input has `start_id` before it and `end_id` after it
     tags: tuple[str, ...] = ()  # see `add_tags`
     pad_id, start_id, end_id, unknown_id = range(len(SPECIAL_TOKENS))
 

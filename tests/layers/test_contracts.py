@@ -83,6 +83,11 @@ row(
     {"inputs": tokens(TARGET, 19)},
 )
 row(
+    layers.TokenEmbedding,
+    {"vocabulary_size": 19, "hidden_dim": 13, "positions": "learned", "max_length": 11, "normalization": "layer"},
+    {"inputs": tokens(TARGET, 19)},
+)
+row(
     layers.SentenceEmbedding,
     {"vocabulary_size": 19, "hidden_dim": 13, "sentence_ends": [3, 4, 5], "max_words": 3, "min_words": 2},
     {"inputs": tokens(TARGET, 19)},

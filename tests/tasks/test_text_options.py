@@ -168,3 +168,31 @@ def test_a_checkpoint_refuses_another_vocabulary_before_all_else(folder):
     )
     with pytest.raises(CheckpointError, match=said):
         store(other).restore(wider)
+
+
+def test_word_pieces_of_a_file_enclose_inputs(tmp_path):
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    letters = [chr(point) for point in range(ord("a"), ord("z") + 1)]
+    (tmp_path / "vocab.txt").write_text("\n".join([*special, *letters, *(f"##{each}" for each in letters), "cat"]))
+    (tmp_path / "train.tsv").write_text("a cat\tb\n" * 3 + "abcdef g\tCAT\n")
+    (tmp_path / "dev.tsv").write_text("b\ta cat\n")
+    file = tmp_path / "vocab.txt"
+    options = {"data_dir": tmp_path, "source_vocabulary_file": file, "max_length": 5, "held_out": 0}
+    task = tasks.create("pairs", "dual_encoder", **options)
+    task.fit()
+    cat, a = 4 + 2 * 26, 4
+    first = [list(map(int, row)) for row in (task.load("train").features["source"][n] for n in range(4))]
+    assert sorted(first) == [[2, a, 31, 32, 3], *[[2, a, cat, 3]] * 3]
+    inputs = task.encode([("a cat", "b"), ("abcdef g", "CAT")])
+    assert np.array(inputs["source"]).tolist() == [[2, a, cat, 3, 0], [2, a, 31, 32, 3]]
+    assert np.array(inputs["source_2"]).tolist() == [[2, a + 1, 3], [2, cat, 3]]
+    task.save(tmp_path / "task")
+    file.unlink()
+    again = tasks.restore(tmp_path / "task")
+    assert again.hash == task.hash and again.sizes()["source_vocabulary_size"] == (cat + 1, cat + 1)
+    with pytest.raises(DataError, match=r"vocab.txt: cannot be read as a vocabulary"):
+        tasks.create("pairs", "dual_encoder", **options).fit()
+    with pytest.raises(ValueError, match="needs source_tokens='wordpiece'"):
+        tasks.create("pairs", "dual_encoder", **options, source_tokens="words")
+    with pytest.raises(ValueError, match="a size of its own"):
+        tasks.create("pairs", "dual_encoder", **options, vocabulary_size=100)
