@@ -53,6 +53,31 @@ def _without_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
     return program
 
 
+def once_per_program(owner: Any, function: Callable[[], Any]) -> Any:
+    """Returns `function()`, which in a TensorFlow graph is computed once for each owner, outside of all loops.
+
+    Args:
+        owner: any object, for which there is one value in a program.
+        function: callable that returns a tensor of no other inputs than variables.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function()
+    import tensorflow as tf
+
+    if tf.executing_eagerly():
+        return function()
+    graph = tf.compat.v1.get_default_graph()
+    while isinstance(getattr(graph, "outer_graph", None), tf.__internal__.FuncGraph):
+        graph = graph.outer_graph
+    if not hasattr(graph, "_kerazoo_values"):
+        graph._kerazoo_values = {}
+    values = graph._kerazoo_values
+    if id(owner) not in values:
+        with graph.as_default(), tf.control_dependencies(None):
+            values[id(owner)] = owner, function()  # the owner as well, so that no other object gets its id
+    return values[id(owner)][1]
+
+
 def has_barrier() -> bool:
     """Returns whether the code that is being traced will be compiled by XLA for a CPU, so that `barrier` works."""
     if keras.backend.backend() == "jax":

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kerazoo import _backend
+from kerazoo.layers.computed_weight import FactorizedWeight
 
 WIDE = 1024  # columns of a kernel from which on the gradient is computed in another way
 
@@ -47,8 +48,10 @@ def product(x: Any, kernel: Any) -> Any:
 
     Args:
         x: float tensor `[..., D]`.
-        kernel: float tensor `[D, V]`.
+        kernel: float tensor `[D, V]`, or a `FactorizedWeight`, whose matrices are multiplied one after the other.
     """
+    if isinstance(kernel, FactorizedWeight):
+        return kernel.multiply(x)
     if kernel.shape[-1] < WIDE or not _backend.has_barrier():
         return ops.matmul(x, kernel)
     return _wide_product(x, ops.convert_to_tensor(kernel))

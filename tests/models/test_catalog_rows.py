@@ -6,6 +6,7 @@ from model_contracts import check_model
 from toys import JAX, not_on_jax
 
 import kerazoo as kz
+from kerazoo.compress import quantization
 
 TRANSFORMER = {"hidden_dim": 8, "num_heads": 2, "intermediate_dim": 11, "dropout": 0.0}
 SEQ2SEQ = {"source_vocabulary_size": 11, "target_vocabulary_size": 13}
@@ -154,3 +155,19 @@ def test_the_code_of_an_autoencoder_is_linear_unless_it_has_an_activation():
     kept = kz.create("dense_autoencoder", encoder_units=(7, 5, 3), encoder_activation=("tanh", "relu"))
     names = [layer.activation.__name__ for layer in kept.encoder.dense_layers]
     assert names == ["tanh", "relu", "linear"]
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_CLASS)
+def test_a_quantized_row_computes_with_the_rounded_weights(name, monkeypatch):
+    monkeypatch.setattr(quantization, "MIN_SIZE", 1)
+    model, plain = kz.create(name, **TINY[name]), kz.create(name, **TINY[name])
+    for each in (model, plain):
+        each.build_from_inputs()
+    plain.set_weights(model.get_weights())
+    kz.compress.quantize(model, "int8")
+    for (_, variable), weight in zip(
+        quantization.weights_of(plain, name), kz.compress.stored_weights(model), strict=True
+    ):
+        variable.assign(np.asarray(weight))
+    inputs = inputs_of(plain)
+    np.testing.assert_allclose(np.asarray(model(inputs)), np.asarray(plain(inputs)), rtol=1e-5, atol=1e-5)
