@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -95,27 +96,41 @@ def fresh_outputs(jobs: Sequence[tuple]) -> list[dict]:
     Raises:
         CheckpointError: if a SavedModel cannot be loaded or run with TensorFlow alone.
     """
-    jobs = [(os.fspath(directory), _plain(raw), *(rest or ["serving_default"])) for directory, raw, *rest in jobs]
+    jobs = [(os.fspath(directory), plain(raw), *(rest or ["serving_default"])) for directory, raw, *rest in jobs]
+    return run_fresh(FRESH, jobs, ", ".join(job[0] for job in jobs))
+
+
+def run_fresh(code: str, given: Any, names: str) -> Any:
+    """Returns what Python code in a fresh process writes as JSON into the file of its first argument.
+
+    Args:
+        code: string. The code, which reads JSON from its standard input.
+        given: plain values, which it reads.
+        names: string. The SavedModels that it loads, as the message of an error has them.
+
+    Raises:
+        CheckpointError: if the process fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file_name = os.path.join(folder, "outputs.json")
         done = subprocess.run(
-            [sys.executable, "-I", "-c", FRESH, file_name],
+            [sys.executable, "-I", "-c", code, file_name],
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            input=json.dumps(jobs),
+            input=json.dumps(given),
             capture_output=True,
             text=True,
         )
         if done.returncode:
-            names = ", ".join(job[0] for job in jobs)
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise _checks.CheckpointError(f"{names}: cannot be run with TensorFlow alone: {last}")
         with open(file_name, encoding="utf-8") as file:
             return json.load(file)
 
 
-def _plain(raw):
+def plain(raw: Sequence | Mapping) -> Any:
+    """Returns packed inputs, or a dict of them by name, as values of JSON."""
     if isinstance(raw, Mapping):
-        return {name: _plain(values) for name, values in raw.items()}
+        return {name: plain(values) for name, values in raw.items()}
     return [_plain_item(item) for item in raw]
 
 
