@@ -247,6 +247,14 @@ TRAINING_HELP = {
     "none.",
     "on_nan": "What happens when training diverges: stop, or rewind to the last checkpoint and leave out the batches "
     "that diverged.",
+    "prune": "Share of the weights that are zero in the end, such as 0.8, or N:M, such as 2:4; 0 keeps the zeros that "
+    "there are.",
+    "teacher": "Run for the same data that the model learns from as well; may be repeated.",
+    "teacher_data": "File of texts without targets, one in each line, for which the teachers give the targets.",
+    "distillation": "logits, or sequences: the targets are what the teachers predict.",
+    "distillation_weight": "Share of the distance to the teachers in the loss, 0 to 1.",
+    "distillation_temperature": "What the logits of both are divided by.",
+    "distillation_hidden": "Factor of the distance of the encoded sequences; 0 for none.",
     "average_checkpoints": "States of the last epochs that are kept for --checkpoint=average; 0 for none.",
     "monitor": "What tells which epoch is best: a metric of the validation, such as loss, or a measure of "
     "predictions for dev examples, such as bleu.",

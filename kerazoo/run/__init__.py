@@ -17,6 +17,7 @@ _NAMES = {
     "Texts": "search_index",
     "TrainingOptions": "options",
     "compare": "comparison",
+    "compress": "variants",
     "compare_results": "reproduction",
     "evaluate": "evaluation",
     "evaluate_search": "retrieval",

@@ -13,7 +13,11 @@ from kerazoo import _checks, _files
 
 RECORD = "run.json"
 TYPES = {"model": str, "task": str, "model_options": dict, "task_options": dict, "training": dict, "import": list}
-MORE_TYPES = {"data": dict, "schedule": dict, "calls": list, "found": dict, "start": dict}  # what only training reads
+# What not every run has.
+MORE_TYPES = {
+    "data": dict, "schedule": dict, "calls": list, "found": dict, "start": dict,
+    "stored_weights": list, "low_rank": list, "made_of": dict,
+}  # fmt: skip
 # In a folder without a record: what a run was killed over.
 UNFINISHED = {"lock", "task", "run.flags", "learning-rate.csv", "pictures"}
 # Options of tasks that name files.

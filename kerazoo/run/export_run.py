@@ -3,11 +3,14 @@
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kerazoo import _checks
 from kerazoo.run import anomalies
 from kerazoo.run import predictor as predictors
+
+if TYPE_CHECKING:
+    from kerazoo.tasks import Task
 
 EXAMPLES = 16  # raw inputs whose predictions the SavedModel must repeat
 # A frame is computed from those before it, so a rounding of 1e-6 grew to 0.01 within 260 frames of deviation 1.
@@ -55,7 +58,7 @@ def export(
     path = exporter.export(predictor.model, predictor.task, directory, threshold=threshold, **options)
     if verify:
         task = predictor.task
-        raw = sorted(_examples(task), key=predictors.input_length)  # a prediction's order, on which samples depend
+        raw = sorted(examples(task), key=predictors.input_length)  # a prediction's order, on which samples depend
         packed, predictions = task.pack(raw), _predictions(predictor, raw, options)
         tolerance = FRAME_TOLERANCE if task.targets.modality == "sound" else 1e-4
         exporter.verify(path, packed, predictions, tolerance)
@@ -79,8 +82,8 @@ def _predictions(predictor, raw, options):
     return {"length": [len(each) * target.log_mel.frame_step for each in frames], "frames": frames}
 
 
-def _examples(task):
-    """Returns raw inputs of dev, or of train if there are none."""
+def examples(task: "Task") -> list:
+    """Returns some raw inputs of dev, or of train if there are none."""
     try:
         return task.examples("dev", limit=EXAMPLES)[0]
     except _checks.NoExamplesError:

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from kerazoo import _checks
+from kerazoo.compress.sparsity import parse_sparsity
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "adafactor", "lion", "muon")
 SCHEDULES = (
@@ -13,6 +14,7 @@ SCHEDULES = (
 DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 MAX_SEED = 2**32 - 1  # that NumPy takes
 ON_NAN = ("stop", "rewind")
+DISTILLATIONS = ("logits", "sequences")
 FEEDS = ("auto", "device", "tf.data", "stream")
 PLACEMENTS = ("auto", "single", "mirrored", "data_parallel", "model_parallel")
 
@@ -79,6 +81,21 @@ class TrainingOptions:
             `500`, or minutes, such as `"10m"`; 0 for never. The end of an epoch always has one. Defaults to `"5m"`.
         on_nan: string. What happens when training diverges: `"stop"` ends it, `"rewind"` goes back to the last
             checkpoint and leaves out the batches that diverged, three times at most. Defaults to `"stop"`.
+        prune: string. The share of zeros that the kernels and embeddings end with, such as `"0.8"`, or `"2:4"`, see
+            `kerazoo.compress.Pruning`; `"0"` keeps the zeros of the weights that training begins with. The zeros grow
+            during the first half of the training, and only epochs after that can be the best. Defaults to `""`: all
+            weights are trained.
+        teacher: tuple of strings. Folders of trained runs for the same data that the model learns from as well, see
+            `kerazoo.compress.distil`. Defaults to `()`.
+        teacher_data: string. A file with a text in each line, without targets: the best predictions of the teachers for
+            them are further examples. Defaults to `""`.
+        distillation: string. `"logits"` compares the distributions of the model and of the teachers; `"sequences"`
+            also replaces the targets of the training examples by what the teachers predict for them, as
+            arXiv:1606.07947 does. Defaults to `"logits"`.
+        distillation_weight: float in [0, 1]. The share of this distance in the loss. Defaults to `0.5`.
+        distillation_temperature: float, above 0. What logits are divided by. Defaults to `2.0`.
+        distillation_hidden: float. The factor of the distance between the encoded sequences, 0 for none. Defaults to
+            `0.0`.
         average_checkpoints: int. The number of the last epochs whose states are kept, so that `checkpoint="average"`
             loads the mean of their weights; 0 for none. Defaults to `0`.
         max_shapes: int. The largest number of static batch shapes, each of which is one compiled program. Defaults to
@@ -143,6 +160,13 @@ class TrainingOptions:
     monitor: str = ""
     monitor_limit: int = 200
     metrics: tuple = ()
+    prune: str = ""
+    teacher: tuple = ()
+    teacher_data: str = ""
+    distillation: str = "logits"
+    distillation_weight: float = 0.5
+    distillation_temperature: float = 2.0
+    distillation_hidden: float = 0.0
     average_checkpoints: int = 0
     ema_momentum: float = 0.0
     checkpoint_every: str = "5m"
@@ -186,12 +210,13 @@ class TrainingOptions:
             raise ValueError(
                 f"{owner}: a stream cannot be packed; got feed='stream' with packing=True. Set one of them only."
             )
+        self._check_compression(owner)
         _checks.one_of(owner, "on_nan", self.on_nan, ON_NAN)
         _checks.one_of(owner, "placement", self.placement, PLACEMENTS)
         object.__setattr__(self, "checkpoint_every", str(self.checkpoint_every))
         self.checkpoint_period()
         self.profiled_steps()
-        for name in ("augment", "class_weight", "rate_factors"):
+        for name in ("augment", "class_weight", "rate_factors", "teacher"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         for name in ("metrics", "freeze", "unfreeze", "lora_layers"):
@@ -204,6 +229,23 @@ class TrainingOptions:
 
             for item in self.augment:
                 AUGMENTATIONS.parse(item)
+
+    def _check_compression(self, owner):
+        """Checks pruning and distillation."""
+        if self.prune != "":
+            parse_sparsity(owner, self.prune)
+        _checks.one_of(owner, "distillation", self.distillation, DISTILLATIONS)
+        _checks.number(owner, "distillation_weight", self.distillation_weight, low=0, high=1)
+        _checks.number(owner, "distillation_temperature", self.distillation_temperature, low=0, low_open=True)
+        _checks.number(owner, "distillation_hidden", self.distillation_hidden, low=0)
+        for name in ("teacher_data", "distillation", "distillation_hidden"):
+            if getattr(self, name) != getattr(type(self), name) and not self.teacher:
+                raise ValueError(
+                    f"{owner}: `{name}` needs a `teacher`, the folder of a trained run; got {name}="
+                    f"{getattr(self, name)!r} without one."
+                )
+        if self.teacher and self.feed == "stream":
+            raise ValueError(f"{owner}: `teacher` needs examples in memory; got feed='stream'. Leave it out.")
 
     def checkpoint_period(self) -> dict[str, Any]:
         """Returns the steps and the minutes between two checkpoints, one of them `None`; both for none.

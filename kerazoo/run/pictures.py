@@ -3,7 +3,7 @@
 import importlib.util
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -155,6 +155,36 @@ def draw_rates(rows: Sequence[tuple], chosen: float) -> bytes | None:
     axes.set_ylabel("loss")
     axes.legend()
     return _png(figure, dpi=100)
+
+
+def draw_frontier(results: Mapping[str, Any]) -> bytes | None:
+    """Returns the measure of variants over the size of their weights, a PNG file; `None` without matplotlib.
+
+    Args:
+        results: dict. What `kerazoo.run.compress` returns.
+    """
+    measured = {name: each for name, each in results["variants"].items() if "dev" in each}
+    if importlib.util.find_spec("matplotlib") is None or not measured:
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    points = {name: (each["weights_bytes"] / 1000, each["dev"][results["metric"]]) for name, each in measured.items()}
+    for marks, colour, label in ((True, "C0", "on the frontier"), (False, "C7", "dominated")):
+        chosen = [point for name, point in points.items() if (name in results["frontier"]) == marks]
+        if chosen:
+            axes.scatter(*zip(*chosen), color=colour, label=label, zorder=2)
+    best = sorted(points[name] for name in results["frontier"])
+    axes.plot(*zip(*best), color="C0", linewidth=0.8, alpha=0.5, zorder=1)
+    for name, point in points.items():
+        axes.annotate(name, point, xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axes.set_xscale("log")
+    axes.margins(x=0.2, y=0.1)
+    axes.set_xlabel("weights, KB")
+    axes.set_ylabel(f"{results['metric']}, dev")
+    axes.legend(fontsize=8)
+    return _png(figure, dpi=120)
 
 
 def write_series_picture(

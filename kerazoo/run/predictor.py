@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 RunPath = str | os.PathLike | Sequence[str | os.PathLike]  # one run, or those of an ensemble
 log = logging.getLogger("kerazoo")
 CHECKPOINTS = ("best", "last", "average")
+WEIGHTS_OF_A_BYTE = 64  # of a compressed model, at most: one that is zero takes a bit, or it has a low rank
 BLOCK = 4  # tokens that a stream generates in one compiled call
 
 
@@ -452,7 +453,7 @@ def load(
     """
     catalog.import_modules([imports] if isinstance(imports, str) else imports)
     if not isinstance(run_dir, str | os.PathLike):
-        return _ensemble([load(each, checkpoint, data_dir) for each in run_dir])
+        return ensemble([load(each, checkpoint, data_dir) for each in run_dir])
     from kerazoo import transfer
     from kerazoo.training import checkpoints
 
@@ -463,8 +464,7 @@ def load(
     try:
         task = _restored_task(run, data_dir)
         _check_depth(record, store)
-        model = build_model(record["model"], task, record["model_options"], store)
-        add_lora(model, record)
+        model = model_of(record, task, store)
         vocabularies = task.vocabularies
     except (_checks.CheckpointError, _checks.SetupError):
         raise
@@ -492,7 +492,8 @@ def _num_averaged(run, record):
     return count
 
 
-def _ensemble(predictors):
+def ensemble(predictors: Sequence[Predictor]) -> Predictor:
+    """Returns what predicts by the mean of the probabilities of several models; of one that one."""
     if len(predictors) == 1:
         return predictors[0]
     from kerazoo import decoding
@@ -534,10 +535,10 @@ def _check_depth(record, store):
             )
 
 
-def _check_count(model, store):
+def _check_count(model, store, weights_of_a_byte):
     """Refuses a model that has more weights than were saved, or than fit into memory."""
     saved, count = store.sizes(), model.count_params()
-    if saved is not None and count > saved[1]:
+    if saved is not None and count > saved[1] * weights_of_a_byte:
         raise _checks.CheckpointError(
             f"{store.directory.parent}: describes another model than the saved weights are of: it has {count:,} "
             f"parameters, and {saved[1]:,} bytes are saved."
@@ -560,8 +561,40 @@ def add_lora(model: "keras.Model", record: Mapping) -> None:
         transfer.add_lora(model, options["lora"], options.get("lora_alpha") or None, options["lora_layers"], new)
 
 
+def model_of(
+    record: Mapping[str, Any],
+    task: "Task",
+    store: "checkpoints.CheckpointStore | None" = None,
+    lora: bool = True,
+) -> "keras.Model":
+    """Returns the built model of a run, with its LoRA, and weights of low rank and in a small format where it has them.
+
+    Args:
+        record: dict. The record of the run.
+        task: `kerazoo.tasks.Task`.
+        store: `kerazoo.training.CheckpointStore`. The saved weights that the model must fit. Defaults to `None`: any.
+        lora: bool. Whether a run with LoRA gets it. Defaults to `True`.
+    """
+    from kerazoo import compress
+
+    factors, stored = record.get("low_rank"), record.get("stored_weights")
+    weights_of_a_byte = WEIGHTS_OF_A_BYTE if factors or stored else 1
+    model = build_model(record["model"], task, record["model_options"], store, weights_of_a_byte)
+    if lora:
+        add_lora(model, record)
+    if factors:
+        compress.prepare_factors(model, factors)
+    if stored:
+        compress.prepare(model, stored)
+    return model
+
+
 def build_model(
-    name: str, task: "Task", overrides: dict, store: "checkpoints.CheckpointStore | None" = None
+    name: str,
+    task: "Task",
+    overrides: dict,
+    store: "checkpoints.CheckpointStore | None" = None,
+    weights_of_a_byte: int = 1,
 ) -> "keras.Model":
     """Returns the built model `name` with the sizes that `task` determines and the given `overrides`.
 
@@ -570,6 +603,7 @@ def build_model(
         task: `kerazoo.tasks.Task`.
         overrides: dict. Arguments of the model.
         store: `kerazoo.training.CheckpointStore`. The saved weights that the model must fit. Defaults to `None`: any.
+        weights_of_a_byte: int. How many weights a byte of `store` may hold. Defaults to `1`.
 
     Raises:
         ValueError: if the model has another number of encoders than the task has inputs, or an option does not fit.
@@ -616,12 +650,12 @@ def build_model(
             catalog.check_overrides(name, options)
             model = catalog.describe(name).build(options)
         if not model.built:
-            _build(model, task, store)
+            _build(model, task, store, weights_of_a_byte)
     task.targets.check_model(model)
     return model
 
 
-def _build(model, task, store):
+def _build(model, task, store, weights_of_a_byte):
     """Creates the weights of a model; a plain `keras.Model` knows no shapes and is called on empty examples."""
     from kerazoo.models.base_model import BaseModel
 
@@ -629,7 +663,7 @@ def _build(model, task, store):
         with _backend.values_at_the_end():
             model.build_from_inputs()
             if store is not None:
-                _check_count(model, store)
+                _check_count(model, store, weights_of_a_byte)
         return
     dtypes = {name: "str" if dtype == "string" else dtype for name, (_, dtype) in task.signature.items()}
     empty = {name: np.zeros((2, *shape), dtypes[name]) for name, (shape, _) in task.signature.items()}

@@ -46,6 +46,19 @@ def check_same_model(where: str, run: Mapping, record: Mapping) -> None:
         )
 
 
+def check_trainable(where: str, run: Mapping) -> None:
+    """Refuses a run whose weights are stored in a small format.
+
+    Raises:
+        CheckpointError: if they are.
+    """
+    if "stored_weights" in run:
+        raise _checks.CheckpointError(
+            f"{where}: its weights are in a small format, which cannot be trained. Train the run that it was made of, "
+            f"{run.get('made_of', {}).get('run_dir')}."
+        )
+
+
 def changed_options(run: Mapping, record: Mapping) -> dict[str, tuple[Any, Any]]:
     """Returns the training options that change what is trained: the value of the run and that of the call, by name."""
     old, new = (_files.plain({**TrainingOptions().to_dict(), **each["training"]}) for each in (run, record))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kerazoo.run.predictor import Predictor
     from kerazoo.run.start import Start
 
+PRUNINGS = 50  # of a training that prunes, about: how often the zeros become more
 MAX_REWINDS = 3  # of a run that diverges
 TRIED = 100_000  # examples at most of the trials of a corpus that the device does not hold
 
@@ -86,6 +87,9 @@ def train(
     options = TrainingOptions().replace(**{**tasks.training(name, spec.kind), **spec.training, **(training or {})})
     if start is None:
         _checks.positive_int("TrainingOptions", "epochs", options.epochs)
+    files = {"teacher": tuple(map(os.path.abspath, options.teacher))}
+    files["teacher_data"] = directories.absolute_path(options.teacher_data)
+    options = options.replace(**files)
     run = directories.RunDirectory(run_dir or os.path.join("runs", f"{model}-{name.replace(':', '-')}"))
     record = {
         "kerazoo": kerazoo.__version__,
@@ -208,7 +212,9 @@ class _Training:
         self._record_start()
         if not self.saved:
             return
+        self.record |= {name: self.saved[name] for name in ("low_rank", "made_of") if name in self.saved}
         where = f"run_dir={self.run.path}"
+        resuming.check_trainable(where, self.saved)
         resuming.check_same_model(where, self.saved, self.record)
         changes = resuming.changed_options(self.saved, self.record) if self.state else {}
         fixed = not resuming.FIXED.isdisjoint(changes)
@@ -243,12 +249,13 @@ class _Training:
 
     def _prepare(self, keras):
         from kerazoo import models, training
-        from kerazoo.run import compiling, predictor, pretrained_embeddings
+        from kerazoo.run import compiling, predictor, pretrained_embeddings, teachers
         from kerazoo.training import distribution, processes
 
         started = time.perf_counter()
         if self.start is not None and not self.state:
             self.start.open()  # before the seed, so that new weights do not depend on it
+        self.teachers = teachers.Teachers(self.options, self.record["import"]) if self.options.teacher else None
         keras.config.set_dtype_policy(self.options.dtype)
         keras.utils.set_random_seed(self.options.seed)
         if self.options.deterministic:
@@ -263,7 +270,7 @@ class _Training:
         )
         self._check_placement()
         with self.placement.scope():
-            model = predictor.build_model(self.record["model"], self.task, self.record["model_options"])
+            model = predictor.model_of(self.record, self.task, lora=False)
             if self.options.packing:
                 models.check_packing(model)
             if self.options.remat:
@@ -286,6 +293,11 @@ class _Training:
             compiling.compile_model(model, self.task, self.options, rates)
             if self.unfreeze is not None:
                 self.unfreeze.build_optimizer(model)
+            if self.teachers:
+                self.teachers.distil(model)
+            self.pruning = self._pruning(schedule["start"], schedule["end"])
+            if self.pruning:
+                self.pruning.attach(model)
         seconds = time.perf_counter() - started
         self.print(report.headline(self.record, model, self.corpus, self.dev, self.plan, seconds))
         for line in notes:
@@ -296,12 +308,23 @@ class _Training:
             self.print(summary)
         return model
 
+    def _pruning(self, start, end):
+        """Returns the callback that prunes in the first half of the training, `None` without one."""
+        from kerazoo import compress
+
+        if self.options.prune == "":
+            return None
+        half = (end - start) // 2
+        steps = max(1, half // PRUNINGS)
+        return compress.Pruning(self.options.prune, start, start + half // steps * steps, steps)
+
     def _check_placement(self):
         """Refuses what has been written for one device alone."""
         options = self.options
         for name, given in (("learning_rate", options.learning_rate == "find"),
                             ("batch_tokens", options.batch_tokens == "auto"),
-                            ("scheduled_sampling", options.scheduled_sampling > 0)):  # fmt: skip
+                            ("scheduled_sampling", options.scheduled_sampling > 0),
+                            ("prune", options.prune != ""), ("teacher", bool(options.teacher))):  # fmt: skip
             if given and self.placement.name != "single":
                 raise ValueError(
                     f"TrainingOptions: {name}={getattr(options, name)!r} needs one device; got a training "
@@ -443,6 +466,8 @@ class _Training:
         self.corpus: Any = self.task.load("train")  # a `Corpus`, or a `Stream` if streamed
         self.dev: Any = self._load_dev()
         self._check_data(restored)
+        if self.teachers:
+            self.corpus = self.teachers.corpus(self.corpus, self.task, self.run)
         self.monitor = monitoring.choose(self.task, options)
         # Where each epoch has a different corpus, the plan bounds the lengths of all of them.
         self.resampled = None if streamed else self.task.resampled(options.seed)
@@ -497,9 +522,7 @@ class _Training:
         from kerazoo.training import distribution
 
         with distribution.one_device():
-            model = predictor.build_model(self.record["model"], self.task, self.record["model_options"])
-            predictor.add_lora(model, self.record)
-            return model
+            return predictor.model_of(self.record, self.task)
 
     def _save_record(self, command):
         """Writes the options of this call into the run directory; for a new run `run.json` makes it one."""
@@ -712,7 +735,8 @@ class _Training:
         metric, mode, _ = self.monitor
         record = self._record_of_states()
         period = self.options.checkpoint_period()
-        return training.Checkpoints(store, metric, mode, **period, patience=self.options.patience, record=record)
+        options = {**period, "patience": self.options.patience, "best_from": self.pruning.end if self.pruning else 0}
+        return training.Checkpoints(store, metric, mode, **options, record=record)
 
     def _record_of_states(self):
         """Returns what each checkpoint tells about the run."""
@@ -729,6 +753,7 @@ class _Training:
         copy = None if self.placement.name == "single" else self._copy
         chosen = [
             *([self.unfreeze] if self.unfreeze else []),
+            *([self.pruning] if self.pruning else []),
             *([monitoring.PredictDev(self.task, predicted, limit, copy)] if predicted else []),
             *([training.EvaluateAverages()] if self.options.ema_momentum else []),
             training.StopOnNonFinite(store),

@@ -181,6 +181,7 @@ class Checkpoints(keras.callbacks.Callback):
         minutes: float, above 0, or `None`. Minutes between two states within an epoch. Defaults to `5.0`.
         every_steps: int, above 0, or `None`. Steps between two states within an epoch. Defaults to `None`.
         patience: int. Epochs without a better value after which training stops, 0 for no limit. Defaults to `0`.
+        best_from: int. The step from which on an epoch can be the best. Defaults to `0`.
         record: Dictionary of plain values that each state holds as `run`, such as the options of the run. Defaults to
             `None`.
 
@@ -207,10 +208,12 @@ class Checkpoints(keras.callbacks.Callback):
         minutes: float | None = 5.0,
         every_steps: int | None = None,
         patience: int = 0,
+        best_from: int = 0,
         record: dict[str, Any] | None = None,
     ):
         super().__init__()
         owner = "Checkpoints"
+        self.best_from = _checks.non_negative_int(owner, "best_from", best_from)
         self.store = store
         self.monitor = monitor
         self.mode = _checks.one_of(owner, "mode", mode, ("min", "max"))
@@ -312,12 +315,14 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _is_best(self, value):
         values = self._values(self.history)
+        if self._step() < self.best_from:
+            return False
         if value is None or not math.isfinite(value) or not values:
             return value is not None and math.isfinite(value)
         return value < min(values) if self.mode == "min" else value > max(values)
 
     def _values(self, history):
-        values = [epoch.get(self.monitor or "") for epoch in history]
+        values = [epoch.get(self.monitor or "") for epoch in history if epoch.get("step", 0) >= self.best_from]
         return [value for value in values if value is not None and math.isfinite(value)]
 
     def _on_signal(self, number, frame):
