@@ -109,7 +109,7 @@ class Teachers:
 
     def _predicted(self, corpora, run):
         """Returns the tokens that the teachers predict for each corpus of inputs, from the file of the run if there."""
-        key = " ".join([*self.options.teacher, *(each.fingerprint for each in corpora)])
+        key = " ".join([*map(str, self.options.teacher), *(each.fingerprint for each in corpora)])
         path = run.path / PREDICTIONS
         if path.exists():
             with np.load(path, allow_pickle=False) as found:
