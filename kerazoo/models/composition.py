@@ -334,7 +334,11 @@ def masked_language_model(
     embedding_dim: int | None = None,
     positions: str | None = "sinusoidal",
     max_length: int | None = None,
+    scale_embeddings: bool | None = None,
+    embedding_normalization: bool = False,
     tie_output: bool = True,
+    output_bias: bool = False,
+    head_epsilon: float = 1e-5,
     pad_id: int = 0,
     **kwargs: Any,
 ) -> MaskedLanguageModel:
@@ -342,6 +346,8 @@ def masked_language_model(
 
     Args:
         tie_output: boolean. Whether the logits use the table of the embedding. Defaults to `True`.
+        output_bias: boolean. Whether these logits have a bias, as in BERT. Defaults to `False`.
+        head_epsilon: float, above 0. Added to the variance by the normalization before the logits. Defaults to `1e-5`.
 
     The other arguments are those of `encoder_decoder`; `vocabulary_size` is another name of `source_vocabulary_size`.
     """
@@ -352,8 +358,10 @@ def masked_language_model(
             f"encoders, source_vocabulary_size={size}."
         )
     shared = {"embedding_dim": embedding_dim, "positions": positions, "max_length": max_length, "pad_id": pad_id}
+    shared |= {"scale": scale_embeddings, "normalized": embedding_normalization}
     made = _encoders(encoders, _sides(owner, encoders, size, None, shared), kwargs.get("dtype"))
-    return MaskedLanguageModel(made["encoder"], made["source_embedding"], tie_output=tie_output, **kwargs)
+    head = {"tie_output": tie_output, "output_bias": output_bias, "head_epsilon": head_epsilon}
+    return MaskedLanguageModel(made["encoder"], made["source_embedding"], **head, **kwargs)
 
 
 # One logit: a classifier of two classes for `keras.losses.BinaryCrossentropy`.

@@ -113,6 +113,7 @@ class TransformerLM(LanguageModel):
             `"swiglu"`. Defaults to `"gelu"`.
         norm: `"pre"` or `"post"`. Whether normalization is before or after each part of a block. Defaults to `"pre"`.
         normalization: `"layer"` or `"rms"`. Defaults to `"layer"`.
+        epsilon: float, above 0. Added to the variance or the mean square. Defaults to `1e-5`.
         num_key_value_heads: integer, above 0. Heads of keys and values. Defaults to `num_heads`.
         positions: `"learned"`, `"sinusoidal"` or `"rotary"`; only learned ones have a limit. Defaults to `"learned"`.
         tie_output: boolean. Whether the logits use the table of the embedding. Defaults to `True`.
@@ -147,6 +148,7 @@ class TransformerLM(LanguageModel):
         activation: Any = "gelu",
         norm: str = "pre",
         normalization: str = "layer",
+        epsilon: float = 1e-5,
         num_key_value_heads: int | None = None,
         positions: str = "learned",
         tie_output: bool = True,
@@ -176,6 +178,7 @@ class TransformerLM(LanguageModel):
             activation=activation,
             norm=norm,
             normalization=normalization,
+            epsilon=epsilon,
             num_key_value_heads=num_key_value_heads,
             cross_attention=False,
             positions="rotary" if positions == "rotary" else None,

@@ -25,6 +25,8 @@ class MaskedLanguageModel(EncoderModel):
             `kerazoo.layers.TransformerEncoder`.
         source_embedding: a `kerazoo.layers.TokenEmbedding`.
         tie_output: boolean. Whether the logits use the table of the embedding. Defaults to `True`.
+        output_bias: boolean. Whether these logits have a bias, as in BERT. Defaults to `False`.
+        head_epsilon: float, above 0. Added to the variance by the normalization before the logits. Defaults to `1e-5`.
         **kwargs: `name`, `dtype` and `trainable` of `keras.Model`.
 
     Call arguments:
@@ -54,7 +56,16 @@ class MaskedLanguageModel(EncoderModel):
         Understanding, arXiv:1810.04805.
     """
 
-    def __init__(self, encoder: Any, source_embedding: Any, *, tie_output: bool = True, **kwargs: Any):
+    def __init__(
+        self,
+        encoder: Any,
+        source_embedding: Any,
+        *,
+        tie_output: bool = True,
+        output_bias: bool = False,
+        head_epsilon: float = 1e-5,
+        **kwargs: Any,
+    ):
         super().__init__(encoder, source_embedding, **kwargs)
         if self.join is not None or self.source_pad_ids["source"] is None:
             raise ValueError(
@@ -65,9 +76,15 @@ class MaskedLanguageModel(EncoderModel):
         )
         dtype = {"dtype": self.dtype_policy}
         self.transform = Dense(source_embedding.hidden_dim, activation="gelu", name="transform", **dtype)
-        self.norm = keras.layers.LayerNormalization(epsilon=1e-5, name="norm", **dtype)
+        epsilon = _checks.number(type(self).__name__, "head_epsilon", head_epsilon, low=0, low_open=True)
+        self.norm = keras.layers.LayerNormalization(epsilon=epsilon, name="norm", **dtype)
         self.tie_output = bool(tie_output)
         self.head = None if self.tie_output else Dense(self.vocabulary_size, name="head", **dtype)
+        self.output_bias = None
+        if output_bias and self.tie_output:
+            self.output_bias = self.add_weight(
+                name="output_bias", shape=(self.vocabulary_size,), initializer="zeros", dtype="float32", autocast=False
+            )
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         x = self.encode(inputs, training=training)["sequence"]  # [B, S, D]
@@ -77,7 +94,8 @@ class MaskedLanguageModel(EncoderModel):
             x = ops.matmul(ops.cast(_selection(positions, *segments, length=ops.shape(x)[1]), x.dtype), x)  # [B, M, D]
         x = self.norm(self.transform(x))
         if self.head is None:
-            return self.source_embedding(x, reverse=True)
+            logits = self.source_embedding(x, reverse=True)
+            return logits if self.output_bias is None else logits + ops.convert_to_tensor(self.output_bias)
         return ops.cast(self.head(x), "float32")
 
 

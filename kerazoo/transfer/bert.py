@@ -59,6 +59,8 @@ BERT = Family(
         "embedding.scale": False,
     },
     options=options,
+    bias="cls.predictions.bias",
+    head={"transform": "cls.predictions.transform.dense", "norm": "cls.predictions.transform.LayerNorm"},
     copies={
         "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
         "cls.predictions.decoder.bias": "cls.predictions.bias",

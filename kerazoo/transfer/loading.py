@@ -114,10 +114,13 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> LoadedWeights:
             rows = [Row(variable, path, (path,)) for path, variable in paths.items()]
             return _load(model, file, "kerazoo", rows, lambda name: False, _second_paths(model, file), False)
         family, prefix = _family(file)
-        owner, config = path, _config(path, family)
-        family.check(owner, model, family.options(config) if config else {})
+        config = _config(path, family)
+        family.parts(path, model)  # which it must have
+        different = family.differences(model, family.options(config) if config else {})
+        if different:
+            raise _checks.CheckpointError(f"{path}: holds a {family.name} model, which has {different}.")
         _check_types(file, family, prefix)
-        rows = list(family.rows(owner, model, prefix, file.shapes))
+        rows = list(family.rows(path, model, prefix, file.shapes))
         return _load(model, file, family.name, rows, family.is_unused, _copies(file, family, prefix), bool(config))
 
 

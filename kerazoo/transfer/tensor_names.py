@@ -114,6 +114,7 @@ class Family:
         decoder: `Stack`, or None.
         needs: dict. Values that options of the stacks must have, and with `"embedding."` those of the embeddings.
         options: function of a `config.json` as a dict. Returns the values that it gives for such options.
+        head: dict. The layers of a model's head by their attribute, and the module of each. Defaults to `{}`.
         transposed: bool. Whether kernels are `[outputs, inputs]`, as those of PyTorch are. Defaults to `True`.
         bias: string. The bias of the logits. Defaults to `None`.
         copies: dict. Tensors that must equal another one where a file has both. Defaults to `{}`.
@@ -129,6 +130,7 @@ class Family:
     options: Callable[[Mapping[str, Any]], dict[str, Any]]
     transposed: bool = True
     bias: str | None = None
+    head: Mapping[str, str] = dataclasses.field(default_factory=dict)
     copies: Mapping[str, str] = dataclasses.field(default_factory=dict)
     unused: str = ""
 
@@ -149,19 +151,15 @@ class Family:
         """Returns whether models of kerazoo have no use for a tensor."""
         return re.fullmatch(self.unused, name) is not None
 
-    def check(self, owner: str, model: Any, options: Mapping[str, Any]) -> None:
-        """Refuses a model whose options differ from those of the family, or from those of a `config.json`.
+    def differences(self, model: Any, options: Mapping[str, Any]) -> str:
+        """Returns the options in which a model differs from the family or a `config.json`, with the values needed.
 
         Args:
-            owner: string. The file that the message names.
-            model: a built `keras.Model` of kerazoo.
+            model: a built `keras.Model` of kerazoo that has the parts of the family.
             options: mapping. What `self.options` returned; empty without a `config.json`.
-
-        Raises:
-            CheckpointError: with all options that differ.
         """
         wrong = {}
-        for name, stack, embedding in self.parts(owner, model):
+        for name, stack, embedding in self.parts("", model):
             for option, value in {**self.needs, **options}.items():
                 where, _, plain = option.rpartition(".")
                 if where in ("encoder", "decoder") and where != name:
@@ -169,9 +167,7 @@ class Family:
                 given = embedding.get_config() if where == "embedding" else stack.get_config()
                 if plain in given and not _equal(given[plain], value):
                     wrong[f"{where or name}.{plain}"] = f"{value!r} and not {_short(given[plain])}"
-        if wrong:
-            listed = ", ".join(f"{option}={value}" for option, value in wrong.items())
-            raise _checks.CheckpointError(f"{owner}: holds a {self.name} model, which has {listed}.")
+        return ", ".join(f"{option}={value}" for option, value in wrong.items())
 
     def parts(self, owner: str, model: Any) -> list[tuple[str, Any, Any]]:
         """Returns name, stack and embedding of the parts of a model that the family has.
@@ -228,6 +224,10 @@ class Family:
                                             (f"{prefix}{stack.embedding_norm}",))  # fmt: skip
         if self.bias and getattr(model, "output_bias", None) is not None:
             yield Row(model.output_bias, "output_bias", (self.bias,))
+        for attribute, module in self.head.items():
+            layer = getattr(model, attribute, None)
+            if layer is not None and f"{module}.weight" in names:
+                yield from self._layer_rows(attribute, layer.variables, (module,))
 
     def _stack_rows(self, name, layer, modules, prefix):
         """Yields the rows of the variables of a stack; those that no module has are missing in the file."""
