@@ -81,6 +81,15 @@ def define_threshold() -> None:
         )
 
 
+def define_layer() -> None:
+    """Defines `--layer` and `--pooling`."""
+    with flag_group("Run and output"):
+        flags.DEFINE_multi_string("layer", [], "Layer whose outputs are computed, as a path, a name or a pattern, such "
+                                  "as encoder.block_3 or 'encoder.block_*'; may be repeated.")  # fmt: skip
+        flags.DEFINE_enum("pooling", "mean", ["mean", "max", "last", "first", "none"], "How the positions of such an "
+                          "output become one vector; none keeps them.")  # fmt: skip
+
+
 def define_cache() -> None:
     """Defines `--cache_dir`."""
     with flag_group("Task and data", {"cache_dir": "KERAZOO_CACHE, else ~/.cache/kerazoo"}):

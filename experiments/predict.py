@@ -5,6 +5,7 @@
   python -m experiments.predict --run_dir=RUN                    # on a terminal: line by line, as it is generated
   python -m experiments.predict --run_dir=RUN --n_best=5 --scores kerazoo
   python -m experiments.predict --run_dir=RUN --search=sample --temperature=0.7 --seed=1 kerazoo
+  python -m experiments.predict --run_dir=RUN --layer=encoder.block_3 --to=features.npz < lines.txt
   python -m experiments.predict --run_dir=RUN digit.png          # a model of images
   python -m experiments.predict --run_dir=RUN --sample=64 --to=digits.png
   python -m experiments.predict --run_dir=RUN --sample=8 --to=digits.png 0 1 2
@@ -25,6 +26,10 @@ With --to=FOLDER sounds are written as WAV files 1.wav, 2.wav and so on, numbere
 name of a file, a tab and its seconds.
 With --embed=FILE.npy nothing is printed: the vectors of all inputs are written, one row each, those of a dual encoder
 for single texts and those of another model with an encoder as its pooled output.
+
+With --layer=PATH --to=FILE.npz the outputs of layers are written, an array by the path of each layer with a row for
+each input: the mean of the valid positions, or what --pooling says; with --pooling=none all positions, as PATH.values,
+of which those of input i begin at PATH.offsets[i]. Memory is needed for one batch, so there may be any number of lines.
 
 An autoencoder prints the error of the reconstruction, a tab, `anomaly` or `normal`, a tab and the reconstruction. It
 is an anomaly if the error is above a quantile of the errors of the dev examples, --threshold_quantile. With
@@ -59,6 +64,7 @@ shared.define_import()
 shared.define_predictions()
 shared.define_checkpoint()
 shared.define_threshold()
+shared.define_layer()
 with command.flag_group("Run and output"):
     flags.DEFINE_integer("batch_size", 256, "Lines of one batch.", lower_bound=1)
     flags.DEFINE_enum(
@@ -69,8 +75,8 @@ with command.flag_group("Run and output"):
         "reconstructions.",
     )
     flags.DEFINE_integer("sample", None, "Samples of each input, or from nothing where there is none.", lower_bound=1)
-    flags.DEFINE_string("to", None, "PNG file that predicted images are written to, in a grid; or folder of WAV files "
-                        "that predicted sounds are written to.")  # fmt: skip
+    flags.DEFINE_string("to", None, "PNG file that predicted images are written to, in a grid; folder of WAV files "
+                        "that predicted sounds are written to; or NPZ file of the outputs of --layer.")  # fmt: skip
     flags.DEFINE_bool("scores", False, "Print the score of each prediction before it; a probability for a class.")
     flags.DEFINE_bool("alignment", False, "Print for each token the source position with the largest attention.")
     flags.DEFINE_bool("given", False, "Score given targets and generate none: source, tab, target.")
@@ -86,7 +92,9 @@ def main(arguments):
         raise command.UsageError("--given generates nothing, so --scores and --alignment cannot be used with it.")
     if FLAGS.sample and (FLAGS.given or FLAGS.n_best or FLAGS.search not in (None, "sample")):
         raise command.UsageError("--sample is a search of its own, without --given, --n_best and another --search.")
-    interactive = not arguments and not FLAGS.sample and FLAGS.embed is None and sys.stdin.isatty()
+    if FLAGS.layer and not FLAGS.to:
+        raise command.UsageError("--layer needs --to=FILE.npz, the file that the outputs are written to.")
+    interactive = not (arguments or FLAGS.sample or FLAGS.embed or FLAGS.layer) and sys.stdin.isatty()
     if sys.stderr.isatty():
         logging.basicConfig(format="%(message)s")
         logging.getLogger("kerazoo").setLevel(logging.INFO)
@@ -97,6 +105,8 @@ def main(arguments):
         predictor.threshold(FLAGS.threshold_quantile)  # refuses it where there is none
     if FLAGS.embed is not None:
         return embed(predictor, arguments or [line for _, line in kz.data.read_lines("-")])
+    if FLAGS.layer:
+        return write_features(predictor, arguments)
     options = shared.search_options(predictor.generates)
     if predictor.task.targets.modality == "sound":
         return write_sounds(predictor, arguments, options)
@@ -183,6 +193,20 @@ def embed(predictor, lines):
     rows, width = vectors.shape
     print(f"{rows:,} vectors of {width:,} numbers written to {FLAGS.embed}.", file=sys.stderr)
     return 0
+
+
+def write_features(predictor, arguments):
+    """Writes the outputs of layers for all inputs to --to."""
+    lines = iter(arguments or (line for _, line in kz.data.read_lines("-")))
+    raw = itertools.chain.from_iterable(map(predictor.task.read, iter(lambda: take(lines), [])))
+    for name, shape in kz.run.write_features(predictor, raw, FLAGS.to, FLAGS.layer, FLAGS.pooling).items():
+        print(f"{name}\t{'x'.join(map(str, shape))}")
+    return 0
+
+
+def take(lines):
+    """Returns the next lines of a batch, none at their end."""
+    return list(itertools.islice(lines, FLAGS.batch_size))
 
 
 def print_windows(predictor, paths):

@@ -157,6 +157,31 @@ def check_tree(folder: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
+def new_file(path: str | os.PathLike, advice: str = "") -> Iterator[pathlib.Path]:
+    """Yields the name of a file to write, which becomes `path` when the block ends, and is removed when it raises.
+
+    Args:
+        path: string or path. The file. Missing parent folders are made.
+        advice: string. A sentence that ends the message of an error. Defaults to `""`.
+
+    Raises:
+        SetupError: if the file cannot be written.
+    """
+    path = pathlib.Path(path)
+    temporary = _temporary(path)
+    try:
+        with _reported(path, advice, None):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def new_folder(path: str | os.PathLike, advice: str = "", size: int | None = None) -> Iterator[pathlib.Path]:
     """Yields an empty folder that becomes `path` when the block ends, and is removed when the block raises.
 

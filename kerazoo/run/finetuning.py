@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # What a composed model of each kind is made of besides its encoder.
 COMPOSED = {
     "classifier": "classifier", "binary_classifier": "binary_classifier", "dual_encoder": "dual_encoder",
-    "autoencoder": "dense",
+    "autoencoder": "dense", "masked_language_model": "masked_lm",
 }  # fmt: skip
 
 

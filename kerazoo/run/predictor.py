@@ -274,6 +274,30 @@ class Predictor:
 
         return embeddings.embed(self, _listed("raw", raw), side)
 
+    def features(self, raw: Sequence, layers: str | Sequence[str], pooling: str = "mean") -> dict[str, Any]:
+        """Returns the outputs of layers inside the model for each raw input, by the path of each layer.
+
+        `kerazoo.transfer.layers(model)` has the paths. A decoder reads its text itself in a language model, where the
+        output of a position has read the tokens up to it, and else what it generates for the input. For more inputs
+        than memory holds see `kerazoo.run.write_features`.
+
+        Args:
+            raw: list of raw inputs as in a call.
+            layers: string or list of strings. Paths, names or patterns of layers, such as `"encoder.block_3"` or
+                `"encoder.block_*"`.
+            pooling: string. How the positions of an output become one vector: `"mean"`, `"max"`, `"last"` or `"first"`
+                of the valid ones, or `"none"`. Defaults to `"mean"`.
+
+        Returns:
+            A dict of path to float32 array `[N, D]`; with `pooling="none"` to a list of arrays `[positions, D]`.
+
+        Raises:
+            ValueError: if a pattern matches no layer; the message offers the nearest.
+        """
+        from kerazoo.run import layer_features
+
+        return layer_features.features(self, _listed("raw", raw), layers, pooling)
+
     def score(self, raw: Sequence, targets: Sequence, **options) -> "decoding.Scored":
         """Returns the scores of given targets, a `kerazoo.decoding.Scored`.
 

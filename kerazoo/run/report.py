@@ -367,7 +367,17 @@ def _example(task):
         return _quoted(" ".join(words[:3])) if words else "INPUT"
     rows = ["\t".join(row) for row in zip(*columns)]
     rows = [row for row in rows if row.strip() and not row.startswith("-")]
-    return _quoted(min(rows, key=_effort)) if rows else "INPUT"
+    if not rows:
+        return "INPUT"
+    text = min(rows, key=_effort)
+    return _quoted(_with_gap(text) if task.targets.corrupts else text)
+
+
+def _with_gap(text):
+    """Returns a text with a gap in place of the word in its middle."""
+    words = text.split()
+    words[len(words) // 2] = "<mask>"
+    return " ".join(words)
 
 
 def _effort(text):

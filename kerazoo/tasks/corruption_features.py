@@ -71,23 +71,6 @@ class CorruptedTextFeature(TextFeature):
     def windows(self, values: Any, training: bool) -> Any:
         return cut_windows(values, self.length, self.window_stride if training else self.length)
 
-    def corrupt(self, rows: Ragged, seed: Seed) -> dict[str, Ragged]:
-        """Returns the arrays of a corpus of corrupted rows, `"source"` and `"targets"`.
-
-        Args:
-            rows: `kerazoo.data.Ragged`. Windows of token ids.
-            seed: tuple of ints. The corruption is a pure function of it.
-        """
-        raise NotImplementedError
-
-    def restored(self, corpus: Any) -> list[str]:
-        """Returns the texts before they were corrupted.
-
-        Args:
-            corpus: `kerazoo.data.Corpus` of what `corrupt` returned.
-        """
-        raise NotImplementedError
-
     def metrics(self) -> list:
         from kerazoo.training.metrics import Perplexity, TokenAccuracy
 

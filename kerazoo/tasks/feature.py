@@ -281,6 +281,25 @@ class Feature:
         """Returns the options of a search with token ids in place of raw values, and the defaults of this target."""
         return dict(options)
 
+    # Where the target `corrupts`: the corpus holds whole texts, of which input and target are made.
+
+    def corrupt(self, rows: "Ragged", seed: tuple[int, ...]) -> "dict[str, Ragged]":
+        """Returns the arrays of a corpus of corrupted rows, `"source"`, `"targets"` and what else the model reads.
+
+        Args:
+            rows: `kerazoo.data.Ragged`. Windows of token ids.
+            seed: tuple of ints. The corruption is a pure function of it.
+        """
+        raise NotImplementedError
+
+    def restored(self, corpus: Any) -> list[str]:
+        """Returns the texts before they were corrupted.
+
+        Args:
+            corpus: `kerazoo.data.Corpus` of what `corrupt` returned.
+        """
+        raise NotImplementedError
+
     # As the target of a model without inputs, a language model, whose input is a prompt of the same modality.
 
     def windows(self, values: Any, training: bool) -> Any:

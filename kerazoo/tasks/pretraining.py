@@ -77,7 +77,10 @@ def build(
         **text: options of `TextOptions`, those of the target; `target_tokens` defaults to `"subwords"` here.
     """
     owner = f"task {name}"
-    text_options = TextOptions.of(owner, {"target_tokens": "subwords", **text}, roles=("target",))
+    text = {"target_tokens": "subwords", **text}
+    if text.get("source_tokens") == text["target_tokens"]:  # the input is the same text
+        del text["source_tokens"]
+    text_options = TextOptions.of(owner, text, roles=("target",))
     read = {
         "data_dir": data_dir and str(data_dir),
         "source_column": source_column,

@@ -415,7 +415,7 @@ class Task:
             windows = cast(Corpus, self.load(split))
             windows = windows if limit is None else windows.sample(limit)
             rows = windows.features["source"]
-            texts = cast(Any, self.targets).restored(windows)
+            texts = self.targets.restored(windows)
             return self.inputs[0].decode([rows[row] for row in range(len(rows))]), [[text] for text in texts], {}
         corpus = None if columns else self._stored(split)
         if corpus is not None:

@@ -41,7 +41,16 @@ def numpy(features):
 
 
 def test_names_of_each_kind_of_data():
-    assert augment.names("images") == ["brightness", "contrast", "crop", "cutout", "flip", "mixup", "shift"]
+    assert augment.names("images") == [
+        "brightness",
+        "contrast",
+        "crop",
+        "cutout",
+        "flip",
+        "mixup",
+        "patch_mask",
+        "shift",
+    ]
     assert augment.names("tokens") == ["permutation", "replacement", "rotation", "word_dropout"]
     assert augment.names("series") == ["amplitude", "shift"]
     assert augment.names("frames") == ["shift", "spec_augment"]
@@ -235,3 +244,24 @@ def test_keras_layers_make_spectrograms_of_waveforms_that_moved():
     moved = Augment(["shift:max_shift=9,fill=zero"], Corpus({"source": waves}))({"source": waves}, 0)["source"]
     pictures = keras.layers.MelSpectrogram(fft_length=16, sequence_stride=8, sampling_rate=100, num_mel_bins=5)(moved)
     assert pictures.shape[:2] == (3, 5)
+
+
+def test_patches_are_hidden_from_the_input_alone():
+    images = np.random.default_rng(0).integers(1, 256, (5, 7, 10, 3)).astype("uint8")
+    augment = Augment(["patch_mask:rate=0.5,size=3"], Corpus({"source": images}), seed=3)
+    found = augment({"source": images}, 4)
+    again = augment({"source": images}, 4)
+    read = np.asarray(found["source_read"])
+    assert np.array_equal(read, np.asarray(again["source_read"])) and np.array_equal(found["source"], images)
+    assert not np.array_equal(read, np.asarray(augment({"source": images}, 5)["source_read"]))
+    shares = []
+    for row, column in np.ndindex(3, 4):
+        part = (slice(None), slice(3 * row, 3 * row + 3), slice(3 * column, 3 * column + 3))
+        hidden = (read[part] == 0).all(axis=(1, 2, 3))
+        assert np.array_equal(read[part][~hidden], images[part][~hidden])
+        shares.append(hidden.mean())
+    assert 0.3 < np.mean(shares) < 0.7
+    task = kz.tasks.create("digits", "autoencoder")
+    pixels, valid = np.asarray(task.load("dev").features["source"][:2]), np.ones(2, bool)
+    inputs, targets, _ = task.batch({"source": pixels, "source_read": 0 * pixels}, valid)
+    assert not np.asarray(inputs["source"]).any() and np.asarray(targets).any()
