@@ -27,6 +27,7 @@ def finetune(
     *,
     checkpoint: str = "best",
     vocabulary: str = "source",
+    adapters: Sequence[str] = (),
     model_options: Mapping[str, Any] | None = None,
     task_options: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
@@ -52,6 +53,8 @@ def finetune(
         checkpoint: string. Which checkpoint of the other run: `"best"`, `"last"` or `"average"`. Defaults to `"best"`.
         vocabulary: string. `"source"` for the vocabularies of the other run, `"new"` for others that are fitted to the
             data: the embeddings and the outputs of tokens that both have are kept then. Defaults to `"source"`.
+        adapters: list of strings. Files of adapters, such as `RUN/adapter`, that are merged into the weights of the
+            other run, their base, first; `"PATH@0.5"` for another weight than 1. Defaults to `()`.
         model_options: dict. Constructor arguments that replace those of the model. Defaults to `None`.
         task_options: dict. Options of the task. Defaults to `None`.
         training: dict. Fields of `TrainingOptions` that replace the defaults; with `epochs=0` the new run has the
@@ -67,7 +70,7 @@ def finetune(
         ValueError: if the model must be named, or an option contradicts the vocabularies of the other run.
     """
     catalog.import_modules(imports)
-    begin = starts.Start(start, checkpoint, vocabulary, imports=imports)
+    begin = starts.Start(start, checkpoint, vocabulary, adapters, imports=imports)
     given = {name: value for name, value in (task_options or {}).items() if value is not None}
     saved = _saved_record(run_dir, begin)
     if saved:

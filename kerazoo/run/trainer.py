@@ -283,6 +283,7 @@ class _Training:
             self._freeze(model)
             if not self.state and (self.start is not None or self.options.freezes):
                 notes = self._describe_weights(model, origins) + notes
+                notes += self.start.unknown_tokens(self.task, self.corpus) if self.start is not None else []
             self._add_lora(model, origins, notes)
             self._find("batch_tokens", "auto", lambda: self._try_batches(model))
             self._plan_batches()

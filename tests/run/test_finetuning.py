@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from keras import ops
 
 import kerazoo as kz
 from kerazoo._checks import CheckpointError
+from kerazoo.run import compiling
 from kerazoo.run import start as starts
 from kerazoo.run.directory import RunDirectory
 from kerazoo.transfer import layer_paths
@@ -17,6 +19,19 @@ from kerazoo.transfer import layer_paths
 WORDS = ["ab", "ba", "aab", "abb", "bab", "bba", "abab", "baba"]
 MODEL = {"units": 7, "embedding_dim": 5}
 TRAINING = {"epochs": 1, "batch_size": 8, "xla": False, "max_shapes": 1, "optimizer": "sgd"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eager():
+    """Trains without compiling: there are many runs of one step."""
+    compile_model = compiling.compile_model
+
+    def eagerly(model, *arguments):
+        compile_model(model, *arguments)
+        model.run_eagerly = True
+
+    with mock.patch.object(compiling, "compile_model", eagerly):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +221,13 @@ def test_the_command(source, data, tmp_path):
     assert "--epochs" in err and "epochs=0" in err
 
 
+def test_unknown_tokens_and_tags_are_told(source, data, classifier, tmp_path):
+    assert "source: 54.2% of the tokens are not in the vocabulary of source; vocabulary='new'" in classifier[1]
+    options = {"inputs": "tag:size,text:source", "targets": "text:target", "header": True}
+    with pytest.raises(ValueError, match=r"a column of tags needs a vocabulary with tags; got .* of source"):
+        run("finetune", source, tmp_path / "run", "table", data / "one", options, {"epochs": 0})
+
+
 def test_layers_are_frozen_and_unfrozen(source, data, tmp_path):
     training = {"freeze": "source_embedding,encoder", "unfreeze": "encoder.*_0@2", "optimizer": "adam"}
     options = ("table", data / "two", LABELS)
@@ -259,6 +281,15 @@ def test_lora_makes_an_ordinary_run_and_an_adapter_for_its_base(data, tmp_path):
     adapters.load("tuned", tmp_path / "run" / "adapter")
     adapters.use("tuned")
     np.testing.assert_allclose(np.stack(base.outputs(words)), expected, atol=1e-5)
+    adapter = f"{tmp_path / 'run' / 'adapter'}@1"
+    merged, _ = run("finetune", tmp_path / "base", tmp_path / "merged", None, data / "one", training={"epochs": 0},
+                    adapters=[adapter])  # fmt: skip
+    np.testing.assert_allclose(np.stack(merged.outputs(words)), expected, atol=1e-5)
+    assert RunDirectory(tmp_path / "merged").record()["start"]["adapters"] == [adapter]
+    with pytest.raises(CheckpointError, match=r"adapter: belongs to another base: to weights with SHA-256"):
+        run("finetune", tmp_path / "run", tmp_path / "wrong", None, data / "one", adapters=[adapter])
+    with pytest.raises(CheckpointError, match=r"missing: there is no such adapter"):
+        run("finetune", tmp_path / "base", tmp_path / "wrong", None, data / "one", adapters=[tmp_path / "missing"])
     _, told = run("finetune", *options, {**training, "epochs": 3})
     assert "Resumes in epoch 3" in told
     with pytest.raises(CheckpointError, match=r"continues with lora=4 \(the run has 2\).*start another run from this"):

@@ -94,7 +94,7 @@ def test_the_command_tunes_a_language_model(tmp_path):
         "--source_column=question", "--target_column=answer", f"--run_dir={tmp_path / 'run'}", *common,
     )  # fmt: skip
     assert "Starts from" in err and "sequence_error_rate" in out and "most frequent answer" in out
-    out, _ = in_process("predict", f"--run_dir={tmp_path / 'run'}", "ab", "--cache_dir=")
+    out, _ = in_process("predict", f"--run_dir={tmp_path / 'run'}", "ab")
     assert len(out.strip().splitlines()) <= 1
     trained = kz.load(tmp_path / "run")
     assert trained.task.tokenizers["target"].hash == kz.load(tmp_path / "lm").task.tokenizers["target"].hash
