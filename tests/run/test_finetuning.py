@@ -14,6 +14,7 @@ from kerazoo._checks import CheckpointError
 from kerazoo.run import compiling
 from kerazoo.run import start as starts
 from kerazoo.run.directory import RunDirectory
+from kerazoo.run.options import TrainingOptions
 from kerazoo.transfer import layer_paths
 
 WORDS = ["ab", "ba", "aab", "abb", "bab", "bba", "abab", "baba"]
@@ -138,7 +139,7 @@ def test_it_is_reproduced_to_the_bit(source, data, tmp_path):
 def test_the_task_and_the_model_default_to_those_of_the_run(source, data, tmp_path):
     predictor, told = run("finetune", source, tmp_path / "run", None, data / "two", training={"epochs": 0})
     assert predictor.task.name == "table" and type(predictor.model).__name__ == "LSTMSeq2Seq"
-    assert "all" in told and "new" not in told
+    assert "all" in told and " new " not in told
     before, after = weights(kz.load(source)), weights(predictor)
     for path, value in after.items():
         np.testing.assert_array_equal(value, before[path], path)
@@ -251,10 +252,17 @@ def test_layers_are_frozen_and_unfrozen(source, data, tmp_path):
 
 def test_wrong_layers_are_refused(source, data, tmp_path):
     for training, words in (
-        ({"freeze": "encoder.forwad_0"}, r"`freeze` must match a layer; got 'encoder.forwad_0'.*mean 'encoder.fo"),
-        ({"freeze": "*"}, r"`freeze` must leave layers to train from the first epoch on; got freeze='\*'"),
         ({"unfreeze": "encoder"}, r"`unfreeze` must be LAYER@EPOCH with an epoch of at least 2.*got 'encoder'"),
         ({"unfreeze": "encoder@1"}, r"got 'encoder@1'"),
+        ({"lora": 2, "freeze": "encoder"}, r"`lora` freezes all weights that are not new; got lora=2 with freeze='"),
+        ({"lora_alpha": 2.0}, r"`lora_alpha` and `lora_layers` need LoRA; got lora=0, lora_alpha=2.0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            TrainingOptions(**training)
+    for training, words in (
+        ({"freeze": "encoder.forwad_0"}, r"`freeze` must match a layer; got 'encoder.forwad_0'.*mean 'encoder.fo"),
+        ({"freeze": "*"}, r"`freeze` must leave layers to train from the first epoch on; got freeze='\*'"),
+        ({"lora": 2}, "the dense layers of the model are head"),
     ):
         with pytest.raises(ValueError, match=words):
             run("finetune", source, tmp_path / "run", "table", data / "one", LABELS, training)
@@ -271,7 +279,8 @@ def test_lora_makes_an_ordinary_run_and_an_adapter_for_its_base(data, tmp_path):
     before, after = weights(base), weights(tuned)
     changed = [path for path in after if not np.array_equal(before[path], after[path])]
     assert changed == [f"encoder.block_0.feed_forward.{name}.kernel" for name in ("expand", "contract")]
-    assert "LoRA of rank 2 in 2 layers: 64 more weights are trained" in told and "kept, no" not in told
+    assert "LoRA of rank 2 in 2 layers: 64 more weights are trained" in told
+    assert [line.split()[-2:] for line in told.splitlines() if line.startswith("all ")] == [["0", "trained"]]
     words = [word for word, *_ in kz.load(tmp_path / "run").task.examples("dev")[0]] + WORDS
     expected = np.stack(tuned.outputs(words))
     for loaded in (kz.load(tmp_path / "run"), kz.load(tmp_path / "run", checkpoint="last")):
@@ -296,7 +305,7 @@ def test_lora_makes_an_ordinary_run_and_an_adapter_for_its_base(data, tmp_path):
         run("finetune", *options, {**training, "epochs": 4, "lora": 4}, override_resume=True)
 
 
-def test_a_new_head_is_trained_beside_lora(data, tmp_path, source):
+def test_a_new_head_is_trained_beside_lora(data, tmp_path):
     sizes = {"decoder.num_layers": 1, "decoder.hidden_dim": 6, "decoder.num_heads": 2, "decoder.intermediate_dim": 10}
     run("train", "transformer+transformer", tmp_path / "base", "table", data / "one", {"header": True}, model_options={
         **sizes, **{name.replace("decoder", "encoder"): value for name, value in sizes.items()}})  # fmt: skip
@@ -305,17 +314,28 @@ def test_a_new_head_is_trained_beside_lora(data, tmp_path, source):
     before, after = weights(kz.load(tmp_path / "base")), weights(tuned)
     changed = {path.partition(".")[0] for path in after if not np.array_equal(before.get(path), after[path])}
     assert changed == {"encoder", "head"} and "head" in RunDirectory(tmp_path / "run").record()["start"]["new"][0]
-    for training, words in (
-        (
-            {"lora": 2, "freeze": "encoder"},
-            r"`lora` freezes all weights that are not new; got lora=2 with freeze='",
-        ),
-        ({"lora_alpha": 2.0}, r"`lora_alpha` and `lora_layers` need LoRA; got lora=0, lora_alpha=2.0"),
-        ({"lora": 2, "lora_layers": "encodr"}, r"`layers` must match a layer; got 'encodr'.*Did you mean 'encoder'"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            run("finetune", tmp_path / "base", tmp_path / "other", "table", data / "one", LABELS, training)
     with pytest.raises(ValueError, match="`lora` adapts weights that a run starts from; got lora=2"):
         run("train", "lstm_seq2seq", tmp_path / "other", "table", data / "one", {"header": True}, {"lora": 2})
-    with pytest.raises(ValueError, match="the dense layers of the model are head"):
-        run("finetune", source, tmp_path / "other", "table", data / "one", LABELS, {"lora": 2})
+
+
+def test_a_language_model_becomes_a_causal_classifier_and_a_dual_encoder(data, tmp_path):
+    sizes = {"num_layers": 1, "hidden_dim": 6, "num_heads": 2, "intermediate_dim": 10}
+    options = {"header": True, "source_column": "source", "length": 8}
+    base, _ = run("train", "transformer_lm_tiny", tmp_path / "lm", "table", data / "one", options, model_options=sizes)
+    before = weights(base)
+    tuned, told = run("finetune", tmp_path / "lm", tmp_path / "run", "table", data / "one", LABELS, {"epochs": 0})
+    record = RunDirectory(tmp_path / "run").record()
+    assert record["model"] == "transformer+classifier" and record["model_options"]["encoder.causal"] is True
+    assert record["task_options"]["max_length"] == base.model.max_length and "Note:" not in told
+    after = weights(tuned)
+    for path, value in after.items():
+        if path.startswith("encoder"):
+            np.testing.assert_array_equal(value, before[path.replace("encoder", "decoder")], path)
+    table = "source_embedding.table.embeddings"
+    np.testing.assert_allclose(after[table] * 6**0.5, before["target_embedding.table.embeddings"], rtol=1e-6)
+    columns = {"header": True, "source_column": "source", "target_column": "target"}
+    pairs, _ = run("finetune", tmp_path / "lm", tmp_path / "pairs", "pairs", data / "one", columns, {"epochs": 0})
+    assert RunDirectory(tmp_path / "pairs").record()["model"] == "transformer+dual_encoder"
+    np.testing.assert_array_equal(weights(pairs)[table], after[table])
+    with pytest.raises(ValueError, match="`model` must be named for a task of forecaster and a run of transformer_lm"):
+        run("finetune", tmp_path / "lm", tmp_path / "other", "forecast", data / "one")
