@@ -33,6 +33,7 @@ class MultiHeadAttention(keras.layers.Layer):
         num_heads: int,
         *,
         num_key_value_heads: int | None = None,
+        head_dim: int | None = None,
         dropout: float = 0.0,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
@@ -43,12 +44,16 @@ class MultiHeadAttention(keras.layers.Layer):
         owner = type(self).__name__
         self.hidden_dim = _checks.positive_int(owner, "hidden_dim", hidden_dim)
         self.num_heads = _checks.positive_int(owner, "num_heads", num_heads)
-        _checks.divisible(owner, "hidden_dim", self.hidden_dim, "num_heads", self.num_heads)
+        if head_dim is None:
+            _checks.divisible(owner, "hidden_dim", self.hidden_dim, "num_heads", self.num_heads)
         self.num_key_value_heads = self.num_heads
         if num_key_value_heads is not None:
             self.num_key_value_heads = _checks.positive_int(owner, "num_key_value_heads", num_key_value_heads)
             _checks.divisible(owner, "num_heads", self.num_heads, "num_key_value_heads", self.num_key_value_heads)
         self.head_dim = self.hidden_dim // self.num_heads
+        if head_dim is not None:
+            self.head_dim = _checks.positive_int(owner, "head_dim", head_dim)
+        self.inner_dim = self.num_heads * self.head_dim
         self.dropout_rate = _checks.rate(owner, "dropout", dropout)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -109,7 +114,7 @@ class MultiHeadAttention(keras.layers.Layer):
         if mask is not None:
             attends = ops.swapaxes(ops.any(mask, axis=-1, keepdims=True), 1, 2)  # [B or 1, T or 1, H or 1, 1]
             x = ops.where(attends, x, ops.zeros_like(x))
-        return self.output_projection(ops.reshape(x, (-1, length, self.hidden_dim)))  # [B, T, D]
+        return self.output_projection(ops.reshape(x, (-1, length, self.inner_dim)))  # [B, T, D]
 
     def _attend_cached(self, query: Any, key: Any, value: Any, mask: Any = None, training: Any = None) -> Any:
         """Attends with queries [B, T, H, K] to keys [B * G, K, S] and values [B * G, S, K].
@@ -133,7 +138,7 @@ class MultiHeadAttention(keras.layers.Layer):
         dropped = ops.reshape(dropped, (batch * groups, heads * length, source_length))
         x = ops.matmul(dropped, value)  # [B * G, H/G * T, K]
         x = ops.reshape(x, (batch, self.num_heads, length, self.head_dim))  # [B, H, T, K]
-        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, length, self.hidden_dim))  # [B, T, D]
+        x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, length, self.inner_dim))  # [B, T, H * K]
         return self.output_projection(x), weights
 
     def get_config(self) -> dict[str, Any]:
@@ -142,6 +147,7 @@ class MultiHeadAttention(keras.layers.Layer):
             "hidden_dim": self.hidden_dim,
             "num_heads": self.num_heads,
             "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
             "dropout": self.dropout_rate,
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
@@ -160,10 +166,11 @@ class Attention(MultiHeadAttention):
     is used where Keras has one, that is without `return_attention_scores` and without dropout.
 
     Args:
-        hidden_dim: int, above 0. Width D of all heads together and of the output; divisible by `num_heads`.
+        hidden_dim: int, above 0. Width D of the output, and of all heads together; divisible by `num_heads`.
         num_heads: int, above 0. Heads of the queries.
         num_key_value_heads: int, above 0, a divisor of `num_heads`, or None for `num_heads`. Heads of the keys and
             values. Defaults to `None`.
+        head_dim: int, above 0, or None for hidden_dim / num_heads. Width of each head. Defaults to `None`.
         dropout: float in `[0, 1)`. Dropout rate of the attention weights. Defaults to `0.0`.
         rotary: bool. Whether to rotate queries and keys by their position. Defaults to `False`.
         use_bias: bool. Whether the projections have biases. Defaults to `True`.
@@ -223,6 +230,7 @@ class Attention(MultiHeadAttention):
         num_heads: int,
         *,
         num_key_value_heads: int | None = None,
+        head_dim: int | None = None,
         dropout: float = 0.0,
         rotary: bool = False,
         use_bias: bool = True,
@@ -234,6 +242,7 @@ class Attention(MultiHeadAttention):
             hidden_dim,
             num_heads,
             num_key_value_heads=num_key_value_heads,
+            head_dim=head_dim,
             dropout=dropout,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
@@ -253,7 +262,7 @@ class Attention(MultiHeadAttention):
     def build(self, inputs_shape: Any) -> None:
         _checks.rank("Attention", "inputs", inputs_shape, (3,))
         self.joint_projection.build(inputs_shape)
-        self.output_projection.build((*inputs_shape[:-1], self.hidden_dim))
+        self.output_projection.build((*inputs_shape[:-1], self.inner_dim))
 
     def _project(self, inputs: Any, positions: Any) -> tuple[Any, Any, Any]:
         """Returns queries [B, T, H, K], keys and values [B, T, G, K] of inputs [B, T, D], rotated with `rotary`."""
@@ -360,10 +369,11 @@ class CrossAttention(MultiHeadAttention):
     one, that is without `return_attention_scores` and without dropout.
 
     Args:
-        hidden_dim: int, above 0. Width D of all heads together and of the output; divisible by `num_heads`.
+        hidden_dim: int, above 0. Width D of the output, and of all heads together; divisible by `num_heads`.
         num_heads: int, above 0. Heads of the queries.
         num_key_value_heads: int, above 0, a divisor of `num_heads`, or None for `num_heads`. Heads of the keys and
             values. Defaults to `None`.
+        head_dim: int, above 0, or None for hidden_dim / num_heads. Width of each head. Defaults to `None`.
         dropout: float in `[0, 1)`. Dropout rate of the attention weights. Defaults to `0.0`.
         use_bias: bool. Whether the projections have biases. Defaults to `True`.
         kernel_initializer: Initializer of the kernels. Defaults to `"glorot_uniform"`.
@@ -412,6 +422,7 @@ class CrossAttention(MultiHeadAttention):
         num_heads: int,
         *,
         num_key_value_heads: int | None = None,
+        head_dim: int | None = None,
         dropout: float = 0.0,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
@@ -422,13 +433,14 @@ class CrossAttention(MultiHeadAttention):
             hidden_dim,
             num_heads,
             num_key_value_heads=num_key_value_heads,
+            head_dim=head_dim,
             dropout=dropout,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,
             bias_initializer=bias_initializer,
             **kwargs,
         )
-        self.query_projection = self._dense(self.hidden_dim, "query")
+        self.query_projection = self._dense(self.inner_dim, "query")
         self.joint_projection = self._dense(2 * self.num_key_value_heads * self.head_dim, "key_value")
 
     def build(self, inputs_shape: Any, sequence_shape: Any) -> None:
@@ -436,7 +448,7 @@ class CrossAttention(MultiHeadAttention):
         _checks.rank("CrossAttention", "sequence", sequence_shape, (3,))
         self.query_projection.build(inputs_shape)
         self.joint_projection.build(sequence_shape)
-        self.output_projection.build((*inputs_shape[:-1], self.hidden_dim))
+        self.output_projection.build((*inputs_shape[:-1], self.inner_dim))
 
     def _project_query(self, inputs: Any) -> Any:
         x = self.query_projection(inputs)

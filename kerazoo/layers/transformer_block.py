@@ -61,6 +61,7 @@ class TransformerBlock(keras.layers.Layer):
         normalization: str = "layer",
         epsilon: float = 1e-5,
         num_key_value_heads: int | None = None,
+        head_dim: int | None = None,
         positions: str | None = None,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
@@ -77,6 +78,7 @@ class TransformerBlock(keras.layers.Layer):
         self.normalization = _checks.one_of(owner, "normalization", normalization, NORMALIZATIONS)
         self.epsilon = _checks.number(owner, "epsilon", epsilon, low=0, low_open=True)
         self.num_key_value_heads = num_key_value_heads
+        self.head_dim = head_dim
         self.positions = _checks.one_of(owner, "positions", positions, POSITIONS)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
@@ -102,6 +104,7 @@ class TransformerBlock(keras.layers.Layer):
             "hidden_dim": self.hidden_dim,
             "num_heads": self.num_heads,
             "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
             "dropout": self.dropout_rate,
             **self._shared_options(),
         }
@@ -134,6 +137,7 @@ class TransformerBlock(keras.layers.Layer):
             "normalization": self.normalization,
             "epsilon": self.epsilon,
             "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
             "positions": self.positions,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),

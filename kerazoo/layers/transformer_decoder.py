@@ -51,6 +51,7 @@ class TransformerDecoderBlock(TransformerBlock):
         epsilon: float, above 0. Added to the variance or the mean square. Defaults to `1e-5`.
         num_key_value_heads: int, above 0, a divisor of `num_heads`, or None for `num_heads`. Heads of the keys and
             values. Defaults to `None`.
+        head_dim: int, above 0, or None for hidden_dim / num_heads. Width of each head. Defaults to `None`.
         cross_attention: bool. Whether to attend to an encoded source. Defaults to `True`.
         positions: None or `"rotary"`, which rotates queries and keys of self-attention by their position. Defaults to
             `None`.
@@ -113,6 +114,7 @@ class TransformerDecoderBlock(TransformerBlock):
         normalization: str = "layer",
         epsilon: float = 1e-5,
         num_key_value_heads: int | None = None,
+        head_dim: int | None = None,
         cross_attention: bool = True,
         positions: str | None = None,
         kernel_initializer: Any = "glorot_uniform",
@@ -129,6 +131,7 @@ class TransformerDecoderBlock(TransformerBlock):
             normalization=normalization,
             epsilon=epsilon,
             num_key_value_heads=num_key_value_heads,
+            head_dim=head_dim,
             positions=positions,
             kernel_initializer=kernel_initializer,
             bias_initializer=bias_initializer,
@@ -261,6 +264,7 @@ class TransformerDecoder(TransformerStack):
         epsilon: float, above 0. Added to the variance or the mean square. Defaults to `1e-5`.
         num_key_value_heads: int, above 0, a divisor of `num_heads`, or None for `num_heads`. Heads of the keys and
             values. Defaults to `None`.
+        head_dim: int, above 0, or None for hidden_dim / num_heads. Width of each head. Defaults to `None`.
         cross_attention: bool. Whether to attend to an encoded source. Defaults to `True`.
         positions: None or `"rotary"`, which rotates queries and keys of self-attention by their position. Defaults to
             `None`.
@@ -333,6 +337,7 @@ class TransformerDecoder(TransformerStack):
         normalization: str = "layer",
         epsilon: float = 1e-5,
         num_key_value_heads: int | None = None,
+        head_dim: int | None = None,
         cross_attention: bool = True,
         positions: str | None = None,
         kernel_initializer: Any = "glorot_uniform",
@@ -349,6 +354,7 @@ class TransformerDecoder(TransformerStack):
             "normalization": normalization,
             "epsilon": epsilon,
             "num_key_value_heads": num_key_value_heads,
+            "head_dim": head_dim,
             "cross_attention": cross_attention,
             "positions": positions,
             "kernel_initializer": kernel_initializer,

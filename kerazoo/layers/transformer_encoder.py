@@ -30,6 +30,7 @@ class TransformerEncoderBlock(TransformerBlock):
         epsilon: float, above 0. Added to the variance or the mean square. Defaults to `1e-5`.
         num_key_value_heads: int, above 0, a divisor of `num_heads`, or None for `num_heads`. Heads of the keys and
             values. Defaults to `None`.
+        head_dim: int, above 0, or None for hidden_dim / num_heads. Width of each head. Defaults to `None`.
         positions: None or `"rotary"`, which rotates queries and keys by their position. Defaults to
             `None`.
         kernel_initializer: Initializer of all kernels. Defaults to `"glorot_uniform"`.
@@ -127,6 +128,7 @@ class TransformerEncoder(TransformerStack):
         epsilon: float, above 0. Added to the variance or the mean square. Defaults to `1e-5`.
         num_key_value_heads: int, above 0, a divisor of `num_heads`, or None for `num_heads`. Heads of the keys and
             values. Defaults to `None`.
+        head_dim: int, above 0, or None for hidden_dim / num_heads. Width of each head. Defaults to `None`.
         positions: None or `"rotary"`, which rotates queries and keys by their position. Defaults to
             `None`.
         kernel_initializer: Initializer of all kernels. Defaults to `"glorot_uniform"`.
@@ -191,6 +193,7 @@ class TransformerEncoder(TransformerStack):
         normalization: str = "layer",
         epsilon: float = 1e-5,
         num_key_value_heads: int | None = None,
+        head_dim: int | None = None,
         positions: str | None = None,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
@@ -209,6 +212,7 @@ class TransformerEncoder(TransformerStack):
             "normalization": normalization,
             "epsilon": epsilon,
             "num_key_value_heads": num_key_value_heads,
+            "head_dim": head_dim,
             "positions": positions,
             "kernel_initializer": kernel_initializer,
             "bias_initializer": bias_initializer,

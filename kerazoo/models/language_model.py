@@ -115,6 +115,7 @@ class TransformerLM(LanguageModel):
         normalization: `"layer"` or `"rms"`. Defaults to `"layer"`.
         epsilon: float, above 0. Added to the variance or the mean square. Defaults to `1e-5`.
         num_key_value_heads: integer, above 0. Heads of keys and values. Defaults to `num_heads`.
+        head_dim: integer, above 0. Width of each head. Defaults to `hidden_dim / num_heads`.
         positions: `"learned"`, `"sinusoidal"` or `"rotary"`; only learned ones have a limit. Defaults to `"learned"`.
         tie_output: boolean. Whether the logits use the table of the embedding. Defaults to `True`.
         pad_id: integer. The padding token. Defaults to `0`.
@@ -150,6 +151,7 @@ class TransformerLM(LanguageModel):
         normalization: str = "layer",
         epsilon: float = 1e-5,
         num_key_value_heads: int | None = None,
+        head_dim: int | None = None,
         positions: str = "learned",
         tie_output: bool = True,
         pad_id: int = 0,
@@ -180,6 +182,7 @@ class TransformerLM(LanguageModel):
             normalization=normalization,
             epsilon=epsilon,
             num_key_value_heads=num_key_value_heads,
+            head_dim=head_dim,
             cross_attention=False,
             positions="rotary" if positions == "rotary" else None,
             name="decoder",

@@ -129,6 +129,7 @@ class TransformerSeq2Seq(EncoderDecoder):
         normalization: `"layer"` or `"rms"`. Defaults to `"layer"`.
         epsilon: float, above 0. Added to the variance or the mean square. Defaults to `1e-5`.
         num_key_value_heads: integer, above 0. Heads of keys and values. Defaults to `num_heads`.
+        head_dim: integer, above 0. Width of each head. Defaults to `hidden_dim / num_heads`.
         positions: `"sinusoidal"`, `"learned"` or `"rotary"`; only learned ones have a limit. Defaults to
             `"sinusoidal"`.
         max_length: integer, above 0. Maximum number of tokens of source and targets where positions are learned.
@@ -194,6 +195,7 @@ class TransformerSeq2Seq(EncoderDecoder):
         normalization: str = "layer",
         epsilon: float = 1e-5,
         num_key_value_heads: int | None = None,
+        head_dim: int | None = None,
         positions: str = "sinusoidal",
         max_length: int | None = None,
         share_embeddings: bool | None = None,
@@ -263,6 +265,7 @@ class TransformerSeq2Seq(EncoderDecoder):
             "normalization": normalization,
             "epsilon": epsilon,
             "num_key_value_heads": num_key_value_heads,
+            "head_dim": head_dim,
             "positions": "rotary" if positions == "rotary" else None,
             "dtype": dtype,
         }
