@@ -167,6 +167,7 @@ def draw_frontier(results: Mapping[str, Any]) -> bytes | None:
     if importlib.util.find_spec("matplotlib") is None or not measured:
         return None
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -180,6 +181,9 @@ def draw_frontier(results: Mapping[str, Any]) -> bytes | None:
     for name, point in points.items():
         axes.annotate(name, point, xytext=(5, 4), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.2, y=0.1)
     axes.set_xlabel("weights, KB")
     axes.set_ylabel(f"{results['metric']}, dev")

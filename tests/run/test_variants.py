@@ -153,3 +153,16 @@ def test_the_command_compares_and_refuses(run, tmp_path, monkeypatch_module):
     assert "one of 'token_error_rate'" in refused(
         "compress", f"--run_dir={run}", "--recipe=int8", "--metric=bleu", f"--to={tmp_path}/other"
     )
+
+
+def test_the_time_and_memory_of_an_exported_model_are_measured(run, tmp_path):
+    from kerazoo.export import latency, saved_model
+
+    predictor = kz.load(run)
+    path = saved_model.export(predictor.model, predictor.task, tmp_path / "saved", max_length=2)
+    found = latency.measure_latency(path, ["abc", "a", "jig"], (1, 4), seconds=0.01)
+    assert found["memory"] > 0 and 0 < found["seconds"][1] < 60 and 0 < found["seconds"][4] < 60
+    with pytest.raises(ValueError, match="`seconds` must be"):
+        latency.measure_latency(path, ["abc"], seconds=0)
+    with pytest.raises(_checks.CheckpointError, match="missing: cannot be run with TensorFlow alone"):
+        latency.measure_latency(tmp_path / "missing", ["abc"])
