@@ -258,6 +258,8 @@ TRAINING_HELP = {
     "that diverged.",
     "prune": "Share of the weights that are zero in the end, such as 0.8, or N:M, such as 2:4; 0 keeps the zeros that "
     "there are.",
+    "rounding": "int8 or int4: trains with weights that are rounded to this format, so that storing them in it loses "
+    "little.",
     "teacher": "Run for the same data that the model learns from as well; may be repeated.",
     "teacher_data": "File of texts without targets, one in each line, for which the teachers give the targets.",
     "distillation": "logits, or sequences: the targets are what the teachers predict.",

@@ -14,6 +14,7 @@ _NAMES = {
     "prepare": "quantization",
     "prepare_factors": "low_rank",
     "quantize": "quantization",
+    "round_weights": "rounding",
     "shrink": "shrinking",
     "sparsity_of": "pruning",
     "stored_weights": "quantization",

@@ -69,17 +69,17 @@ def distil(
     temperature = _checks.number(owner, "temperature", temperature, low=0, low_open=True)
     hidden_weight = _checks.number(owner, "hidden_weight", hidden_weight, low=0)
     _checks.one_of(owner, "outputs", outputs, OUTPUTS)
-    teachers = list(teachers) if isinstance(teachers, list | tuple) else [teachers]
-    if not teachers:
+    models: list[Any] = list(teachers) if isinstance(teachers, list | tuple) else [teachers]
+    if not models:
         raise ValueError("distil: `teachers` must be one or more models; got none.")
-    encoded = [_Encoded(owner, each) for each in (model, *teachers)] if hidden_weight else []
+    encoded = [_Encoded(owner, each) for each in (model, *models)] if hidden_weight else []
     own_loss = model.compute_loss
 
     def compute_loss(x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss = own_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
         if not training:
             return loss
-        predicted = [ops.stop_gradient(teacher(x, training=False)) for teacher in teachers]
+        predicted = [ops.stop_gradient(teacher(x, training=False)) for teacher in models]
         distances = _distances(predicted, y_pred, temperature, outputs)
         total = (1 - weight) * loss + weight * _mean(distances, sample_weight)
         if hidden_weight:
@@ -118,7 +118,7 @@ class _Encoded:
     """The encoded sequence of the last pass of a model."""
 
     def __init__(self, owner, model):
-        encoder = getattr(model, "encoder", None)
+        encoder: Any = getattr(model, "encoder", None)
         if not isinstance(encoder, keras.layers.Layer):
             raise ValueError(f"{owner}: `hidden_weight` needs a model with one encoder; got {model.name!r}.")
         self.last: Any = None

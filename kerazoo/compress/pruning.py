@@ -51,7 +51,7 @@ class Pruning(keras.callbacks.Callback):
     x = np.random.default_rng(0).normal(size=(96, 64)).astype("float32")
     pruning = kz.compress.Pruning(0.75, end=6, every_steps=2)
     model.fit(x, x[:, :16], batch_size=16, epochs=2, callbacks=[pruning], verbose=0)
-    assert np.mean(np.array(model.layers[0].kernel) == 0) == 0.75
+    assert np.mean(keras.ops.convert_to_numpy(model.layers[0].kernel) == 0) == 0.75
     ```
 
     Reference:

@@ -131,7 +131,7 @@ def stored_weights(model: keras.Model) -> list[StoredWeight]:
     for layer in model._flatten_layers():
         computed = [each for each in vars(layer).values() if isinstance(each, ComputedWeight)]
         parts = [part for each in computed for part in each.parts.values()]
-        found |= {id(each): each for each in [*computed, *parts] if isinstance(each, StoredWeight)}
+        found |= {id(each): each for each in [*computed, *parts] if type(each) is StoredWeight}
     return list(found.values())
 
 

@@ -78,6 +78,10 @@ STEPS = {
     "low_rank": StepKind(
         "weights as products of two matrices with a share of their energy, and trains: low_rank:0.9", _check_energy
     ),
+    "round": StepKind(
+        "trains with rounded weights, before a step that stores them: round:int4,int4",
+        lambda value: _checks.one_of("`recipe`: round", "format", value, ("int8", "int4")),
+    ),
     "distil": StepKind(
         "trains a new model to predict what the run predicts: distil:MODEL, distil:MODEL:units=64;num_layers=1",
         _check_model,

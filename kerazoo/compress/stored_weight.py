@@ -13,6 +13,8 @@ FORMATS = ("float32", "float16", "int8", "int4")
 GROUP = 32  # values of int4 that share a scale
 SPARSE = 0.25  # the share of zeros from which on only the other values are stored
 BITS = 8
+BITS_OF = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(bool)  # [256, 8]
+BITS_BEFORE = (np.cumsum(BITS_OF, axis=1) - BITS_OF).astype("int32")  # how many bits of a byte are before each
 LEVELS = {"int8": 127, "int4": 7}
 # Factors of the largest absolute value of a group: a smaller range is more precise, and cuts the largest values.
 RANGES = {"int8": (1.0,), "int4": (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)}
@@ -83,11 +85,7 @@ class StoredWeight(ComputedWeight):
         if self.nonzero is None:
             values = values[:size]
         else:
-            bits = ops.right_shift(self.parts["mask"].value[:, None], np.arange(BITS, dtype="uint8"))
-            bits = ops.bitwise_and(bits, 1)
-            bits = ops.cast(ops.reshape(bits, (-1,))[:size], "int32")
-            found = ops.take(values, ops.maximum(ops.cumsum(bits) - 1, 0), axis=0)
-            values = ops.where(ops.cast(bits, "bool"), found, 0.0)
+            values = _spread(values, self.parts["mask"].value)[:size]
         if "scale" in self.parts:
             scale = ops.cast(self.parts["scale"].value, "float32")
             values = ops.reshape(values, (scale.shape[0], -1, self.columns)) * scale[:, None]
@@ -147,6 +145,16 @@ def matrix_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
     return math.prod(shape) // columns, columns
 
 
+def _spread(values, mask):
+    """Returns values `[N]` at the positions of the bits in a mask `[M]` of bytes, and zeros elsewhere, `[8 M]`."""
+    mask = ops.cast(mask, "int32")
+    counts = ops.take(ops.convert_to_tensor(BITS_OF.sum(axis=1, dtype="int32")), mask, axis=0)  # [M]
+    before = ops.take(ops.convert_to_tensor(BITS_BEFORE), mask, axis=0)  # [M, 8]
+    numbers = (ops.cumsum(counts) - counts)[:, None] + before
+    found = ops.take(values, ops.minimum(numbers, values.shape[0] - 1), axis=0)
+    return ops.reshape(ops.where(ops.take(ops.convert_to_tensor(BITS_OF), mask, axis=0), found, 0.0), (-1,))
+
+
 def _rounded(values, scale, levels):
     return np.clip(np.rint(values / np.where(scale > 0, scale, 1)), -levels, levels)
 
@@ -157,6 +165,7 @@ def _best_scale(groups: np.ndarray, name: str) -> np.ndarray:
     best, errors = largest, np.full(largest.shape, np.inf)
     for factor in RANGES[name]:
         scale = largest * factor
+        scale = scale.astype(np.float16).astype(np.float32) if name == "int4" else scale  # as it is stored
         error = ((_rounded(groups, scale, LEVELS[name]) * scale - groups) ** 2).sum(axis=1, keepdims=True)
         best, errors = np.where(error < errors, scale, best), np.minimum(error, errors)
     return best

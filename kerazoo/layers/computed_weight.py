@@ -13,15 +13,16 @@ from kerazoo import _backend
 class ComputedWeight:
     """A weight that is computed from variables of its layer, in the place of a variable of the layer.
 
-    A layer that reads it gets a float32 tensor: Keras, TensorFlow, JAX and NumPy convert it by their own protocols. In
-    a TensorFlow program the tensor is computed once, outside of all loops. The variables are those of the layer, so
-    that they are saved and loaded with the model.
+    A layer that reads it gets a float32 tensor: Keras, TensorFlow, JAX and NumPy convert it by their own protocols. The
+    variables are those of the layer, so that they are saved and loaded with the model. In a TensorFlow program the
+    tensor of a weight that is not trained is computed once, outside of all loops.
 
     Args:
         variable: Keras variable, whose name and shape the weight has.
     """
 
     dtype = "float32"
+    trainable = False
 
     def __init__(self, variable: Any):
         self.name: str = variable.name
@@ -37,7 +38,7 @@ class ComputedWeight:
     @property
     def value(self) -> Any:
         """The weight as a float32 tensor."""
-        return _backend.once_per_program(self, self.compute)
+        return self.compute() if self.trainable else _backend.once_per_program(self, self.compute)
 
     def compute(self) -> Any:
         """Returns the float32 tensor of the variables."""
@@ -56,6 +57,10 @@ class ComputedWeight:
         self.add_variables(layer)
         if locked:
             layer._tracker.lock()
+        self.put(layer, variable)
+
+    def put(self, layer: keras.layers.Layer, variable: Any) -> None:
+        """Lets a layer read this weight where it has a variable; the arguments are those of `replace`."""
         # Dense and embedding layers of Keras save the variables that they have of themselves.
         for name in ("save_own_variables", "load_own_variables"):
             vars(layer)[name] = getattr(keras.layers.Layer, name).__get__(layer)
@@ -99,17 +104,33 @@ class FactorizedWeight(ComputedWeight):
         for part, shape in (("left", (rows, self.rank)), ("right", (self.rank, self.columns))):
             self.parts[part] = layer.add_weight(name=f"{self.name}_{part}", shape=shape, trainable=self.trainable)
 
-    def compute(self) -> Any:
-        return ops.reshape(self.multiply(None), self.shape)
+    @property
+    def _matrices(self) -> tuple[Any, Any]:
+        return ops.convert_to_tensor(self.parts["left"]), ops.convert_to_tensor(self.parts["right"])
 
-    def multiply(self, x: Any) -> Any:
-        """Returns the product of `x` and both matrices, of the two alone for None.
+    def compute(self) -> Any:
+        return ops.reshape(ops.matmul(*self._matrices), self.shape)
+
+    def multiply(self, x: Any, transposed: bool = False) -> Any:
+        """Returns the product of `x` and the weight, one matrix after the other.
 
         Args:
-            x: float tensor `[..., rows]`.
+            x: float tensor `[..., rows]`, or `[..., columns]`.
+            transposed: bool. Whether the weight is transposed. Defaults to `False`.
         """
-        left, right = (ops.convert_to_tensor(self.parts[part]) for part in ("left", "right"))
-        return ops.matmul(left if x is None else ops.matmul(x, left), right)
+        left, right = (ops.cast(each, x.dtype) for each in self._matrices)
+        if transposed:
+            left, right = ops.transpose(right), ops.transpose(left)
+        return ops.matmul(ops.matmul(x, left), right)
+
+    def rows(self, ids: Any) -> Any:
+        """Returns rows of the weight.
+
+        Args:
+            ids: int tensor. The numbers of the rows.
+        """
+        left, right = self._matrices
+        return ops.matmul(ops.take(left, ids, axis=0), right)
 
     def assign(self, value: Any) -> None:
         """Assigns the nearest matrices of this rank to a weight, by its singular values.

@@ -7,6 +7,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers.activations import get_activation, serialize_activation
+from kerazoo.layers.computed_weight import FactorizedWeight
 from kerazoo.layers.dropout import dropout
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.masking import first_mask
@@ -165,11 +166,14 @@ class LSTM(keras.layers.Layer):
     def _project(self, inputs: Any) -> Any:
         # An explicit cast: `step` runs outside of `__call__`, where Keras does not cast weights.
         cell = self.keras_lstm.cell
-        kernel, bias = (ops.cast(weight, self.compute_dtype) for weight in (cell.kernel, cell.bias))
+        kernel, bias = (self._cast(weight) for weight in (cell.kernel, cell.bias))
         return product(ops.cast(inputs, self.compute_dtype), kernel) + bias  # [..., 4U]
 
+    def _cast(self, weight: Any) -> Any:
+        return weight if isinstance(weight, FactorizedWeight) else ops.cast(weight, self.compute_dtype)
+
     def _cell(self, keep: Any = None) -> "_Cell":
-        kernel = ops.cast(self.keras_lstm.cell.recurrent_kernel, self.compute_dtype)
+        kernel = self._cast(self.keras_lstm.cell.recurrent_kernel)
         return _Cell(kernel, keep, self.compute_dtype, self.activation, self.recurrent_activation)
 
     def _uses_fused_kernel(self, masked: bool) -> bool:
@@ -246,7 +250,9 @@ class _Cell:
         h, c = state
         if self.keep is not None:
             h = h * self.keep
-        gates = projected + ops.matmul(h, self.recurrent_kernel)  # [B, 4U]
+        kernel = self.recurrent_kernel
+        factorized = isinstance(kernel, FactorizedWeight)
+        gates = projected + (kernel.multiply(h) if factorized else ops.matmul(h, kernel))  # [B, 4U]
         input_gate, forget_gate, candidate, output_gate = ops.split(gates, 4, axis=-1)  # [B, U] each
         new = self.recurrent_activation(input_gate) * self.activation(candidate)
         c = self.recurrent_activation(forget_gate) * c + new

@@ -34,6 +34,10 @@ class ReversibleEmbedding(keras.layers.ReversibleEmbedding):
     """`keras.layers.ReversibleEmbedding` with a faster gradient of the logits of many tokens, see `product`."""
 
     def call(self, inputs: Any, reverse: bool = False) -> Any:
+        table = self.embeddings
+        if isinstance(table, FactorizedWeight):
+            rows = table.multiply(inputs, transposed=True) if reverse else table.rows(ops.cast(inputs, "int32"))
+            return ops.cast(rows, self.compute_dtype)
         if not reverse:
             return super().call(inputs)
         return product(inputs, ops.transpose(ops.convert_to_tensor(self.embeddings)))

@@ -85,6 +85,9 @@ class TrainingOptions:
             `kerazoo.compress.Pruning`; `"0"` keeps the zeros of the weights that training begins with. The zeros grow
             during the first half of the training, and only epochs after that can be the best. Defaults to `""`: all
             weights are trained.
+        rounding: string. `"int8"` or `"int4"`: the weights are rounded to this format wherever a layer reads them, see
+            `kerazoo.compress.round_weights`, so that little is lost when they are stored in it. Defaults to `""`: they
+            are not.
         teacher: tuple of strings. Folders of trained runs for the same data that the model learns from as well, see
             `kerazoo.compress.distil`. Defaults to `()`.
         teacher_data: string. A file with a text in each line, without targets: the best predictions of the teachers for
@@ -161,6 +164,7 @@ class TrainingOptions:
     monitor_limit: int = 200
     metrics: tuple = ()
     prune: str = ""
+    rounding: str = ""
     teacher: tuple = ()
     teacher_data: str = ""
     distillation: str = "logits"
@@ -234,6 +238,7 @@ class TrainingOptions:
         """Checks pruning and distillation."""
         if self.prune != "":
             parse_sparsity(owner, self.prune)
+        _checks.one_of(owner, "rounding", self.rounding, ("", "int8", "int4"))
         _checks.one_of(owner, "distillation", self.distillation, DISTILLATIONS)
         _checks.number(owner, "distillation_weight", self.distillation_weight, low=0, high=1)
         _checks.number(owner, "distillation_temperature", self.distillation_temperature, low=0, low_open=True)

@@ -67,12 +67,17 @@ def reproduce(
         List of `Reproduced`, one for each measure.
 
     Raises:
-        CheckpointError: if there is no run, or it has no results on dev.
+        CheckpointError: if there is no run, it has no results on dev, or it was made of another run by `compress`.
     """
     from kerazoo.run import start, trainer
 
     run = directories.RunDirectory(run_dir)
     record = run.record()
+    if made := record.get("made_of"):
+        raise _checks.CheckpointError(
+            f"{run.path}: was made of {made.get('run_dir')} by the step {made.get('step')}, and a training of its own "
+            "would not give it. Compress that run again."
+        )
     stated = results(run, "dev")
     moved = {} if data_dir is None else {"data_dir": data_dir}
     training = {**record["training"], **record.get("found", {})}

@@ -117,7 +117,7 @@ class Teachers:
                     return [Ragged(found[f"values_{n}"], found[f"offsets_{n}"]) for n in range(len(corpora))]
         teacher = predictors.ensemble(self.predictors).model
         targets = [self._generated(teacher, each) for each in corpora]
-        arrays = {f"values_{n}": each.values for n, each in enumerate(targets)}
+        arrays: dict[str, Any] = {f"values_{n}": each.values for n, each in enumerate(targets)}
         arrays |= {f"offsets_{n}": each.offsets for n, each in enumerate(targets)}
         content = io.BytesIO()
         np.savez(content, key=np.array(key), **arrays)

@@ -150,7 +150,7 @@ class _Training:
         import keras
 
         from kerazoo.run import evaluation, predictor, receipt
-        from kerazoo.training import checkpoints, processes, weight_averages
+        from kerazoo.training import checkpoints, processes
 
         policy = keras.config.dtype_policy()
         try:
@@ -169,7 +169,8 @@ class _Training:
             keras.config.set_dtype_policy(policy)
         store.restore(model, which="best")
         if getattr(model, "optimizer", None) is not None:  # a copy for predictions has none
-            weight_averages.finalize(model)  # those of `ema_momentum`
+            optimizer = model.optimizer
+            optimizer.finalize_variable_values(optimizer._trainable_variables)  # the averages of `ema_momentum`
         first = processes.is_first()
         if self.options.lora:
             self._merge_lora(model, first)
@@ -247,7 +248,7 @@ class _Training:
         return self.state["run"]
 
     def _prepare(self, keras):
-        from kerazoo import models, training
+        from kerazoo import compress, models, training
         from kerazoo.run import compiling, predictor, pretrained_embeddings, teachers
         from kerazoo.training import distribution, processes
 
@@ -279,10 +280,11 @@ class _Training:
                 pretrained_embeddings.load_vectors(model, self.task, self.options.seed)
                 if self.start is not None:
                     origins, notes = self.start.load(model, self.task)
+            if self.options.rounding:
+                compress.round_weights(model, self.options.rounding)
             self._freeze(model)
             if not self.state and (self.start is not None or self.options.freezes):
                 notes = self._describe_weights(model, origins) + notes
-                notes += self.start.unknown_tokens(self.task, self.corpus) if self.start is not None else []
             self._add_lora(model, origins, notes)
             self._find("batch_tokens", "auto", lambda: self._try_batches(model))
             self._plan_batches()
@@ -355,9 +357,6 @@ class _Training:
         from kerazoo import transfer
 
         head = [] if self.start is None else [f"Starts from {self.start.path}."]
-        if self.options.lora:
-            for path, variable in transfer.variables(model).items():
-                variable.trainable = variable.trainable and origins.get(path) != "kept"
         first_epochs = self.unfreeze.first_epochs() if self.unfreeze else {}
         return [*head, *report.aligned(transfer.weight_table(model, origins, first_epochs))]
 

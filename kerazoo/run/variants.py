@@ -14,7 +14,7 @@ from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
 from kerazoo.run.options import TrainingOptions
 
-SEPARATE = ("intermediate_dim",)  # sizes of which each layer has units of its own
+SEPARATE = ("intermediate_dim", "num_heads")  # sizes of which each layer has units of its own
 # Options of a training that tell what it learns from.
 TEACHING = ("teacher", "teacher_data", "distillation", "distillation_weight", "distillation_temperature",
             "distillation_hidden")  # fmt: skip
@@ -196,7 +196,11 @@ class _Compression:
         if made.exists():
             return
         predictor, record = self._opened(run)
-        changes = {"prune": step.value if step.name == "prune" else record["training"].get("prune") and "0"}
+        was_pruned = bool(record["training"].get("prune"))
+        changes = {
+            "prune": step.value if step.name == "prune" else "0" if was_pruned else "",
+            "rounding": step.value if step.name == "round" else "",
+        }
         record |= {"made_of": _origin(run, step), "training": self._tuning(record, changes)}
         record.pop("schedule", None)
         if step.name == "low_rank":
@@ -228,10 +232,21 @@ class _Compression:
                 if new[index] == old[index]:
                     continue
                 size, old[index] = old[index], new[index]
-                options[option] = old[0] if isinstance(to, int) else tuple(old)
+                options |= {
+                    option: old[0] if isinstance(to, int) else tuple(old),
+                    **_width_of_heads(name, options, option),
+                }
                 smaller = predictors.build_model(name, predictor.task, options)
-                shared = option.rpartition(".")[2] not in SEPARATE
-                compress.shrink(predictor.model, smaller, size, new[index], shared=shared)
+                part, _, last = option.rpartition(".")
+                compress.shrink(
+                    predictor.model,
+                    smaller,
+                    size,
+                    new[index],
+                    width=options[f"{part}.head_dim".lstrip(".")] if last == "num_heads" else 1,
+                    shared=last not in SEPARATE,
+                    at_end=last == "encoder_units" or part.startswith("encoder"),
+                )
                 predictor.model = smaller
         return options
 
@@ -249,8 +264,9 @@ class _Compression:
         name, _, sizes = step.value.partition(":")
         chosen = recipe_steps.DISTILLED[step.name]
         teachers = [str(run.path), *self.training.get("teacher", ())]
-        training = {**record["training"], "prune": "", "distillation": chosen, **self.training, "teacher": teachers}
-        training = _given(training)
+        plain = {name: getattr(TrainingOptions, name) for name in ("prune", "rounding", *TEACHING, *ADAPTING)}
+        plain["distillation"] = chosen
+        training = _given({**record["training"], **plain, **self.training, "teacher": teachers})
         trainer.train(
             name, record["task"], made.path, recipe_steps.parse_sizes(sizes), self._task_options(record), training,
             record["import"], evaluate=False, tensorboard=False, print_fn=self.print,
@@ -330,6 +346,22 @@ def _given(training):
     """Returns the options of a training as `train` takes them: with one of the two sizes of a batch."""
     other = "batch_size" if training["batch_tokens"] else "batch_tokens"
     return {name: value for name, value in training.items() if name != other}
+
+
+def _width_of_heads(model, options, option):
+    """Returns the option that keeps the width of heads where their number changes, as it was for the old number."""
+    from kerazoo import catalog
+
+    part, dot, last = option.rpartition(".")
+    if last != "num_heads":
+        return {}
+    defaults = {name: default for name, (default, _) in catalog.get(model).explain().items()} | options
+    width, groups = f"{part}{dot}head_dim", defaults.get(f"{part}{dot}num_key_value_heads")
+    if width not in defaults or groups:
+        raise ValueError(
+            f"`recipe`: shrink leaves out heads of models that have `head_dim` and a key for each head; got {model}."
+        )
+    return {width: defaults[width] or defaults[f"{part}{dot}hidden_dim"] // defaults[option]}
 
 
 def _plain_size(value):

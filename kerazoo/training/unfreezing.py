@@ -134,8 +134,7 @@ class Unfreeze(keras.callbacks.Callback):
                 set_trainable(layer, True)
             for optimizer, starts in self._starts:
                 if int(ops.convert_to_numpy(starts[number].value)) == NOT_YET:
-                    # A number and not the variable, whose buffer JAX would donate twice.
-                    starts[number].assign(int(ops.convert_to_numpy(optimizer.iterations)))
+                    starts[number].assign(ops.cast(optimizer.iterations, "int32"))
 
 
 def _optimizers(optimizer) -> Iterator[keras.optimizers.Optimizer]:

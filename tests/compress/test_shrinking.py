@@ -25,6 +25,11 @@ CASES = {
         {**SEQ2SEQ, "hidden_dim": 12, "num_heads": 3, "num_encoder_layers": 2, "num_decoder_layers": 1},
         "intermediate_dim", 37, 11, {"shared": False},
     ),
+    "heads": (
+        "transformer_seq2seq_tiny",
+        {**SEQ2SEQ, "hidden_dim": 10, "head_dim": 3, "num_encoder_layers": 2, "num_decoder_layers": 1},
+        "num_heads", 5, 3, {"shared": False, "width": 3},
+    ),
     "dense": ("mlp_classifier", {"input_shape": (9,)}, "units", (17,), (5,), {}),
     "channels": ("cnn_classifier", {"input_shape": (8, 8, 1)}, "filters", (13, 11), (7, 11), {}),
 }  # fmt: skip
@@ -42,9 +47,10 @@ def test_units_without_weights_are_left_out_and_nothing_else_changes(case):
     for old, new in zip(model.variables, smaller.variables):
         value = np.array(old.value.numpy() if hasattr(old.value, "numpy") else old.value)
         for axis in [axis for axis, (a, b) in enumerate(zip(old.shape, new.shape)) if a != b]:
-            count = (old.shape[axis] - new.shape[axis]) // (given["size"] - given["to"])
-            blocks = np.arange(count)[:, None] * given["size"]
-            index_of_empty = (blocks + np.array(empty)).reshape(-1)
+            width = options.get("width", 1)
+            count = (old.shape[axis] - new.shape[axis]) // (given["size"] - given["to"]) // width
+            units = np.arange(count)[:, None] * given["size"] + np.array(empty)
+            index_of_empty = (units.reshape(-1, 1) * width + np.arange(width)).reshape(-1)
             np.moveaxis(value, axis, 0)[index_of_empty] = 0
         old.assign(value)
     kept = kz.compress.shrink(model, smaller, **given)

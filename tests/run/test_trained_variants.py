@@ -46,6 +46,8 @@ def test_a_pruned_run_has_its_zeros_and_keeps_them_when_it_is_quantized(run, tmp
     assert sum(map(np.sum, zeros)) / sum(each.size for each in zeros) >= 0.75
     assert results["variants"]["prune-0.75"]["dev"]["accuracy"] > 0.5
     record = json.loads((tmp_path / "prune-0.75" / "run.json").read_text())
+    with pytest.raises(_checks.CheckpointError, match="was made of .* by the step prune:0.75"):
+        kz.run.reproduce(tmp_path / "prune-0.75", tmp_path / "again")
     assert record["made_of"] == {"run_dir": str(run), "step": "prune:0.75"} and record["training"]["prune"] == "0.75"
 
 
