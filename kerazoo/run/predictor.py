@@ -129,18 +129,22 @@ class Predictor:
     def predictions(self, raw: Sequence, **options) -> list[list[Prediction]]:
         """Returns the predictions for each input, the best first, with their scores.
 
-        Those of a classifier are the classes with their probabilities.
+        Those of a classifier are the classes with their probabilities, those of a masked language model the texts with
+        their gaps filled and the log-probabilities of the tokens in these.
 
         Args:
             raw: as in a call.
-            **options: as in a call; `n_best=5` returns five, `alignment=True` the attention to the source. A classifier
-                takes `n_best` only.
+            **options: as in a call; `n_best=5` returns five, `alignment=True` the attention to the source. A model that
+                does not generate takes `n_best` only.
 
         Raises:
             ValueError: if the model predicts numbers or images, which have no scores.
         """
         if not self.generates:
             n_best = _checks.positive_int("Predictor", "n_best", options.pop("n_best", 1))
+            if self.task.targets.fills:
+                self._in_tokens(options)  # refuses those of a search
+                return self._best_fills(_listed("raw", raw), n_best)
             ranked = self.task.ranked(self.outputs(raw, **options))
             return [[Prediction(*pair) for pair in row[:n_best]] for row in ranked]
         raw, options, rows = _listed("raw", raw), self._in_tokens(options), {}
@@ -150,6 +154,16 @@ class Predictor:
                 found = self._predictions(found, too_long, [raw[number] for number in numbers], options, inputs)
                 rows.update(zip(numbers, found, strict=True))
         return [rows[number] for number in range(len(raw))]
+
+    def _best_fills(self, raw, n_best):
+        """Returns the most probable ways to fill the gaps of each text."""
+        rows = {}
+        with self._memory_reported(raw):
+            for numbers, inputs in self._batches(raw):
+                logits = np.asarray(self.model.predict_on_batch(inputs))
+                found = self.task.targets.best_fills(logits, inputs, n_best)
+                rows.update(zip(numbers, found, strict=True))
+        return [[Prediction(*pair) for pair in rows[number]] for number in range(len(raw))]
 
     def threshold(self, quantile: float | None = None) -> float | None:
         """Returns the error above which an example is an anomaly, the quantile of the errors of the dev examples.

@@ -1,6 +1,7 @@
 """What a model predicts of a corrupted text, as features: the masked tokens, the masked spans, or the whole text."""
 
 import functools
+import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -147,6 +148,21 @@ class MaskedTokensFeature(CorruptedTextFeature):
         is_gap = ops.equal(source, int(self.mask_ids[0]))
         number = ops.clip(ops.cumsum(ops.cast(is_gap, "int32"), axis=1) - 1, 0, ops.shape(tokens)[1] - 1)
         return ops.where(is_gap, ops.take_along_axis(tokens, number, axis=1), source)
+
+    def best_fills(self, outputs: Any, inputs: Mapping[str, Any], count: int) -> list[list[tuple[str, float]]]:
+        logits = np.asarray(self._words(outputs), np.float64)
+        log_probs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)  # [B, M, V]
+        found = []
+        for row, source in zip(log_probs, np.asarray(inputs["source"])):
+            gaps, best = np.flatnonzero(source == self.mask_ids[0]), [(0.0, ())]
+            for gap in row[: len(gaps)]:  # independent of each other
+                tokens = np.argsort(-gap, kind="stable")[:count].tolist()
+                ways = [(score + gap[token], (*before, token)) for score, before in best for token in tokens]
+                best = heapq.nlargest(count, ways)
+            filled = np.repeat(source[None], len(best), axis=0)
+            filled[:, gaps] = [tokens for _, tokens in best]
+            found.append(list(zip(self.decode(filled), [float(score) for score, _ in best])))
+        return found
 
     def _words(self, logits):
         """Returns the logits without those of special tokens, which no text has."""

@@ -253,6 +253,16 @@ class Feature:
         del inputs
         return outputs
 
+    def best_fills(self, outputs: Any, inputs: Mapping[str, Any], count: int) -> list[list[tuple[str, float]]]:
+        """Returns the most probable ways to fill the gaps of each text, with their log-probabilities, the best first.
+
+        Args:
+            outputs: float array `[B, M, V]`. The logits of a model that predicts the tokens at masked positions.
+            inputs: dict. The encoded inputs that they were computed from.
+            count: int. How many are returned for each text, at most.
+        """
+        raise NotImplementedError
+
     def decode_in_graph(self, outputs: Any) -> dict:
         """Returns the named tensors of an exported model for the outputs of the model."""
         raise NotImplementedError

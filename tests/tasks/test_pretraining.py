@@ -94,6 +94,12 @@ def test_masked_positions_are_predicted_and_filled(folder):
     logits[..., 0] = logits[..., -1] = 9  # padding and the mask are never predicted
     logits[0, 0, ids["red"]] = logits[0, 1, ids["dog"]] = logits[2, 0, ids["dog"]] = 5
     assert task.decode(np.asarray(task.targets.complete(logits, inputs))) == ["a red fox dog", "old dog", "dog"]
+    logits[0, 0, ids["dog"]] = 4
+    best = task.targets.best_fills(logits, inputs, 2)
+    assert [text for text, _ in best[0]] == ["a red fox dog", "a dog fox dog"] and best[1] == [("old dog", 0.0)]
+    words = len(task.targets.tokenizer.vocabulary)
+    total = [np.log(np.exp([5.0, 4.0]).sum() + words - 2), np.log(np.exp(5.0) + words - 1)]
+    np.testing.assert_allclose([score for _, score in best[0]], [10 - sum(total), 9 - sum(total)], atol=1e-5)
 
 
 def test_a_masked_language_model_predicts_chosen_positions_also_in_shared_rows():
@@ -181,6 +187,8 @@ def test_masked_tokens_are_trained_measured_and_filled(folder, tmp_path):
     predictor = kz.load(tmp_path / "run")
     first, second = predictor(["a <mask> fox and <mask> dog", "an old"])
     assert "<mask>" not in first and "fox and" in first and first.endswith("dog") and second == "an old"
+    best = predictor.predictions(["a <mask> fox and <mask> dog"], n_best=3)[0]
+    assert best[0].text == first and len(best) == 3 and best[0].score >= best[1].score >= best[2].score
     found = json.loads((tmp_path / "run" / "evaluation-dev.json").read_text())
     names = ("nats_per_token", "token_accuracy")
     assert set(found["metrics"]) == {*names, *(f"baseline.{name}" for name in names)}
