@@ -27,7 +27,13 @@ HELP = ("--help", "-help", "-h", "--helpfull")
 GROUPS = ("Model", "Task and data", "Text", "Series", "Training", "Search", "Run and output")
 NOTES = {"Training": "a model may have other defaults"}
 # Flags that have another name than the argument.
-ARGUMENTS = {"imports": "import", "start": "from", "draft": "draft_run", "quantile": "threshold_quantile"}
+ARGUMENTS = {
+    "imports": "import",
+    "start": "from",
+    "adapters": "adapter",
+    "draft": "draft_run",
+    "quantile": "threshold_quantile",
+}
 CALLS = {"kerazoo.list_models()": "--list_models='*'", "kerazoo.tasks.names()": "--list_tasks"}
 
 _groups: dict[str, str] = {}  # flag -> group

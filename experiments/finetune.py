@@ -19,6 +19,8 @@ shared.define_run()
 with command.flag_group("Model", {"model": "that of the run, or its encoder in a model that the task trains"}):
     flags.DEFINE_string("from", None, "Folder of a run, or file of weights, to begin with.")
     flags.DEFINE_enum("checkpoint", "best", ["best", "last", "average"], "Which checkpoint of the run to begin with.")
+    flags.DEFINE_multi_string("adapter", [], "File of an adapter, RUN/adapter or RUN/adapter@WEIGHT, that is merged "
+                              "into the run first; may be repeated.")  # fmt: skip
 with command.flag_group("Text"):
     flags.DEFINE_enum("vocabulary", "source", ["source", "new"], "Whether texts have the vocabularies of the run, or "
                       "new ones, of which the tokens that both have keep their weights.")  # fmt: skip
@@ -33,7 +35,7 @@ def main(arguments):
     start = command.require("from")
     shared.use_processes()
     shared.use_cache()
-    options = {"checkpoint": FLAGS.checkpoint, "vocabulary": FLAGS.vocabulary}
+    options = {"checkpoint": FLAGS.checkpoint, "vocabulary": FLAGS.vocabulary, "adapters": FLAGS.adapter}
     kz.run.finetune(start, model=FLAGS.model, **options, **shared.run_arguments())
     return 0
 

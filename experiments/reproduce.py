@@ -2,6 +2,7 @@
 
 python -m experiments.reproduce experiments/recipes/stsb.flags --data_dir=../shared/data/stsb
 python -m experiments.reproduce RUN --spread=0.01
+python -m experiments.reproduce RECIPE --from=RUN      # a recipe of fine-tuning
 
 A recipe states its results in comments, one in each line, with or without a spread:
 
@@ -25,6 +26,7 @@ from experiments import flags as shared
 
 FLAGS = flags.FLAGS
 RESULT = re.compile(r"# result: (\S+) (-?[\d.]+)(?: \+- ([\d.]+))? on (train|dev|test)\s*")
+FINETUNE = re.compile(r"# python -m experiments\.finetune ")
 EVALUATE = re.compile(r"# python -m experiments\.evaluate --run_dir=RUN(.*)")
 OUTSIDE = 1
 
@@ -33,6 +35,7 @@ shared.define_verbose()
 with command.flag_group("Run and output", {"run_dir": "runs/reproduced-NAME"}):
     flags.DEFINE_string("run_dir", None, "Folder of the new run.")
     flags.DEFINE_float("spread", None, "Of a run: how far results may differ.", lower_bound=0)
+    flags.DEFINE_string("from", None, "Of a recipe of fine-tuning: the run that it begins with.")
 with command.flag_group("Task and data", {"data_dir": "that of the recipe or the run"}):
     flags.DEFINE_string("data_dir", None, "Folder of the data.")
 
@@ -67,7 +70,10 @@ def reproduce_recipe(kz, recipe, target):
         raise command.UsageError(f"{recipe}: states no result, as '# result: accuracy 0.9 +- 0.01 on test'.")
     data = [f"--data_dir={FLAGS.data_dir}"] if FLAGS.data_dir is not None else []
     cache = [f"--cache_dir={FLAGS.cache_dir}"] if FLAGS.cache_dir is not None else []
-    run_command("run", f"--flagfile={recipe}", f"--run_dir={target}", *data, *cache)
+    script, start = "run", []
+    if FINETUNE.search(text):
+        script, start = "finetune", [f"--from={command.require('from')}"]
+    run_command(script, f"--flagfile={recipe}", f"--run_dir={target}", *start, *data, *cache)
     options = EVALUATE.search(text)
     for split in sorted({split for split, *_ in stated}):
         more = shlex.split(options[1]) if options else []

@@ -293,8 +293,10 @@ def test_commands_of_a_page_have_the_flags_that_they_use(page, flags_of):
 
 def test_recipes_have_the_flags_that_they_use(flags_of):
     for recipe in sorted((ROOT / "experiments" / "recipes").glob("*.flags")):
-        named = re.findall(r"^--(\w+)", recipe.read_text(), re.MULTILINE)
-        assert not unknown_flags(named, flags_of("run")), recipe.name
+        text = recipe.read_text()
+        script = re.findall(r"# python -m experiments\.(run|finetune) ", text)[0]
+        named = re.findall(r"^--(\w+)", text, re.MULTILINE)
+        assert not unknown_flags(named, flags_of(script)), recipe.name
 
 
 @each_page

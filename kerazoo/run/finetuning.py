@@ -1,5 +1,6 @@
 """Trains a model that begins with the weights of another run, or with weights from a file."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ def finetune(
     *,
     checkpoint: str = "best",
     vocabulary: str = "source",
+    adapters: Sequence[str] = (),
     model_options: Mapping[str, Any] | None = None,
     task_options: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
@@ -52,6 +54,8 @@ def finetune(
         checkpoint: string. Which checkpoint of the other run: `"best"`, `"last"` or `"average"`. Defaults to `"best"`.
         vocabulary: string. `"source"` for the vocabularies of the other run, `"new"` for others that are fitted to the
             data: the embeddings and the outputs of tokens that both have are kept then. Defaults to `"source"`.
+        adapters: list of strings. Files of adapters, such as `RUN/adapter`, that are merged into the weights of the
+            other run, their base, first; `"PATH@0.5"` for another weight than 1. Defaults to `()`.
         model_options: dict. Constructor arguments that replace those of the model. Defaults to `None`.
         task_options: dict. Options of the task. Defaults to `None`.
         training: dict. Fields of `TrainingOptions` that replace the defaults; with `epochs=0` the new run has the
@@ -67,7 +71,7 @@ def finetune(
         ValueError: if the model must be named, or an option contradicts the vocabularies of the other run.
     """
     catalog.import_modules(imports)
-    begin = starts.Start(start, checkpoint, vocabulary, imports=imports)
+    begin = starts.Start(start, checkpoint, vocabulary, adapters, imports=imports)
     given = {name: value for name, value in (task_options or {}).items() if value is not None}
     saved = _saved_record(run_dir, begin)
     if saved:
@@ -77,7 +81,7 @@ def finetune(
     else:
         begin.check()
         if begin.is_run:
-            task, given = _task_options(begin, task, given)
+            task, given = _task_options(begin, task, given, model)
         name, chosen = _model(begin, task, model, given)
         chosen |= model_options or {}
     folder = run_dir or os.path.join("runs", f"{name}-{task or 'task'}-from-{begin.path.name}".replace(":", "-"))
@@ -93,7 +97,7 @@ def _saved_record(run_dir, begin):
     return record if record.get("start", {}).get("path") == str(begin.path) else None
 
 
-def _task_options(begin, task, given):
+def _task_options(begin, task, given, model):
     """Returns the name and the options of the task, with those that vocabularies and positions of a run determine."""
     from kerazoo import tasks
     from kerazoo.models.encoder_model import max_positions
@@ -103,15 +107,34 @@ def _task_options(begin, task, given):
         return record["task"], {**record["task_options"], **given}
     accepted = tasks.options(task)
     if begin.vocabulary == "source":
-        for role in ("source", "target"):
+        for role in _text_roles(begin, task, given, model):
             _set_tokens(begin, task, role, accepted, given)
-    model = begin.predictor.model
-    embeddings = [getattr(model, f"{role}_embedding", None) for role in ("source", "target")]
+    embeddings = [getattr(begin.predictor.model, f"{role}_embedding", None) for role in ("source", "target")]
     positions = [found for each in embeddings if each is not None and (found := max_positions(each))]
     for name in ("max_length", "length"):
         if positions and name in accepted:
             given.setdefault(name, max(positions))
     return task, given
+
+
+def _text_roles(begin, task, given, model):
+    """Returns on which sides a task has texts whose vocabulary is fitted, `"source"` and `"target"`."""
+    kind = catalog.get(begin.run.record()["model"]).kind
+    kind = _kind(task, kind, given) if model is None else catalog.get(model).kind
+    found = {}
+    for name, feature in _created(task, kind, given).arrays.items():
+        vocabulary = getattr(feature, "vocabulary", None)
+        if vocabulary is not None and vocabulary.fixed is None:
+            found["target" if name == "targets" else "source"] = feature
+    return list(found)
+
+
+def _created(task, kind, given):
+    """Returns the task without the options of its texts, which do not change what it has on either side."""
+    from kerazoo import tasks
+
+    texts = {field.name for field in dataclasses.fields(tasks.TextOptions)}
+    return tasks.create(task, kind, **{name: value for name, value in given.items() if name not in texts})
 
 
 def _set_tokens(begin, task, role, accepted, given):
@@ -156,7 +179,7 @@ def _kind(task, kind, given):
     kinds = tasks.kinds(task)
     if not {"inputs", "targets"} & set(given):
         return kind if kind in kinds else kinds[0]
-    created = tasks.create(task, None, **given)
+    created = _created(task, None, given)
     fitting = [each for each in created.targets.kinds if (each == "language_model") != bool(created.inputs)]
     return kind if kind in fitting and kind in kinds else created.kind
 

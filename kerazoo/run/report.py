@@ -93,7 +93,8 @@ def flag_file(record: Mapping, command: Iterable[str]) -> str:
 
 
 def _with_absolute_path(line):
-    names = "|".join((*directory.PATHS, "run_dir", "cache_dir", "from", "teacher", "teacher_data"))
+    files = ("run_dir", "cache_dir", "from", "adapter", "teacher", "teacher_data")
+    names = "|".join((*directory.PATHS, *files))
     match = re.fullmatch(rf"(-+(?:\w+=)?(?:{names})=)(.*)", line, re.DOTALL)  # a flag, or an option in the value of one
     return f"{match[1]}{directory.absolute_path(match[2])}" if match else line
 

@@ -121,7 +121,7 @@ def _words(begin):
     """Returns what a run began with."""
     if begin is None:
         return "new weights"
-    return f"{begin['path']} ({', '.join(begin[name] for name in ('checkpoint', 'vocabulary') if name in begin)})"
+    return f"{begin['path']} ({', '.join([begin['checkpoint'], begin['vocabulary'], *begin['adapters']])})"
 
 
 def _without_folder(options):

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kerazoo import _checks
+from kerazoo import _checks, _files
 from kerazoo.data import lines
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kerazoo.text import Tokenizer
 
 VOCABULARIES = ("source", "new")
+MAX_ADAPTER_BYTES = 1 << 33
+MUCH_UNKNOWN = 0.001  # of the tokens
 
 
 class Start:
@@ -29,6 +31,8 @@ class Start:
         checkpoint: string. Of a run: `"best"`, `"last"` or `"average"`. Defaults to `"best"`.
         vocabulary: string. `"source"` takes the vocabularies of the run; `"new"` fits others to the data of the task,
             and the rows of tokens that both have are kept. Defaults to `"source"`.
+        adapters: sequence of strings. Of a run: files of `kerazoo.transfer.save_adapter` that are merged into its
+            weights, each with `"@0.5"` at its end for another weight than 1. Defaults to `()`.
         sha256: string. What `sha256` must be. Defaults to `None`: anything.
         imports: string or list of strings. Modules that `kerazoo.load` imports first. Defaults to `()`.
 
@@ -42,12 +46,14 @@ class Start:
         path: str | os.PathLike,
         checkpoint: str = "best",
         vocabulary: str = "source",
+        adapters: Sequence[str] = (),
         sha256: str | None = None,
         imports: str | Sequence[str] = (),
     ):
         self.path = pathlib.Path(os.path.abspath(path))
         self.checkpoint = _checks.one_of("finetune", "checkpoint", checkpoint, predictors.CHECKPOINTS)
         self.vocabulary = _checks.one_of("finetune", "vocabulary", vocabulary, VOCABULARIES)
+        self.adapters = [_adapter(each) for each in adapters]
         self.expected = sha256
         self.imports = imports
         self.run = directories.RunDirectory(self.path)
@@ -60,12 +66,19 @@ class Start:
             record: mapping. What `record` returned.
             imports: list of strings. Modules that `kerazoo.load` imports first. Defaults to `()`.
         """
-        given = {name: record[name] for name in ("path", "checkpoint", "vocabulary", "sha256")}
+        given = {name: record[name] for name in ("path", "checkpoint", "vocabulary", "adapters", "sha256")}
         return cls(**given, imports=imports)
 
     def check(self) -> None:
         """Raises a CheckpointError if there is neither a run nor a file of weights."""
+        for path, _ in self.adapters:
+            if not os.path.isfile(path):
+                raise _checks.CheckpointError(f"{path}: there is no such adapter.")
         if self.path.is_file():
+            if self.adapters:
+                raise ValueError(
+                    f"finetune: `adapters` are merged into the weights of a run; got {self.path}, a file of weights."
+                )
             return
         if not self.path.is_dir():
             raise _checks.CheckpointError(f"{self.path}: there is neither a run nor a file of weights to start from.")
@@ -77,11 +90,14 @@ class Start:
         return self.path.is_dir()
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, Any]:
         """The arguments, as plain values."""
-        return {"path": str(self.path), "checkpoint": self.checkpoint, "vocabulary": self.vocabulary}
+        adapters = [f"{path}@{weight:g}" for path, weight in self.adapters]
+        return {
+            "path": str(self.path), "checkpoint": self.checkpoint, "vocabulary": self.vocabulary, "adapters": adapters
+        }  # fmt: skip
 
-    def record(self) -> dict[str, str]:
+    def record(self) -> dict[str, Any]:
         """Returns what a run records of its start: the options, and SHA-256 of the weights."""
         return {**self.options, "sha256": self.sha256}
 
@@ -116,12 +132,22 @@ class Start:
         if not names:
             raise _checks.CheckpointError(f"{self.run.checkpoints}: there is no checkpoint here.")
         sums = [store.checksums(name)["model.npz"] for name in names]
+        for path, weight in self.adapters:
+            sums.append(hashlib.sha256(_files.read_file(path, MAX_ADAPTER_BYTES)).hexdigest() + f"@{weight:g}")
         return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 
     @functools.cached_property
     def predictor(self) -> predictors.Predictor:
         """The trained run, with its model and its task."""
-        return predictors.load(self.path, self.checkpoint, imports=self.imports)
+        from kerazoo import transfer
+
+        found = predictors.load(self.path, self.checkpoint, imports=self.imports)
+        if self.adapters:
+            adapters = transfer.Adapters(found.model)
+            for path, _ in self.adapters:
+                adapters.load(path, path)
+            adapters.use(dict(self.adapters))
+        return found
 
     def open(self) -> None:
         """Loads the run, if it is one, and checks that its weights are those that are expected."""
@@ -148,7 +174,34 @@ class Start:
                     f"{task.owner}: `{role}_tokens` must be those of {self.path.name}, whose vocabulary has "
                     f"{tokenizer.registered_name}; got {role}_tokens={tokens!r}. Leave it out, or set vocabulary='new'."
                 )
+            if getattr(feature, "tags", 0) and not tokenizer.tags:
+                raise ValueError(
+                    f"{task.owner}: a column of tags needs a vocabulary with tags; got the vocabulary of "
+                    f"{self.path.name}, which has none. Set vocabulary='new'."
+                )
             vocabulary.use(tokenizer)
+
+    def unknown_tokens(self, task: "Task", corpus: Any) -> list[str]:
+        """Returns a line for each text of whose tokens the vocabulary of the run lacks many.
+
+        Args:
+            task: `kerazoo.tasks.Task`.
+            corpus: `kerazoo.data.Corpus`. Its training examples.
+        """
+        if not self.is_run or self.vocabulary == "new" or not hasattr(corpus, "features"):
+            return []
+        found = []
+        for name, feature in task.arrays.items():
+            tokenizer, rows = getattr(feature, "tokenizer", None), corpus.features.get(name)
+            if tokenizer is None or not hasattr(rows, "values"):
+                continue
+            share = float((rows.values == tokenizer.unknown_id).mean()) if len(rows.values) else 0.0
+            if share > MUCH_UNKNOWN:
+                found.append(
+                    f"{name}: {share:.1%} of the tokens are not in the vocabulary of {self.path.name}; "
+                    "vocabulary='new' fits another one."
+                )
+        return found
 
     def tokenizer(self, role: str) -> "Tokenizer | None":
         """Returns the tokenizer of the run whose tokens a text of another task has, `None` for a text without one.
@@ -199,8 +252,9 @@ class Start:
             given = self.tokenizer(role)
             if given is not None and given.hash != tokenizer.hash:
                 rows[_embedding(role)] = token_rows(given, tokenizer)
+        before = dict(zip(other.input_names, other.inputs))
         for name, feature in zip(task.input_names, task.inputs):
-            if feature.modality == "label":
+            if feature.modality == "label" and getattr(before.get(name), "names", None) != feature.names:
                 rows[_embedding(name)] = [-1] * (len(feature.names) + 1)
         head = getattr(model, "head", None)
         if head is not None:
@@ -218,6 +272,15 @@ class Start:
         if size != len(target.names):  # one logit for two classes
             return [-1] * size
         return [other.names.index(name) if name in other.names else -1 for name in target.names]
+
+
+def _adapter(text):
+    """Returns the absolute path and the weight of `"PATH"` or `"PATH@WEIGHT"`."""
+    path, at, weight = str(text).rpartition("@")
+    try:
+        return (os.path.abspath(path), float(weight)) if at else (os.path.abspath(weight), 1.0)
+    except ValueError:
+        return os.path.abspath(text), 1.0
 
 
 def _embedding(role):
@@ -252,4 +315,4 @@ def same_start(one: Mapping | None, two: Mapping | None) -> bool:
     if one is None or two is None:
         return one is two
     same = one.get("sha256") == two.get("sha256") or one.get("path") == two.get("path")
-    return same and all(one.get(name) == two.get(name) for name in ("checkpoint", "vocabulary"))
+    return same and all(one.get(name) == two.get(name) for name in ("checkpoint", "vocabulary", "adapters"))

@@ -150,7 +150,7 @@ class _Training:
         import keras
 
         from kerazoo.run import evaluation, predictor, receipt
-        from kerazoo.training import checkpoints, processes
+        from kerazoo.training import checkpoints, processes, weight_averages
 
         policy = keras.config.dtype_policy()
         try:
@@ -169,8 +169,7 @@ class _Training:
             keras.config.set_dtype_policy(policy)
         store.restore(model, which="best")
         if getattr(model, "optimizer", None) is not None:  # a copy for predictions has none
-            optimizer = model.optimizer
-            optimizer.finalize_variable_values(optimizer._trainable_variables)  # the averages of `ema_momentum`
+            weight_averages.finalize(model)  # those of `ema_momentum`
         first = processes.is_first()
         if self.options.lora:
             self._merge_lora(model, first)
@@ -285,6 +284,7 @@ class _Training:
             self._freeze(model)
             if not self.state and (self.start is not None or self.options.freezes):
                 notes = self._describe_weights(model, origins) + notes
+                notes += self.start.unknown_tokens(self.task, self.corpus) if self.start is not None else []
             self._add_lora(model, origins, notes)
             self._find("batch_tokens", "auto", lambda: self._try_batches(model))
             self._plan_batches()
@@ -357,6 +357,9 @@ class _Training:
         from kerazoo import transfer
 
         head = [] if self.start is None else [f"Starts from {self.start.path}."]
+        if self.options.lora:
+            for path, variable in transfer.variables(model).items():
+                variable.trainable = variable.trainable and origins.get(path) != "kept"
         first_epochs = self.unfreeze.first_epochs() if self.unfreeze else {}
         return [*head, *report.aligned(transfer.weight_table(model, origins, first_epochs))]
 

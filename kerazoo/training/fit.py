@@ -9,6 +9,7 @@ from kerazoo import _checks
 from kerazoo.training import arrays, feeds
 from kerazoo.training.blocks import BlockLoop, backend, to_host
 from kerazoo.training.step_check import StepCheck
+from kerazoo.training.weight_averages import finalize
 
 
 def fit(
@@ -228,8 +229,7 @@ def _train(model, loop, callbacks, start, epochs, validation, validation_freq):
         if model.stop_training:
             break
     if model.optimizer is not None:
-        # Not those that are trained now: moving averages are in the order of all of them.
-        model.optimizer.finalize_variable_values(model.optimizer._trainable_variables)
+        finalize(model)
     callbacks.on_train_end(epoch_logs)
 
 

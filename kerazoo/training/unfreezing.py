@@ -134,7 +134,8 @@ class Unfreeze(keras.callbacks.Callback):
                 set_trainable(layer, True)
             for optimizer, starts in self._starts:
                 if int(ops.convert_to_numpy(starts[number].value)) == NOT_YET:
-                    starts[number].assign(ops.cast(optimizer.iterations, "int32"))
+                    # A number and not the variable, whose buffer JAX would donate twice.
+                    starts[number].assign(int(ops.convert_to_numpy(optimizer.iterations)))
 
 
 def _optimizers(optimizer) -> Iterator[keras.optimizers.Optimizer]:

@@ -16,6 +16,19 @@ def moving_averages(optimizer: Any) -> list[tuple[keras.Variable, keras.Variable
     return [(variable, average) for variable, average in pairs if average is not None]
 
 
+def finalize(model: keras.Model) -> None:
+    """Ends the training of a model: its optimizer puts moving averages into the weights, if it has some.
+
+    Keras matches averages and weights by their order, so they are all those that the optimizer has, and not those alone
+    that are trained now.
+
+    Args:
+        model: `keras.Model`. One with an optimizer.
+    """
+    optimizer = model.optimizer
+    optimizer.finalize_variable_values(optimizer._trainable_variables if optimizer.built else model.trainable_weights)
+
+
 class EvaluateAverages(keras.callbacks.Callback):
     """Evaluates the moving averages of the weights in place of the weights, for an optimizer with `use_ema`.
 

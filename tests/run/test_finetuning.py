@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,13 +11,28 @@ from keras import ops
 
 import kerazoo as kz
 from kerazoo._checks import CheckpointError
+from kerazoo.run import compiling
 from kerazoo.run import start as starts
 from kerazoo.run.directory import RunDirectory
+from kerazoo.run.options import TrainingOptions
 from kerazoo.transfer import layer_paths
 
 WORDS = ["ab", "ba", "aab", "abb", "bab", "bba", "abab", "baba"]
 MODEL = {"units": 7, "embedding_dim": 5}
 TRAINING = {"epochs": 1, "batch_size": 8, "xla": False, "max_shapes": 1, "optimizer": "sgd"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eager():
+    """Trains without compiling: there are many runs of one step."""
+    compile_model = compiling.compile_model
+
+    def eagerly(model, *arguments):
+        compile_model(model, *arguments)
+        model.run_eagerly = True
+
+    with mock.patch.object(compiling, "compile_model", eagerly):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +139,7 @@ def test_it_is_reproduced_to_the_bit(source, data, tmp_path):
 def test_the_task_and_the_model_default_to_those_of_the_run(source, data, tmp_path):
     predictor, told = run("finetune", source, tmp_path / "run", None, data / "two", training={"epochs": 0})
     assert predictor.task.name == "table" and type(predictor.model).__name__ == "LSTMSeq2Seq"
-    assert "all" in told and "new" not in told
+    assert "all" in told and " new " not in told
     before, after = weights(kz.load(source)), weights(predictor)
     for path, value in after.items():
         np.testing.assert_array_equal(value, before[path], path)
@@ -206,6 +222,13 @@ def test_the_command(source, data, tmp_path):
     assert "--epochs" in err and "epochs=0" in err
 
 
+def test_unknown_tokens_and_tags_are_told(source, data, classifier, tmp_path):
+    assert "source: 54.2% of the tokens are not in the vocabulary of source; vocabulary='new'" in classifier[1]
+    options = {"inputs": "tag:size,text:source", "targets": "text:target", "header": True}
+    with pytest.raises(ValueError, match=r"a column of tags needs a vocabulary with tags; got .* of source"):
+        run("finetune", source, tmp_path / "run", "table", data / "one", options, {"epochs": 0})
+
+
 def test_layers_are_frozen_and_unfrozen(source, data, tmp_path):
     training = {"freeze": "source_embedding,encoder", "unfreeze": "encoder.*_0@2", "optimizer": "adam"}
     options = ("table", data / "two", LABELS)
@@ -229,10 +252,17 @@ def test_layers_are_frozen_and_unfrozen(source, data, tmp_path):
 
 def test_wrong_layers_are_refused(source, data, tmp_path):
     for training, words in (
-        ({"freeze": "encoder.forwad_0"}, r"`freeze` must match a layer; got 'encoder.forwad_0'.*mean 'encoder.fo"),
-        ({"freeze": "*"}, r"`freeze` must leave layers to train from the first epoch on; got freeze='\*'"),
         ({"unfreeze": "encoder"}, r"`unfreeze` must be LAYER@EPOCH with an epoch of at least 2.*got 'encoder'"),
         ({"unfreeze": "encoder@1"}, r"got 'encoder@1'"),
+        ({"lora": 2, "freeze": "encoder"}, r"`lora` freezes all weights that are not new; got lora=2 with freeze='"),
+        ({"lora_alpha": 2.0}, r"`lora_alpha` and `lora_layers` need LoRA; got lora=0, lora_alpha=2.0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            TrainingOptions(**training)
+    for training, words in (
+        ({"freeze": "encoder.forwad_0"}, r"`freeze` must match a layer; got 'encoder.forwad_0'.*mean 'encoder.fo"),
+        ({"freeze": "*"}, r"`freeze` must leave layers to train from the first epoch on; got freeze='\*'"),
+        ({"lora": 2}, "the dense layers of the model are head"),
     ):
         with pytest.raises(ValueError, match=words):
             run("finetune", source, tmp_path / "run", "table", data / "one", LABELS, training)
@@ -249,7 +279,8 @@ def test_lora_makes_an_ordinary_run_and_an_adapter_for_its_base(data, tmp_path):
     before, after = weights(base), weights(tuned)
     changed = [path for path in after if not np.array_equal(before[path], after[path])]
     assert changed == [f"encoder.block_0.feed_forward.{name}.kernel" for name in ("expand", "contract")]
-    assert "LoRA of rank 2 in 2 layers: 64 more weights are trained" in told and "kept, no" not in told
+    assert "LoRA of rank 2 in 2 layers: 64 more weights are trained" in told
+    assert [line.split()[-2:] for line in told.splitlines() if line.startswith("all ")] == [["0", "trained"]]
     words = [word for word, *_ in kz.load(tmp_path / "run").task.examples("dev")[0]] + WORDS
     expected = np.stack(tuned.outputs(words))
     for loaded in (kz.load(tmp_path / "run"), kz.load(tmp_path / "run", checkpoint="last")):
@@ -259,13 +290,22 @@ def test_lora_makes_an_ordinary_run_and_an_adapter_for_its_base(data, tmp_path):
     adapters.load("tuned", tmp_path / "run" / "adapter")
     adapters.use("tuned")
     np.testing.assert_allclose(np.stack(base.outputs(words)), expected, atol=1e-5)
+    adapter = f"{tmp_path / 'run' / 'adapter'}@1"
+    merged, _ = run("finetune", tmp_path / "base", tmp_path / "merged", None, data / "one", training={"epochs": 0},
+                    adapters=[adapter])  # fmt: skip
+    np.testing.assert_allclose(np.stack(merged.outputs(words)), expected, atol=1e-5)
+    assert RunDirectory(tmp_path / "merged").record()["start"]["adapters"] == [adapter]
+    with pytest.raises(CheckpointError, match=r"adapter: belongs to another base: to weights with SHA-256"):
+        run("finetune", tmp_path / "run", tmp_path / "wrong", None, data / "one", adapters=[adapter])
+    with pytest.raises(CheckpointError, match=r"missing: there is no such adapter"):
+        run("finetune", tmp_path / "base", tmp_path / "wrong", None, data / "one", adapters=[tmp_path / "missing"])
     _, told = run("finetune", *options, {**training, "epochs": 3})
     assert "Resumes in epoch 3" in told
     with pytest.raises(CheckpointError, match=r"continues with lora=4 \(the run has 2\).*start another run from this"):
         run("finetune", *options, {**training, "epochs": 4, "lora": 4}, override_resume=True)
 
 
-def test_a_new_head_is_trained_beside_lora(data, tmp_path, source):
+def test_a_new_head_is_trained_beside_lora(data, tmp_path):
     sizes = {"decoder.num_layers": 1, "decoder.hidden_dim": 6, "decoder.num_heads": 2, "decoder.intermediate_dim": 10}
     run("train", "transformer+transformer", tmp_path / "base", "table", data / "one", {"header": True}, model_options={
         **sizes, **{name.replace("decoder", "encoder"): value for name, value in sizes.items()}})  # fmt: skip
@@ -274,17 +314,28 @@ def test_a_new_head_is_trained_beside_lora(data, tmp_path, source):
     before, after = weights(kz.load(tmp_path / "base")), weights(tuned)
     changed = {path.partition(".")[0] for path in after if not np.array_equal(before.get(path), after[path])}
     assert changed == {"encoder", "head"} and "head" in RunDirectory(tmp_path / "run").record()["start"]["new"][0]
-    for training, words in (
-        (
-            {"lora": 2, "freeze": "encoder"},
-            r"`lora` freezes all weights that are not new; got lora=2 with freeze='",
-        ),
-        ({"lora_alpha": 2.0}, r"`lora_alpha` and `lora_layers` need LoRA; got lora=0, lora_alpha=2.0"),
-        ({"lora": 2, "lora_layers": "encodr"}, r"`layers` must match a layer; got 'encodr'.*Did you mean 'encoder'"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            run("finetune", tmp_path / "base", tmp_path / "other", "table", data / "one", LABELS, training)
     with pytest.raises(ValueError, match="`lora` adapts weights that a run starts from; got lora=2"):
         run("train", "lstm_seq2seq", tmp_path / "other", "table", data / "one", {"header": True}, {"lora": 2})
-    with pytest.raises(ValueError, match="the dense layers of the model are head"):
-        run("finetune", source, tmp_path / "other", "table", data / "one", LABELS, {"lora": 2})
+
+
+def test_a_language_model_becomes_a_causal_classifier_and_a_dual_encoder(data, tmp_path):
+    sizes = {"num_layers": 1, "hidden_dim": 6, "num_heads": 2, "intermediate_dim": 10}
+    options = {"header": True, "source_column": "source", "length": 8}
+    base, _ = run("train", "transformer_lm_tiny", tmp_path / "lm", "table", data / "one", options, model_options=sizes)
+    before = weights(base)
+    tuned, told = run("finetune", tmp_path / "lm", tmp_path / "run", "table", data / "one", LABELS, {"epochs": 0})
+    record = RunDirectory(tmp_path / "run").record()
+    assert record["model"] == "transformer+classifier" and record["model_options"]["encoder.causal"] is True
+    assert record["task_options"]["max_length"] == base.model.max_length and "Note:" not in told
+    after = weights(tuned)
+    for path, value in after.items():
+        if path.startswith("encoder"):
+            np.testing.assert_array_equal(value, before[path.replace("encoder", "decoder")], path)
+    table = "source_embedding.table.embeddings"
+    np.testing.assert_allclose(after[table] * 6**0.5, before["target_embedding.table.embeddings"], rtol=1e-6)
+    columns = {"header": True, "source_column": "source", "target_column": "target"}
+    pairs, _ = run("finetune", tmp_path / "lm", tmp_path / "pairs", "pairs", data / "one", columns, {"epochs": 0})
+    assert RunDirectory(tmp_path / "pairs").record()["model"] == "transformer+dual_encoder"
+    np.testing.assert_array_equal(weights(pairs)[table], after[table])
+    with pytest.raises(ValueError, match="`model` must be named for a task of forecaster and a run of transformer_lm"):
+        run("finetune", tmp_path / "lm", tmp_path / "other", "forecast", data / "one")

@@ -88,13 +88,14 @@ def test_the_command_tunes_a_language_model(tmp_path):
         f"{a}{b}\t{b}{a}\n" for a in "abcdefgh" for b in "abcdefgh"))  # fmt: skip
     common = ["--batch_size=8", "--noxla", "--notensorboard", "--cache_dir=", "--max_shapes=1", "--epochs=1"]
     in_process("run", "--model=lstm_lm", "--task=text", f"--data_dir={tmp_path / 'text.txt'}", "--length=16",
+               "--target_tokens=bytes",
                "--set=units=7", "--set=embedding_dim=5", f"--run_dir={tmp_path / 'lm'}", *common)  # fmt: skip
     out, err = in_process(
         "finetune", f"--from={tmp_path / 'lm'}", "--task=prompts", f"--data_dir={tmp_path / 'pairs.tsv'}",
         "--source_column=question", "--target_column=answer", f"--run_dir={tmp_path / 'run'}", *common,
     )  # fmt: skip
     assert "Starts from" in err and "sequence_error_rate" in out and "most frequent answer" in out
-    out, _ = in_process("predict", f"--run_dir={tmp_path / 'run'}", "ab", "--cache_dir=")
+    out, _ = in_process("predict", f"--run_dir={tmp_path / 'run'}", "ab")
     assert len(out.strip().splitlines()) <= 1
     trained = kz.load(tmp_path / "run")
     assert trained.task.tokenizers["target"].hash == kz.load(tmp_path / "lm").task.tokenizers["target"].hash

@@ -59,16 +59,15 @@ def train(model, unfreeze, epochs, **options):
 
 OPTIONS = [
     {"optimizer": "adam"},
-    {"optimizer": "muon", "weight_decay": 0.1},
-    {"optimizer": "adamw", "weight_decay": 0.1, "ema_momentum": 0.5},
-    {"optimizer": "adam", "gradient_accumulation_steps": 2},
+    {"optimizer": "muon", "weight_decay": 0.1, "ema_momentum": 0.5},
+    {"optimizer": "adamw", "weight_decay": 0.1, "gradient_accumulation_steps": 2},
     {"optimizer": "sgd", "layer_decay": 0.5},
 ]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
 def test_layers_change_from_their_epoch_on(options):
-    found = train(*model_of(**options), 4)
+    found = train(*model_of(eager=options != {"optimizer": "adam"}, **options), 4)
     changed = [
         [not np.array_equal(a, b) for a, b in zip(one, two)][::2] for one, two in zip(found, found[1:])
     ]  # of the three kernels
@@ -100,7 +99,7 @@ def test_the_bias_of_averages_is_corrected_from_the_epoch_on(name):
         np.testing.assert_allclose(ops.convert_to_numpy(bias.value) - before, expected, rtol=1e-2, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", OPTIONS[1:4], ids=lambda options: "-".join(map(str, options.values())))
+@pytest.mark.parametrize("options", OPTIONS[1:3], ids=lambda options: "-".join(map(str, options.values())))
 def test_a_resumed_training_is_the_same_to_the_bit(options, tmp_path):
     model, unfreeze = model_of(eager=True, **options)
     store = kz.training.CheckpointStore(tmp_path, keep=9)
@@ -109,7 +108,7 @@ def test_a_resumed_training_is_the_same_to_the_bit(options, tmp_path):
     whole = weights(model)
     steps = [store.layout(name)["state"] for name in store.names()]
     for name, state in zip(store.names(), steps):
-        if state["step"] not in (4, 6, 8):  # within epoch 2, its end, within epoch 3
+        if state["step"] not in (4, 6):  # within epoch 2, and its end
             continue
         other, again = model_of(eager=True, **options)
         for part in (tmp_path / "part").glob("*"):
@@ -129,13 +128,13 @@ def test_there_is_one_program_for_each_change(monkeypatch):
     monkeypatch.setattr(
         module, "BlockProgram", lambda model, kind, *rest: made.append(kind) or program(model, kind, *rest)
     )
-    model, unfreeze = model_of(optimizer="adam")
+    model, unfreeze = model_of(eager=True, optimizer="adam")
     train(model, unfreeze, 5, validation_data=(X, Y))
     assert made == ["train", "test", "train", "train"]
 
 
 def test_averages_of_frozen_weights_are_the_weights():
-    model, unfreeze = model_of(optimizer="adam", ema_momentum=0.9)
+    model, unfreeze = model_of(eager=True, optimizer="adam", ema_momentum=0.9)
     kz.training.fit(model, (X, Y), epochs=1, batch_size=4, callbacks=[unfreeze], jit_compile=False)
     for variable, average in moving_averages(model.optimizer)[:4]:
         np.testing.assert_array_equal(ops.convert_to_numpy(variable.value), ops.convert_to_numpy(average.value))
