@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import kerazoo
 from kerazoo import _checks, _files, catalog
-from kerazoo.run import anomalies, baselines, batching, memory, report, resuming, signals
+from kerazoo.run import anomalies, baselines, batching, memory, report, resuming, signals, trained_layers
 from kerazoo.run import directory as directories
 from kerazoo.run.options import TrainingOptions
 
@@ -172,7 +172,7 @@ class _Training:
             weight_averages.finalize(model)  # those of `ema_momentum`
         first = processes.is_first()
         if self.options.lora:
-            self._merge_lora(model, first)
+            trained_layers.merge_lora(model, self.run.adapter, self.print)
         trained = predictor.Predictor(model, self.task)
         if self.dev is not None and (evaluate or self.task.is_autoencoder):
             baseline, names = baselines.load(self.run), self.options.metrics
@@ -185,15 +185,6 @@ class _Training:
             receipt.write(self.run, self.record, self.task, store)
             print("\n" + report.next_commands(self.run, self.task), flush=True)
         return trained
-
-    def _merge_lora(self, model, first):
-        """Saves what LoRA trained as a file of its own, and makes the model an ordinary one."""
-        from kerazoo import transfer
-
-        if first:
-            transfer.save_adapter(model, self.run.adapter)
-            self.print(f"{self.run.adapter}: the adapter, {self.run.adapter.stat().st_size:,} bytes.")
-        transfer.merge_lora(model)
 
     def _find_run(self, store):
         """Finds out what the run was trained with, and refuses a call that does not continue it."""
@@ -273,7 +264,7 @@ class _Training:
             if self.options.packing:
                 models.check_packing(model)
             if self.options.remat:
-                self._rematerialize(model)
+                trained_layers.rematerialize(model, self.record["model"])
             origins, notes = {}, []
             if not self.state:
                 pretrained_embeddings.load_vectors(model, self.task, self.options.seed)
@@ -281,11 +272,13 @@ class _Training:
                     origins, notes = self.start.load(model, self.task)
             if self.options.rounding:
                 compress.round_weights(model, self.options.rounding)
-            self._freeze(model)
+            self.unfreeze = trained_layers.freeze(model, self.options)
             if not self.state and (self.start is not None or self.options.freezes):
-                notes = self._describe_weights(model, origins) + notes
+                began = [] if self.start is None else [f"Starts from {self.start.path}."]
+                notes = [*began, *trained_layers.describe(model, origins, self.unfreeze, self.options.lora), *notes]
                 notes += self.start.unknown_tokens(self.task, self.corpus) if self.start is not None else []
-            self._add_lora(model, origins, notes)
+            if self.options.lora:
+                notes.append(self._add_lora(model, origins))
             self._find("batch_tokens", "auto", lambda: self._try_batches(model))
             self._plan_batches()
             self._find("learning_rate", "find", lambda: self._sweep_rates(model))
@@ -333,71 +326,17 @@ class _Training:
                     f"{self.placement}. Set placement='single', or another value."
                 )
 
-    def _freeze(self, model):
-        """Freezes the layers of the options, some of them until an epoch."""
-        from kerazoo import training, transfer
-
-        layers, later, owner = transfer.layers(model), {}, "TrainingOptions"
-        paths = transfer.find_layers(owner, "freeze", model, self.options.freeze)
-        for pattern, epoch in self.options.unfreeze_rules():
-            found = transfer.find_layers(owner, "unfreeze", model, [pattern])
-            later.setdefault(epoch, []).extend(layers[path] for path in found)
-            paths += found
-        for path in paths:
-            training.set_trainable(layers[path], False)
-        self.unfreeze = training.Unfreeze(later) if later else None
-        if not model.trainable_variables:
-            raise ValueError(
-                f"{owner}: `freeze` must leave layers to train from the first epoch on; got "
-                f"freeze={','.join(self.options.freeze)!r}, unfreeze={','.join(self.options.unfreeze)!r}."
-            )
-
-    def _describe_weights(self, model, origins):
-        """Returns where the weights of the model are from, and which are trained, as lines."""
-        from kerazoo import transfer
-
-        head = [] if self.start is None else [f"Starts from {self.start.path}."]
-        if self.options.lora:
-            for path, variable in transfer.variables(model).items():
-                variable.trainable = variable.trainable and origins.get(path) != "kept"
-        first_epochs = self.unfreeze.first_epochs() if self.unfreeze else {}
-        return [*head, *report.aligned(transfer.weight_table(model, origins, first_epochs))]
-
-    def _add_lora(self, model, origins, notes):
-        """Adds LoRA to a model, of which what is new is trained as well."""
-        from kerazoo import transfer
-
-        options = self.options
-        if not options.lora:
-            return
+    def _add_lora(self, model, origins):
+        """Adds LoRA; the run records which weights are new and trained whole."""
         begin = self.record.get("start")
         if begin is None:
             raise ValueError(
-                f"TrainingOptions: `lora` adapts weights that a run starts from; got lora={options.lora} without any. "
-                "Use kerazoo.run.finetune."
+                f"TrainingOptions: `lora` adapts weights that a run starts from; got lora={self.options.lora} without "
+                "any. Use kerazoo.run.finetune."
             )
         if not self.state:
             begin["new"] = [path for path, origin in origins.items() if origin != "kept"]
-        before = model.count_params()
-        alpha = options.lora_alpha or None
-        adapted = transfer.add_lora(model, options.lora, alpha, options.lora_layers, begin.get("new", ()))
-        count = model.count_params() - before
-        notes.append(
-            f"LoRA of rank {options.lora} in {len(adapted):,} layers: {count:,} more weights are trained, "
-            f"{count / before:.2%} of the model."
-        )
-
-    def _rematerialize(self, model):
-        from kerazoo import training
-
-        blocks = training.numbered_blocks(model)
-        if not blocks:
-            raise ValueError(
-                f"TrainingOptions: `remat` needs a model with blocks, of Transformers or convolutions; got "
-                f"{self.record['model']!r}, which has none. Leave it out."
-            )
-        for block in blocks:
-            training.rematerialize(block)
+        return trained_layers.add_lora(model, self.options, begin.get("new", ()))
 
     def _find(self, name, word, search):
         """Replaces the word of an option that is to be found by what the run found before, or finds it now."""
