@@ -157,8 +157,8 @@ class MaskedTokensFeature(CorruptedTextFeature):
             gaps, best = np.flatnonzero(source == self.mask_ids[0]), [(0.0, ())]
             for gap in row[: len(gaps)]:  # independent of each other
                 tokens = np.argsort(-gap, kind="stable")[:count].tolist()
-                ways = [(score + gap[token], (*before, token)) for score, before in best for token in tokens]
-                best = heapq.nlargest(count, ways)
+                extended = [(score + gap[token], (*before, token)) for score, before in best for token in tokens]
+                best = heapq.nlargest(count, extended)
             filled = np.repeat(source[None], len(best), axis=0)
             filled[:, gaps] = [tokens for _, tokens in best]
             found.append(list(zip(self.decode(filled), [float(score) for score, _ in best])))
