@@ -155,6 +155,7 @@ class Mask(keras.constraints.Constraint):
         self.mask = mask
 
     def __call__(self, w: Any) -> Any:
+        w = ops.convert_to_tensor(w)  # JAX makes no zeros like a variable of Keras
         return ops.where(self.mask.value, w, ops.zeros_like(w))
 
 

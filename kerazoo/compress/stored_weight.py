@@ -13,8 +13,9 @@ FORMATS = ("float32", "float16", "int8", "int4")
 GROUP = 32  # values of int4 that share a scale
 SPARSE = 0.25  # the share of zeros from which on only the other values are stored
 BITS = 8
-BITS_OF = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(bool)  # [256, 8]
-BITS_BEFORE = (np.cumsum(BITS_OF, axis=1) - BITS_OF).astype("int32")  # how many bits of a byte are before each
+# Of each byte how many of its bits are set before each one, and 8 more where that one is set, uint8 [256, 8].
+BITS_OF = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+BITS_OF = (np.cumsum(BITS_OF, axis=1) - BITS_OF + BITS * BITS_OF).astype(np.uint8)
 LEVELS = {"int8": 127, "int4": 7}
 # Factors of the largest absolute value of a group: a smaller range is more precise, and cuts the largest values.
 RANGES = {"int8": (1.0,), "int4": (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)}
@@ -147,12 +148,12 @@ def matrix_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _spread(values, mask):
     """Returns values `[N]` at the positions of the bits in a mask `[M]` of bytes, and zeros elsewhere, `[8 M]`."""
-    mask = ops.cast(mask, "int32")
-    counts = ops.take(ops.convert_to_tensor(BITS_OF.sum(axis=1, dtype="int32")), mask, axis=0)  # [M]
-    before = ops.take(ops.convert_to_tensor(BITS_BEFORE), mask, axis=0)  # [M, 8]
+    codes = ops.take(ops.convert_to_tensor(BITS_OF), ops.cast(mask, "int32"), axis=0)  # [M, 8]
+    bits, before = codes >= BITS, ops.cast(ops.bitwise_and(codes, BITS - 1), "int32")
+    counts = before[:, -1] + ops.cast(bits[:, -1], "int32")
     numbers = (ops.cumsum(counts) - counts)[:, None] + before
     found = ops.take(values, ops.minimum(numbers, values.shape[0] - 1), axis=0)
-    return ops.reshape(ops.where(ops.take(ops.convert_to_tensor(BITS_OF), mask, axis=0), found, 0.0), (-1,))
+    return ops.reshape(ops.where(bits, found, 0.0), (-1,))
 
 
 def _rounded(values, scale, levels):
