@@ -3,10 +3,12 @@
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
 
 from kerazoo import _checks
+from kerazoo.layers.computed_weight import ComputedWeight
 
 
 def layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
@@ -82,6 +84,30 @@ def variables(model: keras.Model) -> dict[str, keras.Variable]:
     for path, layer in layers(model).items():
         found.update({f"{path}.{variable.name}": variable for variable in weights(layer)})
     return found
+
+
+def computed_variables(model: keras.Model) -> dict[str, Any]:
+    """Returns what `variables` does, with a weight that a layer computes, such as a quantized one, for its parts.
+
+    Args:
+        model: `keras.Model`. One that is built.
+    """
+    found: dict[str, Any] = {variable.name: variable for variable in weights(model)}
+    for path, layer in layers(model).items():
+        computed = [value for value in vars(layer).values() if isinstance(value, ComputedWeight)]
+        parts = {id(part) for each in computed for part in _parts(each)}
+        held = [variable for variable in weights(layer) if id(variable) not in parts]
+        found.update({f"{path}.{each.name}": each for each in [*held, *computed]})
+    return found
+
+
+def _parts(weight):
+    """Returns the parts of a computed weight, and those of parts that are computed themselves."""
+    return [each for part in weight.parts.values() for each in [part, *_parts_of(part)]]
+
+
+def _parts_of(part):
+    return _parts(part) if isinstance(part, ComputedWeight) else []
 
 
 def weights(layer: keras.layers.Layer) -> list[keras.Variable]:

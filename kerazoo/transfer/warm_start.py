@@ -46,7 +46,8 @@ def warm_start(
 
     A path is that of `kerazoo.transfer.layers`, so an encoder goes into any model with such an encoder, whatever their
     decoders and heads are. The stack and the embedding of a language model, which has no encoder, go into an encoder.
-    Everything is checked before the first weight is assigned.
+    Everything is checked before the first weight is assigned. Weights that the other model computes, for they are
+    quantized or of low rank, are taken as it computes them.
 
     A head with another number of outputs is new, and so is an embedding of another shape whose stack is new.
     Vocabularies and classes may differ: `rows` says which row of the other model each row of an embedding, or each
@@ -81,7 +82,7 @@ def warm_start(
     assert report.origins["head.kernel"] == "new" and report.origins["encoder.block_0.attention_norm.gamma"] == "kept"
     ```
     """
-    rows, saved = dict(rows or {}), layer_paths.variables(source)
+    rows, saved = dict(rows or {}), layer_paths.computed_variables(source)
     paths: dict[int, list[str]] = {}
     weights: dict[int, keras.Variable] = {}
     for path, variable in layer_paths.variables(model).items():
@@ -111,7 +112,7 @@ def warm_start(
         planned.append((variable, saved[found], chosen, axis, _factor(model, source, path, found)))
     _refuse(name, faults, planned, model, source)
     for variable, other, chosen, axis, factor in planned:
-        value = factor * processes.to_host(other.value) if factor != 1 else processes.to_host(other.value)
+        value = processes.to_host(other.value) * (1 if factor == 1 else factor)
         if chosen is not None:
             value = _with_rows(processes.to_host(variable.value), value, chosen, axis)
         processes.assign(variable, value)

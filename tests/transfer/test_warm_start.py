@@ -133,6 +133,19 @@ def test_rows_are_taken_by_number_and_others_stay_as_they_are():
                                   other["decoder.lstm_0.lstm.lstm_cell.kernel"])  # fmt: skip
 
 
+@pytest.mark.parametrize("small", ["int8", "low rank"])
+def test_weights_that_are_computed_are_taken_as_they_are(small):
+    source = built("transformer+classifier", vocabulary_size=47, num_classes=3, **ENCODER)
+    if small == "int8":
+        kz.compress.quantize(source, "int8")
+    else:
+        kz.compress.factorize(source, 0.5)
+    model = built("transformer+classifier", vocabulary_size=47, num_classes=3, **ENCODER)
+    report = kz.transfer.warm_start(model, source)
+    assert set(report.origins.values()) == {"kept"} and not report.unused
+    np.testing.assert_allclose(model({"source": TOKENS}), source({"source": TOKENS}), atol=1e-5)
+
+
 def test_other_shapes_are_refused_by_name_and_nothing_is_half_loaded():
     source = built("transformer+classifier", vocabulary_size=11, num_classes=3, **ENCODER)
     model = built("transformer+classifier", vocabulary_size=11, num_classes=3,
