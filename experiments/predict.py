@@ -24,8 +24,8 @@ With --sample=N there are N samples of each input, or N from nothing of a langua
 With --to=FILE.png images are written as one picture, a row for each input, and nothing is printed but its name.
 With --to=FOLDER sounds are written as WAV files 1.wav, 2.wav and so on, numbered as the inputs are; a line has the
 name of a file, a tab and its seconds.
-With --embed=FILE.npy nothing is printed: the vectors of all inputs are written, one row each, those of a dual encoder
-for single texts and those of another model with an encoder as its pooled output.
+With --embed --to=FILE.npy nothing is printed: the vectors of all inputs are written, one row each, those of a dual
+encoder for single texts and those of another model with an encoder as its pooled output.
 
 With --layer=PATH --to=FILE.npz the outputs of layers are written, an array by the path of each layer with a row for
 each input: the mean of the valid positions, or what --pooling says; with --pooling=none all positions, as PATH.values,
@@ -76,11 +76,12 @@ with command.flag_group("Run and output"):
     )
     flags.DEFINE_integer("sample", None, "Samples of each input, or from nothing where there is none.", lower_bound=1)
     flags.DEFINE_string("to", None, "PNG file that predicted images are written to, in a grid; folder of WAV files "
-                        "that predicted sounds are written to; or NPZ file of the outputs of --layer.")  # fmt: skip
+                        "that predicted sounds are written to; NPZ file of the outputs of --layer; or NPY file of the "
+                        "vectors of --embed.")  # fmt: skip
     flags.DEFINE_bool("scores", False, "Print the score of each prediction before it; a probability for a class.")
     flags.DEFINE_bool("alignment", False, "Print for each token the source position with the largest attention.")
     flags.DEFINE_bool("given", False, "Score given targets and generate none: source, tab, target.")
-    flags.DEFINE_string("embed", None, "File of NumPy, .npy, for the vectors of the inputs, in place of predictions.")
+    flags.DEFINE_bool("embed", False, "Write the vectors of the inputs into the file of NumPy --to=FILE.npy.")
     flags.DEFINE_enum("embed_side", "source", ["source", "target"], "Whose encoder gives the vectors, where a dual "
                       "encoder has two.")  # fmt: skip
     flags.DEFINE_integer("block", 4, "Tokens that are printed at a time on a terminal.", lower_bound=1)
@@ -94,6 +95,8 @@ def main(arguments):
         raise command.UsageError("--sample is a search of its own, without --given, --n_best and another --search.")
     if FLAGS.layer and not FLAGS.to:
         raise command.UsageError("--layer needs --to=FILE.npz, the file that the outputs are written to.")
+    if FLAGS.embed and not FLAGS.to:
+        raise command.UsageError("--embed needs --to=FILE.npy, the file that the vectors are written to.")
     interactive = not (arguments or FLAGS.sample or FLAGS.embed or FLAGS.layer) and sys.stdin.isatty()
     if sys.stderr.isatty():
         logging.basicConfig(format="%(message)s")
@@ -103,7 +106,7 @@ def main(arguments):
     predictor.batch_size = FLAGS.batch_size
     if FLAGS.threshold_quantile is not None:
         predictor.threshold(FLAGS.threshold_quantile)  # refuses it where there is none
-    if FLAGS.embed is not None:
+    if FLAGS.embed:
         return embed(predictor, arguments or [line for _, line in kz.data.read_lines("-")])
     if FLAGS.layer:
         return write_features(predictor, arguments)
@@ -189,9 +192,9 @@ def embed(predictor, lines):
     """Writes the vectors of lines of input, one row each."""
     raw = lines if predictor.task.kind == "dual_encoder" else predictor.task.read(lines)
     vectors = predictor.embed(raw, FLAGS.embed_side)
-    kz.run.write_vectors(FLAGS.embed, vectors)
+    kz.run.write_vectors(FLAGS.to, vectors)
     rows, width = vectors.shape
-    print(f"{rows:,} vectors of {width:,} numbers written to {FLAGS.embed}.", file=sys.stderr)
+    print(f"{rows:,} vectors of {width:,} numbers written to {FLAGS.to}.", file=sys.stderr)
     return 0
 
 

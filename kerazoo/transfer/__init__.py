@@ -2,6 +2,7 @@
 
 from kerazoo.transfer.adapters import Adapters, base_hash, save_adapter
 from kerazoo.transfer.averaging import average_checkpoints
+from kerazoo.transfer.hugging_face import load_hugging_face, save_hugging_face
 from kerazoo.transfer.layer_paths import find_layers, layers, variables
 from kerazoo.transfer.loading import LoadedWeights, load_weights
 from kerazoo.transfer.lora import add_lora, lora_layers, merge_lora
@@ -17,10 +18,12 @@ __all__ = [
     "base_hash",
     "find_layers",
     "layers",
+    "load_hugging_face",
     "load_weights",
     "lora_layers",
     "merge_lora",
     "save_adapter",
+    "save_hugging_face",
     "variables",
     "warm_start",
     "weight_table",

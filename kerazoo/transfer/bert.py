@@ -40,7 +40,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
 BERT = Family(
     name="BERT",
     types=("bert",),
-    prefixes=("", "bert."),
+    prefixes=("bert.", ""),
     encoder=Stack(
         block="encoder.layer.{}.",
         layers=LAYERS,

@@ -32,7 +32,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
 GPT2 = Family(
     name="GPT-2",
     types=("gpt2",),
-    prefixes=("", "transformer."),
+    prefixes=("transformer.", ""),
     encoder=None,
     decoder=Stack(
         block="h.{}.",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -189,15 +189,14 @@ class Family:
             found.append((name, layer, embedding))
         return found
 
-    def rows(self, owner: str, model: Any, prefix: str, names: Mapping[str, Any]) -> Iterator[Row]:
+    def rows(self, owner: str, model: Any, prefix: str, names: Collection[str]) -> Iterator[Row]:
         """Yields the rows of a model.
 
         Args:
             owner: string. The file that messages name.
             model: a built `keras.Model` of kerazoo.
             prefix: string. What all names begin with.
-            names: mapping with the names of the tensors of the file as keys; those that are written, where one is
-                written.
+            names: collection of strings. The tensors of the file, or those of the head where one is made.
         """
         tables = set()
         for name, layer, embedding in self.parts(owner, model):

@@ -127,3 +127,14 @@ def test_standard_input_is_read_as_a_training_file(predict):
 def test_standard_input_that_is_no_text_is_refused(monkeypatch, given, message):
     monkeypatch.setattr(kz, "load", lambda *_, **__: Echo())
     assert f"standard input:{message}" in refused("predict", "--run_dir=r", stdin=given, code=3)
+
+
+def test_vectors_are_written_to_a_file(monkeypatch, tmp_path):
+    predictor = Echo()
+    predictor.task.kind = "dual_encoder"
+    predictor.embed = lambda raw, side: np.array([[len(text), 1.0] for text in raw], "float32")
+    monkeypatch.setattr(kz, "load", lambda *_, **__: predictor)
+    path = tmp_path / "vectors.npy"
+    _, err = in_process("predict", "--run_dir=r", "--embed", f"--to={path}", stdin=b"one\nthree\n")
+    assert np.load(path).tolist() == [[3, 1], [5, 1]] and "2 vectors of 2 numbers" in err
+    assert "--embed needs --to=FILE.npy" in refused("predict", "--run_dir=r", "--embed", "x")
