@@ -147,7 +147,7 @@ class BlockLoop:
         self._new_program = lambda: backend().BlockProgram(model, kind, feed, check, jit_compile, change_batch)
         self._new_steps = lambda: StepsPerExecution(feed.owner, seconds_per_execution, steps_per_execution)
         self.program, self.steps_per_execution = self._new_program(), self._new_steps()
-        self._trained = [id(variable) for variable in model.trainable_variables]
+        self._trained: list[int] = []  # the trained variables of the program; none before the first block builds them
         self.step = step
         self.examples = self.tokens = 0
         self.compile_seconds = 0.0  # of the last block, if it compiled
@@ -177,9 +177,12 @@ class BlockLoop:
 
     def _renew_program(self):
         """Makes a new program where layers were frozen or unfrozen since the last one: its gradients are others."""
+        if self.kind != "train":
+            return
         trained = [id(variable) for variable in self.check.model.trainable_variables]
-        if self.kind == "train" and trained != self._trained:
-            self.program, self.steps_per_execution, self._trained = self._new_program(), self._new_steps(), trained
+        if self._trained and trained != self._trained:
+            self.program, self.steps_per_execution = self._new_program(), self._new_steps()
+        self._trained = trained
 
     def _batches(self, epoch, position):
         """Yields index, shape and data of each batch of an epoch that is not left out."""

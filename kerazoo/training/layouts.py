@@ -37,7 +37,7 @@ REPLICATED = {
     r".*attention/output/bias|.*feed_forward/contract/bias": "added after the sum over the devices",
     r".*/lstm_cell/.*": "needed whole in every step of the recurrence",
     r".*decoder/(bridge|output|condition)(_\d+)?/.*|.*/energy/kernel|.*/gate/.*": "read and written by a recurrence",
-    r".*/convolution(_\d+)?/kernel|.*(^|/)(projection|patches|mix)/.*": "small beside its activations",
+    r".*/convolution(_\d+)?/kernel|.*(^|/)(projection|patches|mix|transform)/.*": "small beside its activations",
     r".*/(table|rows|columns|channels|word_positions)": "one vector for each position",
     r".*(^|/)(trend|rest)/.*": "small",
     r".*seed_generator_state": "the state of random numbers",

@@ -38,7 +38,8 @@ def make(monkeypatch):
 
     def make(order, steps=None, seconds=1.0, rows=(2, 3), **options):
         feed = device_feed.DeviceFeed("fit", types.SimpleNamespace(features={}), print, Plan(order, rows))
-        model, check = types.SimpleNamespace(steps_per_execution=1), types.SimpleNamespace(build=lambda *_: None)
+        model = types.SimpleNamespace(steps_per_execution=1, trainable_variables=[])
+        check = types.SimpleNamespace(build=lambda *_: None, model=model)
         options = {"steps_per_execution": steps, "seconds_per_execution": seconds, **options}
         return BlockLoop(model, "train", feed, check, **options)
 

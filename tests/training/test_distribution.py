@@ -129,7 +129,7 @@ WHOLE = (
     "condition/kernel", "convolution/kernel", "projection/kernel", "projection/bias", "patches/kernel", "patches/bias",
     "mix/kernel", "mix/bias", "positions/table", "decoder/rows", "decoder/columns", "decoder/channels", "trend/kernel",
     "trend/bias", "rest/kernel", "rest/bias", "energy/kernel", "gate/kernel", "gate/bias", "word_positions",
-    "seed_generator_state",
+    "seed_generator_state", "transform/kernel", "transform/bias",
 )  # fmt: skip
 COMPOSED = {
     "conv+lstm": {"source_vocabulary_size": 13, "vocabulary_size": 11},
