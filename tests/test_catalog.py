@@ -268,7 +268,7 @@ def test_register_a_model_of_ones_own(table):
             super().__init__(**kwargs)
             self.width = width
 
-    assert kz.list_models("min*") == ["mine"]
+    assert kz.list_models("mine*") == ["mine"]
     assert kz.create("mine", num_classes=3).width == 5
     assert catalog.arguments("mine") == ("width", "num_classes", "name", "dtype", "trainable")
     assert keras.saving.get_registered_object(keras.saving.get_registered_name(Mine)) is Mine

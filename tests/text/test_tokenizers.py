@@ -131,6 +131,7 @@ def test_common_case():
         text.ByteTokenizer(case="lower"),
         text.CharacterTokenizer('\n" \\é\u2028a', normalization="nfkc"),
         text.BytePairTokenizer(["a b", "Ġ ab"], normalization="nfkc"),
+        text.WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "é", "##z"], case="lower"),
         text.WordTokenizer(["é", '"', "zoo"], stop_words=["The", "a"], case="lower"),
         text.WordAndPunctuationTokenizer(["é", '"', "\uffed,"], stop_words=["The", "."], case="lower"),
     ],
@@ -182,11 +183,11 @@ def test_a_file_that_is_no_tokenizer_is_refused(tmp_path):
 
 
 def test_names_and_registration():
-    assert text.names() == ["bytes", "characters", "subwords", "words", "words_and_punctuation"]
+    assert text.names() == ["bytes", "characters", "subwords", "wordpiece", "words", "words_and_punctuation"]
     assert text.get("words") is text.WordTokenizer
     with pytest.raises(ValueError, match="Unknown tokenizer 'word'. Close names: words, subwords, .*. All: bytes, cha"):
         text.get("word")
-    assert text.names("*s") == text.names()[:4] and text.names("w*") == ["words", "words_and_punctuation"]
+    assert text.names("*s") == ["bytes", "characters", "subwords", "words"] and text.names("w*") == text.names()[3:]
     with pytest.raises(ValueError, match="tokenizer 'bytes' is already registered"):
         text.register("bytes")(text.ByteTokenizer)
     assert all(text.get(name).registered_name == name for name in text.names())
@@ -235,6 +236,7 @@ def test_refusals(make, error, message):
         text.ByteTokenizer(),
         text.CharacterTokenizer("ab é"),
         text.BytePairTokenizer(["a b", "Ġ x"]),
+        text.WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "é", "##z"], case="lower"),
         text.WordTokenizer(["ab", "é"]),
         text.WordAndPunctuationTokenizer(["ab", "é"]),
     ],
