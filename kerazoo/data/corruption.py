@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kerazoo.data.corpus import Corpus, concatenate
-from kerazoo.data.ragged import Ragged
+from kerazoo.data.ragged import Ragged, positions_in_rows
 
 MASKED, RANDOM = 0.8, 0.1  # of the chosen tokens: become the mask, become any token; the others stay as they are
 BLOCK = 1 << 20  # tokens that are corrupted together, which bounds the memory
@@ -89,7 +89,7 @@ def mask_tokens(
     """
     counts = num_masked(rows.lengths, rate)
     chosen = _choose(rows.lengths, counts, (*seed, 0))
-    positions = _within(rows.lengths)[chosen].astype(np.int32)
+    positions = positions_in_rows(rows.lengths)[chosen].astype(np.int32)
     tokens = rows.values[chosen]
     share = _uniform((*seed, 1), len(tokens))
     first, end = random_ids
@@ -130,7 +130,7 @@ def corrupt_spans(
     spans = num_spans(rows.lengths, masked, mean_span)
     span_lengths = _partition(masked, spans, (*seed, 0))
     hidden, source = _replace_spans(rows, masked, spans, span_lengths, (*seed, 1))
-    masks = np.asarray(mask_ids, rows.values.dtype)[_within(spans)]
+    masks = np.asarray(mask_ids, rows.values.dtype)[positions_in_rows(spans)]
     source.values[source.values < 0] = masks
     ends = np.cumsum(span_lengths + 1)
     targets = np.empty(int(ends[-1]) if len(ends) else 0, rows.values.dtype)
@@ -176,7 +176,7 @@ def permute_sentences(rows: Ragged, seed: Seed, sentence_ends: Sequence[int]) ->
         sentence_ends: sequence of ints. The tokens that end a sentence.
     """
     row = np.repeat(np.arange(len(rows)), rows.lengths)
-    begins = _within(rows.lengths) == 0
+    begins = positions_in_rows(rows.lengths) == 0
     begins[1:] |= np.isin(rows.values[:-1], sentence_ends)
     sentence = np.cumsum(begins) - 1
     keys = _uniform(seed, int(begins.sum()))
@@ -213,10 +213,10 @@ def _replace_spans(rows, masked, spans, span_lengths, seed):
     parts = (spans + 1) * some
     # Kept tokens come before, between and after the spans; only the first and the last part may be empty.
     kept = _partition((rows.lengths - masked + 2) * some, parts, seed)
-    number = _within(parts)
+    number = positions_in_rows(parts)
     kept[(number == 0) | (number == np.repeat(parts, parts) - 1)] -= 1
     runs = (2 * spans + 1) * some
-    is_span = _within(runs) % 2 == 1
+    is_span = positions_in_rows(runs) % 2 == 1
     lengths = np.empty(int(runs.sum()), np.int64)
     lengths[~is_span], lengths[is_span] = kept, span_lengths
     hidden = np.repeat(is_span, lengths)
@@ -233,7 +233,7 @@ def _partition(totals, parts, seed):
     """
     slots = np.maximum(totals - 1, 0)  # between neighbours of a row
     begins = np.ones(int(totals.sum()), bool)
-    begins[_within(totals) > 0] = _choose(slots, np.maximum(parts - 1, 0), seed)
+    begins[positions_in_rows(totals) > 0] = _choose(slots, np.maximum(parts - 1, 0), seed)
     return np.diff(np.append(np.flatnonzero(begins), len(begins)))
 
 
@@ -241,14 +241,8 @@ def _choose(lengths, counts, seed):
     """Returns bools `[sum of lengths]`, of which `counts[i]` of row i, any of them, are True."""
     order = np.argsort(np.repeat(np.arange(len(lengths)), lengths) + _uniform(seed, lengths.sum()), kind="stable")
     ranks = np.empty(len(order), np.int64)
-    ranks[order] = _within(lengths)
+    ranks[order] = positions_in_rows(lengths)
     return ranks < np.repeat(counts, lengths)
-
-
-def _within(lengths):
-    """Returns the position of each value in its row."""
-    ends = np.cumsum(lengths)
-    return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
 
 
 def _uniform(seed, count):

@@ -84,8 +84,7 @@ class Ragged:
         lengths = self.lengths[rows]
         values = np.empty((int(lengths.sum()), *self.values.shape[1:]), self.values.dtype)
         result = Ragged.from_lengths(values, lengths)
-        within = np.arange(len(result.values)) - np.repeat(result.offsets[:-1], lengths)
-        result.values[:] = self.values[np.repeat(self.offsets[rows], lengths) + within]
+        result.values[:] = self.values[np.repeat(self.offsets[rows], lengths) + positions_in_rows(lengths)]
         return result
 
     def append(self, value: int) -> "Ragged":
@@ -97,8 +96,7 @@ class Ragged:
     def clip(self, length: int) -> "Ragged":
         """Returns the first `length` entries of each row."""
         lengths = self.lengths
-        within = np.arange(len(self.values)) - np.repeat(self.offsets[:-1], lengths)
-        return Ragged.from_lengths(self.values[within < length], np.minimum(lengths, length))
+        return Ragged.from_lengths(self.values[positions_in_rows(lengths) < length], np.minimum(lengths, length))
 
     def padded(self, rows: Rows | None = None, length: int | None = None, pad: int = 0) -> np.ndarray:
         """Returns the chosen rows as one array.
@@ -121,3 +119,9 @@ class Ragged:
         result = np.full((*valid.shape, *self.values.shape[1:]), pad, self.values.dtype)
         result[valid] = self.values[(self.offsets[rows][:, None] + within)[valid]]
         return result
+
+
+def positions_in_rows(lengths: np.ndarray) -> np.ndarray:
+    """Returns the position in its row of each value of rows of some lengths, from 0, int64 `[sum of lengths]`."""
+    ends = np.cumsum(lengths)
+    return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)

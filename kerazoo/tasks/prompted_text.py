@@ -9,6 +9,7 @@ import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data import Ragged, TableSource, formats
+from kerazoo.data.ragged import positions_in_rows
 from kerazoo.data.table_source import HELD_OUT, check_column, check_held_out
 from kerazoo.tasks.feature import Converted, Feature
 from kerazoo.tasks.task import Task
@@ -124,8 +125,8 @@ class PromptedTextFeature(TextFeature):
 def _last(rows, lengths):
     """Returns the last entries of each row, at most as many as `lengths` says."""
     kept = np.minimum(rows.lengths, lengths)
-    within = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1], rows.lengths)
-    return Ragged.from_lengths(rows.values[within >= np.repeat(rows.lengths - kept, rows.lengths)], kept)
+    chosen = positions_in_rows(rows.lengths) >= np.repeat(rows.lengths - kept, rows.lengths)
+    return Ragged.from_lengths(rows.values[chosen], kept)
 
 
 def build(

@@ -7,6 +7,7 @@ import numpy as np
 
 from kerazoo.data import Chunk, Corpus, Ragged
 from kerazoo.data.preparing import in_order
+from kerazoo.data.ragged import positions_in_rows
 from kerazoo.tasks.text_feature import TextFeature
 
 TRIALS = 3  # samples that determine how long a row may become
@@ -95,6 +96,4 @@ def fitted(sampled: Ragged, plain: Ragged, bounds: np.ndarray) -> Ragged:
     lengths = np.where(long, plain.lengths, sampled.lengths)
     both = np.concatenate([sampled.values, plain.values])
     starts = np.where(long, len(sampled.values) + plain.offsets[:-1], sampled.offsets[:-1])
-    ends = np.cumsum(lengths)
-    within = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
-    return Ragged.from_lengths(both[np.repeat(starts, lengths) + within], lengths)
+    return Ragged.from_lengths(both[np.repeat(starts, lengths) + positions_in_rows(lengths)], lengths)

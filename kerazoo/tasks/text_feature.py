@@ -12,6 +12,7 @@ import numpy as np
 from kerazoo import _checks
 from kerazoo.data import Ragged
 from kerazoo.data.corpus import sample_rows
+from kerazoo.data.ragged import positions_in_rows
 from kerazoo.tasks.feature import Converted, Feature
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ class TextFeature(Feature):
         if self.truncate == "end" and not self._encloses:
             return rows.clip(self.max_length)
         beyond = np.maximum(rows.lengths - self.max_length, 0)
-        within = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1], rows.lengths)
+        within = positions_in_rows(rows.lengths)
         first = self.tags + self._encloses  # position that is left out
         if self.truncate == "end":
             first = np.repeat(rows.lengths - beyond - self._encloses, rows.lengths)
@@ -564,8 +565,7 @@ def cut_windows(rows: Ragged, length: int, stride: int) -> Ragged:
     starts = (np.arange(len(row)) - first[row]) * stride
     sizes = np.minimum(length, lengths[row] - starts)
     offsets = np.repeat(rows.offsets[row] + starts, sizes)
-    within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return Ragged.from_lengths(rows.values[offsets + within], sizes)
+    return Ragged.from_lengths(rows.values[offsets + positions_in_rows(sizes)], sizes)
 
 
 def _hash(file: str | os.PathLike) -> str | None:
