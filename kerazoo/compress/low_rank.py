@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.compress.quantization import forget_programs, weights_of
+from kerazoo.compress.quantization import described_weights_of, forget_programs, weights_of
 from kerazoo.layers.computed_weight import FactorizedWeight
 
 
@@ -83,12 +83,7 @@ def prepare_factors(model: keras.Model, factors: Sequence[Mapping[str, Any]]) ->
     Raises:
         ValueError: if the model has other weights than these.
     """
-    found = weights_of(model, "prepare_factors")
-    if len(found) != len(factors):
-        raise ValueError(
-            f"prepare_factors: `factors` must describe the {len(found)} kernels and embeddings of the model; got "
-            f"{len(factors)}."
-        )
+    found = described_weights_of(model, "prepare_factors", "factors", factors)
     ranks = [each.get("rank") for each in factors]
     for rank, (_, variable) in zip(ranks, found):
         if rank is not None:

@@ -88,12 +88,7 @@ def prepare(model: keras.Model, weights: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         ValueError: if the model has other weights than these.
     """
-    found = weights_of(model, "prepare")
-    if len(found) != len(weights):
-        raise ValueError(
-            f"prepare: `weights` must describe the {len(found)} kernels and embeddings of the model; got "
-            f"{len(weights)}."
-        )
+    found = described_weights_of(model, "prepare", "weights", weights)
     described = [_checked(each, variable) for each, (_, variable) in zip(weights, found)]
     for (layer, variable), each in zip(found, described):
         _replace(layer, variable, each)
@@ -123,6 +118,29 @@ def weights_of(model: keras.Model, owner: str) -> list[tuple[keras.layers.Layer,
             f"{model.name!r}, which has none that is not quantized."
         )
     return list(found.values())
+
+
+def described_weights_of(
+    model: keras.Model, owner: str, argument: str, described: Sequence[Mapping[str, Any]]
+) -> list[tuple[keras.layers.Layer, Any]]:
+    """Returns what `weights_of` does, for a list that describes each of them.
+
+    Args:
+        model: a built `keras.Model`.
+        owner: string. The function that messages name.
+        argument: string. The argument that messages name.
+        described: list of dicts, one for each weight.
+
+    Raises:
+        ValueError: if the list has another length.
+    """
+    found = weights_of(model, owner)
+    if len(found) != len(described):
+        raise ValueError(
+            f"{owner}: `{argument}` must describe the {len(found)} kernels and embeddings of the model; got "
+            f"{len(described)}."
+        )
+    return found
 
 
 def stored_weights(model: keras.Model) -> list[StoredWeight]:

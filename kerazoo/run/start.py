@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from kerazoo.text import Tokenizer
 
 VOCABULARIES = ("source", "new")
-MAX_ADAPTER_BYTES = 1 << 33
 MUCH_UNKNOWN = 0.001  # of the tokens
 
 
@@ -118,6 +117,7 @@ class Start:
 
     def _sha256(self):
         from kerazoo.training import checkpoints
+        from kerazoo.transfer import adapters
 
         self.check()
         if not self.is_run:
@@ -133,7 +133,7 @@ class Start:
             raise _checks.CheckpointError(f"{self.run.checkpoints}: there is no checkpoint here.")
         sums = [store.checksums(name)["model.npz"] for name in names]
         for path, weight in self.adapters:
-            sums.append(hashlib.sha256(_files.read_file(path, MAX_ADAPTER_BYTES)).hexdigest() + f"@{weight:g}")
+            sums.append(hashlib.sha256(_files.read_file(path, adapters.MAX_BYTES)).hexdigest() + f"@{weight:g}")
         return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 
     @functools.cached_property
