@@ -59,6 +59,7 @@ def test_the_error_of_a_missing_module_names_it():
     assert "no_such_module" in refused("run", "--import=no_such_module", "--model=mine", code=5)
 
 
+@pytest.mark.slow
 def test_a_benchmark_prints_its_figures():
     out, _ = in_process("benchmark", "train", "--only=dense", "--only=kerazoo, TensorFlow", "--repeats=1", "--json")
     (row,) = json.loads(out)

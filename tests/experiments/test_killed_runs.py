@@ -70,8 +70,14 @@ def test_a_run_killed_20_times(left_alone, tmp_path):
     assert same(end(left_alone[0], tmp_path / "run"), left_alone[1])
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(60, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number, count",
+    [
+        (signal.SIGTERM, 1),
+        pytest.param(signal.SIGTERM, 60, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 60, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_at_any_moment_ends_in_words(left_alone, tmp_path, number, count):
     moments = random.Random(count + number)
     for n in range(count):

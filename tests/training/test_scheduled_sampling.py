@@ -46,7 +46,7 @@ def test_tokens_are_replaced_by_what_the_model_predicts_after_the_mixed_ones(rat
     assert np.array_equal(again, mixed)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_steps_train_on_the_mixed_tokens(compiled):
     model, expected, (inputs, targets) = seq2seq(), seq2seq(), data()
     change = training.ScheduledSampling(model, 1.0, steps=2)
