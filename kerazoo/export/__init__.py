@@ -1,7 +1,26 @@
-"""Exports trained models for serving: raw inputs in, predictions out."""
+"""Exports trained models for serving: raw inputs in, predictions out.
 
-from kerazoo.export.latency import measure_latency
-from kerazoo.export.saved_model import export
-from kerazoo.export.verification import verify
+The functions are loaded when they are first used, so that a server imports no Keras for what it needs of them.
+"""
 
-__all__ = ["export", "measure_latency", "verify"]
+import importlib
+
+_NAMES = {
+    "export": "saved_model",
+    "measure_latency": "latency",
+    "verify": "verification",
+}
+
+__all__ = sorted(_NAMES)
+
+
+def __getattr__(name):
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])
