@@ -10,8 +10,8 @@ import sys
 
 __version__ = "0.1.0"
 
-_PACKAGES = ("catalog", "compress", "data", "decoding", "export", "inspect", "layers", "models", "run", "tasks", "text",
-             "training", "transfer")  # fmt: skip
+_PACKAGES = ("catalog", "compress", "data", "decoding", "export", "inspect", "layers", "models", "run", "serve",
+             "tasks", "text", "training", "transfer")  # fmt: skip
 
 _NAMES = {
     "count_parameters": "catalog",

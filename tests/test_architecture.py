@@ -225,6 +225,7 @@ def test_every_imported_package_is_declared():
         "keras_hub": "keras-hub",
         "rouge_score": "rouge-score",
         "espeakng_loader": "espeakng-loader",
+        "prometheus_client": "prometheus-client",
     }
     ours = {"kerazoo", "experiments", "torch", *sys.stdlib_module_names}  # torch: an optional backend
     used = {(package, names(path)) for path in SOURCES for package in imported_packages(path) if package not in ours}
