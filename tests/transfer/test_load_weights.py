@@ -15,7 +15,7 @@ import kerazoo as kz
 from kerazoo import _checks
 from kerazoo.transfer import load_weights, variables
 
-WIDTH, HEADS, INNER, LAYERS, VOCABULARY, POSITIONS = 10, 2, 14, 3, 23, 11
+WIDTH, HEADS, INNER, LAYERS, VOCABULARY, POSITIONS = 10, 2, 14, 2, 23, 11
 SIZES = {"num_layers": LAYERS, "hidden_dim": WIDTH, "num_heads": HEADS, "intermediate_dim": INNER}
 CONFIG = {
     "model_type": "bert",
@@ -100,6 +100,18 @@ def encoder(name="minilm_l6", **options):
     return model
 
 
+@pytest.fixture(scope="module")
+def same():
+    """An encoder for files that are refused, which leave it as it was."""
+    return encoder()
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Two encoders that get all of their weights from files."""
+    return encoder(), encoder()
+
+
 def bert(name, **options):
     """A composed model whose encoder has the options of BERT."""
     chosen = {
@@ -146,23 +158,23 @@ def test_a_sentence_encoder_of_bert_equals_the_formulas(tmp_path):
     assert "BERT" in str(report) and f"{model.count_params():,} weights" in str(report)
 
 
-def test_safetensors_give_what_npz_gives(tmp_path):
+def test_safetensors_give_what_npz_gives(tmp_path, pair):
     numpy = pytest.importorskip("safetensors.numpy")
     tensors = {f"bert.{name}": value for name, value in bert_tensors().items()}
     numpy.save_file(tensors, tmp_path / "model.safetensors")
-    one, two = encoder(), encoder()
+    one, two = pair
     report = load_weights(one, tmp_path / "model.safetensors")
     load_weights(two, write(tmp_path / "bert.npz", bert_tensors()))
     assert all(np.array_equal(a, b) for a, b in zip(values(one), values(two)))
     assert not report.checked and "config.json" in str(report)
 
 
-def test_half_precision_is_widened(tmp_path):
+def test_half_precision_is_widened(tmp_path, pair):
     half = {name: value.astype("float16") for name, value in bert_tensors().items()}
-    one, two = encoder(), encoder()
+    one, two = pair
     load_weights(one, write(tmp_path / "half.npz", half))
     load_weights(two, write(tmp_path / "wide.npz", {name: value.astype("float32") for name, value in half.items()}))
-    np.testing.assert_allclose(np.array(one.embed(TOKENS)), np.array(two.embed(TOKENS)), atol=1e-6)
+    assert all(np.array_equal(a, b) for a, b in zip(values(one), values(two)))
 
 
 def test_parts_that_a_file_lacks_stay_as_they_were(tmp_path):
@@ -195,20 +207,19 @@ def test_weights_by_the_names_of_variables(tmp_path):
     refused(two, write(tmp_path / "lm.npz", named), r"lacks decoder.final_norm.gamma \(8,\)")
 
 
-def test_weights_of_keras(tmp_path):
-    one, two, path = encoder(), encoder(), tmp_path / "model.weights.h5"
+def test_weights_of_keras(tmp_path, pair):
+    (one, two), path = pair, tmp_path / "model.weights.h5"
     for variable in one.trainable_variables:
         variable.assign(np.random.default_rng(2).normal(size=variable.shape))
-    one.compile("adam", "mse")
+    one.compile("sgd", "mse")  # whose state the file has as well
     one.optimizer.build(one.trainable_variables)
     one.save_weights(path)
     report = load_weights(two, path)
     assert report.architecture == "Keras" and sum(report.loaded.values()) == two.count_params()
     np.testing.assert_array_equal(one.embed(TOKENS), two.embed(TOKENS))
-    refused(encoder(**{"encoder.num_layers": 2}), path, "has no place for .*block.*")
-    refused(
-        encoder(**{"encoder.intermediate_dim": 13}), path, r"other shapes: .* is \(10, 14\), the model needs \(10, 13"
-    )
+    refused(encoder(**{"encoder.num_layers": 1}), path, "has no place for .*block.*")
+    other = encoder(**{"encoder.intermediate_dim": 13})
+    refused(other, path, r"other shapes: .* is \(10, 14\), the model needs \(10, 13")
     with h5py.File(path, "r+") as file:
         name = next(name for name, each in walk(file) if each.shape == (WIDTH,))
         file[name][0] = np.nan
@@ -225,7 +236,7 @@ def walk(file):
     ("change", "match"),
     [
         pytest.param(
-            {"encoder.layer.2.output.dense.bias": None}, r"lacks encoder.layer.2.output.dense.bias", id="missing"
+            {"encoder.layer.1.output.dense.bias": None}, r"lacks encoder.layer.1.output.dense.bias", id="missing"
         ),
         pytest.param({"encoder.layer.9.output.dense.bias": (WIDTH,)}, "no place for encoder.layer.9", id="surplus"),
         pytest.param(
@@ -237,25 +248,23 @@ def walk(file):
         pytest.param({"embeddings.token_type_embeddings.weight": (1, WIDTH)}, "RoBERTa is not read", id="RoBERTa"),
     ],
 )
-def test_other_tensors_are_refused_by_name_and_shape(tmp_path, change, match):
+def test_other_tensors_are_refused_by_name_and_shape(tmp_path, same, change, match):
     tensors = bert_tensors()
     for name, shape in change.items():
         tensors.pop(name, None)
         if shape:
             tensors[name] = np.ones(shape, "float32")
-    refused(encoder(), write(tmp_path / "bert.npz", tensors), match)
+    refused(same, write(tmp_path / "bert.npz", tensors), match)
 
 
-def test_another_architecture_is_refused(tmp_path):
+def test_another_architecture_is_refused(tmp_path, same):
     path = write(tmp_path / "bert.npz", bert_tensors())
     language_model = kz.create("transformer_lm_tiny", vocabulary_size=11, num_layers=1, hidden_dim=8, num_heads=2)
     language_model.build_from_inputs()
     refused(language_model, path, "encoder of a BERT model; TransformerLM has no encoder")
     refused(encoder(**{"encoder.norm": "pre"}), path, "has encoder.norm='post' and not pre")
     refused(encoder(scale_embeddings=True), path, "embedding.scale=False and not True")
-    refused(
-        encoder(), write(tmp_path / "other.npz", {"a": np.ones(3), "b": np.ones(2)}), "no architecture that is read"
-    )
+    refused(same, write(tmp_path / "other.npz", {"a": np.ones(3), "b": np.ones(2)}), "no architecture that is read")
     with pytest.raises(ValueError, match="must be built"):
         load_weights(kz.create("minilm_l6"), path)
 
@@ -268,12 +277,12 @@ def test_another_architecture_is_refused(tmp_path):
         ({"model_type": "roberta"}, "that of the architecture 'roberta'"),
     ],
 )
-def test_what_no_tensor_tells_is_compared_with_the_configuration(tmp_path, change, match):
-    refused(encoder(), write(tmp_path / "model" / "bert.npz", bert_tensors(), {**CONFIG, **change}), match)
+def test_what_no_tensor_tells_is_compared_with_the_configuration(tmp_path, same, change, match):
+    refused(same, write(tmp_path / "model" / "bert.npz", bert_tensors(), {**CONFIG, **change}), match)
 
 
-def test_damaged_files_are_refused(tmp_path):
-    path, model = write(tmp_path / "bert.npz", bert_tensors()), encoder()
+def test_damaged_files_are_refused(tmp_path, same):
+    path, model = write(tmp_path / "bert.npz", bert_tensors()), same
     content = path.read_bytes()
     for name, damaged in (
         ("short.npz", content[: len(content) // 2]),
@@ -289,8 +298,8 @@ def test_damaged_files_are_refused(tmp_path):
     refused(model, tmp_path, "no plain file")
 
 
-def test_hostile_files_are_refused(tmp_path):
-    model, name = encoder(), "embeddings.word_embeddings.weight"
+def test_hostile_files_are_refused(tmp_path, same):
+    model, name = same, "embeddings.word_embeddings.weight"
     np.savez(tmp_path / "objects.npz", **{**bert_tensors(), name: np.array([{"a": 1}], object)})
     refused(model, tmp_path / "objects.npz", "holds object, and not numbers")
     np.savez(tmp_path / "text.npz", **{**bert_tensors(), name: np.array(["a"])})
@@ -303,7 +312,7 @@ def test_hostile_files_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:
         archive.writestr(f"{name}.npy", header.getvalue())
     refused(model, tmp_path / "huge.npz", "fewer values than its shape")
-    encoder().save_weights(tmp_path / "model.weights.h5")
+    same.save_weights(tmp_path / "model.weights.h5")
     for kind, link in (("link", h5py.ExternalLink("other.h5", "/a")), ("soft", h5py.SoftLink("/vars"))):
         (tmp_path / f"{kind}.h5").write_bytes((tmp_path / "model.weights.h5").read_bytes())
         with h5py.File(tmp_path / f"{kind}.h5", "r+") as file:
@@ -317,13 +326,13 @@ def test_hostile_files_are_refused(tmp_path):
     refused(model, tmp_path / "cycle.h5", "contains itself")
 
 
-def test_weights_of_16_bits_in_safetensors(tmp_path):
+def test_weights_of_16_bits_in_safetensors(tmp_path, pair):
     numpy = pytest.importorskip("safetensors.numpy")
     ml_dtypes = pytest.importorskip("ml_dtypes")
     tensors = {name: value.astype(ml_dtypes.bfloat16) for name, value in bert_tensors().items()}
     numpy.save_file(tensors, tmp_path / "model.safetensors")
     wide = write(tmp_path / "bert.npz", {name: value.astype("float32") for name, value in tensors.items()})
-    one, two = encoder(), encoder()
+    one, two = pair
     load_weights(one, tmp_path / "model.safetensors")
     load_weights(two, wide)
     assert all(np.array_equal(a, b) for a, b in zip(values(one), values(two)))
