@@ -102,11 +102,11 @@ def train(
     }
     from kerazoo.training import processes
 
-    with signals.stoppable():
+    with signals.stoppable() as pending:
         created = tasks.create(name, spec.kind, **record["task_options"])
         catalog.check_overrides(model, record["model_options"])
         with _locked(run), processes.loss_reported():
-            call = _Training(run, record, created, options, tensorboard, override_resume, start, print_fn)
+            call = _Training(run, record, created, options, tensorboard, override_resume, start, pending, print_fn)
             return call.execute(command, evaluate)
 
 
@@ -130,7 +130,7 @@ def _locked(run):
 class _Training:
     """One call of `train`, and the state that its steps share."""
 
-    def __init__(self, run, record, task, options, tensorboard, override, start, print_fn):
+    def __init__(self, run, record, task, options, tensorboard, override, start, pending, print_fn):
         from kerazoo.training import processes
 
         self.run = run
@@ -140,6 +140,7 @@ class _Training:
         self.tensorboard = tensorboard
         self.override = override
         self.start = start
+        self.pending = pending
         self.print = print_fn if processes.is_first() else lambda line: None
         self.started = time.perf_counter()
         self.useful = 0.0  # seconds in steps that were not taken back
@@ -703,6 +704,7 @@ class _Training:
             training.StopOnNonFinite(store),
             *([training.Progress(), training.MetricsLog(self.run.metrics)] if first else []),
             saver,
+            keras.callbacks.LambdaCallback(on_train_begin=lambda logs: self.pending.send_again()),  # saver obeys it
         ]
         if first and (steps := self.options.profiled_steps()):
             chosen.append(training.Profile(self.run.profile, *steps))

@@ -1,9 +1,11 @@
 """Runs that are continued: what may change without a word, what is refused, and what the record tells afterwards."""
 
+import gc
 import json
 import os
 import shutil
 import signal
+import sys
 
 import keras
 import numpy as np
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 import kerazoo as kz
 from kerazoo import _checks, _files, _options
-from kerazoo.run import compiling, evaluation, pretrained_embeddings, resuming, trainer
+from kerazoo.run import compiling, evaluation, pretrained_embeddings, resuming, signals, trainer
 from kerazoo.run.directory import RunDirectory
 from kerazoo.run.options import TrainingOptions
 from kerazoo.training import CheckpointStore
@@ -298,6 +300,28 @@ def test_a_signal_outside_of_training_is_told(table, monkeypatch, owner, name):
     ):
         train(table, evaluate=True)
     assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.undo()
+    train(table)
+
+
+def test_a_signal_in_a_callback_of_the_garbage_collector_is_not_lost(table, monkeypatch):
+    dropped, load = [], trainer._Training._load_data
+
+    def collected(phase, info):
+        gc.callbacks.remove(collected)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def load_data(self):
+        gc.callbacks.append(collected)
+        gc.collect()
+        load(self)
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda error: dropped.append(error.exc_type))
+    monkeypatch.setattr(trainer._Training, "_load_data", load_data)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(_checks.PreemptedError, match=r"Stopped by SIGTERM at step \d+; the state is saved in"):
+        train(table)
+    assert dropped == [signals._Stopped] and signal.getsignal(signal.SIGTERM) is before
     monkeypatch.undo()
     train(table)
 
