@@ -12,6 +12,7 @@ from kerazoo.data import Ragged, TableSource, formats
 from kerazoo.data.ragged import positions_in_rows
 from kerazoo.data.table_source import HELD_OUT, check_column, check_held_out
 from kerazoo.tasks.feature import Converted, Feature
+from kerazoo.tasks.feature_pairs import refuse_subword_dropout
 from kerazoo.tasks.task import Task
 from kerazoo.tasks.text_feature import TextFeature, Vocabulary, concatenated_rows, tokenize
 from kerazoo.tasks.text_options import TextOptions
@@ -183,11 +184,7 @@ def build(
     _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
     formats.TableFormat(format, header, delimiter, quote, owner)
     text_options = TextOptions.of(owner, text, roles=("target",))
-    if text_options.subword_dropout:
-        raise ValueError(
-            f"{owner}: `subword_dropout` needs a model of kind seq2seq or classifier; got subword_dropout="
-            f"{text_options.subword_dropout}. Leave it out."
-        )
+    refuse_subword_dropout(owner, text_options, kind)
     table = {"header": header, "format": format, "delimiter": delimiter, "quote": quote}
     files = {"dev_data": dev_data and str(dev_data), "test_data": test_data and str(test_data), "bad_lines": bad_lines}
     held_out = check_held_out(owner, held_out)
