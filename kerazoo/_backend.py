@@ -78,6 +78,18 @@ def once_per_program(owner: Any, function: Callable[[], Any]) -> Any:
     return values[id(owner)][1]
 
 
+@contextlib.contextmanager
+def operation_by_operation() -> Iterator[None]:
+    """Within it loops run in Python as well, so that every tensor has a value."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    with jax.disable_jit():
+        yield
+
+
 def has_barrier() -> bool:
     """Returns whether the code that is being traced will be compiled by XLA for a CPU, so that `barrier` works."""
     if keras.backend.backend() == "jax":

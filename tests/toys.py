@@ -127,3 +127,21 @@ def all_sequences(model, length, prompt=(), bias=0.0):
                 yield generated, total
             else:
                 yield [*generated, END], total + model.log_probs(generated, bias)[END]
+
+
+def write_run(path, model, options, task):
+    """Writes the run of a model with random weights.
+
+    Args:
+        path: path. The new folder.
+        model: string. The name of the model.
+        options: dict. Its arguments.
+        task: `kerazoo.tasks.Task`. One that is fitted.
+    """
+    from kerazoo.run import RunDirectory, predictor, variants
+
+    run = RunDirectory(path)
+    record = {"kerazoo": "0", "import": [], "model": model, "model_options": options, "training": {}}
+    record |= {"task": task.name, "task_options": task.options, "made_of": {"run_dir": ""}}
+    built = predictor.build_model(model, task, options)
+    variants.write_run(run, record, predictor.Predictor(built, task), run.baseline, True)

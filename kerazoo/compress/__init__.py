@@ -8,8 +8,10 @@ import importlib
 _NAMES = {
     "Pruning": "pruning",
     "STEPS": "recipes",
+    "calibrate": "calibration",
     "distil": "distillation",
     "factorize": "low_rank",
+    "observe": "calibration",
     "parse_recipe": "recipes",
     "prepare": "quantization",
     "prepare_factors": "low_rank",

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _checks
+from kerazoo.compress.input_rounding import RoundedInputs, round_inputs
 from kerazoo.compress.stored_weight import FORMATS, SPARSE, StoredFormat, StoredWeight
 from kerazoo.layers.computed_weight import ComputedWeight
 
@@ -20,7 +21,11 @@ NAMES = (
 MIN_SIZE = 256  # values of a weight, below which the scales would take more than is gained
 
 
-def quantize(model: keras.Model, format: str = "int8") -> list[dict[str, Any]]:
+def quantize(
+    model: keras.Model,
+    format: str = "int8",
+    input_ranges: Sequence[tuple[float, float] | None] = (),
+) -> list[dict[str, Any]]:
     """Stores the kernels and embeddings of a built model in fewer bits, in place.
 
     The model predicts, decodes, saves its weights and exports as before. Layers compute with float32: the weights are
@@ -28,17 +33,23 @@ def quantize(model: keras.Model, format: str = "int8") -> list[dict[str, Any]]:
     Biases, normalizations, kernels below 256 values and learned positions stay as they are. Of a weight with a quarter
     of zeros, as after pruning, only the other values are stored. A model that was quantized cannot be trained.
 
+    With `input_ranges` of `calibrate` the inputs of layers are rounded as well, to 256 values between fixed limits: a
+    static quantization of activations. The products are those of integers, computed in float32.
+
     Args:
         model: a built `keras.Model`.
         format: string. `"int8"` (a quarter of the size), `"int4"` (0.14), `"float16"` (half), or `"float32"`, which
             changes only what has zeros. Defaults to `"int8"`.
+        input_ranges: list of the lowest and the highest value of what each kernel multiplies, see `calibrate`. For
+            `"int8"` only. Defaults to `()`: inputs are not rounded.
 
     Returns:
         list of dicts of plain values, one for each weight. `prepare` makes another model of them that fits the weights
         of this one.
 
     Raises:
-        ValueError: if the format is unknown, or the model is not built or has nothing to quantize.
+        ValueError: if the format is unknown or takes no ranges, there is another number of ranges than of kernels, or
+            the model is not built or has nothing to quantize.
 
     Example:
 
@@ -68,7 +79,8 @@ def quantize(model: keras.Model, format: str = "int8") -> list[dict[str, Any]]:
     """
     _checks.one_of("quantize", "format", format, FORMATS)
     found = weights_of(model, "quantize")
-    described = [_described(variable, format) for _, variable in found]
+    ranges = _checked_ranges(input_ranges, format, len(found))
+    described = [_described(variable, format, limits) for (_, variable), limits in zip(found, ranges)]
     for (layer, variable), each in zip(found, described):
         value = ops.convert_to_numpy(variable.value)
         stored = _replace(layer, variable, each)
@@ -149,15 +161,35 @@ def stored_weights(model: keras.Model) -> list[StoredWeight]:
     for layer in model._flatten_layers():
         computed = [each for each in vars(layer).values() if isinstance(each, ComputedWeight)]
         parts = [part for each in computed for part in each.parts.values()]
-        found |= {id(each): each for each in [*computed, *parts] if type(each) is StoredWeight}
-    return list(found.values())
+        found |= {id(each): each for each in [*computed, *parts] if isinstance(each, StoredWeight)}
+    return [each for each in found.values() if not each.trainable]
 
 
-def _described(variable, format):
+def _checked_ranges(ranges, format, count):
+    if not ranges:
+        return [None] * count
+    if format != "int8":
+        raise ValueError(f"quantize: `input_ranges` need format='int8'; got format={format!r}.")
+    if len(ranges) != count:
+        raise ValueError(
+            f"quantize: `input_ranges` must be those of the {count} kernels and embeddings of the model; got "
+            f"{len(ranges)}."
+        )
+    return [None if limits is None else _checked_range("quantize", "input_ranges", limits) for limits in ranges]
+
+
+def _checked_range(owner, name, limits):
+    low, high = (_checks.number(owner, name, each) for each in limits)
+    if not low <= 0 <= high or low == high:
+        raise ValueError(f"{owner}: `{name}` must be two numbers around 0; got {tuple(limits)!r:.60}.")
+    return low, high
+
+
+def _described(variable, format, inputs):
     zeros = int(np.sum(ops.convert_to_numpy(variable.value) == 0))
     size = math.prod(variable.shape)
     nonzero = size - zeros if zeros >= SPARSE * size else None
-    return StoredFormat(variable.path, format, nonzero)
+    return StoredFormat(variable.path, format, nonzero, inputs)
 
 
 def _checked(values, variable):
@@ -168,6 +200,8 @@ def _checked(values, variable):
         if found.nonzero is not None:
             _checks.not_above("prepare", "nonzero", found.nonzero, math.prod(variable.shape))
             _checks.non_negative_int("prepare", "nonzero", found.nonzero)
+        if found.inputs is not None:
+            found = found._replace(inputs=_checked_range("prepare", "inputs", found.inputs))
     except TypeError as error:
         raise ValueError(f"prepare: `weights` must be what quantize returned; got {values!r:.60}.") from error
     return found
@@ -177,8 +211,12 @@ def _replace(layer, variable, stored_format):
     """Puts a `StoredWeight` where a layer has a variable, and returns it; None for a plain float32 weight."""
     if stored_format.format == "float32" and stored_format.nonzero is None:
         return None
-    stored = StoredWeight(variable, stored_format)
+    recurrent = isinstance(layer, keras.layers.LSTMCell)
+    rounds = stored_format.inputs is not None
+    stored = (RoundedInputs if rounds and recurrent else StoredWeight)(variable, stored_format)
     stored.replace(layer, variable)
+    if rounds and not recurrent:
+        round_inputs(layer, stored_format.inputs)
     return stored
 
 

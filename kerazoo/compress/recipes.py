@@ -8,7 +8,8 @@ from kerazoo import _checks, _options
 from kerazoo.compress.sparsity import parse_sparsity
 
 # Steps that store the weights in a small format; nothing comes after one of them.
-STORED = {"int8": "int8", "int4": "int4", "float16": "float16", "sparse": "float32"}
+STATIC = "int8_static"
+STORED = {"int8": "int8", STATIC: "int8", "int4": "int4", "float16": "float16", "sparse": "float32"}
 # Steps that train a new model, and what they compare, an option of the training.
 DISTILLED = {"distil": "logits", "distil_sequences": "sequences"}
 
@@ -55,6 +56,15 @@ def _check_energy(value):
         ) from None
 
 
+def _check_percentile(value):
+    try:
+        _checks.number("int8_static", "percentile", float(value or 100), low=50, high=100, low_open=True)
+    except ValueError:
+        raise ValueError(
+            f"`recipe`: int8_static takes a percentage of values above 50, such as int8_static:99.9; got {value!r}."
+        ) from None
+
+
 def parse_sizes(value: str) -> dict[str, Any]:
     """Returns the options of `"OPTION=VALUE;OPTION=VALUE"`.
 
@@ -88,6 +98,11 @@ STEPS = {
     ),
     "distil_sequences": StepKind("the same with the answers of a beam search as targets", _check_model),
     "int8": StepKind("weights in 8 bits"),
+    STATIC: StepKind(
+        "weights in 8 bits, and inputs of layers rounded to 8 bits within ranges of training examples, which a "
+        "percentage of the values is inside: int8_static:99.9, or the best of three on dev: int8_static",
+        _check_percentile,
+    ),
     "int4": StepKind("weights in 4 bits"),
     "float16": StepKind("weights in 16 bits"),
     "sparse": StepKind("weights in 32 bits, of which zeros are not stored"),

@@ -29,11 +29,14 @@ class StoredFormat(NamedTuple):
         format: string, one of `FORMATS`.
         nonzero: int or `None`. The number of values that are stored beside a mask of one bit for each value; `None`
             stores all values.
+        inputs: two floats or `None`. The range in which what is multiplied by the weight is rounded to 8 bits; `None`
+            for no rounding.
     """
 
     name: str
     format: str
     nonzero: int | None = None
+    inputs: tuple[float, float] | None = None
 
 
 class StoredWeight(ComputedWeight):

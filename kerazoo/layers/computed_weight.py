@@ -83,7 +83,19 @@ class ComputedWeight:
         return np.asarray(ops.convert_to_numpy(self.value), dtype)
 
 
-class FactorizedWeight(ComputedWeight):
+class MultipliedWeight(ComputedWeight):
+    """A weight that is multiplied by its own method, where layers of kerazoo would multiply by its tensor."""
+
+    def multiply(self, x: Any) -> Any:
+        """Returns the product of inputs and the weight.
+
+        Args:
+            x: float tensor `[..., rows]`.
+        """
+        raise NotImplementedError
+
+
+class FactorizedWeight(MultipliedWeight):
     """A kernel or embedding that is the product of two matrices, which are trained in its place.
 
     A dense layer of kerazoo multiplies its inputs by one matrix and then by the other.

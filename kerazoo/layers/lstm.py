@@ -7,7 +7,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers.activations import get_activation, serialize_activation
-from kerazoo.layers.computed_weight import FactorizedWeight
+from kerazoo.layers.computed_weight import FactorizedWeight, MultipliedWeight
 from kerazoo.layers.dropout import dropout
 from kerazoo.layers.initializers import clone_initializer
 from kerazoo.layers.masking import first_mask
@@ -170,7 +170,7 @@ class LSTM(keras.layers.Layer):
         return product(ops.cast(inputs, self.compute_dtype), kernel) + bias  # [..., 4U]
 
     def _cast(self, weight: Any) -> Any:
-        return weight if isinstance(weight, FactorizedWeight) else ops.cast(weight, self.compute_dtype)
+        return weight if isinstance(weight, MultipliedWeight) else ops.cast(weight, self.compute_dtype)
 
     def _cell(self, keep: Any = None) -> "_Cell":
         kernel = self._cast(self.keras_lstm.cell.recurrent_kernel)
@@ -178,7 +178,9 @@ class LSTM(keras.layers.Layer):
 
     def _uses_fused_kernel(self, masked: bool) -> bool:
         usual = (keras.activations.tanh, keras.activations.sigmoid)
-        fits = (self.activation, self.recurrent_activation) == usual
+        kernel = self.keras_lstm.cell.kernel
+        tensor = isinstance(kernel, FactorizedWeight) or not isinstance(kernel, MultipliedWeight)
+        fits = tensor and (self.activation, self.recurrent_activation) == usual
         return fits and bool(self.use_cudnn) and _keras_has_fused_kernel(masked)
 
     def _loop(self, inputs: Any, state: Any, mask: Any, drops: bool) -> tuple[Any, Any]:
@@ -251,8 +253,8 @@ class _Cell:
         if self.keep is not None:
             h = h * self.keep
         kernel = self.recurrent_kernel
-        factorized = isinstance(kernel, FactorizedWeight)
-        gates = projected + (kernel.multiply(h) if factorized else ops.matmul(h, kernel))  # [B, 4U]
+        multiplies = isinstance(kernel, MultipliedWeight)
+        gates = projected + (kernel.multiply(h) if multiplies else ops.matmul(h, kernel))  # [B, 4U]
         input_gate, forget_gate, candidate, output_gate = ops.split(gates, 4, axis=-1)  # [B, U] each
         new = self.recurrent_activation(input_gate) * self.activation(candidate)
         c = self.recurrent_activation(forget_gate) * c + new

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from kerazoo import _backend
-from kerazoo.layers.computed_weight import FactorizedWeight
+from kerazoo.layers.computed_weight import FactorizedWeight, MultipliedWeight
 
 WIDE = 1024  # columns of a kernel from which on the gradient is computed in another way
 
@@ -52,9 +52,9 @@ def product(x: Any, kernel: Any) -> Any:
 
     Args:
         x: float tensor `[..., D]`.
-        kernel: float tensor `[D, V]`, or a `FactorizedWeight`, whose matrices are multiplied one after the other.
+        kernel: float tensor `[D, V]`, or a `MultipliedWeight`.
     """
-    if isinstance(kernel, FactorizedWeight):
+    if isinstance(kernel, MultipliedWeight):
         return kernel.multiply(x)
     if kernel.shape[-1] < WIDE or not _backend.has_barrier():
         return ops.matmul(x, kernel)

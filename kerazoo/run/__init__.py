@@ -18,7 +18,7 @@ _NAMES = {
     "Texts": "search_index",
     "TrainingOptions": "options",
     "compare": "comparison",
-    "compress": "variants",
+    "compress": "compression",
     "compare_results": "reproduction",
     "evaluate": "evaluation",
     "evaluate_search": "retrieval",

@@ -40,7 +40,7 @@ def write(run: "RunDirectory", record: Mapping, task: "Task", store: "Checkpoint
     """
     import keras
 
-    name = store.best() or store.names()[-1]
+    name = str(store.name("best"))
     values = {
         **{option: record[option] for option in OPTIONS if option in record},
         "seed": record["training"]["seed"],

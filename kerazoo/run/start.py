@@ -124,11 +124,8 @@ class Start:
             with open(self.path, "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         store = checkpoints.CheckpointStore(self.run.checkpoints)
-        names, best = store.names()[-1:], store.best()
-        if self.checkpoint == "best" and best is not None:
-            names = [best]
-        elif self.checkpoint == "average":
-            names = store.epoch_ends()
+        chosen = store.epoch_ends() if self.checkpoint == "average" else [store.name(self.checkpoint)]
+        names = [name for name in chosen if name is not None]
         if not names:
             raise _checks.CheckpointError(f"{self.run.checkpoints}: there is no checkpoint here.")
         sums = [store.checksums(name)["model.npz"] for name in names]

@@ -113,6 +113,16 @@ class CheckpointStore:
         best = self._recorded_best()
         return best if best in self.names() else None
 
+    def name(self, which: str = "best") -> str | None:
+        """Returns the name of the best or of the newest checkpoint, or None.
+
+        Args:
+            which: string. `"best"` or `"last"`; the last if there is no best one. Defaults to `"best"`.
+        """
+        _checks.one_of("CheckpointStore.name", "which", which, ("last", "best"))
+        names = self.names()
+        return (self.best() if which == "best" else None) or (names[-1] if names else None)
+
     def _recorded_best(self):
         for name in reversed(self.names()):
             with contextlib.suppress(*DAMAGE):
