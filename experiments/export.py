@@ -3,7 +3,8 @@
 python -m experiments.export --run_dir=RUN --to=DIR
 python -m experiments.export --run_dir=RUN --to=DIR --search=beam --num_beams=8 --option=length_penalty=power
 
-The SavedModel contains the tokenizer and the search, which is that of `predict` with the same flags.
+The SavedModel contains the tokenizer and the search, which is that of `predict` with the same flags. A fresh process
+with TensorFlow alone must give the same outputs; `python -m experiments.verify DIR` compares them again later.
 """
 
 from absl import flags
@@ -23,7 +24,9 @@ with command.flag_group("Task and data", {"data_dir": "that of the run"}):
     flags.DEFINE_string("data_dir", None, "Folder of the data, if it has moved since the training; for --verify.")
 with command.flag_group("Run and output"):
     flags.DEFINE_string("to", None, "Folder of the SavedModel, which must be new or empty.")
-    flags.DEFINE_bool("verify", True, "Load the SavedModel in a fresh process and compare its predictions.")
+    flags.DEFINE_bool("verify", True, "Load the SavedModel in a fresh process and compare its outputs.")
+    flags.DEFINE_list("signatures", None, "Signatures beside serving_default, of generate, score, embed, logits and "
+                      "step; empty for none. All that fit where it is not given.")  # fmt: skip
 
 
 def main(arguments):
@@ -35,9 +38,9 @@ def main(arguments):
     shared.use_imports()
     run_dir, folder = command.require("run_dir"), command.require("to")
     arguments = {"checkpoint": FLAGS.checkpoint, "verify": FLAGS.verify, "data_dir": FLAGS.data_dir}
-    arguments["threshold_quantile"] = FLAGS.threshold_quantile
+    arguments |= {"threshold_quantile": FLAGS.threshold_quantile, "signatures": FLAGS.signatures}
     path = kz.run.export(run_dir, folder, **arguments, **shared.search_options())
-    verified = "; a fresh process with nothing but TensorFlow gives the same predictions" if FLAGS.verify else ""
+    verified = "; a fresh process with nothing but TensorFlow gives the same outputs" if FLAGS.verify else ""
     print(f"{path}: written{verified}.")
 
 

@@ -21,6 +21,7 @@ _NAMES = {
     "load": "run",
     "parse_assignments": "_options",
     "register": "catalog",
+    "verify": "export",
 }
 
 __all__ = sorted([*_PACKAGES, *_NAMES])

@@ -1,6 +1,7 @@
 """Exported models: the same answers in a fresh process that has only TensorFlow, and the refusals."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,10 +11,12 @@ import pytest
 tf = pytest.importorskip("tensorflow")
 
 import keras  # noqa: E402
+from tensorflow.core.protobuf import saved_model_pb2  # noqa: E402
 
 import kerazoo as kz  # noqa: E402
 from kerazoo import _checks  # noqa: E402
-from kerazoo.export import saved_model, verification  # noqa: E402
+from kerazoo.export import run_saved_model, saved_model, verification  # noqa: E402
+from kerazoo.run import export_run  # noqa: E402
 from kerazoo.run.predictor import Predictor, build_model  # noqa: E402
 
 if keras.backend.backend() != "tensorflow":
@@ -82,8 +85,8 @@ def raw_inputs(task):
 
 
 def columns(task, raw):
-    """Returns raw inputs of several columns by the names of the signature."""
-    return task.raw_columns(raw) if task is not None and len(task.input_columns) > 1 else raw
+    """Returns raw inputs by the names of the signature."""
+    return {"lines": raw} if task is None else task.pack(raw)
 
 
 def small(name, task, **overrides):
@@ -151,7 +154,8 @@ def exported(tasks, tmp_path_factory):
     for name, (row, key, options, overrides) in CASES.items():
         task = tasks[key]
         model = small(row, task, **overrides)
-        path = saved_model.export(model, task, folder / name, **options)
+        # The other signatures are those of the tests below.
+        path = saved_model.export(model, task, folder / name, signatures=["embed"], **options)
         cases[name] = (path, model, task, raw_inputs(task), options)
     path = folder / "echo"
     module = Echo()
@@ -203,32 +207,65 @@ def test_tokenizers_inside_a_saved_model_need_tensorflow_alone(exported):
     }
 
 
-def test_verify_compares_with_the_live_answers(exported, monkeypatch):
+def test_verify_compares_with_the_live_answers(exported, monkeypatch, tmp_path):
     folder, model, task, raw, _, served = exported["mlp_classifier"]
+    shutil.copytree(folder, tmp_path / "saved")
     predictions = Predictor(model, task)(raw)
-    monkeypatch.setattr(verification, "fresh_outputs", lambda jobs: [served])  # which a fresh process gave
-    assert verification.verify(folder, raw, predictions) == served
-    with pytest.raises(_checks.CheckpointError, match="mlp_classifier: .* gives label=.* for .*, the live model 'q'"):
-        verification.verify(folder, raw, [*predictions[:4], "q"])
+    monkeypatch.setattr(
+        verification, "run_fresh", lambda *_: [{"label": served["label"]}]
+    )  # which a fresh process gave
+    cases = [verification.Case("serving_default", task.pack(raw), {"label": predictions})]
+    compared = verification.write_verified(tmp_path / "saved", cases, {"split": "dev"})
+    assert compared["serving_default"]["label"]["equal"] == 5
+    assert kz.verify(tmp_path / "saved") == {"passed": True, "compared": compared, "changed": []}
+    (tmp_path / "saved" / "more").write_text("x")
+    assert kz.verify(tmp_path / "saved")["changed"] == ["more"]
+    wrong = [verification.Case("serving_default", task.pack(raw), {"label": [*predictions[:4], "q"]})]
+    message = "saved: serving_default gives label=.* for an array of .*, the live model 'q'"
+    with pytest.raises(_checks.CheckpointError, match=message):
+        verification.write_verified(tmp_path / "saved", wrong, {})
+    with pytest.raises(_checks.CheckpointError, match=message):
+        kz.verify(tmp_path / "saved")
+    assert kz.verify(tmp_path / "saved", min_equal=0.8)["passed"]
+    record = json.loads((tmp_path / "saved" / "VERIFY.json").read_text())
+    assert record["passed"] is False and record["files"].keys() >= {"saved_model.pb", "more"}
+    with pytest.raises(_checks.CheckpointError, match="has no VERIFY.json, with which it could be compared"):
+        kz.verify(folder)
 
 
-def test_numbers_are_compared_by_name_and_with_a_tolerance(exported, monkeypatch):
-    folder, _, _, raw, _, served = exported["dense_autoencoder"]
-    monkeypatch.setattr(verification, "fresh_outputs", lambda jobs: [served])
-    images = np.array(served["reconstruction"])
-    assert verification.verify(folder, raw, {"reconstruction": images + 1e-6}) == served
-    with pytest.raises(_checks.CheckpointError, match="reconstruction"):
-        verification.verify(folder, raw, {"reconstruction": images + 1e-3})
+def test_numbers_are_compared_by_name_and_with_a_tolerance(exported, monkeypatch, tmp_path):
+    _, _, task, raw, _, served = exported["dense_autoencoder"]
+    images = served["reconstruction"]
+    monkeypatch.setattr(verification, "run_fresh", lambda *_: [verification._plain({"reconstruction": images})])
+    for difference, tolerance in ((1e-6, None), (1e-3, 1e-2)):
+        case = verification.Case("serving_default", task.pack(raw), {"reconstruction": images + difference})
+        if tolerance is None:
+            verification.write_verified(tmp_path, [case], {})
+            continue
+        with pytest.raises(_checks.CheckpointError, match="reconstruction"):
+            verification.write_verified(tmp_path, [case], {})
+        assert kz.verify(tmp_path, tolerance)["passed"]
+
+
+def test_results_of_equal_scores_may_change_their_order():
+    live = {"answers": [["a", "b"]], "scores": np.array([[-1.0, -2.0]]), "tokens": np.array([[[3], [4]]])}
+    case = verification.Case("generate", {"source": ["x"]}, live)
+    other = {**live, "answers": [["a", "c"]], "tokens": np.array([[[3], [5]]])}
+    counts, difference = verification._compare(case, other, 1.0)
+    assert difference == "" and counts["ties"] == 1
+    counts, difference = verification._compare(case, {**other, "scores": np.array([[-1.0, -2.1]])}, 1.0)
+    assert difference.startswith("generate gives answers=['a', 'c'] for 'x', the live model ['a', 'b']")
 
 
 def test_verify_refuses_what_does_not_load(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="does not exist"):
         tf.saved_model.load(str(tmp_path / "empty"))
-    failing = verification.FRESH.replace("import tensorflow as tf", "def fail(path): raise OSError(path + ' is not')")
-    failing = failing.replace("tf.saved_model.load", "fail")  # which takes no time to import
-    monkeypatch.setattr(verification, "FRESH", failing)
-    with pytest.raises(_checks.CheckpointError, match="empty: cannot be run with TensorFlow alone: OSError: .* is not"):
-        verification.verify(tmp_path / "empty", ["a"], ["b"])
+    monkeypatch.setattr(verification, "program_of", lambda format: "raise OSError('empty is not')")  # imports nothing
+    with pytest.raises(_checks.CheckpointError, match="empty: cannot be run in a fresh process: OSError: empty is not"):
+        verification.fresh_outputs([(tmp_path / "empty", {"source": ["a"]})])
+    (tmp_path / "VERIFY.json").write_text('{"cases": 3}')
+    with pytest.raises(_checks.CheckpointError, match="VERIFY.json: cannot be read"):
+        kz.verify(tmp_path)
 
 
 def test_signature_has_a_dynamic_batch_and_says_what_it_takes(exported):
@@ -253,6 +290,64 @@ def test_a_dual_encoder_has_a_signature_for_one_text(exported):
     first, second = (signatures["embed"](text=tf.constant(texts))["vector"].numpy() for texts in zip(*raw))
     np.testing.assert_allclose(np.sum(first * second, axis=1), served["similarity"], atol=1e-5)
     np.testing.assert_allclose(first, Predictor(model, task).embed(WORDS), atol=1e-6)
+
+
+SHORT = ("TransformerSeq2Seq", "mlp_classifier")
+ALL = [pytest.param(name, marks=() if name in SHORT else pytest.mark.slow) for name in CASES]
+
+
+@pytest.mark.usefixtures("run_eagerly")
+@pytest.mark.parametrize("name", ALL)
+def test_all_signatures_repeat_the_live_model(name, tasks, tmp_path, monkeypatch):
+    """`python -m pytest -m slow tests/test_export.py` runs every row of the catalog."""
+    row, key, options, overrides = CASES[name]
+    task = tasks[key]
+    predictor = Predictor(small(row, task, **overrides), task)
+    path = saved_model.export(predictor.model, task, tmp_path / "saved", **options)
+    run_here = lambda _, cases, __: [run_saved_model.outputs(**case) for case in cases]  # noqa: E731
+    monkeypatch.setattr(verification, "run_fresh", run_here)
+    raw, references, _ = export_run.examples(task, with_references=True)
+    cases = export_run.live_cases(predictor, raw[:3], references[:3], kz.export.OPTIONAL, None, options)
+    compared = verification.write_verified(path, cases, {})
+    expected = {"serving_default"}
+    if task.targets.generated:
+        text = task.targets.modality == "text"
+        expected |= {"generate", "step"} | ({"score", "logits"} if text else set())
+    expected |= {"embed"} if hasattr(predictor.model, "pool") else set()
+    expected |= {"logits"} if task.targets.modality == "label" else set()
+    expected |= {"serving_files"} if task.file_signature else set()
+    assert set(compared) == expected
+    served = tf.saved_model.load(path).signatures
+    assert set(served) == expected | ({"start", "detokenize"} & set(served) if "step" in expected else set())
+    card = (path / "README.md").read_text(encoding="utf-8")
+    assert all(f"| `{signature}` |" in card for signature in served) and "was not evaluated" in card
+
+
+def test_a_signature_that_samples_takes_seed_and_temperature(tasks, tmp_path):
+    model, task = small("lstm_lm", tasks["language_model"]), tasks["language_model"]
+    path = saved_model.export(model, task, tmp_path / "saved", search="sample", seed=3, signatures=["generate"])
+    generate = tf.saved_model.load(path).signatures["generate"]
+    options = {"max_length": tf.constant(19), "temperature": tf.constant(1.0)}
+    one, same, other = (
+        generate(prompt=tf.constant(["the"]), seed=tf.constant(seed), **options)["answers"].numpy().tolist()
+        for seed in (5, 5, 6)
+    )
+    assert one == same != other
+    short = generate(prompt=tf.constant(["the"]), seed=tf.constant(5), **{**options, "max_length": tf.constant(6)})
+    assert (short["tokens"].numpy()[..., 6:] == 0).all() and short["answers"].shape == (1, 4)
+    cold = generate(prompt=tf.constant(["the"]), seed=tf.constant(5), **{**options, "temperature": tf.constant(0.0)})
+    assert len(set(cold["answers"].numpy()[0].tolist())) == 1  # the most probable tokens
+    definition = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    defaults = definition.meta_graphs[0].signature_def["generate"].defaults
+    assert {name: tf.make_ndarray(value).item() for name, value in defaults.items()} == {
+        "max_length": task.max_length, "seed": 3, "temperature": 1.0
+    }  # fmt: skip
+
+
+def test_unknown_signatures_are_refused(tasks, tmp_path):
+    model, task = small("mlp_classifier", tasks["classifier"]), tasks["classifier"]
+    with pytest.raises(ValueError, match="`signatures` must be one of .*generate.*; got .*'nbest'"):
+        saved_model.export(model, task, tmp_path / "saved", signatures=["nbest"])
 
 
 def test_a_prompt_that_leaves_no_room_is_its_own_answer(exported):
@@ -332,7 +427,7 @@ def test_another_backend_is_told_what_to_do(monkeypatch):
 
 def test_fresh_process_may_not_have_our_modules():
     """The proof would prove nothing if the process that answers imported kerazoo along the way."""
-    program = verification.FRESH.replace("import tensorflow as tf", "import kerazoo")
+    program = verification.program_of("saved_model").replace("import tensorflow as tf", "import kerazoo")
     done = subprocess.run(
         [sys.executable, "-c", program, "/dev/null"], input=json.dumps([]), capture_output=True, text=True
     )

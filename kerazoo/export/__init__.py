@@ -6,9 +6,17 @@ The functions are loaded when they are first used, so that a server imports no K
 import importlib
 
 _NAMES = {
+    "Case": "verification",
+    "OPTIONAL": "signatures",
+    "TOLERANCE": "verification",
+    "check_names": "signatures",
     "export": "saved_model",
+    "exported_search": "saved_model",
     "measure_latency": "latency",
+    "seed_of": "generation",
     "verify": "verification",
+    "with_several_results": "generation",
+    "write_verified": "verification",
 }
 
 __all__ = sorted(_NAMES)

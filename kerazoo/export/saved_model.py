@@ -2,12 +2,14 @@
 
 import os
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from kerazoo import _checks, _files, decoding
+from kerazoo.export import signatures as all_signatures
+from kerazoo.export.model_card import CARD, model_card
 
 
 def export(
@@ -17,6 +19,8 @@ def export(
     search: Any = None,
     max_length: int | None = None,
     threshold: float | None = None,
+    signatures: Sequence[str] | None = None,
+    about: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> pathlib.Path:
     """Writes `model` as a SavedModel whose signature `serving_default` takes raw inputs and returns predictions.
@@ -35,14 +39,31 @@ def export(
     - a label is `label`, strings [B], with `probabilities` float32 [B, C], or [B, 1] for the second of two classes;
     - pixels are `image`, uint8 [B, H, W, C], with `score`; the prompt of a language model of pixels is the first rows
       of images, uint8 [B, h, W, C];
-    - a similarity is `similarity`, float32 [B], of the texts `source` and `target`; the signature `embed` gives the
-      `vector` float32 [B, D] of a `text`, and `embed_target` that of a target which has an encoder of its own;
+    - a similarity is `similarity`, float32 [B], of the texts `source` and `target`;
     - a generated sound is `sound`, float32 [B, samples], 0 after the end of each, with `length` int32 [B], the samples
       of each, `sample_rate`, int32, those of a second, and the normalized `frames`, float32 [B, N, F], that it has;
     - an image or a window is `reconstruction`, the rows after a window are `forecast`, with `quantiles` float64 [B,
       horizon, variables, Q] where those are predicted, a number is `value`;
     - with the `reconstruction` of an autoencoder comes its `error`, float32 [B], the mean squared error of scaled
       numbers or of pixels in [0, 1], and with a `threshold` `is_anomaly`, bool [B], whether the error is above it.
+
+    Further signatures where they fit, of which `signatures` may choose some:
+
+    - `generate` gives the N best predictions: `answers` [B, N], `scores` float32 [B, N], the token ids `tokens` int32
+      [B, N, T] and their log-probabilities `token_scores`. It has N results of the search if that is one of several,
+      else those of a beam of 4, or 4 samples. `max_length`, int32, bounds the tokens, and a search that samples takes
+      `seed`, int32, and `temperature`, float32; the signature holds their defaults, which a server fills in;
+    - `score` gives the log-probability `score` float32 [B] of the text `target` for a source, with those of its
+      `tokens`, `token_scores` float32 [B, T]; of a language model that of a `text`, or of a `target` after a `prompt`;
+    - `embed` gives the `vector` float32 [B, D] of an input of a model with an encoder, the mean of what it returns; of
+      a dual encoder that of a `text`, of length one, and `embed_target` that of a target with an encoder of its own;
+    - `logits` gives the `logits` float32 [B, C] of a classifier, or [B, T, V] of all positions of given `tokens`;
+    - `step` decodes token by token from outside: `start` gives the caches by name for raw inputs (of a language model
+      also the `tokens` and `lengths` of the prompt), `step` takes the `tokens` int32 [B] before the position `index`
+      and the caches, and gives `logits` float32 [B, V], those of the caches that change, and the `attention` to the
+      source where the model has one; `detokenize` gives the text of `tokens` [B, T].
+
+    The folder also has the model card `README.md`.
 
     A source that is longer than the task's or the model's largest number of tokens is cut; a prompt of `max_length`
     tokens or more is returned as it is, with the score 0.
@@ -58,6 +79,10 @@ def export(
             `"sample"` for pixels. Not speculative search, which needs a second model.
         max_length: int. The largest number of tokens of a prediction, the prompt included. Defaults to the task's.
         threshold: float. The error of a reconstruction above which an example is an anomaly. Defaults to `None`.
+        signatures: list of strings. Which of `"generate"`, `"score"`, `"embed"`, `"logits"` and `"step"` are written,
+            where the model has them. Defaults to `None`: all of them.
+        about: dict of plain values. What the model card tells in addition, see `kerazoo.export.model_card.model_card`. Defaults to
+            `None`.
         **options: arguments of a search that is given by name, see `kerazoo.decoding.make_search`.
 
     Returns:
@@ -91,165 +116,69 @@ def export(
     directory = pathlib.Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise _checks.SetupError(f"export: {directory} exists and is not an empty folder. Choose a new one.")
+    names = all_signatures.check_names(signatures)
     if task.targets.generated:
-        if not isinstance(search, decoding.Search):
-            options = task.targets.search_options({**options, **({"search": search} if search else {})})
-            search = options.pop("search", "greedy")
-        if search == "speculative" or (isinstance(search, decoding.Search) and search.models):
-            raise ValueError(
-                f"export: `search` must need no second model; got search={search!r:.40}. Use search='greedy', whose "
-                "predictions are alike."
-            )
-        search = decoding.make_search(search, **options)
-        predict = _generator(model, task, search, task.max_length if max_length is None else max_length)
+        search = exported_search(task, {**options, "search": search})
+        max_length = task.max_length if max_length is None else max_length
+        made = all_signatures.of_generating(model, task, search, max_length, names)
     else:
-        given = [
-            name for name, value in {"search": search, "max_length": max_length, **options}.items() if value is not None
-        ]
-        if given:
-            raise ValueError(f"export: {type(model).__name__} does not generate, so it takes no {', '.join(given)}.")
-        predict = _network(model, task, threshold)
-    signatures = {"serving_default": _traced(predict, task.signature)}
+        given = {"search": search, "max_length": max_length, **options}
+        refused = [name for name, value in given.items() if value is not None]
+        if refused:
+            raise ValueError(f"export: {type(model).__name__} does not generate, so it takes no {', '.join(refused)}.")
+        made = all_signatures.of_network(model, task, threshold, names)
+    functions = {name: each.traced() for name, each in made.items()}
     if task.file_signature:
-        signatures["serving_files"] = _traced(lambda raw: predict(task.decode_files(raw)), task.file_signature)
-    for name, embed in _embedders(model, task).items():
-        signatures[name] = _traced(embed, {"text": ([], "string")})
-    _write(_served(model, task, signatures), signatures, directory)
+        made["serving_files"] = all_signatures.of_files(task, functions["serving_default"])
+        functions["serving_files"] = made["serving_files"].traced()
+    card = model_card(model, task, made, functions, {"search": search, "max_length": max_length, **(about or {})})
+    _write(_served(model, task, functions), functions, directory, card)
     return directory
 
 
-def _generator(model, task, search, max_length):
-    """Returns the function from named raw inputs to what the search generates."""
-    import tensorflow as tf
+def exported_search(task: Any, options: Mapping[str, Any]) -> decoding.Search:
+    """Returns the search that is exported for the options of a prediction.
 
-    _checks.positive_int("export", "max_length", max_length)
-    limit, limits = model.max_length, model.max_source_lengths
-    if limit is not None and max_length > limit:
+    Args:
+        task: `kerazoo.tasks.Task`.
+        options: dict. `search`, a string or a search object, and its options; `max_length` is left out.
+
+    Raises:
+        ValueError: if the search is unknown or needs a second model.
+    """
+    options = {name: value for name, value in options.items() if name != "max_length"}
+    search = options.pop("search", None)
+    if not isinstance(search, decoding.Search):
+        options = task.targets.search_options({**options, **({"search": search} if search else {})})
+        search = options.pop("search", "greedy")
+    if search == "speculative" or (isinstance(search, decoding.Search) and search.models):
         raise ValueError(
-            f"export: `max_length` must be at most {limit}, the positions of the model; got max_length={max_length}."
+            f"export: `search` must need no second model; got search={search!r:.40}. Use search='greedy', whose "
+            "predictions are alike."
         )
-    seed = np.array(search.new_seed() & 0xFFFFFFFF, "uint32").astype("int32")
-
-    def predict(raw):
-        inputs = task.encode_packed(raw)
-        if task.is_language_model:
-            prompt, lengths = _prompt(inputs["prompt"], model.pad_id, max_length)
-            short = tf.minimum(lengths, max_length - 1)
-            context = decoding.DecodingContext(prompt=prompt, prompt_lengths=short, seed=seed)
-        else:
-            inputs = {name: tokens[:, : limits.get(name)] for name, tokens in inputs.items()}
-            encoded = model.encode(inputs["source"] if len(inputs) == 1 else inputs, training=False)
-            context = decoding.DecodingContext(encoded=encoded, seed=seed)
-        found = decoding.decode(model, search, max_length, context)
-        tokens = found["tokens"][:, 0]
-        if task.targets.fills:
-            tokens = task.targets.complete(tokens, inputs)
-        outputs = {**task.decode_in_graph(tokens), "score": found["scores"][:, 0]}
-        if search.stop_strings is not None:
-            name = task.targets.outputs[0]
-            repeats = task.is_language_model and task.targets.repeats_prompt
-            prompts = raw["prompt"] if repeats else tf.fill([tf.shape(outputs[name])[0]], "")
-            outputs[name] = _cut(outputs[name], prompts, search.stop_strings.strings)
-        if not task.is_language_model:
-            return outputs
-        name, too_long = task.targets.outputs[0], lengths >= max_length  # [B]
-        unchanged = task.targets.unchanged_prompt(raw["prompt"], prompt)
-        is_unchanged = tf.reshape(too_long, [-1] + [1] * (len(unchanged.shape) - 1))
-        return {
-            name: tf.where(is_unchanged, unchanged, outputs[name]),
-            "score": tf.where(too_long, 0.0, outputs["score"]),
-        }
-
-    return predict
+    return decoding.make_search(search, **options)
 
 
-def _cut(texts, prompts, stop_strings):
-    """Returns texts up to the first stop string after their prompts."""
-    import tensorflow as tf
-
-    whole = tf.strings.length(texts, unit="UTF8_CHAR")
-    size = tf.minimum(tf.strings.length(prompts, unit="UTF8_CHAR"), whole)
-    prompts = tf.strings.substr(texts, tf.zeros_like(size), size, unit="UTF8_CHAR")
-    rest = tf.strings.substr(texts, size, whole - size, unit="UTF8_CHAR")
-    stop = "|".join("".join(rf"\x{{{ord(character):x}}}" for character in text) for text in stop_strings)
-    return tf.strings.join([prompts, tf.strings.regex_replace(rest, f"(?s)(?:{stop}).*", "")])
-
-
-def _prompt(tokens, pad_id, max_length):
-    """The prompt cut and padded to the static width of the prediction, and its lengths before it was cut."""
-    import tensorflow as tf
-
-    positions = tf.range(1, tf.shape(tokens)[1] + 1)
-    lengths = tf.reduce_max(positions * tf.cast(tokens != pad_id, tf.int32), axis=1)  # [B]
-    tokens = tf.pad(tokens[:, :max_length], [[0, 0], [0, max_length]], constant_values=pad_id)[:, :max_length]
-    return tf.ensure_shape(tokens, [None, max_length]), lengths
-
-
-def _network(model, task, threshold):
-    """Returns the function from named raw inputs to the prediction of one pass, or of a loop over values."""
-    import tensorflow as tf
-
-    def predict(raw):
-        inputs = task.encode_packed(raw)
-        if isinstance(model, decoding.ContinuousDecodable):
-            encoded = model.encode(inputs["source"] if len(inputs) == 1 else inputs, training=False)
-            return task.decode_in_graph(decoding.decode_values(model, model.output_length, encoded)["outputs"])
-        outputs = tf.cast(model(inputs, training=False), tf.float32)
-        found = task.decode_in_graph(task.targets.complete(outputs, inputs))
-        if task.is_autoencoder:
-            found["error"] = task.targets.reconstruction_errors(outputs, *raw.values())
-            if threshold is not None:
-                found["is_anomaly"] = found["error"] > threshold
-        return found
-
-    return predict
-
-
-def _embedders(model, task):
-    """Returns the functions of the signatures that give the vector of one text of a dual encoder, by their names."""
-    if task.kind != "dual_encoder":
-        return {}
-
-    def embedder(name, feature):
-        return lambda raw: {"vector": model.embed({name: feature.encode(raw["text"])}, name)}
-
-    sides = list(zip(task.input_names, task.inputs))
-    return {
-        signature: embedder(*side)
-        for signature, side in zip(("embed", "embed_target"), sides[:1] if model.is_shared else sides)
-    }
-
-
-def _traced(predict, signature):
-    import tensorflow as tf
-
-    # The keyword of the signature is the name of the specification.
-    specs = [tf.TensorSpec([None, *shape], dtype, name=name) for name, (shape, dtype) in signature.items()]
-
-    def serve(*raw):
-        return predict(dict(zip(signature, raw)))
-
-    return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
-
-
-def _served(model, task, signatures):
+def _served(model, task, functions):
     """What the SavedModel holds: the weights that the graphs read and the tokenizers with their tables."""
     import tensorflow as tf
 
     served = tf.Module()
-    read = {id(tensor) for serve in signatures.values() for tensor in serve.captured_inputs}
+    graphs = [function.get_concrete_function() for function in functions.values()]
+    read = {id(tensor) for graph in graphs for tensor in graph.captured_inputs}
     served.weights = [v.value for v in model.variables if id(v.value.handle) in read]
     served.tokenizers = list(task.tokenizers.values())
-    served.graphs = list(signatures.values())
+    served.graphs = graphs
     return served
 
 
-def _write(served, signatures, directory):
+def _write(served, functions, directory, card):
     """Saves under a temporary name and renames, so that the folder is complete whenever it exists."""
     import tensorflow as tf
 
     with _files.new_folder(directory) as folder:
         try:
-            tf.saved_model.save(served, os.fspath(folder), signatures=signatures)
+            tf.saved_model.save(served, os.fspath(folder), signatures=functions)
         except tf.errors.OpError as error:
             raise _checks.SetupError(f"{directory}: cannot be written: {error.message}.") from error
+        (folder / CARD).write_text(card, encoding="utf-8")

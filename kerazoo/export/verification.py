@@ -1,103 +1,156 @@
-"""Verifies in a process with TensorFlow alone that an exported model predicts the same as the live model."""
+"""Verifies in a fresh process, without kerazoo, that an exported model predicts the same as the live model."""
 
 import base64
+import dataclasses
+import datetime
+import hashlib
+import importlib.metadata
 import json
 import os
+import pathlib
+import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kerazoo import _checks
+from kerazoo import _checks, _files
 
-# The outputs of a signature that are the prediction of a task.
-PREDICTIONS = ("answer", "text", "image", "label", "reconstruction", "forecast", "value", "similarity")
-
+RECORD = "VERIFY.json"
+TOLERANCE = 1e-4
+# What the fresh process runs for each format.
+PROGRAMS = {"saved_model": "run_saved_model.py"}
 # The output whose rows are padded to the longest one; how long they are is another output.
 PADDED = "frames"
-
-# What the fresh process runs. It reads and writes JSON, and fails if kerazoo was imported.
-FRESH = """
-import base64, json, sys
-import tensorflow as tf
-
-def from_json(value):
-    return base64.b64decode(value["bytes"]) if isinstance(value, dict) else value
-
-def plain(value):
-    return [text.decode("utf-8", "replace") for text in value] if value.dtype == object else value.tolist()
-
-def outputs(directory, raw, signature):
-    serve = tf.saved_model.load(directory).signatures[signature]
-    specs = serve.structured_input_signature[1]
-    if not isinstance(raw, dict):
-        raw = {next(iter(specs)): raw}
-    raw = {name: [from_json(value) for value in values] for name, values in raw.items()}
-    tensors = {name: tf.constant(values, specs[name].dtype) for name, values in raw.items()}
-    return {key: plain(value.numpy()) for key, value in serve(**tensors).items()}
-
-found = [outputs(*job) for job in json.load(sys.stdin)]
-with open(sys.argv[1], "w") as file:
-    json.dump(found, file)
-if "kerazoo" in sys.modules:
-    sys.exit("kerazoo was imported")
-"""
+# Outputs of several results by rank, of which those with equal scores may come in another order.
+RANKED = ("answers", "tokens", "token_scores")
+PACKAGES = ("kerazoo", "keras", "numpy", "tensorflow", "ctranslate2", "onnx", "onnxruntime", "ai-edge-litert")
 
 
-def verify(
-    directory: str | os.PathLike,
-    raw: Sequence | Mapping,
-    predictions: Sequence | Mapping,
-    tolerance: float = 1e-4,
-    signature: str = "serving_default",
-) -> dict:
-    """Loads a SavedModel in a fresh process that imports nothing but TensorFlow, and compares its predictions.
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Inputs of a signature, and the outputs of the live model for them.
 
     Args:
-        directory: string or path. What `export` wrote.
-        raw: list of raw inputs, strings, bytes or arrays; for several inputs a dict of such lists by the names of the
-            signature.
-        predictions: list. What the live model predicts; or a dict of outputs by name.
+        signature: string. The name of the signature.
+        inputs: dict of name to a list of strings or bytes, or an array.
+        outputs: dict of name to a list, nested for several results, of strings, or an array; or a list of arrays.
         tolerance: float. The largest difference between two numbers, relative and absolute. Defaults to `1e-4`.
-        signature: string. The signature of the SavedModel that is called. Defaults to `"serving_default"`.
+        ids: dict. For the signature `step`: `start_id`, `end_id`, `pad_id` and `max_length`, with which the fresh
+            process decodes greedily. Defaults to `None`.
+    """
+
+    signature: str
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    tolerance: float = TOLERANCE
+    ids: Mapping[str, int] | None = None
+
+
+def verify(path: str | os.PathLike, tolerance: float | None = None, min_equal: float | None = None) -> dict[str, Any]:
+    """Compares an exported model with the outputs that the live model gave when it was exported.
+
+    A fresh process, which imports what the format needs and nothing of kerazoo, runs the examples of `VERIFY.json` in
+    the folder of the model. Strings and token ids must be equal, and numbers close. An exported model that was changed
+    since, such as by quantizing it, is compared as well; `tolerance` and `min_equal` say how far it may differ then.
+
+    Args:
+        path: string or path. The folder that an export wrote and verified.
+        tolerance: float, at least 0. The largest difference between two numbers, relative and absolute. Defaults to
+            `None`: that of the export, 1e-4 for most outputs.
+        min_equal: float in [0, 1]. The share of the strings of an output that must be equal. Defaults to `None`: that
+            of the export, which is 1 in float32.
 
     Returns:
-        The outputs of the SavedModel by name: lists of strings, of numbers, or of lists of numbers.
+        dict: `"passed"`, `"compared"` with the number of values, those that are equal and the largest difference for
+        each output of each signature, and `"changed"`, the files that differ from those of the export.
 
     Raises:
-        CheckpointError: if the SavedModel does not load, or predicts something else.
+        CheckpointError: if the folder was not verified when it was exported, the model does not load, or its outputs
+            differ.
     """
-    (outputs,) = fresh_outputs([(directory, raw, signature)])
-    if not isinstance(predictions, Mapping):
-        predictions = {next(name for name in PREDICTIONS if name in outputs): predictions}
-    rows = list(zip(*raw.values())) if isinstance(raw, Mapping) else raw
-    for name, expected in predictions.items():
-        for item, live, served in zip(rows, expected, outputs[name], strict=True):
-            if name == PADDED:
-                served = served[: len(live)]
-            if not _same(live, served, tolerance):
-                raise _checks.CheckpointError(
-                    f"{directory}: the SavedModel gives {name}={_short(served)} for {_short(item)}, "
-                    f"the live model {_short(live)}."
-                )
-    return outputs
+    path = pathlib.Path(path)
+    try:
+        record = _files.read_record(path / RECORD)
+        cases = [_case(each) for each in record["cases"]]
+        program = PROGRAMS[record["format"]]
+        required = record.get("min_equal", 1.0) if min_equal is None else min_equal
+    except FileNotFoundError as error:
+        raise _checks.CheckpointError(
+            f"{path}: has no {RECORD}, with which it could be compared. Export the model again with verify=True."
+        ) from error
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise _checks.CheckpointError(f"{path / RECORD}: cannot be read: {error}") from error
+    if tolerance is not None:
+        cases = [dataclasses.replace(case, tolerance=tolerance) for case in cases]
+    compared, difference = _compared(path, cases, program, required)
+    files = record.get("files", {})
+    now = _hashes(path)
+    changed = sorted(name for name in {*files, *now} if files.get(name) != now.get(name))
+    if difference:
+        raise _checks.CheckpointError(f"{path}: {difference}")
+    return {"passed": True, "compared": compared, "changed": changed}
+
+
+def write_verified(
+    path: str | os.PathLike, cases: Sequence[Case], about: Mapping[str, Any], format: str = "saved_model"
+) -> dict[str, Any]:
+    """Compares an exported model with the live one and writes `VERIFY.json` into its folder, also if they differ.
+
+    Args:
+        path: string or path. The folder of the exported model.
+        cases: list of `Case`.
+        about: dict of plain values that the record has as well. `min_equal` is the share of strings that must be equal.
+        format: string. One of `PROGRAMS`. Defaults to `"saved_model"`.
+
+    Returns:
+        What was compared, as `verify` returns it.
+
+    Raises:
+        CheckpointError: if the model does not load, or its outputs differ.
+    """
+    path = pathlib.Path(path)
+    compared, difference = _compared(path, cases, PROGRAMS[format], about.get("min_equal", 1.0))
+    record = {
+        "format": format,
+        "passed": not difference,
+        "compared": compared,
+        **about,
+        "written": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "versions": _versions(),
+        "files": _hashes(path),
+        "cases": [_plain_case(case) for case in cases],
+    }
+    _files.write_record(path / RECORD, record)
+    if difference:
+        raise _checks.CheckpointError(f"{path}: {difference}")
+    return compared
 
 
 def fresh_outputs(jobs: Sequence[tuple]) -> list[dict]:
     """Returns the outputs by name of each job, all from one fresh process.
 
     Args:
-        jobs: list of tuples of the folder of a SavedModel, its raw inputs, and the signature if it is not
+        jobs: list of tuples of the folder of a SavedModel, its inputs by name, and the signature if it is not
             `"serving_default"`.
 
     Raises:
         CheckpointError: if a SavedModel cannot be loaded or run with TensorFlow alone.
     """
-    jobs = [(os.fspath(directory), plain(raw), *(rest or ["serving_default"])) for directory, raw, *rest in jobs]
-    return run_fresh(FRESH, jobs, ", ".join(job[0] for job in jobs))
+    cases = [
+        {"directory": os.fspath(folder), "signature": (*rest, "serving_default")[0], "inputs": _plain(inputs)}
+        for folder, inputs, *rest in jobs
+    ]
+    found = run_fresh(program_of("saved_model"), cases, ", ".join(case["directory"] for case in cases))
+    return [_from_json(each) for each in found]
+
+
+def program_of(format: str) -> str:
+    """Returns the code that a fresh process runs for a format."""
+    return (pathlib.Path(__file__).parent / PROGRAMS[format]).read_text(encoding="utf-8")
 
 
 def run_fresh(code: str, given: Any, names: str) -> Any:
@@ -106,7 +159,7 @@ def run_fresh(code: str, given: Any, names: str) -> Any:
     Args:
         code: string. The code, which reads JSON from its standard input.
         given: plain values, which it reads.
-        names: string. The SavedModels that it loads, as the message of an error has them.
+        names: string. The models that it loads, as the message of an error has them.
 
     Raises:
         CheckpointError: if the process fails.
@@ -122,7 +175,7 @@ def run_fresh(code: str, given: Any, names: str) -> Any:
         )
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise _checks.CheckpointError(f"{names}: cannot be run with TensorFlow alone: {last}")
+            raise _checks.CheckpointError(f"{names}: cannot be run in a fresh process: {last}")
         with open(file_name, encoding="utf-8") as file:
             return json.load(file)
 
@@ -140,17 +193,174 @@ def _plain_item(item):
     return item if isinstance(item, str) else np.asarray(item).tolist()
 
 
-def _same(live, served, tolerance):
-    if isinstance(live, str):
-        return live == served
+# Comparing.
+
+
+def _compared(path, cases, program, min_equal):
+    """Returns what was compared by signature and output, and the first difference in words, empty for none."""
+    given = [
+        {
+            "directory": os.fspath(path),
+            "signature": case.signature,
+            "inputs": _plain(case.inputs),
+            **({"ids": dict(case.ids)} if case.ids else {}),
+        }
+        for case in cases
+    ]
+    code = (pathlib.Path(__file__).parent / program).read_text(encoding="utf-8")
+    outputs = [_from_json(each) for each in run_fresh(code, given, os.fspath(path))]
+    compared, differences = {}, []
+    for case, found in zip(cases, outputs, strict=True):
+        counts, first = _compare(case, found, min_equal)
+        compared[case.signature] = counts
+        differences += [first] if first else []
+    return compared, (differences or [""])[0]
+
+
+def _compare(case, found, min_equal):
+    """Returns the counts of each output of a case, and the first difference in words."""
+    counts, ties = {}, _ties(case, found)
+    for name, expected in case.outputs.items():
+        if name not in found or len(found[name]) != len(expected):
+            given = f"{len(found[name])} rows of" if name in found else "no"
+            return counts, f"{case.signature} gives {given} {name}, the live model {len(expected)} rows."
+        served = found[name]
+        if name == PADDED:
+            served = [each[: len(live)] for live, each in zip(expected, served)]
+        skipped = ties if name in RANKED and ties is not None else [None] * len(expected)
+        rows = [_same(*row, case.tolerance) for row in zip(expected, served, skipped)]
+        counts[name] = {
+            "rows": len(rows),
+            "values": sum(row.values for row in rows),
+            "equal": sum(row.equal for row in rows),
+            "largest_difference": max((row.gap for row in rows), default=0.0),
+        }
+        if counts[name]["equal"] < min_equal * len(rows):
+            number = [row.equal for row in rows].index(False)
+            return counts, (
+                f"{case.signature} gives {name}={_short(served[number])} for {_input(case, number)}, the live model "
+                f"{_short(expected[number])}."
+            )
+    if ties is not None and ties.any():
+        counts["ties"] = int(ties.sum())
+    return counts, ""
+
+
+def _input(case, number):
+    """Returns the inputs of a row of a case in words."""
+    columns = [values for values in case.inputs.values() if isinstance(values, list) or np.ndim(values)]
+    return ", ".join(_short(column[number]) for column in columns) or "nothing"
+
+
+def _ties(case, found):
+    """Returns where another answer has the same score, bools [B, N], or `None` for outputs without ranks."""
+    if "answers" not in case.outputs or "scores" not in found:
+        return None
+    live, served = np.asarray(case.outputs["scores"]), np.asarray(found["scores"])
+    if live.shape != served.shape:
+        return None
+    close = np.isclose(live, served, rtol=case.tolerance, atol=case.tolerance)
+    other = [[_differs(a, b) for a, b in zip(*rows)] for rows in zip(case.outputs["tokens"], found["tokens"])]
+    return close & np.array(other).reshape(live.shape)
+
+
+def _differs(live, served):
+    return not np.array_equal(live, served)
+
+
+class _Row(NamedTuple):
+    """How a row of an output agrees: whether it does, its largest difference, and the number of its values."""
+
+    equal: bool
+    gap: float
+    values: int
+
+
+def _same(live, served, skipped, tolerance):
+    """Returns how a row agrees; `skipped` are the ranks that do not count."""
+    if isinstance(live, str | bytes):
+        return _Row(live == served, 0.0, 1)
+    if isinstance(live, list | tuple) and live and isinstance(live[0], str):
+        kept = [pair for rank, pair in enumerate(zip(live, served)) if skipped is None or not skipped[rank]]
+        return _Row(len(live) == len(served) and all(a == b for a, b in kept), 0.0, len(live))
     live, served = np.asarray(live), np.asarray(served)
-    return live.shape == served.shape and bool(np.allclose(live, served, rtol=tolerance, atol=tolerance))
+    if live.shape != served.shape:
+        return _Row(False, float("inf"), live.size)
+    if skipped is not None:
+        live, served = live[~skipped], served[~skipped]
+    if not live.size:
+        return _Row(True, 0.0, 0)
+    gap = np.abs(live.astype("float64") - served.astype("float64"))
+    gap = np.where(live == served, 0.0, gap)  # of infinite numbers
+    return _Row(bool((gap <= tolerance * (1 + np.abs(live))).all()), float(gap.max()), live.size)
 
 
 def _short(value):
-    if isinstance(value, tuple):
-        return ", ".join(map(_short, value))
-    if np.ndim(value) > 1:
-        return f"an array of shape {np.shape(value)}"
-    text = repr(value) if isinstance(value, str) else np.array2string(np.asarray(value), threshold=8)
+    if isinstance(value, list) or np.ndim(value) > 1:
+        return repr(value)[:60] if isinstance(value, list) else f"an array of shape {np.shape(value)}"
+    text = repr(value) if isinstance(value, str | bytes) else np.array2string(np.asarray(value), threshold=8)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+# What the record holds.
+
+
+def _plain(values: Any) -> Any:
+    """Returns lists of strings or bytes and arrays as values of JSON, which `_from_json` reads."""
+    if isinstance(values, Mapping):
+        return {name: _plain(each) for name, each in values.items()}
+    if isinstance(values, bytes):
+        return {"base64": base64.b64encode(values).decode()}
+    if isinstance(values, np.ndarray | np.generic) and values.dtype.kind not in "OSU":
+        data = base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
+        return {"dtype": values.dtype.str, "shape": list(values.shape), "base64": data}
+    if isinstance(values, list | tuple | np.ndarray):
+        items = list(values)
+        if items and isinstance(items[0], str | bytes | list | tuple | np.ndarray):
+            return [_plain(each) for each in items]
+        return _plain(np.asarray(items))
+    return values
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if "base64" in value:
+            data = base64.b64decode(value["base64"])
+            return np.frombuffer(data, value["dtype"]).reshape(value["shape"]) if "dtype" in value else data
+        return {name: _from_json(each) for name, each in value.items()}
+    return [_from_json(each) for each in value] if isinstance(value, list) else value
+
+
+def _plain_case(case):
+    fields = {"signature": case.signature, "tolerance": case.tolerance, "ids": case.ids}
+    return {**fields, "inputs": _plain(case.inputs), "outputs": _plain(case.outputs)}
+
+
+def _case(values):
+    return Case(
+        str(values["signature"]),
+        _from_json(values["inputs"]),
+        _from_json(values["outputs"]),
+        float(values["tolerance"]),
+        values.get("ids"),
+    )
+
+
+def _hashes(path):
+    """Returns the SHA-256 of each file of an exported model by its name, without what tells of it."""
+    found = {}
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and file.name not in (RECORD, "README.md"):
+            with open(file, "rb") as opened:
+                found[file.relative_to(path).as_posix()] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return found
+
+
+def _versions():
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

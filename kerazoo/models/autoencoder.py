@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from kerazoo import _checks
-from kerazoo.layers import DenseDecoder, DenseEncoder, masked_mean
+from kerazoo.layers import DenseDecoder, DenseEncoder
 from kerazoo.layers.activations import one_per_layer
 from kerazoo.models.encoder_model import EncoderModel
 
@@ -76,8 +76,7 @@ class Autoencoder(EncoderModel):
 
     def codes(self, inputs: Any) -> Any:
         """Returns the code of each source, floats `[B, D]`: the mean over its valid positions."""
-        encoded = self.encode(inputs)
-        return masked_mean(encoded["sequence"], encoded["mask"])
+        return self.pool(self.encode(inputs))
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")

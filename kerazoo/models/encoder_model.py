@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerazoo.layers import TokenEmbedding
+from kerazoo.layers import TokenEmbedding, masked_mean
 from kerazoo.layers.products import Dense
 from kerazoo.models import segments
 from kerazoo.models.base_model import BaseModel, get_input, optional_input
@@ -103,6 +103,10 @@ class EncoderModel(BaseModel):
         if self.join is None:
             return encoded[0]
         return self.join([each["sequence"] for each in encoded], [each["mask"] for each in encoded])
+
+    def pool(self, encoded: dict[str, Any]) -> Any:
+        """Returns one vector `[B, D]` for each encoded source: the mean of its valid positions."""
+        return masked_mean(encoded["sequence"], encoded["mask"])
 
     def _encode_source(self, name, encoder, embedding, inputs, training):
         owner = type(self).__name__

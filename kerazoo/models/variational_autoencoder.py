@@ -11,7 +11,6 @@ from kerazoo.layers import (
     DenseDecoder,
     DenseEncoder,
     VariationalBottleneck,
-    masked_mean,
     normal_divergence,
     sample_normal,
 )
@@ -97,7 +96,7 @@ class VariationalAutoencoder(Autoencoder):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         encoded = self.encode(inputs, training=training)
-        code = self.bottleneck(masked_mean(encoded["sequence"], encoded["mask"]), training=training)
+        code = self.bottleneck(self.pool(encoded), training=training)
         return self.decode(code, training=training)
 
     def decode(self, codes: Any, training: bool | None = None) -> Any:
@@ -118,8 +117,7 @@ class VariationalAutoencoder(Autoencoder):
             inputs: as in a call.
         """
         self._build_for(inputs)
-        encoded = self.encode(inputs)
-        return self.bottleneck.posterior(masked_mean(encoded["sequence"], encoded["mask"]))
+        return self.bottleneck.posterior(self.pool(self.encode(inputs)))
 
     def codes(self, inputs: Any) -> Any:
         """Returns the mean of the code of each source, float32 `[B, latent_dim]`."""

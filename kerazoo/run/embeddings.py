@@ -52,7 +52,6 @@ def write_vectors(path: str | os.PathLike, vectors: np.ndarray) -> None:
 def _of_model(predictor, side):
     """Returns the function from raw inputs to inputs of the model, and that from those to vectors."""
     from kerazoo import models
-    from kerazoo.layers import masked_mean
     from kerazoo.models.encoder_model import EncoderModel
 
     model, task = predictor.model, predictor.task
@@ -68,13 +67,7 @@ def _of_model(predictor, side):
     if side != "source":
         raise ValueError(f"{task.owner}: only a dual encoder has vectors of the target; got side={side!r}.")
 
-    def pooled(inputs):
-        encoded = model.encode(inputs, training=False)
-        if isinstance(model, models.Classifier):
-            return model.pool(encoded)
-        return masked_mean(encoded["sequence"], encoded["mask"])
-
-    return task.encode, pooled
+    return task.encode, lambda inputs: model.pool(model.encode(inputs, training=False))
 
 
 def _program(model: Any, side: str, function: Callable) -> Callable:

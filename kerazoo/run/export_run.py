@@ -1,20 +1,25 @@
 """Exports a run: the trained model with its tokenizers as a SavedModel, verified in a fresh process."""
 
+import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kerazoo import _checks
 from kerazoo.run import anomalies
+from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
 
 if TYPE_CHECKING:
     from kerazoo.tasks import Task
 
-EXAMPLES = 16  # raw inputs whose predictions the SavedModel must repeat
+EXAMPLES = 16  # raw inputs whose outputs the exported model must repeat
 # A frame is computed from those before it, so a rounding of 1e-6 grew to 0.01 within 260 frames of deviation 1.
 FRAME_TOLERANCE = 0.05
+PRIVATE = ("data_dir", "dev_data", "test_data")  # options whose files are named without their folders in a card
 
 
 def export(
@@ -25,20 +30,24 @@ def export(
     data_dir: str | os.PathLike | None = None,
     imports: str | Sequence[str] = (),
     threshold_quantile: float | None = None,
+    signatures: Sequence[str] | None = None,
     **options: Any,
 ) -> pathlib.Path:
-    """Writes a run as a SavedModel whose signature takes raw inputs and returns predictions.
+    """Writes a run as a SavedModel whose signatures take raw inputs and return predictions, with a model card.
 
     Args:
         run_dir: string or path. The run's folder.
         directory: string or path. The new folder of the SavedModel.
         checkpoint: string. `"best"`, `"last"` or `"average"`. Defaults to `"best"`.
-        verify: bool. Whether a fresh process that imports only TensorFlow must give the same predictions for some dev
-            examples, or training examples if there are none. Defaults to `True`.
+        verify: bool. Whether a fresh process that imports only TensorFlow must give the same outputs for some dev
+            examples, or training examples if there are none; `VERIFY.json` in the folder holds them, and
+            `kerazoo.verify` compares again. Defaults to `True`.
         data_dir: string or path. Where the data is now, if it moved; only `verify` reads it. Defaults to `None`.
         imports: string or list of strings. Modules that `kerazoo.load` imports first. Defaults to `()`.
         threshold_quantile: float in [0, 1]. For an autoencoder: the quantile of the errors of dev examples above which
             an example is an anomaly; the threshold is saved in the SavedModel. Defaults to `0.99`.
+        signatures: list of strings. Which of `"generate"`, `"score"`, `"embed"`, `"logits"` and `"step"` are written
+            beside `serving_default`, where the model has them. Defaults to `None`: all of them.
         **options: the search and its options as of a prediction, `search="beam", num_beams=4, max_length=50`, for a
             model that generates. They are part of the SavedModel. Samples have the seed 0 unless one is given. Defaults
             to the search of a prediction.
@@ -48,6 +57,7 @@ def export(
 
     Raises:
         ValueError: if the model does not generate and takes no search, or the search cannot be exported.
+        CheckpointError: if the SavedModel gives other outputs; it is there then, with what differs in `VERIFY.json`.
     """
     from kerazoo import export as exporter
 
@@ -55,36 +65,296 @@ def export(
     if predictor.generates and predictor.task.targets.search_options(options).get("search") == "sample":
         options = {"search": "sample", "seed": 0, **options}
     threshold = predictor.threshold(threshold_quantile)
-    path = exporter.export(predictor.model, predictor.task, directory, threshold=threshold, **options)
+    about = describe(run_dir, predictor.task)
+    path = exporter.export(
+        predictor.model, predictor.task, directory, threshold=threshold, signatures=signatures, about=about, **options
+    )
     if verify:
-        task = predictor.task
-        raw = sorted(examples(task), key=predictors.input_length)  # a prediction's order, on which samples depend
-        packed, predictions = task.pack(raw), _predictions(predictor, raw, options)
-        tolerance = FRAME_TOLERANCE if task.targets.modality == "sound" else 1e-4
-        exporter.verify(path, packed, predictions, tolerance)
-        if task.file_signature:
-            exporter.verify(path, task.encode_files(packed), predictions, signature="serving_files")
+        raw, references, split = examples(predictor.task, with_references=True)
+        cases = live_cases(predictor, raw, references, exporter.check_names(signatures), threshold, options)
+        exporter.write_verified(path, cases, {"split": split, "examples": len(raw), "search": _plain(options)})
     return path
 
 
-def _predictions(predictor, raw, options):
-    """Returns what the SavedModel must repeat: predictions, with the errors of an autoencoder, or the frames of sounds.
+# What a model card tells of a run.
 
-    The phases that Griffin-Lim finds for frames depend on the last bits of these.
+
+def describe(run_dir: predictors.RunPath, task: "Task") -> dict[str, Any]:
+    """Returns what `kerazoo.export.model_card` tells of a run: its options, its training and its measures.
+
+    Args:
+        run_dir: string or path. The run's folder; of several the first is described.
+        task: `kerazoo.tasks.Task`.
     """
-    task, target = predictor.task, predictor.task.targets
-    if target.modality != "sound":
-        predictions = predictor(raw, **options)
-        if task.is_autoencoder:
-            return {"reconstruction": predictions, "error": anomalies.errors(task, raw, predictions)}
-        return predictions
-    frames = target.decode_frames(predictor.outputs(raw, **options))
-    return {"length": [len(each) * target.log_mel.frame_step for each in frames], "frames": frames}
+    from kerazoo import catalog, tasks
+    from kerazoo.data.splits import SPLITS
+
+    first = run_dir if isinstance(run_dir, str | os.PathLike) else run_dir[0]
+    run = directories.RunDirectory(first)
+    record = run.record()
+    training, state = record["training"], record.get("found", {})
+    results = {split: found for split in SPLITS if (found := _result(run.evaluation(split)))}
+    spec = tasks.describe(record["task"]) if record["task"] in tasks.names() else None
+    return {
+        "kerazoo": record.get("kerazoo", ""),
+        "model": record["model"],
+        "model_options": record["model_options"],
+        "reference": catalog.describe(record["model"]).reference,
+        "task": f"{record['task']}" + (f", {spec.about}" if spec else ""),
+        "task_options": {name: _without_folder(name, value) for name, value in record["task_options"].items()},
+        "licence": spec.licence if spec else "",
+        "training": {
+            "training": f"{training['epochs']} epochs with the optimizer {training['optimizer']}, learning rate "
+            f"{state.get('learning_rate', training['learning_rate'])}, seed {training['seed']}",
+            "command": "`python -m experiments.run "
+            + " ".join(_flag_without_folder(flag) for flag in record["calls"][-1]["command"])
+            + "`"
+            if record.get("calls")
+            else "made by `experiments.compress`",
+        },
+        "results": results,
+    }
 
 
-def examples(task: "Task") -> list:
-    """Returns some raw inputs of dev, or of train if there are none."""
+def _result(path: pathlib.Path) -> dict[str, Any]:
     try:
-        return task.examples("dev", limit=EXAMPLES)[0]
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _without_folder(name, value):
+    return pathlib.PurePath(value).name if name in PRIVATE and isinstance(value, str) else value
+
+
+def _flag_without_folder(flag):
+    name, equals, value = flag.partition("=")
+    return f"{name}{equals}{pathlib.PurePath(value).name if '/' in value else value}"
+
+
+def _plain(options):
+    return {
+        name: value if isinstance(value, str | int | float | bool) else repr(value) for name, value in options.items()
+    }
+
+
+# What the exported model must repeat.
+
+
+def live_cases(
+    predictor: predictors.Predictor,
+    raw: Sequence,
+    references: Sequence,
+    names: Sequence[str],
+    threshold: float | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> list:
+    """Returns the cases that an exported model must repeat: inputs of its signatures and the outputs of the live model.
+
+    Args:
+        predictor: `Predictor`.
+        raw: list of raw inputs.
+        references: list of lists. The accepted targets of each.
+        names: list of strings. The optional signatures.
+        threshold: float. The error above which an example is an anomaly. Defaults to `None`.
+        options: dict. The search and its options. Defaults to none.
+    """
+    # A prediction's order, on which samples depend.
+    order = sorted(range(len(raw)), key=lambda row: predictors.input_length(raw[row]))
+    raw, targets = [raw[row] for row in order], [references[row][0] for row in order]
+    live = _LiveOutputs(predictor, raw, targets, dict(options or {}))
+    found = [live.case("serving_default", live.predictions(threshold))]
+    task = predictor.task
+    if task.file_signature:
+        found.append(live.case("serving_files", live.predictions(threshold), task.encode_files(live.packed)))
+    if predictor.generates:
+        found += live.generated(names)
+    if "embed" in names:
+        found += live.embedded()
+    if "logits" in names and task.targets.modality == "label":
+        found.append(live.case("logits", {"logits": np.asarray(predictor.outputs(raw))}))
+    return found
+
+
+class _LiveOutputs:
+    """The outputs of a live model for some raw inputs, sorted by their length."""
+
+    def __init__(self, predictor, raw, targets, options):
+        self.predictor, self.task, self.model = predictor, predictor.task, predictor.model
+        self.raw, self.targets, self.options = raw, targets, options
+        self.packed = self.task.pack(raw)
+
+    def case(self, signature, outputs, inputs=None, **fields):
+        from kerazoo import export as exporter
+
+        fields.setdefault("tolerance", FRAME_TOLERANCE if self.task.targets.modality == "sound" else exporter.TOLERANCE)
+        return exporter.Case(signature, self.packed if inputs is None else inputs, outputs, **fields)
+
+    def predictions(self, threshold):
+        """Returns the outputs of `serving_default`.
+
+        The phases that Griffin-Lim finds for frames depend on the last bits of these, so of sounds they are the frames.
+        """
+        task, target = self.task, self.task.targets
+        if self.predictor.generates:
+            best = [row[0] for row in self.predictor.predictions(self.raw, **self.options)]
+            values = [each.text for each in best]
+            return {target.outputs[0]: values, "score": np.array([each.score for each in best], "float32")}
+        if target.modality == "sound":
+            frames = target.decode_frames(self.predictor.outputs(self.raw))
+            return {"length": [len(each) * target.log_mel.frame_step for each in frames], "frames": frames}
+        outputs = self.predictor.outputs(self.raw)
+        found: dict[str, Any] = {target.outputs[0]: _stacked(task.decode(outputs))}
+        if target.modality == "label":
+            found["probabilities"] = _probabilities(target, outputs)
+        if task.is_autoencoder:
+            found["error"] = np.asarray(anomalies.errors(task, self.raw, found["reconstruction"]), "float32")
+            if threshold is not None:
+                found["is_anomaly"] = found["error"] > threshold
+        return found
+
+    def generated(self, names):
+        """Returns the cases of the signatures of a model that generates."""
+        from kerazoo import export as exporter
+
+        found, task, model = [], self.task, self.model
+        search = exporter.exported_search(task, self.options)
+        max_length = self.options.get("max_length") or task.max_length
+        if "generate" in names:
+            ranked = exporter.with_several_results(search)
+            found.append(self._ranked(ranked, exporter.seed_of(search), max_length))
+        if task.targets.fills:
+            return found
+        if {"score", "logits"} & set(names) and task.targets.scored_names:
+            found += self._scored(names)
+        if "step" in names:
+            ids = {"start_id": model.start_id, "end_id": model.end_id, "pad_id": model.pad_id}
+            greedy = self._searched("greedy", max_length)
+            outputs = {"tokens": greedy.tokens[:, 0], "score": greedy.scores[:, 0]}
+            rows = _first_rows({"inputs": self.packed, **outputs}, 4 if max_length > 200 else len(self.raw))
+            inputs = rows.pop("inputs")
+            found.append(self.case("step", rows, inputs, ids={**ids, "max_length": int(max_length)}))
+        return found
+
+    def _encoded(self):
+        """Returns the encoded inputs as arguments of `generate`; a prompt leaves a position for a token."""
+        return predictors.model_arguments(self.task.encode(self.raw))
+
+    def _searched(self, search, max_length):
+        inputs = self._encoded()
+        if self.task.is_language_model:
+            inputs = {"prompt": inputs["prompt"][:, : max_length - 1]}
+        return self.model.generate(**inputs, search=search, max_length=int(max_length))
+
+    def _ranked(self, search, seed, max_length):
+        """Returns the case of `generate`."""
+        found = self._searched(search, max_length)
+        task, exists = self.task, found.lengths > 0
+        rows = np.argwhere(exists)
+        tokens = np.array([found.tokens[row, rank] for row, rank in rows])
+        if task.targets.fills:
+            of_rows = {name: np.asarray(x)[rows[:, 0]] for name, x in task.encode(self.raw).items()}
+            tokens = np.asarray(task.targets.complete(tokens, of_rows))
+        decoded = task.decode(tokens)
+        if search.stop_strings is not None:
+            repeats = task.is_language_model and task.targets.repeats_prompt
+            prompts = [self.raw[row] if repeats else "" for row, _ in rows]
+            decoded = [text[: len(p)] + search.stop_strings.cut(text[len(p) :]) for text, p in zip(decoded, prompts)]
+        empty = np.zeros_like(decoded[0]) if isinstance(decoded[0], np.ndarray) else ""
+        listed = [[empty] * exists.shape[1] for _ in self.raw]
+        for (row, rank), each in zip(rows, decoded):
+            listed[row][rank] = each
+        outputs = {
+            "answers": np.array(listed) if isinstance(empty, np.ndarray) else listed,
+            "scores": np.maximum(found.scores, np.finfo("float32").min),
+            "tokens": found.tokens,
+            "token_scores": found.token_scores,
+        }
+        scalars = {"max_length": np.int32(max_length)}
+        if hasattr(search, "temperature"):
+            scalars |= {"seed": np.int32(seed), "temperature": np.float32(search.temperature)}
+        inputs = {**self.packed, **scalars}
+        if task.is_language_model:  # prompts that leave no position are tested elsewhere
+            lengths = (task.encode(self.raw)["prompt"] != self.model.pad_id).sum(axis=1)
+            kept = np.flatnonzero(lengths < max_length)
+            inputs = {**_taken(self.packed, kept), **scalars}
+            outputs = _taken(outputs, kept)
+        return self.case("generate", outputs, inputs)
+
+    def _scored(self, names):
+        """Returns the cases of `score` and `logits`: of the targets, or of whole texts for a language model."""
+        task, targets = self.task, self.task.targets
+        strings = dict(zip(targets.scored_names, self._scored_strings()))
+        tokens, scored = (np.asarray(each) for each in targets.scored_tokens(*strings.values()))
+        tokens, scored = tokens[:, : self.model.max_length], scored[:, : self.model.max_length]
+        encoded = {} if task.is_language_model else task.encode(self.raw)
+        logits = np.asarray(self.model({**encoded, "targets": tokens}, training=False), "float32")
+        raw = {} if task.is_language_model else self.packed
+        found = []
+        if "logits" in names:
+            few = _first_rows({"raw": raw, "tokens": tokens, "logits": logits}, 4)  # a vocabulary is wide
+            inputs = {**few["raw"], "tokens": few["tokens"]}
+            found.append(self.case("logits", {"logits": few["logits"]}, inputs))
+        if "score" in names:
+            shifted = logits - logits.max(axis=-1, keepdims=True)
+            log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+            scores = np.where(scored, np.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0], 0.0)
+            outputs = {"score": scores.sum(axis=1), "token_scores": scores, "tokens": tokens}
+            found.append(self.case("score", outputs, {**raw, **strings}))
+        return found
+
+    def _scored_strings(self):
+        return [self.targets] if len(self.task.targets.scored_names) == 1 else [self.raw, self.targets]
+
+    def embedded(self):
+        """Returns the cases of `embed`, none for a model without an encoder."""
+        if self.task.kind == "dual_encoder":
+            first, second = map(list, zip(*self.raw))
+            found = [self.case("embed", {"vector": self.predictor.embed(first)}, {"text": first})]
+            if not self.model.is_shared:
+                vectors = self.predictor.embed(second, side="target")
+                found.append(self.case("embed_target", {"vector": vectors}, {"text": second}))
+            return found
+        if not hasattr(self.model, "pool"):
+            return []
+        return [self.case("embed", {"vector": self.predictor.embed(self.raw)})]
+
+
+def _stacked(values):
+    return values if isinstance(values[0], str) else np.stack([np.asarray(each) for each in values])
+
+
+def _probabilities(target, outputs):
+    """Returns the probabilities of a classifier, `[B, C]`, or `[B, 1]` of the second of two classes."""
+    logits = np.asarray(outputs, "float64")
+    if target.binary:
+        return 1 / (1 + np.exp(-logits))
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return odds / odds.sum(axis=-1, keepdims=True)
+
+
+def _first_rows(values: Any, count: int) -> Any:
+    return _taken(values, range(count))
+
+
+def _taken(values: Any, rows: Any) -> Any:
+    """Returns the rows of arrays and lists, in a dict that may hold dicts."""
+    if isinstance(values, Mapping):
+        return {name: _taken(each, rows) for name, each in values.items()}
+    rows = [row for row in rows if row < len(values)]
+    return values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]
+
+
+def examples(task: "Task", with_references: bool = False) -> Any:
+    """Returns some raw inputs of dev, or of train if there are none.
+
+    Args:
+        task: `kerazoo.tasks.Task`.
+        with_references: bool. Whether their targets and the name of the split are returned as well. Defaults to
+            `False`.
+    """
+    try:
+        found, split = task.examples("dev", limit=EXAMPLES), "dev"
     except _checks.NoExamplesError:
-        return task.examples("train", limit=EXAMPLES)[0]
+        found, split = task.examples("train", limit=EXAMPLES), "train"
+    return (*found, split) if with_references else found[0]

@@ -117,7 +117,7 @@ class Predictor:
                     found, too_long = self._generate(inputs, len(rows), options)
                     outputs = [too_long.get(row, tokens) for row, tokens in enumerate(found.best())]
                 elif isinstance(self.model, decoding.ContinuousDecodable):
-                    found = self.model.generate(_arguments(inputs)["source"])
+                    found = self.model.generate(model_arguments(inputs)["source"])
                     outputs = [row[:length] for row, length in zip(found.outputs, found.lengths)]
                 else:
                     outputs = np.asarray(self.model.predict_on_batch(inputs))
@@ -254,7 +254,7 @@ class Predictor:
         if self.task.targets.fills:  # gaps anywhere in the text
             yield from self([raw], **options)
             return
-        inputs, options = _arguments(self._encode([raw])), self._in_tokens(options)
+        inputs, options = model_arguments(self._encode([raw])), self._in_tokens(options)
         detokenizer = decoding.IncrementalDetokenizer(self.task.decode, 1)
         stop, text, sent = options.get("stop_strings"), "", 0
         # The end of the text that may be the beginning of a stop string is held back.
@@ -336,7 +336,7 @@ class Predictor:
             raise ValueError(f"score: needs a target for each input; got {len(raw)} inputs, {len(targets)} targets.")
         tokens = self.task.targets.target_tokens(targets)
         rows = [tokens[row].tolist() for row in range(len(tokens))]
-        return decoding.score(self.model, _arguments(self._encode(raw))["source"], rows, **options)
+        return decoding.score(self.model, model_arguments(self._encode(raw))["source"], rows, **options)
 
     def _memory_reported(self, raw):
         size = min(len(raw), self.batch_size)
@@ -377,7 +377,7 @@ class Predictor:
             log.warning(
                 f"{len(too_long):,} prompts have max_length={max_length} tokens or more: nothing is generated for them."
             )
-        return self.model.generate(**_arguments(inputs), **{"first_row": first_row, **options}), too_long
+        return self.model.generate(**model_arguments(inputs), **{"first_row": first_row, **options}), too_long
 
     def _predictions(self, found, too_long, raw, options, inputs):
         """Returns the `Prediction`s for each input; a prompt that is too long has one without tokens."""
@@ -447,7 +447,7 @@ def input_length(raw: Any) -> int:
     return len(raw) if isinstance(raw, str | np.ndarray) and np.ndim(raw) < 2 else 0
 
 
-def _arguments(inputs):
+def model_arguments(inputs: Mapping) -> Mapping:
     """Returns the arguments of `generate` for encoded inputs: a prompt, a source, or a dict of several sources."""
     return inputs if len(inputs) == 1 else {"source": inputs}
 

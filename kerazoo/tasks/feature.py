@@ -287,6 +287,25 @@ class Feature:
         """Returns the token ids of raw targets."""
         raise NotImplementedError
 
+    @property
+    def scored_names(self) -> tuple[str, ...]:
+        """The names of the strings in an exported model of which `scored_tokens` makes targets; none if it makes none.
+
+        For a language model they are all of its inputs.
+        """
+        return ()
+
+    def scored_tokens(self, *packed: Any) -> tuple[Any, Any]:
+        """Returns the targets whose log-probability an exported model gives, inside a graph.
+
+        Args:
+            *packed: string tensors `[B]`, one for each of `scored_names`.
+
+        Returns:
+            The token ids int32 `[B, T]`, and bools `[B, T]`, True for those that are scored.
+        """
+        raise NotImplementedError
+
     def search_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the options of a search with token ids in place of raw values, and the defaults of this target."""
         return dict(options)

@@ -80,11 +80,21 @@ class PromptedTextFeature(TextFeature):
         return super().weights(targets, valid) * ops.cast(before % 2 == 1, "float32")
 
     def encode(self, *packed: Any) -> Any:
+        return self._prompts(packed[0]).to_tensor(self.tokenizer.pad_id)
+
+    def _prompts(self, strings):
+        """Returns the ragged ids of prompts with the end of each."""
+        return self._ended(self.tokenizer.tokenize(strings)[:, -(self.max_length - 2) :])
+
+    @property
+    def scored_names(self) -> tuple[str, ...]:
+        return ("prompt", "target")
+
+    def scored_tokens(self, *packed: Any) -> tuple[Any, Any]:
         import tensorflow as tf
 
-        ids = self.tokenizer.tokenize(packed[0])[:, -(self.max_length - 2) :]
-        ends = tf.fill([tf.shape(packed[0])[0], 1], tf.constant(self.tokenizer.end_id, ids.dtype))
-        return tf.concat([ids, ends], axis=1).to_tensor(self.tokenizer.pad_id)
+        prompts, targets = self._prompts(packed[0]), self._ended(self.tokenizer.tokenize(packed[1]))
+        return self._scored(tf.concat([prompts, targets], axis=1), tf.cast(prompts.row_lengths(), tf.int32))
 
     def signature(self) -> list[tuple[list, str]]:
         return [([], "string")]

@@ -15,12 +15,14 @@ class TaskSpec:
         kinds: tuple of strings. The kinds of model that it trains, the default first.
         about: string. A description in one line.
         training: dict. Fields of `TrainingOptions` that suit it. Defaults to `{}`.
+        licence: string. That of its data, where the task brings them. Defaults to `""`: they are the user's own.
     """
 
     build: Callable | str
     kinds: tuple[str, ...]
     about: str
     training: dict = dataclasses.field(default_factory=dict)
+    licence: str = ""
 
     def __str__(self):
         return f"{self.about} ({', '.join(self.kinds)})"
@@ -33,6 +35,7 @@ class TaskSpec:
         return getattr(importlib.import_module(module), name)
 
 
+GENERATED = "none: the examples are generated"
 PREFIX = "tfds:"  # followed by the name of a TensorFlow data set
 IMAGE_KINDS = ("classifier", "binary_classifier", "autoencoder")
 PIXEL_KINDS = (*IMAGE_KINDS, "seq2seq", "language_model")
@@ -54,12 +57,14 @@ SPECS = {
         ("seq2seq",),
         "English words to their phones (CMUdict)",
         {"batch_size": 128, "epochs": 6},
+        "CMUdict, BSD style",
     ),
     "digits": TaskSpec(
         "kerazoo.tasks.digits:build",
         PIXEL_KINDS,
         "8x8 images of handwritten digits (scikit-learn)",
         {"batch_size": 32, "epochs": 30},
+        "UCI, Optical Recognition of Handwritten Digits, CC BY 4.0",
     ),
     "digit_strings": TaskSpec(
         "kerazoo.tasks.digit_strings:build",
@@ -78,6 +83,7 @@ SPECS = {
         ("language_model",),
         "Python's own help texts",
         {"batch_size": 16, "epochs": 12},
+        "Python Software Foundation License",
     ),
     "table": TaskSpec(
         "kerazoo.tasks.own_data:build_table",
@@ -168,7 +174,11 @@ SPECS = {
         (*IMAGE_KINDS, "language_model", "seq2seq"),
         "a TensorFlow data set by name: data_dir is the folder where it is prepared",
     ),
-    "copy": TaskSpec("kerazoo.tasks.synthetic:build_copy", ("seq2seq",), "random letters to themselves"),
-    "reverse": TaskSpec("kerazoo.tasks.synthetic:build_reverse", ("seq2seq",), "random letters from back to front"),
-    "addition": TaskSpec("kerazoo.tasks.synthetic:build_addition", ("seq2seq",), "12+7 to 19"),
+    "copy": TaskSpec(
+        "kerazoo.tasks.synthetic:build_copy", ("seq2seq",), "random letters to themselves", licence=GENERATED
+    ),
+    "reverse": TaskSpec(
+        "kerazoo.tasks.synthetic:build_reverse", ("seq2seq",), "random letters from back to front", licence=GENERATED
+    ),
+    "addition": TaskSpec("kerazoo.tasks.synthetic:build_addition", ("seq2seq",), "12+7 to 19", licence=GENERATED),
 }

@@ -298,6 +298,30 @@ class TextFeature(Feature):
     def target_tokens(self, raw: Sequence) -> Ragged:
         return self.tokens([self.pack(raw)])
 
+    @property
+    def scored_names(self) -> tuple[str, ...]:
+        return ("text",) if self.window else ("target",)
+
+    def scored_tokens(self, *packed: Any) -> tuple[Any, Any]:
+        ids = self.tokenizer.tokenize(packed[0])
+        return self._scored(ids if self.window else self._ended(ids), 0)
+
+    def _ended(self, ids):
+        """Returns ragged ids with `end_id` after each row."""
+        import tensorflow as tf
+
+        return tf.concat([ids, tf.fill([ids.nrows(), 1], tf.constant(self.tokenizer.end_id, ids.dtype))], axis=1)
+
+    def _scored(self, ids, unscored):
+        """Returns ragged ids as a dense tensor of at least one column, and which of them come after `unscored`."""
+        import tensorflow as tf
+
+        dense = ids.to_tensor(self.tokenizer.pad_id)  # [B, T]
+        missing = tf.maximum(1 - tf.shape(dense)[1], 0)
+        dense = tf.pad(dense, [[0, 0], [0, missing]], constant_values=self.tokenizer.pad_id)
+        positions, ends = tf.range(tf.shape(dense)[1])[None], tf.cast(ids.row_lengths(), tf.int32)[:, None]
+        return dense, (positions >= tf.reshape(unscored, [-1, 1])) & (positions < ends)
+
     def windows(self, values: Any, training: bool) -> Any:
         """Returns the windows of a language model over the token ids of texts."""
         if self.window is None or self.stride is None:

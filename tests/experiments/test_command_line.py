@@ -261,7 +261,9 @@ def test_export_gives_the_same_predictions(finished, tmp_path):
     run, *_ = finished
     tf = pytest.importorskip("tensorflow")
     search = ["--search=beam", "--num_beams=3", "--option=min_length=2", "--max_length=5"]
-    in_process("export", f"--run_dir={run}", f"--to={tmp_path}/saved", *search)  # and compares with the live model
+    in_process(
+        "export", f"--run_dir={run}", f"--to={tmp_path}/saved", "--signatures=", *search
+    )  # and compares with the live model
     out, _ = in_process("predict", f"--run_dir={run}", *search, "aei", "io")
     serve = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
     served = serve(source=tf.constant(["aei", "io"]))["answer"].numpy()

@@ -7,7 +7,7 @@ import pytest
 from commands import in_process, refused
 
 import kerazoo as kz
-from kerazoo.export import verification
+from kerazoo.export import run_saved_model, verification
 
 WORDS = ["black", "white", "small", "large"], ["cat", "dog", "emu"], ["sits", "sleeps", "ﬁnds"]
 
@@ -52,15 +52,11 @@ def test_subwords_train_answer_and_export(finished, tmp_path, monkeypatch):
     folded, given = kz.load(folder / "run")(["the black cat finds", "THE black Cat ﬁnds"])
     assert folded == given
     # A process with TensorFlow alone reads the same file in `test_export.py`.
-    monkeypatch.setattr(verification, "fresh_outputs", lambda jobs: [served(*job) for job in jobs])
-    kz.run.export(folder / "run", tmp_path / "saved")
-
-
-def served(directory, raw, signature):
-    """What a SavedModel answers in this process, by the program that a fresh one runs."""
-    space = {}
-    exec(verification.FRESH.partition("found =")[0], space)
-    return space["outputs"](str(directory), raw, signature)
+    monkeypatch.setattr(
+        verification, "run_fresh", lambda _, cases, __: [run_saved_model.outputs(**case) for case in cases]
+    )
+    kz.run.export(folder / "run", tmp_path / "saved", signatures=["score"])
+    assert "| `score` |" in (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
 
 
 def test_another_vocabulary_is_refused(finished, tmp_path):

@@ -164,7 +164,7 @@ def test_a_saved_model_has_error_and_mark(series, tmp_path):
     import tensorflow as tf
 
     run, faulty = series
-    path = kz.run.export(run, tmp_path / "saved", verify=False, threshold_quantile=0.5)
+    path = kz.run.export(run, tmp_path / "saved", verify=False, threshold_quantile=0.5, signatures=())
     predictor = kz.load(run)
     windows = kz.run.windows_of_file(predictor, faulty).windows[::9]
     served = tf.saved_model.load(str(path)).signatures["serving_default"](source=tf.constant(np.stack(windows)))

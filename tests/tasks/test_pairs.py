@@ -112,8 +112,8 @@ def exported(trained, tmp_path_factory):
     for number, (pair, (predictor, _, _)) in enumerate(trained.items()):
         task = predictor.task
         raw = task.examples("train", limit=3)[0]
-        path = kz.export.export(predictor.model, task, folder / str(number))
-        columns = task.raw_columns(raw)
+        path = kz.export.export(predictor.model, task, folder / str(number), signatures=())
+        columns = task.pack(raw)
         jobs.append((path, columns))
         if task.file_signature:
             jobs.append((path, task.encode_files(columns), "serving_files"))

@@ -162,7 +162,7 @@ def test_from_files_to_a_saved_model(folder, tmp_path):
     assert predictor([str(folder / "1.wav"), str(folder / "2.wav")]) == found
     loaded = kz.load(tmp_path / "run")
     assert loaded(raw) == found == [loaded(raw[:1])[0], loaded(raw[1:])[0]]
-    served = tf.saved_model.load(kz.export.export(loaded.model, loaded.task, tmp_path / "saved"))
+    served = tf.saved_model.load(kz.export.export(loaded.model, loaded.task, tmp_path / "saved", signatures=()))
     serve = served.signatures["serving_default"]
     padded = np.full((2, 3000), np.nan, "float32")
     for row, sound in zip(padded, raw):

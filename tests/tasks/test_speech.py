@@ -268,7 +268,7 @@ def test_from_files_to_sounds_and_a_saved_model(options, tmp_path):
     assert "have no 'loud'" in refused("predict", f"--run_dir={run}", f"--to={tmp_path}/sounds", "loud", code=3)
     assert "predictions are sounds" in refused("evaluate", f"--run_dir={run}", "--save_predictions")
     assert "reads sound and writes text" in refused("evaluate", f"--run_dir={run}", f"--recognizer={run}")
-    folder = kz.export.export(predictor.model, predictor.task, tmp_path / "saved")
+    folder = kz.export.export(predictor.model, predictor.task, tmp_path / "saved", signatures=())
     served = tf.saved_model.load(folder).signatures["serving_default"](source=tf.constant(raw))
     frames = predictor.task.targets.decode_frames(outputs)
     assert served["length"].numpy().tolist() == [80 * len(each) for each in frames]
