@@ -209,6 +209,6 @@ def test_the_time_and_memory_of_an_exported_model_are_measured(exported, images,
     with pytest.raises(ValueError, match="`seconds` must be"):
         latency.measure_latency(exported, raw, seconds=0)
     with pytest.raises(
-        _checks.CheckpointError, match="missing: cannot be run with TensorFlow alone: OSError: no model"
+        _checks.CheckpointError, match="missing: cannot be run in a fresh process: OSError: no model"
     ):
         verification.run_fresh("raise OSError('no model')", None, "missing")
