@@ -80,7 +80,7 @@ def export(
 
 
 def describe(run_dir: predictors.RunPath, task: "Task") -> dict[str, Any]:
-    """Returns what `kerazoo.export.model_card` tells of a run: its options, its training and its measures.
+    """Returns what `kerazoo.export.model_card.model_card` tells of a run: its options, its training and its measures.
 
     Args:
         run_dir: string or path. The run's folder; of several the first is described.
