@@ -81,8 +81,8 @@ def export(
         threshold: float. The error of a reconstruction above which an example is an anomaly. Defaults to `None`.
         signatures: list of strings. Which of `"generate"`, `"score"`, `"embed"`, `"logits"` and `"step"` are written,
             where the model has them. Defaults to `None`: all of them.
-        about: dict of plain values. What the model card tells in addition, see `kerazoo.export.model_card.model_card`. Defaults to
-            `None`.
+        about: dict of plain values. What the model card tells in addition, see
+            `kerazoo.export.model_card.model_card`. Defaults to `None`.
         **options: arguments of a search that is given by name, see `kerazoo.decoding.make_search`.
 
     Returns:

@@ -68,7 +68,9 @@ def measure_export(
 
     weights = run.checkpoints / str(CheckpointStore(run.checkpoints).name("best")) / "model.npz"
     with tempfile.TemporaryDirectory() as folder:
-        path = export_run.export(run.path, pathlib.Path(folder, "saved"), verify=False, **moved, **options)
+        path = export_run.export(
+            run.path, pathlib.Path(folder, "saved"), verify=False, signatures=(), **moved, **options
+        )
         size = sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
         timed = export.measure_latency(path, raw)
     return {
