@@ -191,12 +191,13 @@ def describe(name: str) -> ModelSpec:
 
     Args:
         name: string. A name of `list_models()`, or encoders joined by commas, a plus and a decoder: `dense`, `conv`,
-            `lstm`, `transformer`, `bag`, `vit` for images, or `conv_lstm` or `conv_transformer`, which shorten long
-            sequences of vectors, such as sound, first; then `lstm` or `transformer` for a seq2seq model, `lstm_values`
-            or `transformer_values` for a decoder that reads and predicts vectors of numbers in place of tokens, `dense`
-            for an output of one vector, `variational` for the same from a sampled code, `classifier` for a logit for
-            each class, `binary_classifier` for one logit, `dual_encoder` for the similarity of two sources, which share
-            an encoder or have one each, `masked_lm` for the tokens at masked positions.
+            `lstm`, `transformer`, `bag`, for images `vit` and `backbone`, a network of `keras.applications`, or
+            `conv_lstm` or `conv_transformer`, which shorten long sequences of vectors, such as sound, first; then
+            `lstm` or `transformer` for a seq2seq model, `lstm_values` or `transformer_values` for a decoder that reads
+            and predicts vectors of numbers in place of tokens, `dense` for an output of one vector, `variational` for
+            the same from a sampled code, `classifier` for a logit for each class, `binary_classifier` for one logit,
+            `dual_encoder` for the similarity of two sources, which share an encoder or have one each, `masked_lm` for
+            the tokens at masked positions.
 
     Example:
 
@@ -454,6 +455,7 @@ _encoders.add("transformer", _Part("kerazoo.layers:TransformerEncoder", _TRANSFO
 _encoders.add("conv_lstm", _Part("kerazoo.layers:SubsampledLSTMEncoder", {"units": 128, "bidirectional": True}))
 _encoders.add("conv_transformer", _Part("kerazoo.layers:SubsampledTransformerEncoder", _TRANSFORMER))
 _encoders.add("vit", _Part("kerazoo.layers:PatchEncoder", {**_TRANSFORMER, "patch_size": 4}))
+_encoders.add("backbone", _Part("kerazoo.layers:BackboneEncoder", {"backbone": "MobileNetV3Small"}))
 _encoders.add("bag", _Part("kerazoo.layers:BagEncoder", {"units": 256}))
 
 _SEQ2SEQ = ("kerazoo.models:EncoderDecoder", "kerazoo.models.composition:encoder_decoder", "seq2seq")

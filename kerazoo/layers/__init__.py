@@ -3,6 +3,7 @@
 from kerazoo.layers.activations import gelu, gelu_tanh
 from kerazoo.layers.alignment_attention import AlignmentAttention
 from kerazoo.layers.attention import Attention, CrossAttention
+from kerazoo.layers.backbone_encoder import BackboneEncoder
 from kerazoo.layers.bag_encoder import BagEncoder
 from kerazoo.layers.conv_blocks import ConvBlock, SeparableConvBlock, ShuffleBlock, channel_shuffle
 from kerazoo.layers.conv_encoder import ConvEncoder
@@ -42,6 +43,7 @@ from kerazoo.layers.variational_bottleneck import VariationalBottleneck, normal_
 __all__ = [
     "AlignmentAttention",
     "Attention",
+    "BackboneEncoder",
     "BagEncoder",
     "ConvBlock",
     "ConvEncoder",

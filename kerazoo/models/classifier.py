@@ -7,6 +7,7 @@ import keras
 from kerazoo import _checks
 from kerazoo.layers import DenseEncoder, Dropout
 from kerazoo.layers.pooling import POOLINGS, pool
+from kerazoo.layers.products import Dense
 from kerazoo.models.encoder_model import EncoderModel
 
 
@@ -25,6 +26,8 @@ class Classifier(EncoderModel):
             Defaults to `None`.
         pooling: `"mean"`, `"max"`, `"last"` or `"first"`. How the valid positions become one vector, see
             `kerazoo.layers.pool`. Defaults to `"mean"`.
+        pooler_dim: integer, above 0. Width of a dense layer with tanh after the pooling, as in BERT. Defaults to
+            `None`, no layer.
         dropout: float, in [0, 1). Rate before the head. Defaults to `0.0`.
         head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
         input_shape: tuple of integers. Shape of one source without the batch, where there is no embedding. Defaults to
@@ -57,6 +60,7 @@ class Classifier(EncoderModel):
         *,
         source_embedding: Any = None,
         pooling: str = "mean",
+        pooler_dim: int | None = None,
         dropout: float = 0.0,
         head_activation: Any = None,
         input_shape: Any = None,
@@ -66,13 +70,18 @@ class Classifier(EncoderModel):
         owner = type(self).__name__
         self.num_classes = _checks.positive_int(owner, "num_classes", num_classes)
         self.pooling = _checks.one_of(owner, "pooling", pooling, POOLINGS)
+        self.pooler = None
+        if pooler_dim is not None:
+            units = _checks.positive_int(owner, "pooler_dim", pooler_dim)
+            self.pooler = Dense(units, activation="tanh", name="pooler", dtype=self.dtype_policy)
         rate = _checks.rate(owner, "dropout", dropout)
         self.dropout = Dropout(rate, name="dropout", dtype=self.dtype_policy)
         self._make_head(self.num_classes, head_activation)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        x = self.dropout(self.pool(self.encode(inputs, training=training)), training=training)
-        return self.apply_head(x)
+        x = self.pool(self.encode(inputs, training=training))
+        x = x if self.pooler is None else self.pooler(x)
+        return self.apply_head(self.dropout(x, training=training))
 
     def pool(self, encoded: dict[str, Any]) -> Any:
         """Returns one vector `[B, D]` for each encoded source."""

@@ -9,7 +9,15 @@ import math
 from typing import Any
 
 from kerazoo import _checks
-from kerazoo.layers import BagEncoder, ConvEncoder, LSTMDecoder, LSTMEncoder, PatchEncoder, TokenEmbedding
+from kerazoo.layers import (
+    BackboneEncoder,
+    BagEncoder,
+    ConvEncoder,
+    LSTMDecoder,
+    LSTMEncoder,
+    PatchEncoder,
+    TokenEmbedding,
+)
 from kerazoo.layers.subsampled_encoder import SubsampledEncoder
 from kerazoo.models.autoencoder import Autoencoder
 from kerazoo.models.classifier import Classifier
@@ -242,6 +250,7 @@ def classifier(
     scale_embeddings: bool | None = None,
     embedding_normalization: bool = False,
     pooling: str = "mean",
+    pooler_dim: int | None = None,
     dropout: float = 0.0,
     head_activation: Any = None,
     pad_id: int = 0,
@@ -254,6 +263,8 @@ def classifier(
             which is refused.
         pooling: `"mean"`, `"max"`, `"last"` or `"first"`. How the valid positions become one vector. Defaults to
             `"mean"`.
+        pooler_dim: integer, above 0. Width of a dense layer with tanh after the pooling, as in BERT. Defaults to
+            `None`, no layer.
         dropout: float, in [0, 1). Rate before the head. Defaults to `0.0`.
         head_activation: string or callable. Activation of the head; None for logits. Defaults to `None`.
 
@@ -269,6 +280,7 @@ def classifier(
         **_encoders(encoders, sides, kwargs.get("dtype")),
         num_classes=num_classes,
         pooling=pooling,
+        pooler_dim=pooler_dim,
         dropout=dropout,
         head_activation=head_activation,
         **kwargs,
@@ -404,9 +416,10 @@ def _attended(owner, encoders, vocabulary_sizes, positions):
     the images of long targets have other statistics than those of short ones, which no mean over batches represents.
     """
     sizes = _one_for_each(owner, "source_vocabulary_size", vocabulary_sizes, encoders)
-    defaults = {"positions": _checks.one_of(owner, "positions", positions, _POSITIONS), "normalization": "layer"}
+    added = {"positions": _checks.one_of(owner, "positions", positions, _POSITIONS)}
+    defaults = {ConvEncoder: {**added, "normalization": "layer"}, BackboneEncoder: added}
     return [
-        (cls, {**defaults, **arguments} if issubclass(cls, ConvEncoder) and size is None else arguments)
+        (cls, {**(defaults.get(cls, {}) if size is None else {}), **arguments})
         for (cls, arguments), size in zip(encoders, sizes)
     ]
 
@@ -417,8 +430,8 @@ def _sides(owner, encoders, vocabulary_sizes, shapes, shared):
     shapes = _one_for_each(owner, "input_shape", shapes, encoders)
     sides = []
     for part, size, shape in zip(encoders, sizes, shapes):
-        if issubclass(part[0], PatchEncoder):
-            _refuse_tokens(owner, size)
+        if issubclass(part[0], PatchEncoder | BackboneEncoder):
+            _refuse_tokens(owner, part, size)
             sides.append((shape, None))
         elif size is not None:
             sides.append((None, (TokenEmbedding, _token_options(owner, part, size, **shared))))
@@ -434,10 +447,10 @@ def _sides(owner, encoders, vocabulary_sizes, shapes, shared):
     return sides
 
 
-def _refuse_tokens(owner, vocabulary_size):
+def _refuse_tokens(owner, part, vocabulary_size):
     if vocabulary_size is not None:
         raise ValueError(
-            f"{owner}: the encoder vit reads images, and a source is token ids; got source_vocabulary_size="
+            f"{owner}: {part[0].__name__} reads images, and a source is token ids; got source_vocabulary_size="
             f"{vocabulary_size}. Try the encoder transformer or lstm for it."
         )
 

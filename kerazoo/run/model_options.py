@@ -43,6 +43,24 @@ def check(owner: str, sizes: Mapping[str, Any], overrides: Mapping[str, Any]) ->
             )
 
 
+def check_images(owner: str, name: str, preprocess: str | None) -> None:
+    """Refuses images that are not in [0, 1] for a network that brings them to its own values.
+
+    Args:
+        owner: string. The task that error messages name.
+        name: string. The name of the model.
+        preprocess: string. The preprocessing of the images.
+
+    Raises:
+        ValueError: if they are standardised.
+    """
+    if "backbone" in name.partition("+")[0].split(",") and preprocess == "standardise":
+        raise ValueError(
+            f"{owner}: `preprocess` must be 'scale' for the encoder backbone, which brings images in [0, 1] to the "
+            f"values of its network; got preprocess={preprocess!r}. Leave it out."
+        )
+
+
 @contextlib.contextmanager
 def refused_by_keras(name: str, overrides: Mapping[str, Any]) -> Iterator[None]:
     """Turns an error that Keras raises for the given options into one that names them.

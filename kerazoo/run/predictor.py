@@ -675,6 +675,8 @@ def build_model(
             f"max_length={overrides['max_length']}. Set the task's {option}={overrides['max_length']} instead."
         )
     model_options.check(task.owner, determined, overrides)
+    for feature in task.inputs:
+        model_options.check_images(task.owner, name, getattr(feature, "preprocess", None))
     given = f"the options {overrides}" if overrides else "its default sizes"
     with (
         memory.reported(f"{name} with {given}", "Set smaller sizes of the model."),

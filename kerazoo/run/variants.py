@@ -222,7 +222,8 @@ def _training_batches(task: "Task") -> Iterator[Any]:
     """Yields the inputs of some training examples in batches, as a model reads them."""
     from kerazoo import data
 
-    corpus = task.load("train").sample(CALIBRATION_EXAMPLES)
+    corpus: Any = task.load("train")
+    corpus = corpus.sample(CALIBRATION_EXAMPLES)
     plan = data.Plan.of(corpus, batch_size=min(CALIBRATION_BATCH, len(corpus)), shuffle=False)
     for inputs, *_ in batching.stream(corpus, plan, task.batch, 0, None):
         yield inputs

@@ -61,10 +61,11 @@ BERT = Family(
     options=options,
     bias="cls.predictions.bias",
     head={"transform": "cls.predictions.transform.dense", "norm": "cls.predictions.transform.LayerNorm"},
+    pooled={"pooler": "pooler.dense", "head": "classifier"},
     copies={
-        "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
-        "cls.predictions.decoder.bias": "cls.predictions.bias",
-    },  # fmt: skip
-    # The pooler and the heads are those of other tasks.
+        "cls.predictions.decoder.weight": ("embeddings.word_embeddings.weight",),
+        "cls.predictions.decoder.bias": ("cls.predictions.bias",),
+    },
+    # The pooler and the heads, where they are those of other tasks.
     unused=r"(bert\.)?(pooler\..*|embeddings\.position_ids|embeddings\.token_type_ids)|(cls|classifier|qa_outputs)\..*",
 )

@@ -52,6 +52,6 @@ GPT2 = Family(
     },
     options=options,
     transposed=False,  # its layers are `Conv1D`, whose kernels are [inputs, outputs]
-    copies={"lm_head.weight": "wte.weight"},
+    copies={"lm_head.weight": ("wte.weight",)},
     unused=r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)",  # the causal mask
 )

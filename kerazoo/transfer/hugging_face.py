@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _checks, _files
-from kerazoo.models import DualEncoder, EncoderDecoder, LanguageModel, MaskedLanguageModel, TransformerLM
+from kerazoo.models import Classifier, DualEncoder, EncoderDecoder, LanguageModel, MaskedLanguageModel, TransformerLM
 from kerazoo.models.encoder_model import EncoderModel
 from kerazoo.models.seq2seq import TransformerSeq2Seq
 from kerazoo.transfer.bart import BART
@@ -23,6 +23,8 @@ from kerazoo.transfer.tensor_names import Family
 
 WEIGHTS = "model.safetensors"
 TYPES = 2  # rows of BERT's table of token types
+CLASSIFIER = "BertForSequenceClassification"
+LABELS = 2  # of a configuration that names none
 # Which class of `transformers` has the parts of a model.
 ARCHITECTURES = {"BERT": "BertModel", "GPT-2": "GPT2LMHeadModel", "Marian": "MarianMTModel",
                  "BART": "BartForConditionalGeneration"}  # fmt: skip
@@ -32,12 +34,12 @@ SINUSOIDS = 1024  # positions that a Marian of `transformers` makes; ours have n
 def load_hugging_face(folder: str | os.PathLike, **options: Any) -> keras.Model:
     """Returns a new model with the sizes and the weights of a folder of Hugging Face.
 
-    GPT-2 becomes a `TransformerLM`, Marian and BART a `TransformerSeq2Seq`, and BERT a `MaskedLanguageModel`, or where
-    it has no head for masked tokens a `DualEncoder`, whose vectors are means of the positions. `load_weights` checks
-    and reads the weights.
+    GPT-2 becomes a `TransformerLM`, Marian and BART a `TransformerSeq2Seq`, and BERT a `MaskedLanguageModel`, a
+    `Classifier` where it has a head for a text, or without a head a `DualEncoder`, whose vectors are means of the
+    positions. `load_weights` checks and reads the weights.
 
     Args:
-        folder: string or path. The folder, with `config.json` and `model.safetensors`.
+        folder: string or path. The folder, with `config.json` and `model.safetensors`, or the index of several files.
         **options: arguments of the model that differ, such as `dropout`.
 
     Raises:
@@ -60,15 +62,17 @@ def load_hugging_face(folder: str | os.PathLike, **options: Any) -> keras.Model:
     except (ValueError, TypeError, LookupError) as error:
         raise _checks.CheckpointError(f"{folder / CONFIG}: describes no model that can be made: {error}") from error
     model.build_from_inputs()
-    load_weights(model, folder / WEIGHTS)
+    whole = folder / WEIGHTS
+    load_weights(model, whole if whole.exists() else folder / f"{WEIGHTS}.index.json")
     return model
 
 
 def save_hugging_face(model: keras.Model, folder: str | os.PathLike) -> None:
     """Writes a model as a folder of Hugging Face, with which `transformers` computes the same.
 
-    A Transformer language model becomes a GPT-2; a Transformer encoder-decoder a Marian (sinusoidal positions) or a
-    BART (learned positions and normalized embeddings); a Transformer encoder with the options of BERT a BERT. The
+    A Transformer language model becomes a GPT-2; a Transformer encoder-decoder a Marian (sinusoidal positions, one
+    vocabulary or two) or a BART (learned positions and normalized embeddings); a Transformer encoder with the options
+    of BERT a BERT, alone or with a head for masked tokens or for a text (`pooling="first"` and `pooler_dim`). The
     tokenizer is not part of it.
 
     Args:
@@ -124,8 +128,7 @@ def _language_model(family: Family, config: Mapping[str, Any], given: Mapping[st
 
 
 def _seq2seq(family: Family, config: Mapping[str, Any], given: Mapping[str, Any]) -> keras.Model:
-    if not config.get("share_encoder_decoder_embeddings", True):
-        raise ValueError("two tables of token vectors are not read")
+    shared = config.get("share_encoder_decoder_embeddings", True)
     options = family.options(config)
     sizes: dict[str, Any] = {}
     for name in ("num_heads", "intermediate_dim"):
@@ -135,7 +138,8 @@ def _seq2seq(family: Family, config: Mapping[str, Any], given: Mapping[str, Any]
     size = config.get("vocab_size", 58101)
     sizes |= {
         "source_vocabulary_size": size,
-        "target_vocabulary_size": size,
+        "target_vocabulary_size": size if shared else config.get("decoder_vocab_size") or size,
+        "share_embeddings": shared,
         **{f"num_{side}_layers": options[f"{side}.num_layers"] for side in ("encoder", "decoder")},
         **{name: options[name] for name in ("hidden_dim", "activation", "epsilon")},
         "scale_embeddings": options["embedding.scale"],
@@ -174,6 +178,15 @@ def _encoder(family: Family, config: Mapping[str, Any], given: Mapping[str, Any]
             raise ValueError(f"a head with the activation {options['activation']} is not read")
         head: dict[str, Any] = {"output_bias": True, "head_epsilon": options["epsilon"]}
         return MaskedLanguageModel(encoder, embedding, **{**head, **given})
+    if CLASSIFIER in config.get("architectures", ()):
+        rate = config.get("classifier_dropout")
+        head = {
+            "num_classes": len(config["id2label"]) if "id2label" in config else LABELS,
+            "pooling": "first",
+            "pooler_dim": options["hidden_dim"],
+            "dropout": dropout if rate is None else rate,
+        }
+        return Classifier(encoder, source_embedding=embedding, **{**head, **given})
     return DualEncoder(encoder, embedding, **given)
 
 
@@ -218,7 +231,7 @@ def _unfit(family: Family, model: Any) -> str:
         return "tie_output=True"
     if family.encoder is not None and family.decoder is not None:
         embeddings = [embedding for *_, embedding in parts]
-        if embeddings[0].table is not embeddings[1].table:
+        if embeddings[0].table is not embeddings[1].table and family is not MARIAN:
             return "share_embeddings=True"
         if embeddings[0].scale != embeddings[1].scale or model.pointer is not None:
             return "copy=False and one scale_embeddings"
@@ -232,8 +245,13 @@ def _unfit_head(model: Any) -> str:
         if not model.tie_output or options["activation"] != "gelu" or model.norm.epsilon != options["epsilon"]:
             return "tie_output=True, encoder.activation='gelu', and head_epsilon as encoder.epsilon"
         return ""
+    if isinstance(model, Classifier):
+        pooled = model.pooler is not None and model.pooler.units == model.encoder.get_config()["hidden_dim"]
+        if not pooled or model.pooling != "first" or model.head_activation is not None:
+            return "pooling='first', pooler_dim as hidden_dim, and logits"
+        return ""
     if not isinstance(model, DualEncoder) or model.projections or not model.is_shared:
-        return "a dual encoder without projections, or masked tokens: it has no such head"
+        return "a dual encoder without projections, a classifier, or masked tokens: it has no such head"
     return ""
 
 
@@ -270,7 +288,7 @@ def _seq2seq_config(family: Family, model: Any) -> dict[str, Any]:
         }
     return {
         **_header(family, family.types[0]),
-        "vocab_size": model.vocabulary_size,
+        "vocab_size": model.source_embedding.vocabulary_size,
         "d_model": options["hidden_dim"],
         **sides,
         "activation_function": _foreign(options["activation"]),
@@ -284,9 +302,14 @@ def _seq2seq_config(family: Family, model: Any) -> dict[str, Any]:
         "eos_token_id": model.end_id,
         "decoder_start_token_id": model.start_id,
         "is_encoder_decoder": True,
-        "share_encoder_decoder_embeddings": True,
+        "share_encoder_decoder_embeddings": _one_table(model),
+        **({} if _one_table(model) else {"decoder_vocab_size": model.vocabulary_size}),
         "tie_word_embeddings": True,
     }
+
+
+def _one_table(model):
+    return model.source_embedding.table is model.target_embedding.table
 
 
 def _bert_config(family: Family, model: Any) -> dict[str, Any]:
@@ -294,6 +317,10 @@ def _bert_config(family: Family, model: Any) -> dict[str, Any]:
     header = _header(family, "bert")
     if isinstance(model, MaskedLanguageModel):
         header["architectures"] = ["BertForMaskedLM"]
+    if isinstance(model, Classifier):
+        labels = {number: f"LABEL_{number}" for number in range(model.num_classes)}
+        header |= {"architectures": [CLASSIFIER], "id2label": labels, "classifier_dropout": model.dropout.rate}
+        header["label2id"] = {label: number for number, label in labels.items()}
     return {
         **header,
         "vocab_size": embedding.vocabulary_size,
@@ -324,9 +351,11 @@ def _foreign(activation: str) -> str:
 def _tensors(family: Family, model: Any) -> dict[str, np.ndarray]:
     """Returns the tensors of a model by the names of a family."""
     prefix = family.prefixes[0]
-    if family is BERT and not isinstance(model, MaskedLanguageModel):
+    if isinstance(model, DualEncoder):
         prefix = ""
-    heads = {f"{module}.weight" for module in family.head.values()}
+    heads = {f"{module}.weight" for module in (*family.head.values(), "classifier", f"{prefix}pooler.dense")}
+    if family is MARIAN and not _one_table(model):
+        heads |= {f"{prefix}{side}.embed_tokens.weight" for side in ("encoder", "decoder")}
     tensors: dict[str, np.ndarray] = {}
     for row in family.rows("", model, prefix, heads):
         tensors |= row.split(np.array(ops.convert_to_numpy(row.variable.value)))

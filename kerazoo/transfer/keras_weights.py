@@ -1,41 +1,92 @@
-"""The `.weights.h5` of a Keras model, whose structure is compared with what the model itself would write."""
+"""HDF5 files of a Keras model, whose structure is compared with that of the model, or of its network of images."""
 
 import os
 import tempfile
 
 import keras
+import numpy as np
 
 from kerazoo import _checks
+from kerazoo.layers import BackboneEncoder
+from kerazoo.training import processes
 from kerazoo.transfer.tensor_names import MAX_NAMED
 from kerazoo.transfer.weight_files import WeightFile, opened
 
 OPTIMIZER = "optimizer/"  # of a compiled model, which is not read
 
 
-def load(model: keras.Model, file: WeightFile) -> dict[str, int]:
-    """Loads an HDF5 file that `keras.Model.save_weights` wrote for a model of the same structure.
+def load(model: keras.Model, file: WeightFile) -> tuple[dict[str, int], keras.Model]:
+    """Loads an HDF5 file that Keras wrote for a model of the same structure, or for the network of its encoder.
 
-    Keras reads a file of the model's own making, into which the values were copied: nothing else of `file` reaches it,
-    and a file that ends within a value is noticed before the model is changed.
+    The network is that of a `BackboneEncoder`, whose file may also be one of the older kind, without names of the
+    layers of this model, in their order.
 
     Args:
         model: A built `keras.Model`.
         file: `WeightFile`, open.
 
     Returns:
-        The number of weights of each array.
+        The number of weights of each array, and the model that they belong to.
 
     Raises:
         CheckpointError: if an array is missing, surplus or of another shape, or cannot be read.
     """
-    import h5py
+    backbones = [layer.backbone for layer in model._flatten_layers() if isinstance(layer, BackboneEncoder)]
+    if file.layers:
+        target = backbones[0] if len(backbones) == 1 else model
+        return _load_in_order(target, file), target
+    expected = _saved_shapes(model)
+    if len(backbones) == 1 and set(expected).isdisjoint(file.shapes):
+        model, expected = backbones[0], _saved_shapes(backbones[0])
+    return _load_by_name(model, file, expected), model
 
+
+def _saved_shapes(model):
+    """Returns the names and shapes of the arrays that Keras writes for a model."""
     with tempfile.TemporaryDirectory() as folder:
         copy = os.path.join(folder, "model.weights.h5")
         model.save_weights(copy)
         with opened(copy) as saved:
-            expected = {name: shape for name, shape in saved.shapes.items() if not name.startswith(OPTIMIZER)}
-        _compare(model, file, expected)
+            return {name: shape for name, shape in saved.shapes.items() if not name.startswith(OPTIMIZER)}
+
+
+def _load_in_order(model, file):
+    """Loads an older file, which has the layers with weights in the order of the model."""
+    layers = [(layer.name, layer.weights) for layer in model.layers if layer.weights]
+    if len(layers) != len(file.layers):
+        more = "" if len(layers) > len(file.layers) else " Take a file without the classifier (notop)."
+        raise _checks.CheckpointError(
+            f"{file.path}: does not fit {model.name}: it has {len(file.layers)} layers with weights, the model "
+            f"{len(layers)}.{more}"
+        )
+    pairs = []
+    for (name, variables), (given, arrays) in zip(layers, file.layers):
+        shapes = [tuple(variable.shape) for variable in variables]
+        found = [file.shapes[array] for array in arrays]
+        if found != shapes:
+            raise _checks.CheckpointError(
+                f"{file.path}: does not fit {model.name}: its layer {given} has the shapes {found}, {name} needs "
+                f"{shapes}."
+            )
+        pairs += zip(variables, arrays)
+    values = [file.read(array) for _, array in pairs]
+    for (variable, _), value in zip(pairs, values):
+        processes.assign(variable, value.astype(variable.dtype))
+    return {array: int(np.size(value)) for (_, array), value in zip(pairs, values)}
+
+
+def _load_by_name(model, file, expected):
+    """Loads a `.weights.h5`.
+
+    Keras reads a file of the model's own making, into which the values were copied: nothing else of `file` reaches it,
+    and a file that ends within a value is noticed before the model is changed.
+    """
+    import h5py
+
+    _compare(model, file, expected)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = os.path.join(folder, "model.weights.h5")
+        model.save_weights(copy)
         values = {name: file.read(name) for name in expected}
         with h5py.File(copy, "r+") as target:
             for name, value in values.items():

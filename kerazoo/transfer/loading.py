@@ -64,10 +64,13 @@ class LoadedWeights:
 def load_weights(model: keras.Model, path: str | os.PathLike) -> LoadedWeights:
     """Loads weights from elsewhere into a built model, by tables of names; no code of a file is run.
 
-    The file is a safetensors file, an `.npz` file of NumPy or the `.weights.h5` of the same Keras model. Its names are
-    those of BERT, GPT-2, Marian or BART in the form of Hugging Face, or the paths of the weights in
-    `kerazoo.transfer.variables(model)`. All names and shapes are compared first, then all values are read, and only
-    then is the model changed. A `config.json` in the same folder is compared as well.
+    The file is a safetensors file or the index of several, an `.npz` file of NumPy or the `.weights.h5` of the same
+    Keras model. Its names are those of BERT, GPT-2, Marian or BART in the form of Hugging Face, or the paths of the
+    weights in `kerazoo.transfer.variables(model)`. All names and shapes are compared first, then all values are read,
+    and only then is the model changed. A `config.json` in the same folder is compared as well.
+
+    A model with a `kerazoo.layers.BackboneEncoder` also takes the file of its network alone: a `.weights.h5`, or an
+    older file with the layers in order, as the weights of `keras.applications` are published (`..._notop.h5`).
 
     A part of the model that the file knows nothing of, such as the head of a classifier or a decoder on BERT, stays as
     it is. Of more learned positions than the model has, the first ones are taken. Token types are those of one text:
@@ -107,8 +110,10 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> LoadedWeights:
     path = os.fspath(path)
     with opened(path) as file:
         if file.format == "h5":
-            counts = keras_weights.load(model, file)
-            return LoadedWeights(path, "Keras", counts, {}, (), False)
+            counts, loaded = keras_weights.load(model, file)
+            ids = set(map(id, loaded.variables))
+            kept = {name: _size(each) for name, each in _paths(model).items() if id(each) not in ids}
+            return LoadedWeights(path, "Keras", counts, kept, (), False)
         paths = _paths(model)
         if not set(variables(model)).isdisjoint(file.shapes):
             rows = [Row(variable, path, (path,)) for path, variable in paths.items()]
@@ -240,11 +245,11 @@ def _check_types(file, family, prefix):
 def _copies(file, family, prefix):
     """Returns the tensors of a file that must equal another one of it."""
     found = {}
-    for name, original in family.copies.items():
+    for name, originals in family.copies.items():
+        sources = [source for each in originals for source in (f"{prefix}{each}", each) if source in file.shapes]
         for copy in {name, f"{prefix}{name}"} & set(file.shapes):
-            source = f"{prefix}{original}" if f"{prefix}{original}" in file.shapes else original
-            if source in file.shapes and source != copy:
-                found[copy] = source
+            if sources and sources[0] != copy:
+                found[copy] = sources[0]
     return found
 
 

@@ -58,9 +58,9 @@ MARIAN = Family(
     options=options,
     bias=BIAS,
     copies={
-        "lm_head.weight": "shared.weight",
-        "encoder.embed_tokens.weight": "shared.weight",
-        "decoder.embed_tokens.weight": "shared.weight",
+        "lm_head.weight": ("shared.weight", "decoder.embed_tokens.weight"),  # without one vocabulary for both sides
+        "encoder.embed_tokens.weight": ("shared.weight",),
+        "decoder.embed_tokens.weight": ("shared.weight",),
     },
     unused=r"(model\.)?(encoder|decoder)\.embed_positions\.weight",  # the sines and cosines of the paper
 )

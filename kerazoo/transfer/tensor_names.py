@@ -115,9 +115,10 @@ class Family:
         needs: dict. Values that options of the stacks must have, and with `"embedding."` those of the embeddings.
         options: function of a `config.json` as a dict. Returns the values that it gives for such options.
         head: dict. The layers of a model's head by their attribute, and the module of each. Defaults to `{}`.
+        pooled: dict. The same for a classifier with a pooler. Defaults to `{}`.
         transposed: bool. Whether kernels are `[outputs, inputs]`, as those of PyTorch are. Defaults to `True`.
         bias: string. The bias of the logits. Defaults to `None`.
-        copies: dict. Tensors that must equal another one where a file has both. Defaults to `{}`.
+        copies: dict. Tensors that must equal another one, the first of some names that a file has. Defaults to `{}`.
         unused: string. A regular expression of the tensors that models of kerazoo have no use for. Defaults to `""`.
     """
 
@@ -131,7 +132,8 @@ class Family:
     transposed: bool = True
     bias: str | None = None
     head: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    copies: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    pooled: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    copies: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     unused: str = ""
 
     @property
@@ -223,10 +225,12 @@ class Family:
                                             (f"{prefix}{stack.embedding_norm}",))  # fmt: skip
         if self.bias and getattr(model, "output_bias", None) is not None:
             yield Row(model.output_bias, "output_bias", (self.bias,))
-        for attribute, module in self.head.items():
+        pooled = self.pooled if getattr(model, "pooler", None) is not None else {}
+        for attribute, module in {**self.head, **pooled}.items():
             layer = getattr(model, attribute, None)
-            if layer is not None and f"{module}.weight" in names:
-                yield from self._layer_rows(attribute, layer.variables, (module,))
+            found = next((each for each in (f"{prefix}{module}", module) if f"{each}.weight" in names), None)
+            if layer is not None and found:
+                yield from self._layer_rows(attribute, layer.variables, (found,))
 
     def _stack_rows(self, name, layer, modules, prefix):
         """Yields the rows of the variables of a stack; those that no module has are missing in the file."""

@@ -2,20 +2,22 @@
 
 import contextlib
 import dataclasses
+import json
 import math
 import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from kerazoo import _checks
+from kerazoo import _checks, _files
 
 NUMBERS = "fiub"  # kinds of NumPy's dtypes that weights may have
 HALF = "bfloat16"
+INDEX = ".safetensors.index.json"
 FAULTS = (OSError, ValueError, LookupError, TypeError, EOFError, RecursionError, RuntimeError, MemoryError,
           OverflowError, zipfile.BadZipFile, zlib.error)  # fmt: skip
 
@@ -29,12 +31,15 @@ class WeightFile:
         format: `"safetensors"`, `"npz"` or `"h5"`.
         shapes: dict of tuples of ints. The shape of each array by its name.
         load: function of a name that returns an array.
+        layers: list of layers and their arrays in the order of the model, of an HDF5 file as Keras wrote them before
+            `.weights.h5`. Defaults to `()`.
     """
 
     path: str
     format: str
     shapes: dict[str, tuple[int, ...]]
     load: Callable[[str], Any]
+    layers: Sequence[tuple[str, list[str]]] = ()
 
     def read(self, name: str) -> np.ndarray:
         """Returns the array `name`; numbers of 16 bits become float32.
@@ -63,7 +68,8 @@ def opened(path: str | os.PathLike) -> Iterator[WeightFile]:
     """Yields the file of weights `path`, open for reading; its first bytes tell its format.
 
     Args:
-        path: string or path. A safetensors file, an `.npz` file of NumPy, or an HDF5 file such as `.weights.h5`.
+        path: string or path. A safetensors file, its index `.safetensors.index.json` with the names of several in the
+            same folder, an `.npz` file of NumPy, or an HDF5 file such as `.weights.h5`.
 
     Raises:
         CheckpointError: if the file is missing, damaged, of another format, or has arrays that are no numbers.
@@ -76,7 +82,7 @@ def opened(path: str | os.PathLike) -> Iterator[WeightFile]:
                 raise ValueError("it is no plain file")
             with open(path, "rb") as file:
                 begin = file.read(9)
-            reader = _reader(begin)
+            reader = _reader(path, begin)
             opened_file = reader(path, stack)
         except _checks.SetupError:
             raise
@@ -87,7 +93,9 @@ def opened(path: str | os.PathLike) -> Iterator[WeightFile]:
         yield opened_file
 
 
-def _reader(begin):
+def _reader(path, begin):
+    if path.endswith(INDEX):
+        return _open_shards
     if begin.startswith(b"\x89HDF"):
         return _open_h5
     if begin.startswith(b"PK"):
@@ -106,6 +114,26 @@ def _open_safetensors(path, stack):
     file = stack.enter_context(safetensors.safe_open(path, framework="numpy"))
     shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
     return WeightFile(path, "safetensors", shapes, file.get_tensor)
+
+
+def _open_shards(path, stack):
+    names = json.loads(_files.read_file(path, _files.MAX_RECORD_BYTES))["weight_map"]
+    if not names or not all(isinstance(each, str) for each in names.values()):
+        raise ValueError("`weight_map` must have the name of a file for each tensor")
+    files = {}
+    for name in sorted(set(names.values())):
+        if os.path.basename(name) != name or not name.endswith(".safetensors"):
+            raise ValueError(f"{name!r} is not the name of a safetensors file in the same folder")
+        shard = os.path.join(os.path.dirname(path), name)
+        if not stat.S_ISREG(os.stat(shard).st_mode):
+            raise ValueError(f"{name} is no plain file")
+        files[name] = _open_safetensors(shard, stack)
+    held = {tensor: name for name, file in files.items() for tensor in file.shapes}
+    different = sorted(tensor for tensor in {*held, *names} if held.get(tensor) != names.get(tensor))
+    if different or sum(len(file.shapes) for file in files.values()) != len(held):
+        raise ValueError(f"the index and the files differ in {', '.join(different[:3]) or 'a tensor of two files'}")
+    shapes = {tensor: files[name].shapes[tensor] for tensor, name in names.items()}
+    return WeightFile(path, "safetensors", shapes, lambda tensor: files[names[tensor]].load(tensor))
 
 
 def _open_npz(path, stack):
@@ -147,7 +175,30 @@ def _open_h5(path, stack):
         if dataset.dtype.kind not in NUMBERS:
             raise ValueError(f"{name} holds {dataset.dtype}, and not numbers")
         shapes[name] = tuple(dataset.shape)
-    return WeightFile(path, "h5", shapes, lambda name: file[name][()])
+    return WeightFile(path, "h5", shapes, lambda name: file[name][()], _layers(file, shapes))
+
+
+def _layers(file, shapes):
+    """Returns the arrays of each layer in the order that the attributes of an older file of Keras give."""
+    prefix = "" if "layer_names" in file.attrs or "model_weights" not in file else "model_weights/"
+    root = file[prefix] if prefix else file
+    found = []
+    for layer in _names(root, "layer_names"):
+        arrays = [f"{prefix}{layer}/{name}" for name in _names(root[layer], "weight_names")]
+        missing = next((name for name in arrays if name not in shapes), None)
+        if missing:
+            raise ValueError(f"{missing} is named and is not there")
+        if arrays:
+            found.append((layer, arrays))
+    return found
+
+
+def _names(group, attribute):
+    """Returns the strings of an attribute, which is divided where it is long."""
+    parts = [group.attrs[attribute]] if attribute in group.attrs else []
+    while f"{attribute}{len(parts)}" in group.attrs:
+        parts.append(group.attrs[f"{attribute}{len(parts)}"])
+    return [name.decode() if isinstance(name, bytes) else str(name) for part in parts for name in part]
 
 
 def _datasets(group, h5py, path, above=()):

@@ -222,6 +222,12 @@ row(
     {"patch_size": 2, "hidden_dim": 11, "positions": "sinusoidal"},
     {"inputs": floats(BATCH, 13, 17, 2)},
 )
+row(
+    layers.BackboneEncoder,
+    {"backbone": "MobileNet", "alpha": 0.05, "positions": "sinusoidal"},
+    {"inputs": np.abs(floats(BATCH, 33, 64, 1))},
+    marks=pytest.mark.slow,  # 80 layers; its outputs are compared in tests/transfer/test_backbones.py
+)
 row(layers.PatchEncoder, {**SMALL, "num_layers": 2, "patch_size": 5}, {"inputs": floats(BATCH, 13, 17, 2)})
 row(
     layers.PatchEncoder,

@@ -104,7 +104,7 @@ def test_packing_of_several_sources_is_refused():
 
 
 def test_a_vision_transformer_reads_no_tokens():
-    with pytest.raises(ValueError, match=r"vit\+lstm: the encoder vit reads images.* got source_vocabulary_size=11"):
+    with pytest.raises(ValueError, match=r"vit\+lstm: PatchEncoder reads images.* got source_vocabulary_size=11"):
         create_tiny("vit+lstm", source_vocabulary_size=11)
 
 

@@ -1,5 +1,8 @@
 """Options of a model in a run, and memory that is refused, in words that name what was given."""
 
+import copy
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -11,7 +14,11 @@ from kerazoo.run.predictor import build_model
 
 @pytest.fixture(scope="module")
 def made():
-    return {"digits": tasks.create("digits", "classifier"), "copy": tasks.create("copy", length=3, examples=50)}
+    digits = tasks.create("digits", "classifier")
+    image = copy.copy(digits.inputs[0])
+    image.preprocess = "standardise"
+    standardised = dataclasses.replace(digits, inputs=(image,))
+    return {"digits": digits, "standardised": standardised, "copy": tasks.create("copy", length=3, examples=50)}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +33,12 @@ def made():
         ("mlp_classifier", "digits", {"units": (0,)}, r"^DenseEncoder: `units\[0\]` must be an integer above 0"),
         ("lstm_seq2seq", "copy", {"end_id": 0}, "task copy: its data determines `end_id`=2; got end_id=0"),
         ("lstm_seq2seq", "copy", {"target_vocabulary_size": 3}, "`target_vocabulary_size` must be at least 14.*; got"),
+        (
+            "backbone+classifier",
+            "standardised",
+            {},
+            "`preprocess` must be 'scale' for the encoder backbone.*'standardise'",
+        ),
         ("transformer_seq2seq_tiny", "copy", {"num_encoder_layers": 10**6}, "`num_encoder_layers` must be at most 1,0"),
     ],
 )

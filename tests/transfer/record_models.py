@@ -53,6 +53,15 @@ def models():
     yield "bert", transformers.BertModel(transformers.BertConfig(**BERT)), lambda m: m(**given).last_hidden_state
     masked = transformers.BertForMaskedLM(transformers.BertConfig(**BERT))
     yield "bert_masked", masked, lambda m: m(**given).logits
+    classifier = transformers.BertForSequenceClassification(transformers.BertConfig(**BERT, num_labels=3))
+    yield "bert_classifier", classifier, lambda m: m(**given).logits
+    two = {**BART, "vocab_size": VOCABULARY - 6, "decoder_vocab_size": VOCABULARY, "activation_function": "relu"}
+    separate = transformers.MarianConfig(**two, share_encoder_decoder_embeddings=False)
+    yield (
+        "marian_separate",
+        transformers.MarianMTModel(separate),
+        lambda m: m(**given, decoder_input_ids=shifted(1)).logits,
+    )
     for name, cls, config in (
         ("marian", transformers.MarianMTModel, transformers.MarianConfig(**BART, scale_embedding=True,
                                                                         activation_function="swish")),

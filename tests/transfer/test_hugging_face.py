@@ -17,7 +17,7 @@ from kerazoo import _checks
 from kerazoo.transfer import load_hugging_face, save_hugging_face
 
 RECORDED = pathlib.Path(__file__).parent / "hugging_face"
-NAMES = ["bart", "bert", "bert_masked", "gpt2", "marian"]
+NAMES = ["bart", "bert", "bert_classifier", "bert_masked", "gpt2", "marian", "marian_separate"]
 pytest.importorskip("safetensors")
 
 
@@ -109,7 +109,11 @@ def check_with_transformers(transformers, torch, folder, found, expected):
         ("transformer_lm_tiny", {"tie_output": False}, "GPT-2 needs tie_output=True"),
         ("transformer_lm_tiny", {"num_key_value_heads": 1}, "a key and value head for each head"),
         ("transformer_seq2seq_base", {"norm": "pre"}, "Marian needs encoder.norm='post' and not pre"),
-        ("transformer_seq2seq_base", {"share_embeddings": False}, "Marian needs share_embeddings=True"),
+        (
+            "transformer_seq2seq_base",
+            {"share_embeddings": False, "positions": "learned", "embedding_normalization": True, "max_length": 7},
+            "BART needs share_embeddings=True",
+        ),
         ("transformer_classifier", {"vocabulary_size": 11, "norm": "post"}, "BERT needs .*embedding.normalization"),
         ("lstm_lm", {}, "GPT-2 needs decoder of Transformer blocks"),
         ("mlp_classifier", {}, "BERT needs encoder of Transformer blocks"),

@@ -169,6 +169,32 @@ def test_safetensors_give_what_npz_gives(tmp_path, pair):
     assert not report.checked and "config.json" in str(report)
 
 
+def test_an_index_of_several_files_gives_what_one_gives(tmp_path, pair, same):
+    numpy = pytest.importorskip("safetensors.numpy")
+    tensors, (one, two) = bert_tensors(), pair
+    names = {name: f"model-{number % 2 + 1}-of-2.safetensors" for number, name in enumerate(tensors)}
+    for file in set(names.values()):
+        part = {name: value for name, value in tensors.items() if names[name] == file}
+        numpy.save_file(part, tmp_path / file)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    load_weights(one, index)
+    load_weights(two, write(tmp_path / "bert.npz", tensors))
+    assert all(np.array_equal(a, b) for a, b in zip(values(one), values(two)))
+    first = next(iter(names))
+    for change, match in (
+        ({first: "../model.safetensors"}, "'../model.safetensors' is not the name of a safetensors file"),
+        ({first: "missing.safetensors"}, "no such file"),
+        ({first: names[list(names)[1]]}, f"the index and the files differ in {first}"),
+        ({"other": names[first]}, "the index and the files differ in other"),
+        ({first: 3}, "must have the name of a file for each tensor"),
+    ):
+        index.write_text(json.dumps({"weight_map": {**names, **change}}))
+        refused(same, index, match)
+    index.write_text("{")
+    refused(same, index, "cannot be read as weights")
+
+
 def test_half_precision_is_widened(tmp_path, pair):
     half = {name: value.astype("float16") for name, value in bert_tensors().items()}
     one, two = pair
