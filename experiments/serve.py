@@ -49,8 +49,7 @@ def main(arguments):
         raise command.UsageError("--model=FOLDER is required, a folder that `python -m experiments.export` wrote.")
     options = kz.serve.ServingOptions(**{name: FLAGS[name].value for name in OPTIONS})
     server = kz.serve.ModelServer(_folders(), options, command.log)
-    print(f"{', '.join(server.models)} on {server.url} - Ctrl+C stops.", flush=True)
-    server.run()
+    server.run(lambda: print(f"{', '.join(server.models)} on {server.url} - Ctrl+C stops.", flush=True))
     print("Stopped; the accepted requests are finished.")
 
 

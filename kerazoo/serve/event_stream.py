@@ -86,53 +86,84 @@ class StepDecoder:
     def events(self, tensors: Mapping[str, np.ndarray], as_rows: bool) -> Iterator[bytes]:
         """Yields the events of a text as its tokens are computed.
 
-        The events are those of `of_outputs`, with `{"incremental": true, "search": "greedy"}` at the start.
+        The events are those of `of_outputs`, with `{"incremental": true, "search": "greedy"}` at the start. The result
+        has the text of each token as `tokens` in addition, and as `alignment` [T, S] how much each token attends to
+        each position of the source, if the model has attention.
 
         Args:
             tensors: dict from names to arrays of one row.
             as_rows: bool. Whether the result is a list of predictions, or the outputs by name.
         """
         yield event("start", {"incremental": True, "search": "greedy"})
-        name, sent, outputs = "", "", {}
-        for tokens, score, is_last in self._steps(tensors):
-            (name, text), = self._text(tokens).items()  # fmt: skip
-            if not is_last:
-                text = text.rstrip(INCOMPLETE)
-            if text.startswith(sent) and len(text) > len(sent):
-                yield event("token", {"row": 0, "text": text[len(sent) :]})
-                sent = text
-            outputs = {name: np.array([text.encode()], object), "score": np.array([score], "float32")}
+        decoded, sent, name, text = _Decoded(), "", "", ""
+        for is_last in self._steps(tensors, decoded):
+            name, (text,) = self._texts([decoded.tokens])
+            complete = text if is_last else text.rstrip(INCOMPLETE)
+            if complete.startswith(sent) and len(complete) > len(sent):
+                yield event("token", {"row": 0, "text": complete[len(sent) :]})
+                sent = complete
+        _, parts = self._texts([[token] for token in decoded.tokens])
+        outputs = {
+            name: _text_array([text]),
+            "score": np.array([decoded.score], "float32"),
+            "tokens": _text_array(parts)[None],
+        }
+        if decoded.alignment:
+            outputs["alignment"] = np.stack(decoded.alignment)[None].astype("float32")
         write = rest_format.write_rows if as_rows else rest_format.write_columns
         yield event_of_json("result", write(outputs))
 
-    def _text(self, tokens):
-        found = self.servable.signatures["detokenize"]({"tokens": np.array([tokens], "int32")})
-        return {name: array[0].decode("utf-8", "replace") for name, array in found.items()}
+    def _texts(self, rows):
+        """Returns the name of the output of texts, and the text of each row of token ids."""
+        ((name, texts),) = self.servable.signatures["detokenize"]({"tokens": np.array(rows, "int32")}).items()
+        return name, [text.decode("utf-8", "replace") for text in texts]
 
-    def _steps(self, tensors):
-        """Yields the tokens so far, the sum of the log-probabilities of the generated ones, and whether they end."""
+    def _steps(self, tensors, decoded):
+        """Adds a token to what is decoded again and again, and yields after each whether it is the last one."""
         cache = self.servable.signatures["start"](tensors)
         prompt = [int(token) for token in cache.pop("tokens", np.zeros((1, 0)))[0]]
         prompt = prompt[: min(int(cache.pop("lengths", [0])[0]), self.max_length - 1)]
-        step, tokens, score, before = self.servable.signatures["step"], [], 0.0, self.start_id
+        excluded = [each for each in (self.pad_id, self.start_id) if each != self.end_id]
+        token = self.start_id
         for index in range(self.max_length):
-            position = {"tokens": np.array([before], "int32"), "index": np.array(index, "int32")}
-            found = step({**position, **cache})
-            logits = found.pop("logits")[0].astype("float64")
+            position = {"tokens": np.array([token], "int32"), "index": np.array(index, "int32")}
+            found = self.servable.signatures["step"]({**position, **cache})
             cache.update({name: array for name, array in found.items() if name in cache})
+            if "attention" in found:
+                decoded.alignment.append(found["attention"][0])
             if index < len(prompt):
-                before = prompt[index]
-                tokens.append(before)
+                token = prompt[index]
+                decoded.tokens.append(token)
                 continue
-            log_probs = logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())
-            log_probs[[each for each in (self.pad_id, self.start_id) if each != self.end_id]] = -np.inf
-            before = int(np.argmax(log_probs))
-            tokens.append(before)
-            score += log_probs[before]
-            is_last = before == self.end_id or index + 1 == self.max_length
-            yield tokens, score, is_last
+            log_probs = _log_softmax(found["logits"][0].astype("float64"))
+            log_probs[excluded] = -np.inf
+            token = int(np.argmax(log_probs))
+            decoded.tokens.append(token)
+            decoded.score += float(log_probs[token])
+            is_last = token == self.end_id or index + 1 == self.max_length
+            yield is_last
             if is_last:
                 return
+
+
+@dataclasses.dataclass
+class _Decoded:
+    """The tokens so far, the log-probability of those that are no prompt, and the attention of each."""
+
+    tokens: list[int] = dataclasses.field(default_factory=list)
+    score: float = 0.0
+    alignment: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+
+def _log_softmax(logits):
+    shifted = logits - logits.max()
+    return shifted - np.log(np.exp(shifted).sum())
+
+
+def _text_array(texts):
+    array = np.empty(len(texts), object)
+    array[:] = [text.encode() for text in texts]
+    return array
 
 
 def step_decoder(servable: Servable) -> StepDecoder | None:

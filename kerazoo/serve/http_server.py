@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from kerazoo import _checks
@@ -98,8 +99,8 @@ class ModelServer:
             proxy_headers=False,
             timeout_graceful_shutdown=None,
         )
-        self._server = _with_signals(uvicorn.Server)(config)
-        self._ended = threading.Event()
+        self._ready, self._ended = threading.Event(), threading.Event()
+        self._server = _server_class(uvicorn.Server)(config)
 
     @property
     def url(self) -> str:
@@ -107,8 +108,19 @@ class ModelServer:
         host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
         return f"http://{host}:{self.port}"
 
-    def run(self) -> None:
-        """Serves until `stop` is called or, in the main thread, SIGTERM or SIGINT comes; accepted requests finish."""
+    def run(self, on_ready: Callable[[], object] | None = None) -> None:
+        """Serves until `stop` is called or, in the main thread, SIGTERM or SIGINT comes; accepted requests finish.
+
+        Args:
+            on_ready: callable, which is called once the server listens. Defaults to `None`.
+        """
+
+        def ready():
+            self._ready.set()
+            if on_ready is not None:
+                on_ready()
+
+        self._server.on_ready = ready
         try:
             self._server.run(sockets=[self._socket])
         finally:
@@ -127,11 +139,10 @@ class ModelServer:
         Raises:
             SetupError: if it does not in that time.
         """
-        waited = 0.0
-        while not self._server.started:
-            if waited >= timeout or self._ended.wait(0.02):
+        end = time.monotonic() + timeout
+        while not self._ready.wait(0.05):
+            if self._ended.is_set() or time.monotonic() > end:
                 raise _checks.SetupError(f"ModelServer: does not listen on {self.url}.")
-            waited += 0.02
 
 
 def _named(models):
@@ -170,10 +181,18 @@ def _bound(host, port):
     return bound
 
 
-def _with_signals(server):
-    """Returns the class of a uvicorn server that returns after a signal; uvicorn's own raises it once more."""
+def _server_class(base):
+    """Returns a class of uvicorn servers that call `on_ready` when they listen, and return after a signal.
 
-    class Server(server):
+    uvicorn's own raises the signal once more after the orderly end.
+    """
+
+    class Server(base):
+        async def startup(self, sockets=None):
+            await super().startup(sockets)
+            if self.started:
+                self.on_ready()
+
         @contextlib.contextmanager
         def capture_signals(self):
             if threading.current_thread() is not threading.main_thread():

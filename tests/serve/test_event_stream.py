@@ -35,11 +35,11 @@ class Model:
         logits = np.zeros((1, 7), "float32")
         logits[0, self.plan[index]] = 3
         logits[0, :2] = 9  # padding and the start token, which are never written
-        return {"logits": logits, "cache": tensors["cache"] + 1, "attention": np.ones((1, 2))}
+        return {"logits": logits, "cache": tensors["cache"] + 1, "attention": np.array([[index, 1.0]])}
 
     def detokenize(self, tensors):
-        text = "".join(LETTERS[token] for token in tensors["tokens"][0] if token > 2)
-        return {"answer": np.array([text.encode()], object)}
+        texts = ["".join(LETTERS[token] for token in row if token > 2) for row in tensors["tokens"]]
+        return {"answer": np.array([text.encode() for text in texts], object)}
 
 
 def events(model, as_rows=True, **ids):
@@ -58,6 +58,8 @@ def test_tokens_come_in_turn_until_the_end_token():
     score = 4 * (3 - np.log(np.exp(logits).sum()))
     (prediction,) = found[-1][1]["predictions"]
     assert prediction["answer"] == "aéa" and prediction["score"] == pytest.approx(score, rel=1e-5)
+    assert prediction["tokens"] == ["a", "é", "a", ""]
+    assert prediction["alignment"] == [[0, 1], [1, 1], [2, 1], [3, 1]]
     assert events(model, as_rows=False)[-1][1]["outputs"]["answer"] == ["aéa"]
 
 

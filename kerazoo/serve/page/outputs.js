@@ -10,8 +10,9 @@ const rank = (value) => Array.isArray(value) ? 1 + (value.length ? rank(value[0]
 const isColours = (value) => [1, 3].includes(value?.[0]?.[0]?.length) && value.length > 3 && value[0].length > 3;
 
 // An element for one example. `outputs` are its values by name, `infos` those of the signature, `scalars` the outputs
-// that all examples share, `before` the outputs of the request before, whose differences are marked.
-export function prediction(outputs, infos, scalars, before, source) {
+// that all examples share, `before` the outputs of the request before, whose differences are marked, `source` is shown above
+// it, and `text` is the text of the source.
+export function prediction(outputs, infos, scalars, before, source, text) {
   const node = element("div", { class: "prediction" });
   if (source) node.append(element("p", { class: "source", text: source }));
   const list = element("dl");
@@ -19,14 +20,14 @@ export function prediction(outputs, infos, scalars, before, source) {
   const done = new Set();
   for (const name of names) {
     if (done.has(name)) continue;
-    const parts = rows(name, outputs, infos, scalars, before, done);
+    const parts = rows(name, outputs, infos, scalars, before, done, text);
     if (parts) list.append(element("dt", { text: words(name) }), element("dd", { class: parts.main ? "main" : undefined }, ...parts.nodes));
   }
   node.append(list);
   return node;
 }
 
-function rows(name, outputs, infos, scalars, before, done) {
+function rows(name, outputs, infos, scalars, before, done, text) {
   const value = outputs[name], dtype = infos[name]?.dtype;
   const show = (...nodes) => ({ nodes });
   if (dtype === "DT_STRING" && rank(value) === 1) {
@@ -45,15 +46,18 @@ function rows(name, outputs, infos, scalars, before, done) {
   if (["tokens", "token_scores"].includes(name)) {
     return show(element("details", {}, element("summary", { text: shapeOf(value).join(" x ") }), element("p", { class: "quiet", text: JSON.stringify(value) })));
   }
-  if (/alignment|attention/.test(name) && rank(value) === 2) return show(alignment(value, outputs));
+  if (/alignment|attention/.test(name) && rank(value) === 2) {
+    done.add("tokens");
+    return show(alignment(value, outputs, text));
+  }
   if (rank(value) === 3 && isColours(value)) return show(picture(value, dtype));
   if (name === "quantiles" && rank(outputs.forecast) === 2) return null; // drawn with the forecast
   if (rank(value) === 2 && value.length > 1 && value[0].length <= 16) return show(lines(value, outputs.quantiles));
   if (rank(value) === 2) return show(element("details", {}, element("summary", { text: shapeOf(value).join(" x ") }), heat(value)));
   if (rank(value) === 1) return show(vector(value));
   if (rank(value) > 0) return show(element("p", { class: "quiet", text: `an array of ${shapeOf(value).join(" x ")}` }));
-  const text = typeof value === "number" || value === null ? number(value) : String(value);
-  return { nodes: changed(text, before && before[name] !== undefined ? number(before[name]) : undefined), main: MAIN.includes(name) };
+  const words = typeof value === "number" || value === null ? number(value) : String(value);
+  return { nodes: changed(words, before && before[name] !== undefined ? number(before[name]) : undefined), main: MAIN.includes(name) };
 }
 
 const shapeOf = (value) => Array.isArray(value) ? [value.length, ...(value.length ? shapeOf(value[0]) : [])] : [];
@@ -116,19 +120,21 @@ function picture(image, dtype) {
   return canvas;
 }
 
-// Which parts of the source each token attends to.
-function alignment(weights, outputs) {
-  const labels = (names, size) => names.map((name) => outputs[name]).find((each) => Array.isArray(each) && each.length === size)
-    || Array.from({ length: size }, (_, i) => i + 1);
-  const columns = labels(["source_tokens"], weights[0].length), tokens = labels(["tokens", "target_tokens"], weights.length);
-  const head = element("tr", {}, element("td"), ...columns.map((text) => element("th", { scope: "col", text })));
+// Which parts of the source each token attends to. The columns are named by the characters or words of the source text if
+// it has as many, or one less, for the end.
+function alignment(weights, outputs, text) {
+  const characters = [...(text || "")], split = (text || "").split(/\s+/).filter(Boolean);
+  const candidates = [outputs.source_tokens, characters, [...characters, "end"], split, [...split, "end"]];
+  const labels = (lists, size) => lists.find((each) => Array.isArray(each) && each.length === size) || Array.from({ length: size }, (_, i) => i + 1);
+  const columns = labels(candidates, weights[0].length), tokens = labels([outputs.tokens], weights.length).map((token) => token === "" ? "end" : token);
+  const head = element("tr", {}, element("th"), ...columns.map((text) => element("th", { scope: "col", text })));
   const body = weights.map((row, i) => element("tr", {}, element("th", { scope: "row", text: tokens[i] }), ...row.map((weight) => {
     const cell = element("td", { title: number(weight) });
     cell.style.setProperty("--weight", String(Math.max(0, Math.min(1, weight))));
     return cell;
   })));
-  const caption = element("caption", { class: "quiet", text: "rows: the text that is written; columns: the source" });
-  return element("div", { class: "scroll" }, element("table", { class: "alignment" }, caption, head, ...body));
+  const hint = element("p", { class: "quiet", text: "Rows: the text that is written; columns: the source." });
+  return element("div", { class: "scroll" }, element("table", { class: "alignment" }, head, ...body), hint);
 }
 
 function heat(values) {

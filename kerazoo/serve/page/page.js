@@ -59,6 +59,7 @@ function chooseSignature() {
   const options = state.fields.filter((field) => field.isOption).map((field) => field.node);
   at("option-fields").replaceChildren(...options);
   at("options").hidden = !options.length;
+  at("options").open = state.fields.some((field) => field.isOption && !(field.name in (definition.defaults || {})));
   at("stream-choice").hidden = !Object.values(definition.outputs).some((info) => info.dtype === "DT_STRING" && info.tensor_shape.dim.length <= 2)
     || "label" in definition.outputs;
   at("outputs").replaceChildren(element("p", { class: "quiet", text: "Nothing was sent yet." }));
@@ -88,7 +89,7 @@ async function makeBody(shown) {
     body.instances = rows.map((each) => Object.fromEntries(each));
   }
   const sources = rows.map((each) => each.map(([, value]) => typeof value === "string" ? value : "").filter(Boolean).join(" | "));
-  return { body, sources: count > 1 ? sources : [], input: JSON.stringify(rows) };
+  return { body, sources, input: JSON.stringify(rows) };
 }
 
 const isStream = () => !at("stream-choice").hidden && at("stream").checked;
@@ -179,7 +180,8 @@ async function readStream(response, sources) {
 function show(values, sources) {
   const infos = state.signatures[at("signature").value].outputs;
   const names = Object.keys(infos);
-  const named = (value) => names.length === 1 ? { [names[0]]: value } : value;
+  const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+  const named = (value) => names.length > 1 || isObject(value) ? value : { [names[0]]: value };
   let rows, scalars = {};
   if (values.predictions) {
     rows = values.predictions.map(named);
@@ -189,7 +191,7 @@ function show(values, sources) {
     const arrays = Object.entries(columns).filter(([, value]) => Array.isArray(value));
     rows = arrays[0][1].map((_, i) => Object.fromEntries(arrays.map(([name, value]) => [name, value[i]])));
   }
-  at("outputs").replaceChildren(...rows.map((row, i) => prediction(row, infos, scalars, state.before?.[i], sources[i])));
+  at("outputs").replaceChildren(...rows.map((row, i) => prediction(row, infos, scalars, state.before?.[i], rows.length > 1 && sources[i], sources[i])));
   state.before = rows;
 }
 
