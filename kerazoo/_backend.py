@@ -1,10 +1,12 @@
-"""What Keras leaves to its backends: compiling a function, and building a model without memory for its weights."""
+"""What Keras leaves to its backends: compiled functions, gradients, and models without memory for their weights."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
+
+from kerazoo import _checks
 
 
 def compile(function: Callable[..., Any], variables: Iterable[Any] = (), jit: bool = False) -> Callable[..., Any]:
@@ -51,6 +53,45 @@ def _without_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args)
 
     return program
+
+
+def value_and_gradient(function: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+    """Returns a function that computes `function` and the gradient of the sum of its values by its first argument.
+
+    Args:
+        function: callable of a float tensor `[B, ...]` and further arguments that returns a float tensor `[B]`.
+
+    Returns:
+        A callable with the arguments of `function` that returns the values `[B]` and the gradient `[B, ...]`.
+
+    Raises:
+        SetupError: if the backend is neither TensorFlow nor JAX.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        def on_tensorflow(x, *args):
+            x = tf.convert_to_tensor(x)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                values = function(x, *args)
+            gradient = tape.gradient(values, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            return values, gradient
+
+        return on_tensorflow
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def on_jax(x, *args):
+            def total(x):
+                values = function(x, *args)
+                return values.sum(), values
+
+            (_, values), gradient = jax.value_and_grad(total, has_aux=True)(x)
+            return values, gradient
+
+        return on_jax
+    raise _checks.SetupError(f"Gradients need TensorFlow or JAX; the backend is {keras.backend.backend()}.")
 
 
 def once_per_program(owner: Any, function: Callable[[], Any]) -> Any:

@@ -10,6 +10,7 @@ _NAMES = {
     "OPTIONAL": "signatures",
     "TOLERANCE": "verification",
     "check_names": "signatures",
+    "check_operations": "operations",
     "export": "saved_model",
     "exported_search": "saved_model",
     "measure_latency": "latency",

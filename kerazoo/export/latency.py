@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerazoo import _checks
-from kerazoo.export import verification
+from kerazoo.export import operations, verification
 
 # What the fresh process runs: each batch of a size in turn, for some seconds.
 FRESH = """
@@ -80,10 +80,11 @@ def measure_latency(
 
     Raises:
         ValueError: if a number is out of its range.
-        CheckpointError: if the SavedModel does not load or run.
+        CheckpointError: if the SavedModel has operations that do more than compute, or does not load or run.
     """
     sizes = _checks.positive_ints("measure_latency", "batch_sizes", list(batch_sizes))
     _checks.number("measure_latency", "seconds", seconds, low=0, low_open=True)
+    operations.check_operations(directory)
     job = {"directory": os.fspath(directory), "raw": verification.plain(raw), "batch_sizes": sizes, "seconds": seconds}
     found = verification.run_fresh(FRESH, job, os.fspath(directory))
     return {**found, "seconds": {int(size): value for size, value in found["seconds"].items()}}

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kerazoo import _checks, _files
+from kerazoo.export.operations import check_operations
 
 RECORD = "VERIFY.json"
 TOLERANCE = 1e-4
@@ -69,8 +70,8 @@ def verify(path: str | os.PathLike, tolerance: float | None = None, min_equal: f
         each output of each signature, and `"changed"`, the files that differ from those of the export.
 
     Raises:
-        CheckpointError: if the folder was not verified when it was exported, the model does not load, or its outputs
-            differ.
+        CheckpointError: if the folder was not verified when it was exported, the model does not load, it is a
+            SavedModel with operations that do more than compute, or its outputs differ.
     """
     path = pathlib.Path(path)
     try:
@@ -138,12 +139,15 @@ def fresh_outputs(jobs: Sequence[tuple]) -> list[dict]:
             `"serving_default"`.
 
     Raises:
-        CheckpointError: if a SavedModel cannot be loaded or run with TensorFlow alone.
+        CheckpointError: if a SavedModel has operations that do more than compute, or cannot be loaded or run with
+            TensorFlow alone.
     """
     cases = [
         {"directory": os.fspath(folder), "signature": (*rest, "serving_default")[0], "inputs": _plain(inputs)}
         for folder, inputs, *rest in jobs
     ]
+    for directory in dict.fromkeys(case["directory"] for case in cases):
+        check_operations(directory)
     found = run_fresh(program_of("saved_model"), cases, ", ".join(case["directory"] for case in cases))
     return [_from_json(each) for each in found]
 
@@ -198,6 +202,8 @@ def _plain_item(item):
 
 def _compared(path, cases, program, min_equal):
     """Returns what was compared by signature and output, and the first difference in words, empty for none."""
+    if program == PROGRAMS["saved_model"]:
+        check_operations(path)
     given = [
         {
             "directory": os.fspath(path),

@@ -154,6 +154,19 @@ class LSTM(keras.layers.Layer):
         outputs, state = self._cell()(self._project(inputs), state)
         return outputs, tuple(state)
 
+    def gates(self, inputs: Any, state: Any) -> tuple[dict[str, Any], tuple[Any, Any]]:
+        """Returns the gates of one position, and the next state (h, c), each `[B, U]`, without dropout.
+
+        Args:
+            inputs: float tensor `[B, D]`.
+            state: tuple (h, c) of float tensors `[B, U]`.
+
+        Returns:
+            A pair of a dict with "input", "forget", "candidate" and "output", and the next state.
+        """
+        gates, state = self._cell().gates(self._project(inputs), state)
+        return dict(zip(("input", "forget", "candidate", "output"), gates)), state
+
     def zero_state(self, batch_size: Any) -> tuple[Any, Any]:
         """Returns the state (h, c) of zeros, each `[batch_size, U]`.
 
@@ -249,6 +262,11 @@ class _Cell:
         return self.call(projected, state)
 
     def call(self, projected: Any, state: Any) -> tuple[Any, list]:
+        _, (h, c) = self.gates(projected, state)
+        return h, [h, c]
+
+    def gates(self, projected: Any, state: Any) -> tuple[tuple, tuple[Any, Any]]:
+        """Returns the input gate, the forget gate, the candidate and the output gate, and the next state."""
         h, c = state
         if self.keep is not None:
             h = h * self.keep
@@ -256,10 +274,11 @@ class _Cell:
         multiplies = isinstance(kernel, MultipliedWeight)
         gates = projected + (kernel.multiply(h) if multiplies else ops.matmul(h, kernel))  # [B, 4U]
         input_gate, forget_gate, candidate, output_gate = ops.split(gates, 4, axis=-1)  # [B, U] each
-        new = self.recurrent_activation(input_gate) * self.activation(candidate)
-        c = self.recurrent_activation(forget_gate) * c + new
-        h = self.recurrent_activation(output_gate) * self.activation(c)
-        return h, [h, c]
+        input_gate, candidate = self.recurrent_activation(input_gate), self.activation(candidate)
+        forget_gate, output_gate = self.recurrent_activation(forget_gate), self.recurrent_activation(output_gate)
+        c = forget_gate * c + input_gate * candidate
+        h = output_gate * self.activation(c)
+        return (input_gate, forget_gate, candidate, output_gate), (h, c)
 
 
 def _keras_has_fused_kernel(masked: bool) -> bool:

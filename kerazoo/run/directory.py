@@ -32,7 +32,7 @@ class RunDirectory:
     training states, `adapter` what LoRA trained, `baseline.json` the baseline, `dev-errors.json` the errors of an
     autoencoder on dev,
     `metrics.jsonl` one line per epoch, `learning-rate.csv` the sweep of `learning_rate="find"`, `events/` the
-    TensorBoard events, `evaluation-SPLIT.json` and `report.md` the results, `receipt.json` all that they
+    TensorBoard events, `evaluation-SPLIT.json`, `report.md` and `report.html` the results, `receipt.json` all that they
     depend on, `predictions-SPLIT.jsonl` the predictions where they are saved, `profile/` the profile of some steps.
     The record is written last, so a folder without one holds no run yet.
 
@@ -50,6 +50,7 @@ class RunDirectory:
         self.metrics = self.path / "metrics.jsonl"
         self.receipt = self.path / "receipt.json"
         self.report = self.path / "report.md"
+        self.report_page = self.path / "report.html"
         self.adapter = self.path / "adapter"
         self.baseline = self.path / "baseline.json"
         self.dev_errors = self.path / "dev-errors.json"

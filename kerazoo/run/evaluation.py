@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kerazoo import _files
+from kerazoo.inspect.confusion import by_number, confusion_matrix
 from kerazoo.run import anomalies as anomaly_errors
-from kerazoo.run import baselines, recognition, report, sample_table
+from kerazoo.run import baselines, error_analysis, recognition, report, sample_table
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
 
@@ -48,6 +49,7 @@ class Evaluated(NamedTuple):
         scales: list of strings. The `scale_groups` of the examples.
         result: dict. The result of `evaluate`.
         samples: list of `Sample`. Some of the predictions.
+        extremes: list of `Sample`. The best and the worst predictions.
     """
 
     raw: list
@@ -58,6 +60,7 @@ class Evaluated(NamedTuple):
     scales: list[str]
     result: dict[str, Any]
     samples: list[sample_table.Sample]
+    extremes: list[sample_table.Sample]
 
 
 def evaluate(
@@ -77,7 +80,7 @@ def evaluate(
     recognizer: str | os.PathLike | None = None,
     **options,
 ) -> dict:
-    """Evaluates a run on `split`, prints a table, and writes `evaluation-SPLIT.json` and `report.md` into its folder.
+    """Evaluates a run on `split`, prints a table, and writes `evaluation-SPLIT.json` and the reports into its folder.
 
     Args:
         run_dir: string or path. The run's folder; or a list of them to evaluate their ensemble, of which the first gets
@@ -111,7 +114,10 @@ def evaluate(
         each true one, `"signatures"` has what others need to repeat those. `"by"` has
         the measures of each value of the column. `"unseen"` has the number of examples of each class that the training
         data lacks, which are counted as wrong, and `"cut"` the number of inputs that were cut, where there are any.
-        `"limits"` says where texts are cut and where predictions end. The file holds the printed samples as well.
+        `"limits"` says where texts are cut and where predictions end. `"intervals"` has the 95 % interval of each
+        measure by 300 bootstrap samples of the examples, and `"by_length"` one measure for inputs of several lengths,
+        where they have any. The file holds the printed samples as well, and the best and the worst predictions by the
+        measure `"ranked_by"`.
         Of an autoencoder `"anomalies"` has the `threshold` and how many examples are `marked`, and the metrics have
         `anomaly_share`; with a column of anomalies also `auroc`, `precision`, `recall` and `f1`, and `"anomalies"` has
         them by the `kinds` of anomalies.
@@ -172,7 +178,7 @@ def finish(
     if save_predictions:
         path = run.predictions(split) if save_predictions is True else pathlib.Path(save_predictions)
         _files.write_file(path, "".join(map(_line, found.raw, found.references, found.predictions)))
-    publish(run, found.result, split, found.samples)
+    publish(run, found, split)
 
 
 def first_run(run_dir: predictors.RunPath) -> directories.RunDirectory:
@@ -202,11 +208,11 @@ def opened(
     return predictor, tuple(names)
 
 
-def publish(run: directories.RunDirectory, result: dict, split: str, samples: list) -> None:
+def publish(run: directories.RunDirectory, found: Evaluated, split: str) -> None:
     """Writes the result and the samples of an evaluation into the run, and prints them."""
-    report.write(run, result, split, samples)
+    report.write(run, found.result, split, [*found.samples, *found.extremes])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print(sample_table.table(samples, split, width), report.summary(result, split), sep="\n\n")
+    print(sample_table.table(found.samples, split, width), report.summary(found.result, split), sep="\n\n")
 
 
 def evaluate_predictor(
@@ -250,6 +256,8 @@ def evaluated(
     groups, scales = cells[by] if by else [], task.scale_groups(cells)
     kinds = list(map(column.kinds, cells[column.column])) if column else []
     details: dict[str, Any] = {}
+    analysed: dict[str, Any] = {}
+    extremes: list[sample_table.Sample] = []
     chosen = sorted(np.random.default_rng(0).permutation(len(raw))[:samples].tolist())
     if target.evaluated_by_loss:
         values, examples = _losses(predictor, split, limit, baseline)
@@ -265,6 +273,9 @@ def evaluated(
             simple = target.statistics(baselines.predict(target, baseline, raw, scales), references, names, scales)
             statistics = {**statistics, **{f"{report.BASELINE}{name}": rows for name, rows in simple.items()}}
         values = {**reduced(statistics), **_bound(predictor, raw)}
+        analysed, extremes = error_analysis.analysis(raw, references, predictions, statistics)
+        if bounds := error_analysis.intervals(statistics):
+            analysed["intervals"] = bounds
         if task.is_autoencoder:
             errors = anomaly_errors.errors(task, raw, predictions)
             if split == "dev" and not limit and predictor.dev_errors is None:
@@ -284,14 +295,15 @@ def evaluated(
         "search": {name: value if isinstance(value, PLAIN) else str(value) for name, value in options.items()},
         **({"baseline": baseline["name"]} if baseline and baseline["name"] else {}),
         **({"signatures": signatures} if signatures else {}),
-        **({"confusion": confusion(predictions, references)} if target.modality == "label" else {}),
+        **({"confusion": _confusion(predictions, references)} if target.modality == "label" else {}),
         **({"anomalies": details} if details else {}),
+        **analysed,
         **({"by": _of_groups(by, groups, statistics)} if by else {}),
         **({"limits": limits} if (limits := report.limits(task)) else {}),
         **({"unseen": unseen} if (unseen := target.unseen(references)) else {}),
         **({"cut": predictor.cut - cut} if predictor.cut > cut else {}),
     }
-    return Evaluated(raw, references, predictions, statistics, groups, scales, result, found)
+    return Evaluated(raw, references, predictions, statistics, groups, scales, result, found, extremes)
 
 
 def _anomaly_column(task, marking):
@@ -324,22 +336,15 @@ def reduced(statistics: Mapping[str, np.ndarray]) -> dict[str, float]:
     return {name: float(row.reduce(statistics[name])) for name, row in measures.items()}
 
 
-def confusion(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> dict:
-    """Returns how often each class was predicted as each: `counts`, rows of true classes, in the order of `classes`.
-
-    Only classes that occur are in it.
-    """
-    true = [accepted[0] for accepted in references]
-    classes = sorted({*predictions, *true}, key=_by_number)
-    ids = {name: index for index, name in enumerate(classes)}
-    counts = np.zeros((len(classes), len(classes)), int)
-    np.add.at(counts, ([ids[name] for name in true], [ids[name] for name in predictions]), 1)
+def _confusion(predictions, references):
+    """Returns how often each class was predicted as each, in plain values; only classes that occur are in it."""
+    classes, counts = confusion_matrix([accepted[0] for accepted in references], predictions)
     return {"classes": classes, "counts": counts.tolist()}
 
 
 def _of_groups(column, groups, statistics):
     """Returns the measures of the examples of each value of a column, and their mean over the values."""
-    values = sorted({value for each in groups for value in each}, key=_by_number)
+    values = sorted({value for each in groups for value in each}, key=by_number)
     rows_of = {value: [row for row, each in enumerate(groups) if value in each] for value in values}
     found = {value: reduced({name: each[rows] for name, each in statistics.items()}) for value, rows in rows_of.items()}
     return {
@@ -347,11 +352,6 @@ def _of_groups(column, groups, statistics):
         "groups": {value: {"examples": len(rows_of[value]), **found[value]} for value in values},
         "mean": {name: float(np.mean([each[name] for each in found.values()])) for name in statistics},
     }
-
-
-def _by_number(value):
-    """Returns what values of a column are sorted by: numbers as such, before other texts."""
-    return (0, int(value), "") if value.isdecimal() else (1, 0, value)
 
 
 def _line(raw, references, prediction):

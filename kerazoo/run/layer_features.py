@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kerazoo import _checks, _files
+from kerazoo.inspect.replaced_calls import numbered, replaced_calls
 
 if TYPE_CHECKING:
     import keras
@@ -175,25 +176,19 @@ def recorded(layers: Mapping[str, "keras.layers.Layer"]) -> Iterator[dict[str, t
     calls: dict[str, tuple[Any, Any]] = {}
     unique = {id(layer): (path, layer) for path, layer in reversed(list(layers.items()))}
 
-    def recording(path, call):
-        def recorded_call(*args, **kwargs):
-            output = call(*args, **kwargs)
-            name = next(
-                name for count in itertools.count(1) if (name := path if count == 1 else f"{path}:{count}") not in calls
-            )
-            calls[name] = output, kwargs.get("padding_mask")
-            return output
+    def recording(path):
+        def recorded_by(call):
+            def recorded_call(*args, **kwargs):
+                output = call(*args, **kwargs)
+                calls[numbered(path, calls)] = output, kwargs.get("padding_mask")
+                return output
 
-        return recorded_call
+            return recorded_call
 
-    for path, layer in unique.values():
-        # Straight into the dictionary: Keras tracks attributes.
-        vars(layer)["call"] = recording(path, layer.call)
-    try:
+        return recorded_by
+
+    with replaced_calls([(layer, recording(path)) for path, layer in unique.values()]):
         yield calls
-    finally:
-        for _, layer in unique.values():
-            del vars(layer)["call"]
 
 
 class _Forward(NamedTuple):

@@ -74,34 +74,6 @@ def _unit_pixels(image):
     return np.clip(pixels.astype(np.float64) / (255 if pixels.dtype.kind in "iu" else 1), 0, 1)
 
 
-def draw_confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> bytes | None:
-    """Returns a confusion matrix as a picture, the bytes of a PNG file; `None` without matplotlib.
-
-    Args:
-        classes: list of strings.
-        counts: list of lists of ints. For each true class how often each class was predicted.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        return None
-    from matplotlib.figure import Figure
-
-    matrix = np.asarray(counts, np.float64)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    names = [name.replace("$", r"\$") for name in classes]  # which begins a formula
-    size = 1.5 + 0.4 * len(classes)
-    figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.argwhere(matrix):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, f"{int(matrix[row, column])}", ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(len(classes)), names, rotation=90 if max(map(len, classes)) > 3 else 0, fontsize=8)
-    axes.set_yticks(range(len(classes)), names, fontsize=8)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
-    return _png(figure, dpi=100)
-
-
 def draw_errors(errors: Sequence[float], is_anomaly: Sequence[bool], threshold: float | None) -> bytes | None:
     """Returns histograms of the errors of reconstructions, the bytes of a PNG file; `None` without matplotlib.
 

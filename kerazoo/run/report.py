@@ -1,6 +1,7 @@
 """What a run reports: the summary before training, its results in files, and the next commands."""
 
 import contextlib
+import importlib.util
 import itertools
 import json
 import pathlib
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kerazoo import _checks, _files
 from kerazoo.data import lines as text_lines
 from kerazoo.data.splits import SPLITS
-from kerazoo.run import directory, pictures, sample_table
+from kerazoo.inspect.confusion import draw_confusion
+from kerazoo.run import directory, html_report, pictures, sample_table
 from kerazoo.run.control_characters import printable
 
 if TYPE_CHECKING:
@@ -192,7 +194,10 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def write(run: "RunDirectory", result: Mapping, split: str, samples: Sequence[sample_table.Sample]) -> None:
-    """Writes `evaluation-SPLIT.json`, the pictures of the samples, and `report.md` of all splits evaluated so far.
+    """Writes `evaluation-SPLIT.json`, the pictures of the samples, and the reports of all splits evaluated so far.
+
+    These are `report.md`, and `report.html` with the curves of the training, the best and the worst predictions, and
+    errors by length and class.
 
     Args:
         run: `RunDirectory`.
@@ -200,17 +205,18 @@ def write(run: "RunDirectory", result: Mapping, split: str, samples: Sequence[sa
         split: string. What was evaluated.
         samples: list of `Sample`. They are stored as text in the file.
     """
-    rows = [sample_table.as_text(sample) for sample in samples]
+    rows: list[dict[str, Any]] = [sample_table.as_text(sample) for sample in samples]
     for number, (sample, row) in enumerate(zip(samples, rows), 1):
         picture = pictures.draw(sample)
         if picture:
-            row["picture"] = f"pictures/{split}-{number}.png"
+            kind = "" if sample.kind == "random" else f"-{sample.kind}"
+            row["picture"] = f"pictures/{split}{kind}-{number}.png"
             _files.write_file(run.path / row["picture"], picture)
         elif pictures.needed(sample):
             row["picture"] = ""
-    if _has_confusion(result) and (picture := pictures.draw_confusion(**result["confusion"])):
+    if _has_confusion(result) and importlib.util.find_spec("matplotlib"):
         name = f"pictures/confusion-{split}.png"
-        _files.write_file(run.path / name, picture)
+        _files.write_file(run.path / name, draw_confusion(**result["confusion"]))
         result = {**result, "confusion": {**result["confusion"], "picture": name}}
     anomalies: Any = result.get("anomalies")
     if anomalies:
@@ -222,7 +228,19 @@ def write(run: "RunDirectory", result: Mapping, split: str, samples: Sequence[sa
         result = {**result, "anomalies": kept}
     _files.write_file(run.evaluation(split), json.dumps({**result, "samples": rows}, indent=2) + "\n")
     results = {split: _read_result(run, split) for split in SPLITS}
-    _files.write_file(run.report, markdown(run.record(), {split: each for split, each in results.items() if each}))
+    found, record = {split: each for split, each in results.items() if each}, run.record()
+    _files.write_file(run.report, markdown(record, found))
+    _files.write_file(run.report_page, html_report.page(run, record, found, goodput(record), _commands(run, found)))
+
+
+def _commands(run, results):
+    """Returns the commands for a report, with an input of a sample where that is a short text."""
+    texts = [row["input"] for result in results.values() for row in result.get("samples", [])]
+    short = [each for each in texts if each and not each.startswith(("[", "-")) and len(each) <= MAX_CHARACTERS]
+    example = f" {_quoted(short[0])}" if short else ""
+    commands = [f"{_command(name, run_dir=run.path)}{example}" for name in ("predict", "inspect")]
+    commands += [_command("evaluate", run_dir=run.path), _command("export", run_dir=run.path, to="saved_model")]
+    return "\n".join(commands)
 
 
 def _read_result(run, split):
@@ -283,6 +301,7 @@ def markdown(record: Mapping, results: Mapping[str, Mapping]) -> str:
 
 def _sample_lines(split, rows):
     """Returns the samples of a split as a table in Markdown."""
+    rows = [row for row in rows if row.get("kind", "random") == "random"]
     if not rows:
         return []
     has_pictures = any(row.get("picture") for row in rows)

@@ -24,22 +24,25 @@ class Sample(NamedTuple):
         references: list of accepted targets.
         prediction: the prediction, as the task decodes it.
         quantiles: array `[H, V, Q]`, those of a forecast. Defaults to `None`.
+        kind: string. How it was chosen: `"random"`, `"best"` or `"worst"`. Defaults to `"random"`.
     """
 
     raw: Any
     references: list
     prediction: Any
     quantiles: Any = None
+    kind: str = "random"
 
 
 def as_text(sample: Sample) -> dict:
-    """Returns the whole sample in plain values: `input`, `references`, `prediction` and whether it is `correct`."""
+    """Returns the whole sample in plain values: `input`, `references`, `prediction`, `correct` or not, and `kind`."""
     prediction = sample.prediction
     return {
         "input": text(sample.raw),
         "references": list(map(text, sample.references)),
         "prediction": text(prediction),
         "correct": isinstance(prediction, str) and prediction in sample.references,
+        "kind": sample.kind,
     }
 
 

@@ -177,11 +177,11 @@ class _Training:
         trained = predictor.Predictor(model, self.task)
         if self.dev is not None and (evaluate or self.task.is_autoencoder):
             baseline, names = baselines.load(self.run), self.options.metrics
-            result, samples = evaluation.evaluate_predictor(trained, "dev", metrics=names, baseline=baseline)
+            found = evaluation.evaluated(trained, "dev", metrics=names, baseline=baseline)
             if first and trained.dev_errors:
                 anomalies.save(self.run, trained.dev_errors)
             if first and evaluate:
-                evaluation.publish(self.run, result, "dev", samples)
+                evaluation.publish(self.run, found, "dev")
         if first:
             receipt.write(self.run, self.record, self.task, store)
             print("\n" + report.next_commands(self.run, self.task), flush=True)

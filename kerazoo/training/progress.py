@@ -1,20 +1,26 @@
 """A line of progress: epoch, step, metrics, speed and the time that is left."""
 
 import collections
+import itertools
+import math
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 import keras
 
 WINDOW = 15.0  # seconds over which the speed is computed
+BARS = "▁▂▃▄▅▆▇█"
+CURVE = 24  # characters of the curve of the loss
 
 
 class Progress(keras.callbacks.Callback):
     """Prints epoch, step, loss, metrics, speed and remaining time to standard error.
 
-    A terminal shows one line that is overwritten; another stream gets a line about every `seconds`. Each epoch ends
+    A terminal shows one line that is overwritten, which ends with the curve of the loss so far where it has room;
+    another stream gets a line about every `seconds`. Each epoch ends
     with a line of its results, validation included. The speed counts tokens without padding if there are any, else
     examples, else steps, over the last blocks of the epoch. Blocks that compile are left out, with their steps.
 
@@ -42,6 +48,7 @@ class Progress(keras.callbacks.Callback):
         self._last_line = time.perf_counter()
         self._validation = 0.0  # seconds of the last validation
         self._step_time = 0.0
+        self._losses: list[float] = []  # since the training began
 
     def on_train_begin(self, logs: dict | None = None):
         """Prints that the first program is being compiled."""
@@ -59,6 +66,8 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None):
         """Prints the progress of the epoch."""
         self._count(time.perf_counter(), self.params.get("compile_seconds", 0.0), self._totals(batch + 1))
+        if logs and math.isfinite(loss := float(logs.get("loss", math.nan))):
+            self._losses.append(loss)
         if self.terminal or time.perf_counter() - self._last_line >= self.seconds:
             total = self.params.get("steps")
             steps = f"step {batch + 1:,}" + (f"/{total:,}" if total else "")
@@ -125,9 +134,20 @@ class Progress(keras.callbacks.Callback):
         seconds = (total - steps + epochs_after * total) * self._step_time + (epochs_after + 1) * self._validation
         return [f"{duration(seconds)} left"]
 
+    def _curve(self):
+        """Returns the curve of the loss, empty where the terminal cannot write it."""
+        try:
+            BARS.encode(getattr(self.stream, "encoding", None) or "ascii")
+        except (UnicodeEncodeError, LookupError):
+            return ""
+        return sparkline(self._losses)
+
     def _write(self, line, stay):
         if self.terminal:
             width = shutil.get_terminal_size().columns
+            curve = self._curve()
+            if curve and not stay and len(line) + 2 + len(curve) < width:
+                line = f"{line}  {curve}"
             self.stream.write("\r\x1b[K" + (line if stay else line[: width - 1]))
         else:
             self.stream.write(line)
@@ -135,6 +155,22 @@ class Progress(keras.callbacks.Callback):
             self.stream.write("\n")
         self.stream.flush()
         self._open = not stay
+
+
+def sparkline(values: Sequence[float], width: int = CURVE) -> str:
+    """Returns numbers as a line of bars from the smallest to the largest, the mean of neighbours where they are many.
+
+    Args:
+        values: sequence of finite floats.
+        width: int, above 0. The largest number of bars. Defaults to `24`.
+    """
+    if len(values) < 2:
+        return ""
+    count = min(width, len(values))
+    edges = [index * len(values) // count for index in range(count + 1)]
+    means = [sum(values[begin:end]) / (end - begin) for begin, end in itertools.pairwise(edges)]
+    low, span = min(means), (max(means) - min(means)) or 1.0
+    return "".join(BARS[min(len(BARS) - 1, int(len(BARS) * (mean - low) / span))] for mean in means)
 
 
 def duration(seconds: float) -> str:

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 
 from kerazoo import _checks, _files
+from kerazoo.models import layer_paths
 from kerazoo.training import processes
-from kerazoo.transfer import layer_paths, lora
+from kerazoo.transfer import lora
 
 VERSION = 1
 LAYOUT = "adapter.json"

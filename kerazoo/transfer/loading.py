@@ -12,12 +12,12 @@ import keras
 import numpy as np
 
 from kerazoo import _checks, _files
+from kerazoo.models.layer_paths import variables
 from kerazoo.training import processes
 from kerazoo.transfer import keras_weights
 from kerazoo.transfer.bart import BART
 from kerazoo.transfer.bert import BERT
 from kerazoo.transfer.gpt2 import GPT2
-from kerazoo.transfer.layer_paths import variables
 from kerazoo.transfer.marian import MARIAN
 from kerazoo.transfer.tensor_names import MAX_NAMED, Family, Row
 from kerazoo.transfer.weight_files import WeightFile, opened

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from kerazoo import _checks
+from kerazoo.models import layer_paths
 from kerazoo.training import set_trainable
-from kerazoo.transfer import layer_paths
 
 ADAPTED = (keras.layers.Dense, keras.layers.EinsumDense)
 FACTORS = ("lora_kernel_a", "lora_kernel_b")

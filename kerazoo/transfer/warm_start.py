@@ -8,8 +8,8 @@ import numpy as np
 
 from kerazoo import _checks
 from kerazoo.layers import TokenEmbedding
+from kerazoo.models import layer_paths
 from kerazoo.training import processes
-from kerazoo.transfer import layer_paths
 
 NEW = "new"
 KEPT = "kept"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import keras
 
-from kerazoo.transfer import layer_paths
+from kerazoo.models import layer_paths
 
 HEAD = ("layer", "parameters", "weights", "trained")
 

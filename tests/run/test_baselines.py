@@ -8,7 +8,7 @@ import pytest
 
 import kerazoo as kz
 from kerazoo import _checks, data
-from kerazoo.run import baselines, evaluation, pictures, report
+from kerazoo.run import baselines, evaluation, report
 from kerazoo.run.predictor import build_model
 
 if keras.backend.backend() != "tensorflow":
@@ -105,10 +105,10 @@ def test_classes_that_are_confused_are_counted_and_drawn():
     from sklearn.metrics import confusion_matrix
 
     true, predicted = np.random.default_rng(0).integers(0, [[11], [7]], (2, 61)).astype(str)
-    found = evaluation.confusion(predicted.tolist(), [[each] for each in true.tolist()])
-    assert found["classes"] == [str(n) for n in range(11)]
-    np.testing.assert_array_equal(found["counts"], confusion_matrix(true, predicted, labels=found["classes"]))
-    assert pictures.draw_confusion(["a $ b $"], [[3]])[:4] == b"\x89PNG"
+    classes, counts = kz.inspect.confusion_matrix(true.tolist(), predicted.tolist())
+    assert classes == [str(n) for n in range(11)]
+    np.testing.assert_array_equal(counts, confusion_matrix(true, predicted, labels=classes))
+    assert kz.inspect.draw_confusion(["a $ b $"], [[3]])[:4] == b"\x89PNG"
     result = {
         "metrics": {},
         "examples": 3,

@@ -11,11 +11,11 @@ from keras import ops
 
 import kerazoo as kz
 from kerazoo._checks import CheckpointError
+from kerazoo.models import layer_paths
 from kerazoo.run import compiling
 from kerazoo.run import start as starts
 from kerazoo.run.directory import RunDirectory
 from kerazoo.run.options import TrainingOptions
-from kerazoo.transfer import layer_paths
 
 WORDS = ["ab", "ba", "aab", "abb", "bab", "bba", "abab", "baba"]
 MODEL = {"units": 7, "embedding_dim": 5}

@@ -114,8 +114,9 @@ def test_the_report_holds_every_split_and_all_of_the_samples(folder):
     assert "# a\\_b on table" in text and "| split | examples | search | accuracy | f1 |" in text
     assert "| dev | 3 | default | 0.5000 |  |" in text and "| test | 3 | num\\_beams=3 | 0.2500 | 1.0000 |" in text
     assert f"| {long} | a\\|b or \\<i\\> | \\*<br>\\x1b\\[2J |" in text
-    saved = json.loads(folder.evaluation("dev").read_text())["samples"]
-    assert saved == [{"input": long, "references": ["a|b", "<i>"], "prediction": "*\n\x1b[2J", "correct": False}]
+    (saved,) = json.loads(folder.evaluation("dev").read_text())["samples"]
+    assert saved.pop("kind") == "random"
+    assert saved == {"input": long, "references": ["a|b", "<i>"], "prediction": "*\n\x1b[2J", "correct": False}
 
 
 def test_the_report_names_results_from_before_the_last_training(folder):

@@ -156,3 +156,21 @@ def test_without_counts_it_shows_steps(clock):
 )
 def test_duration(seconds, words):
     assert progress.duration(seconds) == words
+
+
+def test_a_terminal_with_room_gets_the_curve_of_the_loss(clock, monkeypatch):
+    class Unicode(Terminal):
+        encoding = "utf-8"
+
+    monkeypatch.setenv("COLUMNS", "99")
+    stream = Unicode()
+    callback = progress.Progress(stream)
+    callback.params = {"epochs": 1, "steps": 3, "examples": 0, "tokens": 0}
+    callback.on_epoch_begin(0)
+    for batch, loss in enumerate([3.0, float("nan"), 2.0, 1.0]):
+        callback.on_train_batch_end(batch, {"loss": loss})
+    assert stream.getvalue().endswith("  █▅▁")
+    callback.on_epoch_end(0, {"loss": 1.0})
+    assert not stream.getvalue().endswith("▁\n")
+    assert progress.sparkline([1.0, 1.0]) == "▁▁" and progress.sparkline([1.0]) == ""
+    assert len(progress.sparkline(list(range(1000)))) == progress.CURVE

@@ -8,7 +8,7 @@ from keras import ops
 import kerazoo as kz
 from kerazoo._checks import CheckpointError
 from kerazoo.layers import LSTMDecoder, TokenEmbedding
-from kerazoo.transfer import layer_paths
+from kerazoo.models import layer_paths
 
 SIZES = {"num_layers": 2, "hidden_dim": 6, "num_heads": 2, "intermediate_dim": 10, "dropout": 0.0}
 ENCODER = {f"encoder.{name}": value for name, value in SIZES.items()}

@@ -1,4 +1,4 @@
-"""Checks of a model: whether a logit depends on the token that it predicts."""
+"""Whether a logit of a model depends on the token that it predicts."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,0 +1,74 @@
+"""A run is looked into by its command: pictures are written, tables printed, and what does not apply is named."""
+
+import numpy as np
+import pytest
+from commands import in_process, refused
+
+import kerazoo as kz
+from kerazoo.run import scored_prediction
+
+TRAINING = {"epochs": 1, "xla": False, "batch_size": 8, "max_shapes": 1, "optimizer": "sgd"}
+
+
+@pytest.fixture(scope="module")
+def reversing(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reversing") / "run"
+    model = {"units": 5, "embedding_dim": 3, "encoder_units": 4}
+    kz.run.train("lstm_seq2seq_attention", "reverse", folder, model, {"length": 3, "examples": 16}, TRAINING,
+                 evaluate=False, tensorboard=False)  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifying(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("classifying")
+    for split in ("train", "dev"):
+        (folder / f"{split}.tsv").write_text("text\tlabel\n" + "ab cd\tgood\nef\tbad\ncd ef\tgood\nab\tbad\n" * 4)
+    options = {"data_dir": folder, "inputs": "text:text", "targets": "label:label"}
+    model = {"num_layers": 1, "hidden_dim": 4, "num_heads": 2, "intermediate_dim": 6}
+    kz.run.train("transformer_classifier", "table", folder / "run", model, options, TRAINING,
+                 evaluate=False, tensorboard=False)  # fmt: skip
+    return folder / "run"
+
+
+def test_a_model_that_generates(reversing, tmp_path):
+    parts = "--parts=attention,attribution,gates"
+    out, err = in_process("inspect", f"--run_dir={reversing}", f"--to={tmp_path}", parts, "--target=cba", "abc")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        "1-attention-decoder.attention.png", "1-attribution.png", "1-gates-decoder.lstm_0.png",
+        "1-gates-encoder.backward_0.png", "1-gates-encoder.forward_0.png",
+    }  # fmt: skip
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in tmp_path.iterdir())
+    assert "'cba': log-odds" in out and "attends to" in out and f"{tmp_path}/1-attribution.png: " in out
+    assert not err.startswith("Left out")
+
+
+def test_a_classifier_with_dev_examples(classifying):
+    out, err = in_process("inspect", f"--run_dir={classifying}", "ef cd")
+    names = {path.name for path in (classifying / "inspect").iterdir()}
+    assert names == {
+        "1-attention-encoder.block_0.attention.png", "1-attribution.png", "calibration.png", "confusion.png",
+        "embeddings.png",
+    }  # fmt: skip
+    assert "expected calibration error" in out and "the nearest dev examples" in out
+    assert "Left out: gates: TransformerClassifier has no LSTM layer that matches." in err
+
+
+def test_what_is_wrong_is_named(reversing, classifying):
+    assert "must be one of" in refused("inspect", f"--run_dir={classifying}", "--parts=colours", "x")
+    error = refused("inspect", f"--run_dir={classifying}", "--target=neutral", "--parts=attribution", "x")
+    assert "--target" in error and "'neutral'" in error
+    found = kz.run.inspect_run(reversing, ["abc"], parts=["attention", "confusion"], layers="encoder.*")
+    assert found.pictures == {} and set(found.left_out) == {"attention", "confusion"}
+    assert "predicts text" in found.left_out["confusion"]
+
+
+def test_names_of_tokens_and_sentences():
+    names = ["the", " cat", ".", "it", "?", "so"]
+    assert scored_prediction.sentences(names, [5, 6, 7, 8, 9, 10], [7, 9], 5) == ["the cat .", "it ?", "so", "", ""]
+    tokenizer = kz.text.CharacterTokenizer(["a", "b"])
+    ids = tokenizer.encode(["ab"])[0]
+    assert scored_prediction.token_names(tokenizer, np.array([0, 1, 2, 3, *ids])) == [
+        "<pad>", "<start>", "<end>", "<unknown>", "a", "b",
+    ]  # fmt: skip
