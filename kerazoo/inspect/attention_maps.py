@@ -100,6 +100,7 @@ def draw_attention(
     count, (height, width) = len(maps), maps.shape[1:]
     across = min(4, count, max(1, round(24 / max(4, 0.24 * width))))
     down = math.ceil(count / across)
+    across = math.ceil(count / down)  # without gaps
     size = (min(10, max(2.6, 0.24 * width + 1.2)), min(10, max(2.4, 0.24 * height + 1.2)))
     figure = figures.new_figure(across * size[0] + 0.8, down * size[1] + 0.6)
     panels = figure.subplots(down, across, squeeze=False).ravel()

@@ -302,6 +302,7 @@ def draw_attribution(
     source: Any = None,
     title: str = "",
     position_label: str = "position",
+    origin: str = "upper",
 ) -> bytes:
     """Returns attributions as a picture, the bytes of a PNG file: orange adds to the score, purple takes from it.
 
@@ -315,13 +316,15 @@ def draw_attribution(
             Defaults to `None`.
         title: string. Above the picture. Defaults to `""`.
         position_label: string. What the positions are, with their unit. Defaults to `"position"`.
+        origin: `"upper"` or `"lower"`. Where the first row of a heat map is; frequencies of a sound begin below.
+            Defaults to `"upper"`.
 
     Raises:
         SetupError: if the package matplotlib is not installed.
     """
     arrays = {name: np.asarray(values, np.float64) for name, values in rows.items()}
     if next(iter(arrays.values())).ndim == 2:
-        return _draw_grids(arrays, source, title)
+        return _draw_grids(arrays, source, title, origin)
     count = len(next(iter(arrays.values())))
     series = None if source is None else np.asarray(source, np.float64).reshape(count, -1)
     panels = len(arrays) + (series is not None)
@@ -344,7 +347,7 @@ def draw_attribution(
     return figures.png(figure)
 
 
-def _draw_grids(arrays, source, title):
+def _draw_grids(arrays, source, title, origin):
     """Draws heat maps `[H, W]` beside their source; wide ones below each other."""
     height, width = next(iter(arrays.values())).shape
     panels = len(arrays) + (source is not None)
@@ -353,7 +356,7 @@ def _draw_grids(arrays, source, title):
     size = (9.0, 1.9 * panels + 0.6) if is_wide else (3.0 * panels + 0.6, 3.0 * min(2.0, height / width) + 0.8)
     figure = figures.new_figure(*size)
     axes = list(figure.subplots(*shape, squeeze=False).ravel())
-    options = {"aspect": "auto", "origin": "lower"} if is_wide else {}
+    options = {"origin": origin, "aspect": "auto" if is_wide else "equal"}
     if source is not None:
         panel, pixels = axes.pop(0), np.asarray(source, np.float64)
         pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] != 3 else pixels

@@ -17,7 +17,7 @@ MAX_CLASSES = 40  # of a confusion matrix
 MAX_PICTURE_BYTES = 1 << 20  # of one picture that is embedded
 MAX_PICTURES = 24  # of the pictures of experiments.inspect
 WIDTH, HEIGHT = 640, 240  # of a chart
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 40  # around its lines
+LEFT, RIGHT, TOP, BOTTOM = 80, 12, 12, 40  # around its lines
 RATE, SECONDS = "learning_rate", "seconds"
 # Okabe and Ito (2008): colours that people with any colour vision tell apart; those of dark pages are lighter.
 STYLE = """
@@ -40,7 +40,7 @@ figure{margin:0;padding:.8rem;background:var(--card);border-radius:.5rem}figcapt
 svg{width:100%;height:auto;display:block}svg text{fill:var(--text);font-size:13px}svg .grid{stroke:var(--line)}
 .key{display:inline-block;width:1.6rem;height:0;border-top:3px solid;margin:0 .35rem .25rem 0}
 .legend span{margin-right:1rem;font-size:.9rem;white-space:nowrap}
-img{max-width:100%;background:#fff;border-radius:.3rem}
+img{max-width:100%;background:#fff;border-radius:.3rem}td img{max-height:6.5rem;max-width:24rem}
 pre{background:var(--card);padding:.8rem;border-radius:.5rem;overflow-x:auto;font-size:.88rem}
 .matrix td{text-align:right;padding:.25rem .5rem;font-variant-numeric:tabular-nums}
 """

@@ -88,6 +88,19 @@ def inspect_run(
     figures.new_figure(1, 1)  # refuses a machine without matplotlib before anything is computed
     predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
     folder = pathlib.Path(to) if to is not None else pathlib.Path(run_dir) / FOLDER
+    return inspect_predictor(predictor, folder, lines, parts, target, layers, limit)
+
+
+def inspect_predictor(
+    predictor: "Predictor",
+    folder: pathlib.Path,
+    lines: Sequence[str] = (),
+    parts: Sequence[str] = PARTS,
+    target: str | None = None,
+    layers: str = "*",
+    limit: int = 1000,
+) -> Inspected:
+    """Does what `inspect_run` does for a loaded run; `folder` gets the pictures."""
     inside = _Inspection(predictor, folder, layers)
     of_inputs = [part for part in parts if part in ("attention", "attribution", "gates")]
     raw = predictor.task.read(list(lines)) if lines else []
@@ -225,7 +238,7 @@ class _Inspection:
         if raw.ndim == 2 and raw.shape[1] > attribution.MAX_ROWS:  # frames of a sound by their bands
             rows = {"saliency": gradient.T, "integrated gradients": values.T,
                     "occlusion": np.repeat(lost[None], raw.shape[1], axis=0)}  # fmt: skip
-            self.write(name, inspect.draw_attribution(rows, source=raw.T, title=title), about)
+            self.write(name, inspect.draw_attribution(rows, source=raw.T, title=title, origin="lower"), about)
             return
         self._write_bars(number, case, source, (gradient, values, lost), (name, about, title))
 

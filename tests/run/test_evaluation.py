@@ -9,6 +9,7 @@ import pytest
 
 import kerazoo as kz
 from kerazoo._checks import DataError
+from kerazoo.inspect.confusion import by_number
 from kerazoo.run import comparison, evaluation
 from kerazoo.tasks import MEASURES
 
@@ -149,7 +150,7 @@ def test_intervals_are_those_of_brute_force():
 
 
 def test_groups_are_sorted_as_numbers_and_texts():
-    assert sorted(["b", "10", "2", "a"], key=evaluation._by_number) == ["2", "10", "a", "b"]
+    assert sorted(["b", "10", "2", "a"], key=by_number) == ["2", "10", "a", "b"]
 
 
 def test_windows_of_a_language_model_have_likelihoods():

@@ -5,18 +5,18 @@ import pytest
 from commands import in_process, refused
 
 import kerazoo as kz
-from kerazoo.run import scored_prediction
+from kerazoo.run import inspection, scored_prediction
 
 TRAINING = {"epochs": 1, "xla": False, "batch_size": 8, "max_shapes": 1, "optimizer": "sgd"}
 
 
 @pytest.fixture(scope="module")
-def reversing(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("reversing") / "run"
-    model = {"units": 5, "embedding_dim": 3, "encoder_units": 4}
-    kz.run.train("lstm_seq2seq_attention", "reverse", folder, model, {"length": 3, "examples": 16}, TRAINING,
-                 evaluate=False, tensorboard=False)  # fmt: skip
-    return folder
+def reversing():
+    """A model that has learnt nothing."""
+    task = kz.tasks.create("reverse", length=3, examples=16)
+    sizes = {"units": 5, "embedding_dim": 3, "encoder_units": 4}
+    model = kz.create("lstm_seq2seq_attention", **sizes, source_vocabulary_size=30, target_vocabulary_size=30)
+    return kz.run.Predictor(model, task)
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +31,21 @@ def classifying(tmp_path_factory):
     return folder / "run"
 
 
-def test_a_model_that_generates(reversing, tmp_path):
-    parts = "--parts=attention,attribution,gates"
-    out, err = in_process("inspect", f"--run_dir={reversing}", f"--to={tmp_path}", parts, "--target=cba", "abc")
+def test_a_model_that_generates(reversing, tmp_path, run_eagerly):
+    parts = ("attention", "attribution", "gates", "confusion")
+    found = inspection.inspect_predictor(reversing, tmp_path, ["abc"], parts, target="cba")
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {
+    assert names == {path.name for path in found.pictures} == {
         "1-attention-decoder.attention.png", "1-attribution.png", "1-gates-decoder.lstm_0.png",
         "1-gates-encoder.backward_0.png", "1-gates-encoder.forward_0.png",
     }  # fmt: skip
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in tmp_path.iterdir())
-    assert "'cba': log-odds" in out and "attends to" in out and f"{tmp_path}/1-attribution.png: " in out
-    assert not err.startswith("Left out")
+    assert found.tables["Input 1"][1][0] == "abc" and found.tables["Input 1"][1][1].startswith("'cba': log-odds")
+    table = next(rows for title, rows in found.tables.items() if "decoder.attention" in title)
+    assert [row[0] for row in table[1:]] == ["c", "b", "a", "<end>"] and {row[1] for row in table[1:]} <= set("abc")
+    assert list(found.left_out) == ["confusion"] and "predicts text" in found.left_out["confusion"]
+    found = inspection.inspect_predictor(reversing, tmp_path, ["abc"], ("attention",), layers="encoder.*")
+    assert not found.pictures and "has no layer of attention that matches" in found.left_out["attention"]
 
 
 def test_a_classifier_with_dev_examples(classifying):
@@ -55,13 +59,10 @@ def test_a_classifier_with_dev_examples(classifying):
     assert "Left out: gates: TransformerClassifier has no LSTM layer that matches." in err
 
 
-def test_what_is_wrong_is_named(reversing, classifying):
+def test_what_is_wrong_is_named(classifying):
     assert "must be one of" in refused("inspect", f"--run_dir={classifying}", "--parts=colours", "x")
     error = refused("inspect", f"--run_dir={classifying}", "--target=neutral", "--parts=attribution", "x")
     assert "--target" in error and "'neutral'" in error
-    found = kz.run.inspect_run(reversing, ["abc"], parts=["attention", "confusion"], layers="encoder.*")
-    assert found.pictures == {} and set(found.left_out) == {"attention", "confusion"}
-    assert "predicts text" in found.left_out["confusion"]
 
 
 def test_names_of_tokens_and_sentences():
