@@ -106,12 +106,12 @@ def check_operations(directory: str | os.PathLike) -> dict[str, int]:
             raise _refusal(directory, f"the asset {asset.filename!r:.60} is outside of its folder")
     counts: collections.Counter[str] = collections.Counter()
     touching: dict[str, set[str]] = {}  # the operations on files of each function
-    for place, node in _nodes(graph):
+    for function_name, node in _nodes(graph):
         counts[node.op] += 1
-        if node.op in SAVING | RESTORING and place:
-            touching.setdefault(place, set()).add(node.op)
+        if node.op in SAVING | RESTORING and function_name:
+            touching.setdefault(function_name, set()).add(node.op)
         elif node.op not in ALLOWED:
-            where = f"the function {place!r:.60}" if place else "its graph"
+            where = f"the function {function_name!r:.60}" if function_name else "its graph"
             raise _refusal(
                 directory,
                 f"{where} has the operation {node.op!r:.60}, which is not one of the {len(ALLOWED)} that only compute",
@@ -122,7 +122,6 @@ def check_operations(directory: str | os.PathLike) -> dict[str, int]:
 
 def _parsed(directory: pathlib.Path) -> Any:
     """Returns the graphs in the file of a SavedModel."""
-    from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
     try:
@@ -132,8 +131,11 @@ def _parsed(directory: pathlib.Path) -> Any:
             raise ValueError(f"{other[0]} is there, and only {FILE} is read")
         content = _files.read_file(directory / FILE, MAX_BYTES)
         model = saved_model_pb2.SavedModel()
-        model.ParseFromString(content)
-    except (OSError, ValueError, DecodeError) as error:
+        try:
+            model.ParseFromString(content)
+        except Exception as error:  # an error of protobuf, a package of TensorFlow
+            raise ValueError(f"its content is damaged ({error})") from error
+    except (OSError, ValueError) as error:
         text = _files.reason(error, directory / FILE) if isinstance(error, OSError) else error
         raise _refusal(directory, f"{FILE} cannot be read: {text}") from error
     return model.meta_graphs
@@ -154,7 +156,7 @@ def _check_saver(directory, graph, touching):
     saves, restores = saver.save_tensor_name.partition(":")[0], saver.restore_op_name
     nodes = {node.name: node for node in graph.graph_def.node}
     for name, used in touching.items():
-        callers = [(place, node.name) for place, node in _nodes(graph) if name in _called(node)]
+        callers = [(function_name, node.name) for function_name, node in _nodes(graph) if name in _called(node)]
         allowed = ("", restores) if used <= RESTORING else ("", saves)
         if (
             callers != [allowed]
@@ -165,7 +167,7 @@ def _check_saver(directory, graph, touching):
                 directory, f"the function {name!r:.60} has the operation {sorted(used)[0]!r} and is no saver"
             )
     for key, signature in graph.signature_def.items():
-        reached = _ancestors(nodes, [each.name for each in signature.outputs.values()])
+        reached = _upstream(nodes, [each.name for each in signature.outputs.values()])
         if key != "__saved_model_init_op" and {saves, restores} & reached:
             raise _refusal(directory, f"the signature {key!r:.60} saves or restores files")
 
@@ -179,7 +181,7 @@ def _called(node: Any) -> list[str]:
     return found
 
 
-def _ancestors(nodes: dict[str, Any], tensors: Iterable[str]) -> set[str]:
+def _upstream(nodes: dict[str, Any], tensors: Iterable[str]) -> set[str]:
     """Returns the names of all nodes that some tensors are computed from."""
     found: set[str] = set()
     waiting = [_node_name(each) for each in tensors]

@@ -21,27 +21,27 @@ LEFT, RIGHT, TOP, BOTTOM = 80, 12, 12, 40  # around its lines
 RATE, SECONDS = "learning_rate", "seconds"
 # Okabe and Ito (2008): colours that people with any colour vision tell apart; those of dark pages are lighter.
 STYLE = """
-:root{color-scheme:light dark;--text:#1a1a1a;--soft:#5a5a5a;--page:#fff;--card:#f6f6f6;--line:#d5d5d5;--share:0,114,178;
---c0:#0072B2;--c1:#D55E00;--c2:#009E73;--c3:#AA4499;--bad:#B3261E}
-@media (prefers-color-scheme:dark){:root{--text:#ececec;--soft:#b4b4b4;--page:#16181b;--card:#202327;--line:#41464c;
---share:86,180,233;--c0:#56B4E9;--c1:#F0A35E;--c2:#4FD1A5;--c3:#E49AD0;--bad:#FF8A80}}
+:root{color-scheme:light dark;--Text:#1a1a1a;--Soft:#5a5a5a;--Page:#fff;--Card:#f6f6f6;--Line:#d5d5d5;--Share:0,114,178;
+--C0:#0072B2;--C1:#D55E00;--C2:#009E73;--C3:#AA4499;--Bad:#B3261E}
+@media (prefers-color-scheme:dark){:root{--Text:#ececec;--Soft:#b4b4b4;--Page:#16181b;--Card:#202327;--Line:#41464c;
+--Share:86,180,233;--C0:#56B4E9;--C1:#F0A35E;--C2:#4FD1A5;--C3:#E49AD0;--Bad:#FF8A80}}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:72rem;padding:1.5rem;background:var(--page);color:var(--text);
+body{margin:0 auto;max-width:72rem;padding:1.5rem;background:var(--Page);color:var(--Text);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-h1{font-size:1.6rem;margin:.2rem 0}h2{font-size:1.2rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--line)}
-h3{font-size:1rem;margin:1.2rem 0 .4rem}p{margin:.4rem 0}.soft{color:var(--soft)}
+h1{font-size:1.6rem;margin:.2rem 0}h2{font-size:1.2rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--Line)}
+h3{font-size:1rem;margin:1.2rem 0 .4rem}p{margin:.4rem 0}.soft{color:var(--Soft)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.92rem}
-th,td{padding:.3rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+th,td{padding:.3rem .7rem;border-bottom:1px solid var(--Line);text-align:left;vertical-align:top}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.text{white-space:pre-wrap;overflow-wrap:anywhere;min-width:9rem;max-width:28rem}
-.wrong{color:var(--bad);font-weight:600}
+.wrong{color:var(--Bad);font-weight:600}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,30rem),1fr));gap:1rem}
-figure{margin:0;padding:.8rem;background:var(--card);border-radius:.5rem}figcaption{font-weight:600;margin-bottom:.3rem}
-svg{width:100%;height:auto;display:block}svg text{fill:var(--text);font-size:13px}svg .grid{stroke:var(--line)}
+figure{margin:0;padding:.8rem;background:var(--Card);border-radius:.5rem}figcaption{font-weight:600;margin-bottom:.3rem}
+svg{width:100%;height:auto;display:block}svg text{fill:var(--Text);font-size:13px}svg .grid{stroke:var(--Line)}
 .key{display:inline-block;width:1.6rem;height:0;border-top:3px solid;margin:0 .35rem .25rem 0}
 .legend span{margin-right:1rem;font-size:.9rem;white-space:nowrap}
 img{max-width:100%;background:#fff;border-radius:.3rem}td img{max-height:6.5rem;max-width:24rem}
-pre{background:var(--card);padding:.8rem;border-radius:.5rem;overflow-x:auto;font-size:.88rem}
+pre{background:var(--Card);padding:.8rem;border-radius:.5rem;overflow-x:auto;font-size:.88rem}
 .matrix td{text-align:right;padding:.25rem .5rem;font-variant-numeric:tabular-nums}
 """
 DASHES = ("", "7 4", "2 3", "9 3 2 3")
@@ -213,7 +213,7 @@ def chart(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 3}" text-anchor="middle">epoch</text>')
     legend = []
     for number, (name, points) in enumerate(lines.items()):
-        colour, dash = f"var(--c{number % 4})", DASHES[number % 4]
+        colour, dash = f"var(--C{number % 4})", DASHES[number % 4]
         path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in points)
         style = f'fill="none" style="stroke:{colour}" stroke-width="2.2" stroke-dasharray="{dash}"'
         parts.append(f'<polyline points="{path}" {style}/>')
@@ -297,11 +297,11 @@ def _classes(confusion):
         '<tr><th scope="col">true \\ predicted</th>' + "".join(f'<th class="number">{_text(n)}</th>' for n in classes)
     ]
     for name, row, total in zip(classes, counts, totals):
-        cells = [f'<td style="background:rgba(var(--share),{0.75 * each / max(total, 1):.3f})">{each or "·"}</td>'
+        cells = [f'<td style="background:rgba(var(--Share),{0.75 * each / max(total, 1):.3f})">{each or "·"}</td>'
                  for each in row]  # fmt: skip
         matrix.append(f'<tr><th scope="row">{_text(name)}</th>{"".join(cells)}')
-    drawn = f'<div class="scroll"><table class="matrix">{"</tr>".join(matrix)}</tr></table></div>'
-    return [f"<h3>By class</h3>{_table(rows, (1, 2))}", f"<h3>Confusion</h3>{drawn}"]
+    grid = f'<div class="scroll"><table class="matrix">{"</tr>".join(matrix)}</tr></table></div>'
+    return [f"<h3>By class</h3>{_table(rows, (1, 2))}", f"<h3>Confusion</h3>{grid}"]
 
 
 def _picture(run, name, about):

@@ -6,6 +6,7 @@ from commands import in_process, refused
 
 import kerazoo as kz
 from kerazoo.run import inspection, scored_prediction
+from kerazoo.run.predictor import build_model
 
 TRAINING = {"epochs": 1, "xla": False, "batch_size": 8, "max_shapes": 1, "optimizer": "sgd"}
 
@@ -15,8 +16,7 @@ def reversing():
     """A model that has learnt nothing."""
     task = kz.tasks.create("reverse", length=3, examples=16)
     sizes = {"units": 5, "embedding_dim": 3, "encoder_units": 4}
-    model = kz.create("lstm_seq2seq_attention", **sizes, source_vocabulary_size=30, target_vocabulary_size=30)
-    return kz.run.Predictor(model, task)
+    return kz.run.Predictor(build_model("lstm_seq2seq_attention", task, sizes), task)
 
 
 @pytest.fixture(scope="module")
