@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kerazoo import _checks
+from kerazoo.export.operations import check_operations
 from kerazoo.serve.request_error import RequestError
 from kerazoo.serve.rest_format import TensorInfo, plain_values
 
@@ -77,7 +78,7 @@ class Servable:
 
         self.folder = pathlib.Path(folder)
         graph = _read_graph(self.folder)
-        _check_operations(self.folder)
+        check_operations(self.folder)
         try:
             self._loaded = tf.saved_model.load(os.fspath(self.folder))
         except Exception as error:  # TensorFlow raises whatever its parsers meet
@@ -137,10 +138,6 @@ def _read_graph(folder):
         if "serve" in graph.meta_info_def.tags:
             return graph
     raise _checks.CheckpointError(f"{folder}: the SavedModel has no graph for serving.")
-
-
-def _check_operations(folder):
-    """Refuses a SavedModel, which is a program, if it has operations such as the writing of files."""
 
 
 def _signature(definition, function):

@@ -21,6 +21,7 @@ import pytest
 
 import kerazoo as kz
 from kerazoo import _checks, _files
+from kerazoo.export import verification
 from kerazoo.export.operations import ALLOWED, RESTORING, SAVING
 
 LARGE = 2**27  # bytes that a small file claims or unpacks to
@@ -362,7 +363,7 @@ def test_a_hostile_saved_model_is_refused_before_it_is_loaded(saved, harmless, m
 
     folder = edited(saved, harmless, edit)
     monkeypatch.setattr(tf.saved_model, "load", lambda *args: pytest.fail("it was loaded"))
-    monkeypatch.setattr(kz.export.verification, "run_fresh", lambda *args: pytest.fail("it was loaded"))
+    monkeypatch.setattr(verification, "run_fresh", lambda *args: pytest.fail("it was loaded"))
     for call in (
         lambda: kz.export.check_operations(folder),
         lambda: kz.export.verify(folder, [1.0], [2.0]),
