@@ -237,6 +237,7 @@ def test_numbers_are_compared_by_name_and_with_a_tolerance(exported, monkeypatch
     _, _, task, raw, _, served = exported["dense_autoencoder"]
     images = served["reconstruction"]
     monkeypatch.setattr(verification, "run_fresh", lambda *_: [verification._plain({"reconstruction": images})])
+    monkeypatch.setattr(verification, "check_operations", lambda folder: {})  # there is no SavedModel here
     for difference, tolerance in ((1e-6, None), (1e-3, 1e-2)):
         case = verification.Case("serving_default", task.pack(raw), {"reconstruction": images + difference})
         if tolerance is None:
@@ -260,6 +261,9 @@ def test_results_of_equal_scores_may_change_their_order():
 def test_verify_refuses_what_does_not_load(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="does not exist"):
         tf.saved_model.load(str(tmp_path / "empty"))
+    with pytest.raises(_checks.CheckpointError, match="empty: the SavedModel is not loaded: .* No such file"):
+        verification.fresh_outputs([(tmp_path / "empty", {"source": ["a"]})])
+    monkeypatch.setattr(verification, "check_operations", lambda folder: {})
     monkeypatch.setattr(verification, "program_of", lambda format: "raise OSError('empty is not')")  # imports nothing
     with pytest.raises(_checks.CheckpointError, match="empty: cannot be run in a fresh process: OSError: empty is not"):
         verification.fresh_outputs([(tmp_path / "empty", {"source": ["a"]})])

@@ -117,7 +117,7 @@ def draw_attention(
             panel.set_title(f"head {number}", fontsize=9)
     figure.supxlabel(column_label, fontsize=9)
     figure.supylabel(row_label, fontsize=9)
-    figure.suptitle(figures.label(title) if len(title) < figures.MAX_CHARACTERS else title, fontsize=10)
+    figures.set_title(figure, title)
     bar = figure.colorbar(image, ax=list(panels), shrink=0.8)
     bar.set_label("attention weight", fontsize=9)
     return figures.png(figure)

@@ -146,5 +146,5 @@ def draw_calibration(found: Calibration, title: str = "") -> bytes:
     lower.set_xlim(0, 1)
     lower.set_ylabel("predictions", fontsize=9)
     lower.set_xlabel("probability of the predicted class", fontsize=9)
-    figure.suptitle(title, fontsize=10)
+    figures.set_title(figure, title)
     return figures.png(figure)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,13 @@ def label(text: Any) -> str:
     text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text))
     text = text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
     return (text.replace(" ", "␣") if not text.strip() else text).replace("$", r"\$")
+
+
+def set_title(figure: Any, title: str) -> None:
+    """Writes a title above a figure, in as many lines as its width needs."""
+    width = max(20, int(12 * figure.get_figwidth()))
+    lines = [part for line in title.split("\n") for part in textwrap.wrap(line, width)]
+    figure.suptitle("\n".join(lines).replace("$", r"\$"), fontsize=10)
 
 
 def set_labels(axis: Any, labels: Sequence[Any] | None, count: int, rotation: int = 0) -> None:

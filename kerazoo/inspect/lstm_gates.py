@@ -135,5 +135,5 @@ def draw_gates(
         figure.colorbar(image, ax=panel).ax.tick_params(labelsize=7)
     figure.supxlabel(position_label, fontsize=9)
     figure.supylabel("unit", fontsize=9)
-    figure.suptitle(title, fontsize=10)
+    figures.set_title(figure, title)
     return figures.png(figure)

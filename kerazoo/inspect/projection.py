@@ -92,5 +92,5 @@ def draw_projection(
     axes.set_ylabel(f"second principal component ({found.shares[1]:.0%})", fontsize=9)
     if len(set(names)) > 1:
         axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.suptitle(title, fontsize=10)
+    figures.set_title(figure, title)
     return figures.png(figure)

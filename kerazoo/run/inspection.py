@@ -182,8 +182,7 @@ class _Inspection:
     def _axes(self, path, shape, case):
         """Returns the labels of rows and columns of an attention, and what both are."""
         source_name = next(iter(case.inputs))
-        kinds = {name: POSITIONS.get(feature.modality, "position")
-                 for name, feature in zip(self.predictor.task.input_names, self.predictor.task.inputs)}  # fmt: skip
+        kinds = {name: self._position(name) for name in self.predictor.task.input_names}
         kind = kinds.get(source_name, "position") if len(kinds) == 1 else "position of the sources"
         targets = case.labels.get("targets")
         read = scored.shifted(case.labels) if targets else None
@@ -260,12 +259,18 @@ class _Inspection:
         if raw.ndim == 1 and raw.dtype.kind == "f":
             raw = raw[:, None]
         lines = raw if raw.dtype.kind == "f" and raw.shape[1] <= attribution.MAX_ROWS else None
-        kind = POSITIONS.get(self._modality(source), "position")
+        kind = self._position(source)
         self.write(name, inspect.draw_attribution(rows, labels, lines, title, kind), about)
         if labels:
             order = np.argsort(-np.abs(summed[: len(labels)]))[:MAX_TABLE]
             table = [[kind, "integrated gradients"], *([labels[row], f"{summed[row]:+.3f}"] for row in order)]
             self.tables[f"Input {number}: what the score depends on, nats"] = table
+
+    def _position(self, source):
+        """Returns what the positions of a source are."""
+        if source == "source" and isinstance(getattr(self.model, "source_embedding", None), SentenceEmbedding):
+            return "sentence"
+        return POSITIONS.get(self._modality(source), "position")
 
     def _modality(self, source):
         task = self.predictor.task
@@ -299,7 +304,7 @@ class _Inspection:
             return
         for path, gates in found.items():
             gates = inspect.LSTMGates(*(each[0][:MAX_GATES] for each in gates))
-            labels, kind = case.labels.get("source"), POSITIONS.get(self._modality("source"), "position")
+            labels, kind = case.labels.get("source"), self._position("source")
             if path.startswith("decoder"):
                 read = scored.shifted(case.labels) if "targets" in case.labels else None
                 labels, kind = read, f"{POSITIONS.get(self.predictor.task.targets.modality, 'position')} that is read"

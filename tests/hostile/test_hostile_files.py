@@ -362,11 +362,13 @@ def test_a_hostile_saved_model_is_refused_before_it_is_loaded(saved, harmless, m
     import tensorflow as tf
 
     folder = edited(saved, harmless, edit)
+    _files.write_record(folder / verification.RECORD, {"format": "saved_model", "cases": []})
     monkeypatch.setattr(tf.saved_model, "load", lambda *args: pytest.fail("it was loaded"))
     monkeypatch.setattr(verification, "run_fresh", lambda *args: pytest.fail("it was loaded"))
     for call in (
         lambda: kz.export.check_operations(folder),
-        lambda: kz.export.verify(folder, [1.0], [2.0]),
+        lambda: kz.export.verify(folder),
+        lambda: verification.fresh_outputs([(folder, {"source": [1.0]})]),
         lambda: kz.export.measure_latency(folder, [1.0]),
     ):
         with pytest.raises(_checks.CheckpointError, match="the SavedModel is not loaded: ") as caught:
@@ -387,7 +389,7 @@ def test_a_model_that_writes_a_file_is_refused(harmless):
     folder, module = harmless / "saved", Writing()
     tf.saved_model.save(module, os.fspath(folder), signatures=module.__call__)
     with pytest.raises(_checks.CheckpointError, match="has the operation 'WriteFile'"):
-        kz.export.verify(folder, [1.0], [1.0])
+        verification.fresh_outputs([(folder, {"source": [1.0]})])
 
 
 def test_what_only_computes_is_counted(saved):

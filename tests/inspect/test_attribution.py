@@ -50,6 +50,24 @@ def test_integrated_gradients_of_images_are_complete(images, activation):
     np.testing.assert_allclose(found.residual, found.difference - sums, atol=1e-6)
 
 
+class Normalized(keras.Model):
+    """Scores of vectors that are normalized, which changes fast where these are almost zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.dense = keras.layers.LayerNormalization(epsilon=1e-5), keras.layers.Dense(3)
+
+    def call(self, inputs):
+        return self.dense(self.norm(inputs["source"]))
+
+
+def test_integrated_gradients_are_complete_where_a_baseline_of_zeros_is_normalized():
+    inputs = {"source": np.random.default_rng(0).normal(size=(2, 7)).astype("float32")}
+    found = kz.inspect.integrated_gradients(Normalized(), inputs, kz.inspect.class_score([1, 2]))
+    np.testing.assert_allclose(found.values.sum(axis=1), found.difference, rtol=0.01)
+    assert found.steps <= 64
+
+
 def test_integrated_gradients_of_texts_are_complete_and_padding_has_none():
     model = kz.create("lstm_seq2seq_attention", **SIZES)
     model.build_from_inputs()
