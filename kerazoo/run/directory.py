@@ -33,7 +33,8 @@ class RunDirectory:
     autoencoder on dev,
     `metrics.jsonl` one line per epoch, `learning-rate.csv` the sweep of `learning_rate="find"`, `events/` the
     TensorBoard events, `evaluation-SPLIT.json`, `report.md` and `report.html` the results, `receipt.json` all that they
-    depend on, `predictions-SPLIT.jsonl` the predictions where they are saved, `profile/` the profile of some steps.
+    depend on, `inspect/` pictures of the inside of the model, `predictions-SPLIT.jsonl` the predictions where they are
+    saved, `profile/` the profile of some steps.
     The record is written last, so a folder without one holds no run yet.
 
     Args:
@@ -51,6 +52,7 @@ class RunDirectory:
         self.receipt = self.path / "receipt.json"
         self.report = self.path / "report.md"
         self.report_page = self.path / "report.html"
+        self.inspected = self.path / "inspect"
         self.adapter = self.path / "adapter"
         self.baseline = self.path / "baseline.json"
         self.dev_errors = self.path / "dev-errors.json"

@@ -319,10 +319,8 @@ def _picture(run, name, about):
 
 def _pictures(run):
     """Returns the pictures that experiments.inspect wrote into the run."""
-    from kerazoo.run.inspection import FOLDER
-
-    names = sorted((run.path / FOLDER).glob("*.png"))[:MAX_PICTURES]
-    pictures = [(path.stem, _picture(run, f"{FOLDER}/{path.name}", path.stem)) for path in names]
+    paths = sorted(run.inspected.glob("*.png"))[:MAX_PICTURES]
+    pictures = [(path.stem, _picture(run, path.relative_to(run.path), path.stem)) for path in paths]
     return [
         f"<figure><figcaption>{_text(stem)}</figcaption>{picture}</figure><br>" for stem, picture in pictures if picture
     ]

@@ -15,13 +15,13 @@ from kerazoo.inspect.attribution import by_position
 from kerazoo.layers import SentenceEmbedding
 from kerazoo.run import predictor as predictors
 from kerazoo.run import scored_prediction as scored
+from kerazoo.run.directory import RunDirectory
 
 if TYPE_CHECKING:
     from kerazoo.run.predictor import Predictor
 
 PARTS = ("attention", "attribution", "gates", "embeddings", "confusion", "calibration")
 EXAMPLES = 2  # of the dev examples, where no input is given
-FOLDER = "inspect"
 MAX_TABLE = 12  # rows of a printed table
 NEIGHBOURS = 5
 MAX_GATES = 200  # positions whose gates are drawn
@@ -87,7 +87,7 @@ def inspect_run(
     _checks.positive_int("inspect", "limit", limit)
     figures.new_figure(1, 1)  # refuses a machine without matplotlib before anything is computed
     predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
-    folder = pathlib.Path(to) if to is not None else pathlib.Path(run_dir) / FOLDER
+    folder = pathlib.Path(to) if to is not None else RunDirectory(run_dir).inspected
     return inspect_predictor(predictor, folder, lines, parts, target, layers, limit)
 
 
