@@ -35,7 +35,7 @@ th,td{padding:.3rem .7rem;border-bottom:1px solid var(--Line);text-align:left;ve
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.text{white-space:pre-wrap;overflow-wrap:anywhere;min-width:9rem;max-width:28rem}
 .wrong{color:var(--Bad);font-weight:600}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,30rem),1fr));gap:1rem}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem}
 figure{margin:0;padding:.8rem;background:var(--Card);border-radius:.5rem}figcaption{font-weight:600;margin-bottom:.3rem}
 svg{width:100%;height:auto;display:block}svg text{fill:var(--Text);font-size:13px}svg .grid{stroke:var(--Line)}
 .key{display:inline-block;width:1.6rem;height:0;border-top:3px solid;margin:0 .35rem .25rem 0}
@@ -164,7 +164,7 @@ def _charts(rows):
     charts = []
     for name in plain:
         lines = {label: _points(rows, key) for label, key in (("train", name), ("dev", f"val_{name}")) if key in names}
-        charts.append(chart(name + (" (nats)" if name == "loss" else ""), lines))
+        charts.append(chart(name, lines))
     if RATE in names:
         charts.append(chart("learning rate", {"at the end of the epoch": _points(rows, RATE)}))
     return f'<div class="charts">{"".join(charts)}</div>' if charts else ""
