@@ -15,12 +15,12 @@ from kerazoo.inspect.attribution import (
     similarity_score,
     target_score,
 )
-from kerazoo.inspect.calibration import Calibration, calibration, draw_calibration, fit_temperature
 from kerazoo.inspect.confusion import confusion_matrix, draw_confusion
 from kerazoo.inspect.lstm_gates import LSTMGates, draw_gates, lstm_gates
 from kerazoo.inspect.nearest import nearest
 from kerazoo.inspect.occlusion import occlusion
 from kerazoo.inspect.projection import Projection, draw_projection, project
+from kerazoo.inspect.reliability import Calibration, calibration, draw_calibration, fit_temperature
 from kerazoo.inspect.shift_check import check_shift
 
 __all__ = [
