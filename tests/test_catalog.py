@@ -232,10 +232,10 @@ VOCABULARY = {"vocabulary_size": 5}
         (
             "lstmm+transformer",
             {},
-            "Unknown encoder 'lstmm'. Close names: lstm, conv_lstm. All: bag, conv, conv_lstm, "
+            "Unknown encoder 'lstmm'. Close names: lstm, conv_lstm. All: backbone, bag, conv, conv_lstm, "
             "conv_transformer, dense, lstm, transformer",
         ),
-        ("conv,+lstm", {}, "Unknown encoder ''. All: bag, conv"),
+        ("conv,+lstm", {}, "Unknown encoder ''. All: backbone, bag"),
         ("lstm+transfomer", {}, "Unknown decoder 'transfomer'. Close names: transformer"),
         ("conv+lstm", {"encoder.filter": 3}, r"of conv\+lstm \(EncoderDecoder\): 'encoder.filter'. .* encoder.filters"),
         ("conv+lstm", {"decoder_2.units": 3}, "'decoder_2.units'. Close names: decoder.units"),

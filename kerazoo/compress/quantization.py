@@ -11,7 +11,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.compress.input_rounding import RoundedInputs, round_inputs
-from kerazoo.compress.stored_weight import FORMATS, SPARSE, StoredFormat, StoredWeight
+from kerazoo.compress.stored_weight import FORMATS, SPARSE, StoredFormat, StoredWeight, is_depthwise
 from kerazoo.layers.computed_weight import ComputedWeight
 
 # The weights of Keras' layers that hold most of a model; all of their uses go through `keras.ops`.
@@ -213,7 +213,10 @@ def _replace(layer, variable, stored_format):
         return None
     recurrent = isinstance(layer, keras.layers.LSTMCell)
     rounds = stored_format.inputs is not None
-    stored = (RoundedInputs if rounds and recurrent else StoredWeight)(variable, stored_format)
+    if rounds and recurrent:
+        stored: StoredWeight = RoundedInputs(variable, stored_format)
+    else:
+        stored = StoredWeight(variable, stored_format, is_depthwise(layer))
     stored.replace(layer, variable)
     if rounds and not recurrent:
         round_inputs(layer, stored_format.inputs)

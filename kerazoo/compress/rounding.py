@@ -8,7 +8,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.compress.quantization import forget_programs, weights_of
-from kerazoo.compress.stored_weight import LEVELS, RANGES, StoredFormat, StoredWeight
+from kerazoo.compress.stored_weight import LEVELS, RANGES, StoredFormat, StoredWeight, is_depthwise
 
 FORMATS = tuple(LEVELS)
 
@@ -50,7 +50,7 @@ def round_weights(model: keras.Model, format: str = "int8") -> None:
     """
     _checks.one_of("round_weights", "format", format, FORMATS)
     for layer, variable in weights_of(model, "round_weights"):
-        RoundedWeight(variable, StoredFormat(variable.path, format)).replace(layer, variable)
+        RoundedWeight(variable, StoredFormat(variable.path, format), is_depthwise(layer)).replace(layer, variable)
     forget_programs(model)
 
 
@@ -60,10 +60,11 @@ class RoundedWeight(StoredWeight):
     Args:
         variable: Keras variable.
         stored_format: `StoredFormat` without `nonzero`; zeros stay zero anyway.
+        depthwise: bool. As for `StoredWeight`. Defaults to `False`.
     """
 
-    def __init__(self, variable: Any, stored_format: StoredFormat):
-        super().__init__(variable, stored_format)
+    def __init__(self, variable: Any, stored_format: StoredFormat, depthwise: bool = False):
+        super().__init__(variable, stored_format, depthwise)
         self.trainable = True
         self.parts["variable"] = variable
 

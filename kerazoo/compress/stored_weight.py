@@ -51,13 +51,14 @@ class StoredWeight(ComputedWeight):
     Args:
         variable: Keras variable `[..., outputs]`, or `[rows, D]` of an embedding.
         stored_format: `StoredFormat`.
+        depthwise: bool. Whether it is the kernel of a convolution of each channel by itself. Defaults to `False`.
     """
 
-    def __init__(self, variable: Any, stored_format: StoredFormat):
+    def __init__(self, variable: Any, stored_format: StoredFormat, depthwise: bool = False):
         super().__init__(variable)
         self.format, self.nonzero = stored_format.format, stored_format.nonzero
         self.by_row = "embeddings" in variable.name
-        rows, self.columns = matrix_shape(variable.name, self.shape)
+        rows, self.columns = matrix_shape(variable.name, self.shape, depthwise)
         # Of int4: rows of whole groups, an even number of them, so that a half of them is in the low bits of the bytes.
         self.group = min(GROUP, rows + rows % 2)
         self.rows = math.ceil(rows / self.group) * self.group if self.format == "int4" else rows
@@ -134,17 +135,23 @@ class StoredWeight(ComputedWeight):
         stored.assign(np.pad(codes, (0, stored.shape[0] - len(codes))).astype(stored.dtype))
 
 
-def matrix_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
+def is_depthwise(layer: keras.layers.Layer) -> bool:
+    """Returns whether a layer is a convolution of each channel by itself."""
+    return isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D)
+
+
+def matrix_shape(name: str, shape: tuple[int, ...], depthwise: bool = False) -> tuple[int, int]:
     """Returns the rows and the columns of the matrix in which each column has scales of its own.
 
     Args:
         name: string. The name of the variable.
         shape: tuple of ints. Its shape.
+        depthwise: bool. As for `StoredWeight`. Defaults to `False`.
     """
     columns = shape[-1]
     if "embeddings" in name:
         columns = shape[0]
-    elif name == "depthwise_kernel":
+    elif depthwise or name == "depthwise_kernel":
         columns = shape[-1] * shape[-2]
     return math.prod(shape) // columns, columns
 

@@ -18,9 +18,8 @@ from kerazoo.data import (
     TableSource,
     TaggedSource,
     TextSource,
-    formats,
 )
-from kerazoo.data.table_source import HELD_OUT, check_column, check_held_out
+from kerazoo.data.table_source import HELD_OUT, check_column
 from kerazoo.data.tagged_source import TAG, parse_parts
 from kerazoo.tasks.feature import Feature
 from kerazoo.tasks.feature_pairs import (
@@ -32,6 +31,7 @@ from kerazoo.tasks.feature_pairs import (
     refuse_subword_dropout,
 )
 from kerazoo.tasks.preprocessing import parse_preprocess
+from kerazoo.tasks.table_arguments import table_arguments
 from kerazoo.tasks.task import Task
 from kerazoo.tasks.text_options import TextOptions
 
@@ -126,10 +126,12 @@ def build_table(
     data_dir = _require(owner, data_dir, "a folder with train.tsv or a file")
     source_column = check_column(owner, "source_column", source_column)
     target_column = check_column(owner, "target_column", target_column)
-    _check_files(owner, max_length, bad_lines)
+    _checks.positive_int(owner, "max_length", max_length)
     _checks.positive_int(owner, "length", length)
-    formats.TableFormat(format, header, delimiter, quote, owner)
-    held_out = check_held_out(owner, held_out)
+    shared = table_arguments(
+        owner, header=header, format=format, delimiter=delimiter, quote=quote, dev_data=dev_data, test_data=test_data,
+        held_out=held_out, bad_lines=bad_lines,
+    )  # fmt: skip
     text_options = TextOptions.of(owner, text)
     sound = {"sample_rate": sample_rate, "resample": bool(resample), "num_mel_bins": num_mel_bins}
     options = {
@@ -138,17 +140,10 @@ def build_table(
         "targets": targets,
         "source_column": source_column,
         "target_column": target_column,
-        "header": header,
-        "format": format,
-        "delimiter": delimiter,
-        "quote": quote,
-        "dev_data": dev_data and str(dev_data),
-        "test_data": test_data and str(test_data),
-        "held_out": held_out,
+        **shared,
         "max_length": max_length,
         "truncate": _checks.one_of(owner, "truncate", truncate, ("end", "start")),
         "length": length,
-        "bad_lines": bad_lines,
         "height": height,
         "width": width,
         "channels": channels,
@@ -185,19 +180,8 @@ def build_table(
         read = {column: check_column(owner, column, part.get(column, given)) for column, given in columns.items()}
         if TAG in part:
             read.pop(TAG, None)
-        return TableSource(
-            data_dir,
-            read,
-            header=header,
-            format=format or ("tsv" if name == "tsv" else None),
-            delimiter=delimiter,
-            quote=quote,
-            dev_data=dev_data,
-            test_data=test_data,
-            bad_lines=bad_lines,
-            path_columns=paths,
-            held_out=held_out,
-        )
+        kind_of_file = format or ("tsv" if name == "tsv" else None)
+        return TableSource(data_dir, read, **{**shared, "format": kind_of_file}, path_columns=paths)
 
     source = _mixture(owner, data_dir, tuple(columns), table, dev_data or test_data)
     if inputs is None and TAG in source.columns and TAG not in columns:

@@ -4,10 +4,11 @@ import os
 from typing import Any
 
 from kerazoo import _checks
-from kerazoo.data import DataSource, TableSource, formats
+from kerazoo.data import DataSource, TableSource
 from kerazoo.data.inverse_cloze import InverseCloze
-from kerazoo.data.table_source import HELD_OUT, check_column, check_held_out
+from kerazoo.data.table_source import HELD_OUT, check_column
 from kerazoo.tasks.similarity_feature import MatchFeature, SimilarityFeature
+from kerazoo.tasks.table_arguments import table_arguments
 from kerazoo.tasks.task import Task
 from kerazoo.tasks.text_feature import TextFeature
 from kerazoo.tasks.text_options import TextOptions
@@ -82,11 +83,10 @@ def build(
                 f"score_column={score_column!r}. Leave one of them out."
             )
     _checks.positive_int(owner, "max_length", max_length)
-    _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
-    table = {"header": header, "format": format, "delimiter": delimiter, "quote": quote}
-    formats.TableFormat(format, header, delimiter, quote, owner)
-    files = {"dev_data": dev_data and str(dev_data), "test_data": test_data and str(test_data), "bad_lines": bad_lines}
-    held_out = check_held_out(owner, held_out)
+    table = table_arguments(
+        owner, header=header, format=format, delimiter=delimiter, quote=quote, dev_data=dev_data, test_data=test_data,
+        held_out=held_out, bad_lines=bad_lines,
+    )  # fmt: skip
     defaults = {"source_tokens": "words_and_punctuation", "case": "lower"}
     if text.get("source_vocabulary_file"):
         defaults = {"source_tokens": "wordpiece", "case": "auto"}
@@ -96,12 +96,10 @@ def build(
         **{f"{column}_column": given for column, given in columns.items()},
         "inverse_cloze": bool(inverse_cloze),
         **table,
-        **files,
-        "held_out": held_out,
         "max_length": max_length,
         **text_options.to_dict(),
     }
-    source: DataSource = TableSource(data_dir, columns, **table, **files, held_out=held_out)
+    source: DataSource = TableSource(data_dir, columns, **table)
     if inverse_cloze:
         source = InverseCloze(source, "source", "target")
     vocabulary = text_options.vocabulary(owner, "source")

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data import Ragged, TableSource, formats
+from kerazoo.data import Ragged, TableSource
 from kerazoo.data.ragged import positions_in_rows
-from kerazoo.data.table_source import HELD_OUT, check_column, check_held_out
+from kerazoo.data.table_source import HELD_OUT, check_column
 from kerazoo.tasks.feature import Converted, Feature
 from kerazoo.tasks.feature_pairs import refuse_subword_dropout
+from kerazoo.tasks.table_arguments import table_arguments
 from kerazoo.tasks.task import Task
 from kerazoo.tasks.text_feature import TextFeature, Vocabulary, concatenated_rows, tokenize
 from kerazoo.tasks.text_options import TextOptions
@@ -191,23 +192,20 @@ def build(
         "target": check_column(owner, "target_column", target_column),
     }
     _checks.positive_int(owner, "max_length", max_length)
-    _checks.one_of(owner, "bad_lines", bad_lines, ("stop", "skip"))
-    formats.TableFormat(format, header, delimiter, quote, owner)
+    table = table_arguments(
+        owner, header=header, format=format, delimiter=delimiter, quote=quote, dev_data=dev_data, test_data=test_data,
+        held_out=held_out, bad_lines=bad_lines,
+    )  # fmt: skip
     text_options = TextOptions.of(owner, text, roles=("target",))
     refuse_subword_dropout(owner, text_options, kind)
-    table = {"header": header, "format": format, "delimiter": delimiter, "quote": quote}
-    files = {"dev_data": dev_data and str(dev_data), "test_data": test_data and str(test_data), "bad_lines": bad_lines}
-    held_out = check_held_out(owner, held_out)
     options = {
         "data_dir": str(data_dir),
         "source_column": source_column,
         "target_column": target_column,
         **table,
-        **files,
-        "held_out": held_out,
         "max_length": max_length,
         **text_options.to_dict(),
     }
-    source = TableSource(data_dir, columns, **table, **files, held_out=held_out)
+    source = TableSource(data_dir, columns, **table)
     feature = PromptedTextFeature("prompt", "target", text_options.vocabulary(owner, "target"), max_length)
     return Task(source, (), feature, name, kind or "", options, bad_lines)

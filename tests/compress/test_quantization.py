@@ -160,6 +160,17 @@ def test_layers_of_keras_are_quantized(monkeypatch):
     np.testing.assert_allclose(model.predict_on_batch(x), before, atol=0.05)
 
 
+@pytest.mark.parametrize("quantize", ["quantize", "round_weights"])
+def test_each_channel_of_a_depthwise_convolution_has_its_own_scale(quantize):
+    model = keras.Sequential([keras.Input((5, 5, 37)), keras.layers.DepthwiseConv2D(3)])
+    (layer,) = model.layers
+    kernel = RNG.normal(size=(3, 3, 37, 1)) * np.exp(3 * RNG.normal(size=(37, 1)))
+    layer.kernel.assign(kernel)
+    getattr(kz.compress, quantize)(model, "int8")
+    scale = np.abs(kernel).max(axis=(0, 1), keepdims=True) / 127
+    np.testing.assert_allclose(np.asarray(layer.kernel) / scale, np.rint(kernel / scale), atol=1e-3)
+
+
 def test_bad_arguments_are_refused(model):
     with pytest.raises(ValueError, match=r"quantize: `format` must be one of .* got format='int9'"):
         kz.compress.quantize(model, "int9")
