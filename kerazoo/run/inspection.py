@@ -15,6 +15,7 @@ from kerazoo.inspect.attribution import by_position
 from kerazoo.layers import SentenceEmbedding
 from kerazoo.run import predictor as predictors
 from kerazoo.run import scored_prediction as scored
+from kerazoo.run import tensorboard_events
 from kerazoo.run.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -336,6 +337,9 @@ class _Inspection:
         about = f"vectors of {len(texts):,} dev examples" + (" and the inputs" if inputs else "")
         picture = inspect.draw_projection(inspect.project(vectors), [*groups, *["input"] * len(inputs)], labels, about)
         self.write("embeddings", picture, about)
+        names = [scored.named(each) for each in [*texts, *inputs]]
+        groups = [*groups, *["input"] * len(inputs)]
+        tensorboard_events.write_vectors(self.folder, vectors, {"input": names, "group": groups})
         count = min(NEIGHBOURS, len(texts))
         for number, vector in enumerate(vectors[len(texts) :], 1):
             rows, cosines = inspect.nearest(vectors[: len(texts)], vector[None], count)

@@ -15,7 +15,7 @@ from kerazoo import _checks, _files
 from kerazoo.data import lines as text_lines
 from kerazoo.data.splits import SPLITS
 from kerazoo.inspect.confusion import draw_confusion
-from kerazoo.run import directory, html_report, pictures, sample_table
+from kerazoo.run import directory, html_report, pictures, sample_table, tensorboard_events
 from kerazoo.run.control_characters import printable
 
 if TYPE_CHECKING:
@@ -196,7 +196,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def write(run: "RunDirectory", result: Mapping, split: str, samples: Sequence[sample_table.Sample]) -> None:
     """Writes `evaluation-SPLIT.json`, the pictures of the samples, and the reports of all splits evaluated so far.
 
-    These are `report.md`, and `report.html` with the curves of the training, the best and the worst predictions, and
+    The samples are in the events of TensorBoard as well, if the run has any. The reports are `report.md`, and
+    `report.html` with the curves of the training, the best and the worst predictions, and
     errors by length and class.
 
     Args:
@@ -231,6 +232,8 @@ def write(run: "RunDirectory", result: Mapping, split: str, samples: Sequence[sa
     found, record = {split: each for split, each in results.items() if each}, run.record()
     _files.write_file(run.report, markdown(record, found))
     _files.write_file(run.report_page, html_report.page(run, record, found, goodput(record), _commands(run, found)))
+    table = "\n".join(_sample_lines(split, rows)).strip()
+    tensorboard_events.write_evaluation(run, split, record, result, table, rows)
 
 
 def _commands(run, results):

@@ -53,8 +53,12 @@ def test_a_classifier_with_dev_examples(classifying):
     names = {path.name for path in (classifying / "inspect").iterdir()}
     assert names == {
         "1-attention-encoder.block_0.attention.png", "1-attribution.png", "calibration.png", "confusion.png",
-        "embeddings.png",
+        "embeddings.png", "projector_config.pbtxt", "vectors-labels.tsv", "vectors.tsv",
     }  # fmt: skip
+    vectors, labels = (np.loadtxt(classifying / "inspect" / name, str, delimiter="\t")
+                       for name in ("vectors.tsv", "vectors-labels.tsv"))  # fmt: skip
+    assert labels[0].tolist() == ["input", "group"] and labels[-1].tolist() == ["ef cd", "input"]
+    assert vectors.shape == (len(labels) - 1, 4)
     assert "expected calibration error" in out and "the nearest dev examples" in out
     assert "Left out: gates: TransformerClassifier has no LSTM layer that matches." in err
 
