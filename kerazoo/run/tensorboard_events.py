@@ -42,7 +42,7 @@ def write_evaluation(
 
     folder = run.events / split
     _files.remove_folder(folder)
-    writer = EventFileWriter(os.fspath(folder))
+    events = EventFileWriter(os.fspath(folder))
     step = int(record.get("schedule", {}).get("end", 0))
     values = [summary_pb2.Summary.Value(tag=f"evaluation/{name}", simple_value=each)
               for name, each in result["metrics"].items()]  # fmt: skip
@@ -53,8 +53,8 @@ def write_evaluation(
             values.append(_image_value(row["picture"], run.path / row["picture"]))
     summaries = [summary_pb2.Summary(value=values), api.hparams_pb(_options(record), trial_id=os.fspath(run.path))]
     for summary in summaries:
-        writer.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
-    writer.close()
+        events.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+    events.close()
 
 
 def write_vectors(

@@ -32,6 +32,6 @@ def test_the_events_of_an_evaluation(tmp_path):
     (samples,) = found.Tensors("samples of dev")
     assert "\\\\<i\\\\>" in str(samples.tensor_proto.string_val) and "prediction" in str(samples.tensor_proto)
     content = found.PluginTagToContent("hparams")["_hparams_/session_start_info"]
-    for each in (b"model_options.units", b"(3, 4)", b"training.seed", b"task_options.data_dir"):
+    for each in (b"model_options.units", b"[3, 4]", b"training.seed", b"task_options.data_dir"):
         assert each in content
     assert b"teacher" not in content
