@@ -227,7 +227,7 @@ class _Inspection:
         values = integrated.values[0]
         share = float(values.sum() / integrated.difference[0]) if integrated.difference[0] else 1.0
         about = f"attribution to {source} of {case.about}"
-        title = f"{about}\nlog-odds; integrated gradients sum to {share:.1%} of what the source adds to the baseline"
+        title = f"{about}\nintegrated gradients sum to {share:.1%} of what the source adds to the baseline"
         name = f"{number}-attribution" if source == case.sources[0] else f"{number}-attribution-{source}"
         raw = np.asarray(case.inputs[source][0])
         if raw.ndim == 3:  # an image
