@@ -47,6 +47,8 @@ def main(arguments):
     del arguments
     if not FLAGS.model:
         raise command.UsageError("--model=FOLDER is required, a folder that `python -m experiments.export` wrote.")
+    # Without it TensorFlow imports Keras, some 100 MB that a server does not need.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     options = kz.serve.ServingOptions(**{name: FLAGS[name].value for name in OPTIONS})
     server = kz.serve.ModelServer(_folders(), options, command.log)
     server.run(lambda: print(f"{', '.join(server.models)} on {server.url} - Ctrl+C stops.", flush=True))

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from kerazoo import _checks  # noqa: E402
 from kerazoo.export import run_saved_model, saved_model, verification  # noqa: E402
 from kerazoo.run import export_run  # noqa: E402
 from kerazoo.run.predictor import Predictor, build_model  # noqa: E402
+from kerazoo.serve import event_stream, servable  # noqa: E402
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("a SavedModel is written with TensorFlow", allow_module_level=True)
@@ -325,6 +327,13 @@ def test_all_signatures_repeat_the_live_model(name, tasks, tmp_path, monkeypatch
     assert set(served) == expected | ({"start", "detokenize"} & set(served) if "step" in expected else set())
     card = (path / "README.md").read_text(encoding="utf-8")
     assert all(f"| `{signature}` |" in card for signature in served) and "was not evaluated" in card
+    if "detokenize" in served and not options:  # a server decodes step by step
+        functions = {signature: servable.Signature({}, {}, function) for signature, function in served.items()}
+        decoder = event_stream.step_decoder(types.SimpleNamespace(folder=path, signatures=functions))
+        tensors = {name: np.array(values, object) for name, values in task.pack(raw[:1]).items()}
+        *_, last = decoder.events(tensors, as_rows=True)
+        (prediction,) = json.loads(last.partition(b"data: ")[2])["predictions"]
+        assert [prediction[task.targets.outputs[0]]] == predictor(raw[:1], search="greedy")
 
 
 def test_a_signature_that_samples_takes_seed_and_temperature(tasks, tmp_path):

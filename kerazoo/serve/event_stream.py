@@ -172,7 +172,8 @@ def step_decoder(servable: Servable) -> StepDecoder | None:
         return None
     try:
         record = json.loads(_files.read_file(servable.folder / RECORD, MAX_RECORD_BYTES))
-        options = next(case["options"] for case in record["cases"] if case["signature"] == "step")
-        return StepDecoder(servable, **{name: int(options[name]) for name in IDS})
+        (case,) = [case for case in record["cases"] if case["signature"] == "step"]
+        ids = next(each for each in case.values() if isinstance(each, dict) and set(IDS) <= set(each))
+        return StepDecoder(servable, **{name: int(ids[name]) for name in IDS})
     except (OSError, ValueError, LookupError, TypeError, StopIteration):
         return None  # it was not verified, so nothing says what the ids are

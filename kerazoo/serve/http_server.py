@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import os
 import pathlib
 import re
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from kerazoo import _checks
 from kerazoo.serve.serving_options import ServingOptions
 
+GRACE_SECONDS = 5  # after the time limit of requests, for clients that do not read their responses
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 
 
@@ -97,7 +99,7 @@ class ModelServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=None,
+            timeout_graceful_shutdown=math.ceil(self.options.timeout) + GRACE_SECONDS,
         )
         self._ready, self._ended = threading.Event(), threading.Event()
         self._server = _server_class(uvicorn.Server)(config)
@@ -173,10 +175,12 @@ def _bound(host, port):
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except OSError as error:
-        advice = " Choose another `port`." if error.errno in (errno.EADDRINUSE, errno.EACCES) else ""
+    except (OSError, UnicodeError) as error:  # the second for what is no host name
+        number = getattr(error, "errno", None)
+        advice = " Choose another `port`." if number in (errno.EADDRINUSE, errno.EACCES) else ""
+        reason = getattr(error, "strerror", None) or error
         raise _checks.SetupError(
-            f"ModelServer: cannot listen on `host` {host}, port {port}: {error.strerror}.{advice}"
+            f"ModelServer: cannot listen on `host` {host!r}, port {port}: {reason}.{advice}"
         ) from error
     return bound
 

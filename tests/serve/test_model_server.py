@@ -14,6 +14,8 @@ tf = pytest.importorskip("tensorflow")
 for package in ("starlette", "uvicorn", "prometheus_client"):
     pytest.importorskip(package)
 
+from commands import refused  # noqa: E402
+
 import kerazoo as kz  # noqa: E402
 from kerazoo import _checks  # noqa: E402
 
@@ -284,3 +286,12 @@ def test_what_cannot_be_started_is_refused(folder, tmp_path):
     with pytest.raises(_checks.SetupError, match=rf"port {client.server.port}: .*in use. Choose another `port`"):
         kz.serve.ModelServer([folder / "other"], kz.serve.ServingOptions(port=client.server.port))
     client.close()
+
+
+def test_the_command_refuses_in_its_flags(folder, tmp_path):
+    assert "--model=FOLDER is required" in refused("serve")
+    assert "--model: two folders have one name" in refused("serve", "--model=a/x", "--model=b/x")
+    assert "--timeout must be a number above 0; got --timeout=0" in refused("serve", "--model=x", "--timeout=0")
+    assert "x: cannot be read: No such file" in refused("serve", f"--model={tmp_path}/x", "--port=0", code=4)
+    nowhere = refused("serve", f"--model={folder}/other", "--host=no host", code=5)
+    assert "cannot listen on --host 'no host', port 8501" in nowhere

@@ -3,6 +3,7 @@
 KERAZOO_SCREENSHOTS=DIR python -m pytest tests/serve/test_page.py -m slow -n 0    # DIR gets pictures of all of it
 """
 
+import json
 import math
 import os
 import pathlib
@@ -227,6 +228,11 @@ def test_a_sound_is_dropped_and_played(page, server, tmp_path):
     page.locator(".drop audio").wait_for()
     send(page)
     assert page.locator("#outputs audio").count() == 1 and "0.50 s" in shown(page)
+    with page.expect_download() as download:
+        page.click("#download a")
+    values = json.loads(pathlib.Path(download.value.path()).read_text())["inputs"]["source"]
+    expected = [int(9000 * math.sin(i / 9)) / 32768 for i in range(4000)]
+    np.testing.assert_allclose(values, [expected], atol=1e-4)
 
 
 def test_a_table_is_dropped_and_drawn(page, server, tmp_path):

@@ -65,12 +65,15 @@ export async function pixelsOf(file, height, width, channels) {
   }));
 }
 
-// The samples of a sound file from -1 to 1, with the channels averaged.
+// The samples of a sound file from -1 to 1, with the channels averaged: those of a WAV file as they are, without another
+// rate; of other files at 16,000 a second.
 export async function samplesOf(file) {
-  const context = new OfflineAudioContext(1, 1, 16000);
-  const buffer = await context.decodeAudioData(await file.arrayBuffer());
+  const bytes = await file.arrayBuffer(), header = new DataView(bytes);
+  const isWav = bytes.byteLength > 28 && header.getUint32(0) === 0x52494646; // RIFF
+  const context = new OfflineAudioContext(1, 1, isWav ? header.getUint32(24, true) : 16000);
+  const buffer = await context.decodeAudioData(bytes);
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, i) => buffer.getChannelData(i));
-  return Array.from(channels[0], (_, i) => channels.reduce((sum, each) => sum + each[i], 0) / channels.length);
+  return Array.from(channels[0], (_, i) => Number((channels.reduce((sum, each) => sum + each[i], 0) / channels.length).toFixed(6)));
 }
 
 // A WAV file of 16 bits of samples from -1 to 1.
@@ -100,6 +103,7 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 // The command that sends `body` to `url`. A file in it is `{file: NAME}` in place of its bytes.
 export function curlOf(url, body) {
+  const curl = url.endsWith(":stream") ? "curl -N" : "curl"; // -N writes each event when it comes
   const files = [];
   const plain = JSON.stringify(body, (key, value) => {
     if (!value || !value.file) return value;
@@ -107,12 +111,12 @@ export function curlOf(url, body) {
     return { b64: "\u0001" };
   });
   if (!files.length) {
-    if (plain.length < 4000) return `curl -d ${quoted(plain)} ${url}`;
-    return `curl -d @request.json ${url}\n# request.json holds ${plain.length.toLocaleString("en")} characters: ${plain.slice(0, 200)}...`;
+    if (plain.length < 4000) return `${curl} -d ${quoted(plain)} ${url}`;
+    return `${curl} -d @request.json ${url}`;
   }
   const form = plain.replaceAll("%", "%%").replaceAll("\\u0001", "%s");
   const parts = files.map((name) => `"$(base64 < ${quoted(name)} | tr -d '\\n')"`);
-  return `printf ${quoted(form)} ${parts.join(" ")} | curl -d @- ${url}`;
+  return `printf ${quoted(form)} ${parts.join(" ")} | ${curl} -d @- ${url}`;
 }
 
 // The words of a text, each marked whether it is missing in the text before: a longest common subsequence.

@@ -100,14 +100,19 @@ let updates = 0;
 // The command that repeats the request.
 async function update() {
   const mine = ++updates;
-  let text;
+  let text, body;
   try {
-    const { body } = await makeBody(true);
-    text = curlOf(urlOf().href, asColumns(body));
+    body = asColumns((await makeBody(true)).body);
+    text = curlOf(urlOf().href, body);
   } catch (error) {
     text = `# ${error.message}`;
   }
-  if (mine === updates) at("curl").textContent = text;
+  if (mine !== updates) return; // something changed meanwhile
+  at("curl").textContent = text;
+  const link = at("download").firstElementChild;
+  URL.revokeObjectURL(link.href);
+  at("download").hidden = !text.includes("@request.json ");
+  if (!at("download").hidden) link.href = URL.createObjectURL(new Blob([JSON.stringify(body)], { type: "application/json" }));
 }
 
 // Outputs that all rows share, such as the rate of a sound, come only with columns.
