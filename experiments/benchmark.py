@@ -5,6 +5,7 @@ python -m experiments.benchmark train            # dense, LSTM and Transformer, 
 python -m experiments.benchmark data --data_dir=PATH     # tokenizing and feeding, against the training step
 python -m experiments.benchmark decode           # searches, with KerasHub and transformers if they are installed
 python -m experiments.benchmark devices          # on paper: memory, exchanged bytes, efficiency of 8 to 512 devices
+python -m experiments.benchmark serve --model=SAVED      # a server under load, and what it costs beside the model
 """
 
 import json
@@ -13,10 +14,16 @@ from absl import flags
 
 from experiments import command
 from experiments import flags as shared
-from experiments.benchmarks import decode_speed, device_costs, feed_cost, train_speed
+from experiments.benchmarks import decode_speed, device_costs, feed_cost, serve_speed, train_speed
 
 FLAGS = flags.FLAGS
-BENCHMARKS = {"train": train_speed, "data": feed_cost, "decode": decode_speed, "devices": device_costs}
+BENCHMARKS = {
+    "train": train_speed,
+    "data": feed_cost,
+    "decode": decode_speed,
+    "devices": device_costs,
+    "serve": serve_speed,
+}
 
 shared.define_verbose()
 with command.flag_group("All benchmarks"):
@@ -32,6 +39,11 @@ with command.flag_group("data"):
     flags.DEFINE_integer("lines", 20000, "Lines that are tokenized.", lower_bound=1)
 with command.flag_group("devices"):
     flags.DEFINE_bool("measure", False, "Count the bytes of a small model on virtual devices beside the formulas.")
+with command.flag_group("serve", {"texts": "words of Python's help texts"}):
+    flags.DEFINE_string("model", None, "Folder of a SavedModel that takes a text.")
+    flags.DEFINE_string("texts", None, "File of the texts that are sent, one in each line.")
+    flags.DEFINE_integer("requests", 10_000, "Requests that are sent in a row.", lower_bound=10)
+    flags.DEFINE_integer("parallel", 200, "Requests that are sent at once.", lower_bound=1)
 with command.flag_group("decode"):
     flags.DEFINE_integer("new_tokens", 64, "Tokens of each prediction.", lower_bound=2)
 

@@ -1,0 +1,230 @@
+"""A server of a model under load: what is lost, how long requests take, what batches gain and what HTTP costs."""
+
+import contextlib
+import http.client
+import json
+import pathlib
+import random
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from absl import flags
+
+from experiments import command
+from experiments.benchmarks.timing import timed
+from experiments.benchmarks.workers import request, start_all
+
+FLAGS = flags.FLAGS
+ROWS = 16  # of the requests that are compared with the loop over the signature
+CLIENTS = 32  # that send at the same time for the throughput with batches
+SECONDS = 5.0  # of a measured throughput
+
+
+def results() -> list[dict[str, Any]]:
+    """Returns a row for each case, from one server of the model `--model`."""
+    if FLAGS.model is None:
+        raise command.UsageError("serve needs --model=FOLDER, a SavedModel that takes a text.")
+    texts = _texts()
+    with _server(FLAGS.model) as server:
+        rows = [
+            _parallel(server, texts, FLAGS.parallel),
+            _in_a_row(server, texts, FLAGS.requests),
+            *_throughputs(server, texts),
+        ]
+        rows.append(_overhead(server, texts))
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Returns the rows as lines of text."""
+    return "\n".join(
+        f"{row['case']}: " + ", ".join(f"{name} {value}" for name, value in row.items() if name != "case")
+        for row in rows
+    )
+
+
+def _texts():
+    """Returns the lines of a file, or the words of the help texts of Python, in a random order."""
+    if FLAGS.texts is not None:
+        texts = pathlib.Path(FLAGS.texts).read_text(encoding="utf-8").splitlines()
+    else:
+        from pydoc_data.topics import topics
+
+        texts = sorted(set(re.findall(r"\b[a-z]{3,12}\b", " ".join(topics.values()))))
+    random.Random(0).shuffle(texts)
+    return texts
+
+
+class Server:
+    """A server in a process of its own, and its clients."""
+
+    def __init__(self, process, host, port, name):
+        self.process, self.address, self.name = process, (host, port), name
+
+    def connect(self):
+        """Returns a function from texts to the status and the predictions, or the message of an error."""
+        connection = http.client.HTTPConnection(*self.address, timeout=120)
+
+        def predict(texts):
+            connection.request("POST", f"/v1/models/{self.name}:predict", json.dumps({"instances": texts}))
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+        return predict
+
+    def metric(self, name):
+        """Returns a figure of `/metrics`."""
+        connection = http.client.HTTPConnection(*self.address, timeout=120)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        return float(re.search(rf"^{re.escape(name)} (\S+)", text, re.MULTILINE)[1])
+
+    def memory(self):
+        """Returns the megabytes of memory of the server."""
+        return round(self.metric("process_resident_memory_bytes") / 1e6, 1)
+
+    def request_seconds(self):
+        """Returns the seconds that all requests took inside the server, and their number."""
+        return [self.metric(f'kerazoo_request_seconds_{what}{{model="{self.name}"}}') for what in ("sum", "count")]
+
+
+@contextlib.contextmanager
+def _server(folder):
+    """Starts a server of a model on a free port, and ends it."""
+    arguments = [f"--model=model={folder}", "--port=0", "--timeout=120"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.serve", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        match = re.search(r"http://([\w.]+):(\d+)", process.stdout.readline())
+        if match is None:
+            raise command.InputError(f"{folder}: cannot be served; the reason is above.")
+        yield Server(process, match[1], int(match[2]), "model")
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _counted(case, found, seconds):
+    """Returns the row of a case of requests: (seconds, status) of each."""
+    times = sorted(taken for taken, _ in found)
+    statuses = sorted({status for _, status in found})
+    return {
+        "case": case,
+        "requests": len(found),
+        "not 200": sum(status != 200 for _, status in found),
+        "statuses": " ".join(map(str, statuses)),
+        "p50_ms": round(1000 * times[len(times) // 2], 2),
+        "p99_ms": round(1000 * times[min(len(times) - 1, len(times) * 99 // 100)], 2),
+        "per_second": round(len(found) / seconds, 1),
+    }
+
+
+def _send(predict, texts, found):
+    """Sends one text and adds its time and status to what was found; 0 is a lost connection."""
+    started = time.perf_counter()
+    try:
+        status = predict(texts)[0]
+    except (OSError, http.client.HTTPException):
+        status = 0
+    found.append((time.perf_counter() - started, status))
+
+
+def _in_threads(functions):
+    threads = [threading.Thread(target=function) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _parallel(server, texts, count):
+    """Sends `count` requests at once."""
+    found, barrier = [], threading.Barrier(count)
+
+    def client(text):
+        predict = server.connect()
+        barrier.wait()
+        _send(predict, [text], found)
+
+    seconds = timed(lambda: _in_threads([lambda text=text: client(text) for text in _cycle(texts, count)]))
+    return _counted(f"{count} at once", found, seconds)
+
+
+def _in_a_row(server, texts, count):
+    """Sends `count` requests on one connection, one after the other, and compares the memory on the way."""
+    predict, found, memory = server.connect(), [], []
+    started = time.perf_counter()
+    for number, text in enumerate(_cycle(texts, count)):
+        if number in (count // 5, count // 2):
+            memory.append(server.memory())
+        _send(predict, [text], found)
+    row = _counted(f"{count} in a row", found, time.perf_counter() - started)
+    first, middle, last = *memory, server.memory()
+    return {**row, "memory_mb": f"{first} at a fifth, {middle} at half, {last} at the end"}
+
+
+def _throughputs(server, texts):
+    """Compares clients that send together with one that sends alone, in turn."""
+    single, together = [], []
+    for _ in range(FLAGS.repeats):
+        single.append(_throughput(server, texts, 1))
+        together.append(_throughput(server, texts, CLIENTS))
+    one, many = statistics.median(single), statistics.median(together)
+    return [
+        {"case": "1 client", "per_second": round(one, 1)},
+        {"case": f"{CLIENTS} clients", "per_second": round(many, 1), "times_one_client": round(many / one, 2)},
+    ]
+
+
+def _throughput(server, texts, clients):
+    """Returns the predictions a second of some clients."""
+    found, end = [], time.perf_counter() + SECONDS
+
+    def client(offset):
+        predict = server.connect()
+        number = offset
+        while time.perf_counter() < end:
+            _send(predict, [texts[number % len(texts)]], found)
+            number += clients
+
+    seconds = timed(lambda: _in_threads([lambda offset=offset: client(offset) for offset in range(clients)]))
+    return sum(status == 200 for _, status in found) / seconds
+
+
+def _overhead(server, texts):
+    """Compares requests of 16 rows with calls of the signature in a process that has TensorFlow alone, in turn."""
+    workers = start_all("experiments.benchmarks.signature_calls", {"signature": ""}, FLAGS.model)
+    worker, state = workers["signature"]
+    if state != "ready":
+        raise command.InputError(f"{FLAGS.model}: {state}.")
+    predict, over_http, alone, before = server.connect(), [], [], [0.0, 0.0]
+    for number in range(10 * FLAGS.repeats + 2):
+        rows = [texts[(number * ROWS + row) % len(texts)] for row in range(ROWS)]
+        taken = timed(lambda rows=rows: predict(rows))
+        called = request(worker, json.dumps(rows))
+        if number == 1:  # the first ones prepare the graph
+            before = server.request_seconds()
+        if number >= 2:
+            over_http.append(taken)
+            alone.append(called)
+    worker.kill()
+    served, signature = statistics.median(over_http), statistics.median(alone)
+    seconds, count = (after - first for after, first in zip(server.request_seconds(), before))
+    return {
+        "case": f"{ROWS} rows",
+        "over_http_ms": round(1000 * served, 2),
+        "in_server_mean_ms": round(1000 * seconds / count, 2),
+        "signature_ms": round(1000 * signature, 2),
+        "signature_mean_ms": round(1000 * statistics.mean(alone), 2),
+        "overhead_percent": round(100 * (served / signature - 1), 1),
+    }
+
+
+def _cycle(texts, count):
+    return [texts[number % len(texts)] for number in range(count)]
