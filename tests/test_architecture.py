@@ -226,6 +226,7 @@ def test_every_imported_package_is_declared():
         "rouge_score": "rouge-score",
         "espeakng_loader": "espeakng-loader",
         "prometheus_client": "prometheus-client",
+        "ai_edge_litert": "ai-edge-litert",
     }
     ours = {"kerazoo", "experiments", "torch", *sys.stdlib_module_names}  # torch: an optional backend
     used = {(package, names(path)) for path in SOURCES for package in imported_packages(path) if package not in ours}

@@ -46,11 +46,12 @@ class GenerationGraph:
         model: a built model that generates.
         task: `kerazoo.tasks.Task`.
         max_length: int. The largest number of tokens of a prediction, the prompt included.
-        raw: dict of name to `tf.TensorSpec`. The raw inputs.
+        raw: dict of name to `tf.TensorSpec`. The inputs.
+        encode: callable. From these to the inputs of the model. Defaults to `None`: what the task does with raw inputs.
     """
 
-    def __init__(self, model: Any, task: Any, max_length: int, raw: Mapping[str, Any]):
-        self.model, self.task = model, task
+    def __init__(self, model: Any, task: Any, max_length: int, raw: Mapping[str, Any], encode: Callable | None = None):
+        self.model, self.task, self.encode = model, task, encode or task.encode_packed
         self.max_length = _checks.positive_int("export", "max_length", max_length)
         self.raw = raw
         limit = model.max_length
@@ -64,7 +65,7 @@ class GenerationGraph:
     def _encode(self, raw):
         """Returns the inputs of the model, cut to its largest number of tokens, and what the encoder makes of them."""
         limits = self.model.max_source_lengths
-        inputs = {name: tokens[:, : limits.get(name)] for name, tokens in self.task.encode_packed(raw).items()}
+        inputs = {name: tokens[:, : limits.get(name)] for name, tokens in self.encode(raw).items()}
         encoded = self.model.encode(inputs["source"] if len(inputs) == 1 else inputs, training=False)
         return {"inputs": inputs, "encoded": encoded}
 
@@ -108,17 +109,10 @@ class GenerationGraph:
         import tensorflow as tf
 
         limit = tf.clip_by_value(values["max_length"], 1, self.max_length)
-        options = {"max_lengths": limit, "seed": values.get("seed", 0)}
         if isinstance(search, decoding.Sample):
             search = _with_temperature(search, values["temperature"])
-        inputs, prompt, lengths = {}, None, None
-        if self.task.is_language_model:
-            prompt, lengths = self._prompt(self.task.encode_packed(values)["prompt"])
-            options |= {"prompt": prompt, "prompt_lengths": tf.minimum(lengths, limit - 1)}
-        else:
-            found = self.encoded({name: values[name] for name in self.raw})
-            inputs, options["encoded"] = found["inputs"], found["encoded"]
-        found = decoding.decode(self.model, search, self.max_length, decoding.DecodingContext(**options))
+        found = self.searched(values, search, limit)
+        inputs, prompt, lengths = found["inputs"], found["prompt"], found["prompt_lengths"]
         count = search.num_results
         tokens = tf.reshape(found["tokens"], [-1, self.max_length])  # [B * N, T]
         rows = {name: tf.repeat(x, count, axis=0) for name, x in {**inputs, **self._prompts(values)}.items()}
@@ -131,6 +125,29 @@ class GenerationGraph:
             "token_scores": found["token_scores"],
         }
         return outputs if lengths is None else self._unchanged(outputs, values, prompt, lengths >= limit)
+
+    def searched(self, values: Mapping[str, Any], search: decoding.Search, limit: Any) -> dict[str, Any]:
+        """Returns what `kerazoo.decoding.decode` returns for inputs, with `inputs` of the model.
+
+        `prompt` and `prompt_lengths` are those of a language model before they were cut, else `None`.
+
+        Args:
+            values: dict of tensors. The inputs, and `seed`.
+            search: `kerazoo.decoding.Search`.
+            limit: int or int32 scalar. The largest number of tokens.
+        """
+        import tensorflow as tf
+
+        options = {"max_lengths": limit, "seed": values.get("seed", 0)}
+        inputs, prompt, lengths = {}, None, None
+        if self.task.is_language_model:
+            prompt, lengths = self._prompt(self.encode(values)["prompt"])
+            options |= {"prompt": prompt, "prompt_lengths": tf.minimum(lengths, limit - 1)}
+        else:
+            found = self.encoded({name: values[name] for name in self.raw})
+            inputs, options["encoded"] = found["inputs"], found["encoded"]
+        found = decoding.decode(self.model, search, self.max_length, decoding.DecodingContext(**options))
+        return {**found, "inputs": inputs, "prompt": prompt, "prompt_lengths": lengths}
 
     def _decoded(self, tokens, rows, search):
         """Returns the predictions for token ids [R, T]; `rows` are the inputs of the model and the raw prompts."""

@@ -1,24 +1,25 @@
 """The model card `README.md` of an exported model: what it is, how it was made and measured, how it is called."""
 
+import os
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from kerazoo import _files
+
 CARD = "README.md"
 UNKNOWN = "not stated"
 
 
-def model_card(
-    model: Any, task: Any, signatures: Mapping[str, Any], functions: Mapping[str, Any], about: Mapping[str, Any]
-) -> str:
+def model_card(model: Any, task: Any, use: str, about: Mapping[str, Any]) -> str:
     """Returns the model card as Markdown; what is not known it says.
 
     Args:
         model: a built model.
         task: `kerazoo.tasks.Task`.
-        signatures: dict of name to `Signature`.
-        functions: dict of name to the `tf.function` of each.
+        use: string. How the folder is used, and what its files are, as sections of Markdown.
         about: dict of plain values. `model` and `task`, their names; `model_options` and `task_options`; `reference` of
             the model; `training`, lines of text; `results`, what evaluations returned by the split; `licence` of the
             data; `search` and `max_length`. Each may be missing.
@@ -26,15 +27,92 @@ def model_card(
     parts = [
         f"# {about.get('model') or type(model).__name__}: {task.name}",
         _summary(model, task, about),
-        "## Use\n\n" + _use(task, signatures, functions),
-        "## Signatures\n\n" + _signature_table(signatures, functions),
+        use,
         "## Model\n\n" + _lines(_model_rows(model, task, about)),
         "## Data\n\n" + _lines(_data_rows(task, about)),
         "## Measures\n\n" + _measures(about.get("results") or {}),
         "## Limits\n\n" + _limits(task, about),
-        "## Files\n\n" + FILES,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def use_of_saved_model(task: Any, signatures: Mapping[str, Any], functions: Mapping[str, Any]) -> str:
+    """Returns how a SavedModel is used: an example, its signatures and its files.
+
+    Args:
+        task: `kerazoo.tasks.Task`.
+        signatures: dict of name to `Signature`.
+        functions: dict of name to the `tf.function` of each.
+    """
+    parts = [
+        "## Use\n\n" + _use(task, signatures, functions),
+        "## Signatures\n\n" + _signature_table(signatures, functions),
+        "## Files\n\n" + FILES,
+    ]
+    return "\n\n".join(parts)
+
+
+def write_card(folder: str | os.PathLike, format: str, model: Any, task: Any, about: Mapping[str, Any]) -> None:
+    """Writes the model card of a folder of another format than a SavedModel, which has one.
+
+    Args:
+        folder: string or path. The folder.
+        format: string. `"ctranslate2"`, `"onnx"`, `"litert"` or `"safetensors"`.
+        model: a built model.
+        task: `kerazoo.tasks.Task`.
+        about: dict. As for `model_card`.
+    """
+    _files.write_file(pathlib.Path(folder) / CARD, model_card(model, task, use_of_format(format, task), about))
+
+
+DRIVERS = {
+    "ctranslate2": ("run_ctranslate2", "of CTranslate2"),
+    "litert": ("run_network", "of LiteRT"),
+    "onnx": ("run_network", "of ONNX"),
+}
+
+
+def use_of_format(format: str, task: Any) -> str:
+    """Returns how a folder of another format is used.
+
+    Args:
+        format: string. `"ctranslate2"`, `"onnx"`, `"litert"` or `"safetensors"`.
+        task: `kerazoo.tasks.Task`.
+    """
+    if format == "safetensors":
+        return WEIGHTS_USE
+    module, what = DRIVERS[format]
+    inputs = ", ".join(f'"{name}": [...]' for name in task.signature)
+    return f"""## Use
+
+```python
+from {module} import Model  # in this folder; it needs no kerazoo
+
+model = Model("FOLDER")
+model({{{inputs}}})
+```
+
+## Files
+
+The files {what}, `kerazoo.json` with the ids of special tokens and the names of classes, and where inputs or
+predictions are texts the SavedModel `tokenizer`. {VERIFIED}"""
+
+
+VERIFIED = """`VERIFY.json`, where the model was verified, has examples with the outputs of the model that was exported;
+`kerazoo.verify(FOLDER)` compares again."""
+
+WEIGHTS_USE = f"""## Use
+
+```python
+from run_safetensors import load  # in this folder; it needs kerazoo
+
+model = load("FOLDER")
+```
+
+## Files
+
+`model.safetensors` has the weights by their paths, `model.json` the name of the model and its options, `task` what
+`kerazoo.tasks.restore` reads. {VERIFIED}"""
 
 
 FILES = """`saved_model.pb` and `variables/` are the SavedModel: stock operations of TensorFlow, with the tokenizers,
@@ -126,8 +204,9 @@ def _model_rows(model, task, about):
         "configuration from": about.get("reference") or UNKNOWN,
     }
     if task.targets.generated:
-        rows["search of `serving_default`"] = _search(about.get("search"))
-        rows["largest number of tokens"] = str(about.get("max_length"))
+        if about.get("search") is not None:
+            rows["search of `serving_default`"] = _search(about["search"])
+        rows["largest number of tokens"] = str(about.get("max_length") or task.max_length)
         ids = {name: getattr(model, name) for name in ("start_id", "end_id", "pad_id")}
         rows["token ids"] = ", ".join(f"`{name}` {value}" for name, value in ids.items())
     for name, value in (about.get("training") or {}).items():
@@ -140,8 +219,6 @@ def _dtype(variable):
 
 
 def _search(search):
-    if search is None:
-        return UNKNOWN
     values = {
         name: value
         for name, value in vars(search).items()
@@ -206,7 +283,7 @@ def _limits(task, about):
         if feature.modality == "text"
     ]
     if task.targets.generated:
-        parts.append(f"a prediction ends after {about.get('max_length')} tokens")
+        parts.append(f"a prediction ends after {about.get('max_length') or task.max_length} tokens")
     parts.append("it predicts what is like its training data, and nothing tells it when an input is not")
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}."

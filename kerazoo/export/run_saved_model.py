@@ -21,11 +21,11 @@ def main():
         sys.exit("kerazoo was imported")
 
 
-def outputs(directory, signature, inputs, ids=None):
-    """Returns the outputs of a signature by name as values of JSON; with `ids` what `decode` returns."""
+def outputs(directory, signature, inputs, options=None):
+    """Returns the outputs of a signature by name as values of JSON; with `options` what `decode` returns."""
     signatures = load(directory)
     inputs = {name: from_json(value) for name, value in inputs.items()}
-    found = decode(signatures, inputs, **ids) if ids else call(signatures[signature], inputs)
+    found = decode(signatures, inputs, **options) if options else call(signatures[signature], inputs)
     return {name: to_json(value) for name, value in found.items()}
 
 

@@ -9,7 +9,7 @@ import keras
 
 from kerazoo import _checks, _files, decoding
 from kerazoo.export import signatures as all_signatures
-from kerazoo.export.model_card import CARD, model_card
+from kerazoo.export.model_card import CARD, model_card, use_of_saved_model
 
 
 def export(
@@ -119,8 +119,8 @@ def export(
     names = all_signatures.check_names(signatures)
     if task.targets.generated:
         search = exported_search(task, {**options, "search": search})
-        max_length = task.max_length if max_length is None else max_length
-        made = all_signatures.of_generating(model, task, search, max_length, names)
+        max_length = max_length if max_length is not None else task.max_length
+        made = all_signatures.of_generating(model, task, search, max_length or 0, names)
     else:
         given = {"search": search, "max_length": max_length, **options}
         refused = [name for name, value in given.items() if value is not None]
@@ -131,7 +131,8 @@ def export(
     if task.file_signature:
         made["serving_files"] = all_signatures.of_files(task, functions["serving_default"])
         functions["serving_files"] = made["serving_files"].traced()
-    card = model_card(model, task, made, functions, {"search": search, "max_length": max_length, **(about or {})})
+    use = use_of_saved_model(task, made, functions)
+    card = model_card(model, task, use, {"search": search, "max_length": max_length, **(about or {})})
     _write(_served(model, task, functions), functions, directory, card)
     return directory
 
@@ -146,17 +147,17 @@ def exported_search(task: Any, options: Mapping[str, Any]) -> decoding.Search:
     Raises:
         ValueError: if the search is unknown or needs a second model.
     """
-    options = {name: value for name, value in options.items() if name != "max_length"}
-    search = options.pop("search", None)
+    given: dict[str, Any] = {name: value for name, value in options.items() if name != "max_length"}
+    search = given.pop("search", None)
     if not isinstance(search, decoding.Search):
-        options = task.targets.search_options({**options, **({"search": search} if search else {})})
-        search = options.pop("search", "greedy")
+        given = task.targets.search_options({**given, **({"search": search} if search else {})})
+        search = given.pop("search", "greedy")
     if search == "speculative" or (isinstance(search, decoding.Search) and search.models):
         raise ValueError(
             f"export: `search` must need no second model; got search={search!r:.40}. Use search='greedy', whose "
             "predictions are alike."
         )
-    return decoding.make_search(search, **options)
+    return decoding.make_search(search, **given)
 
 
 def _served(model, task, functions):

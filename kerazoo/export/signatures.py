@@ -155,7 +155,14 @@ def _of_steps(model, task, graph, max_length, raw):
     return found
 
 
-def of_network(model: Any, task: Any, threshold: float | None, names: Sequence[str]) -> dict[str, Signature]:
+def of_network(
+    model: Any,
+    task: Any,
+    threshold: float | None,
+    names: Sequence[str],
+    encode: Callable | None = None,
+    specs: Mapping[str, Any] | None = None,
+) -> dict[str, Signature]:
     """Returns the signatures of a model of one pass, or of a loop over values.
 
     Args:
@@ -163,13 +170,16 @@ def of_network(model: Any, task: Any, threshold: float | None, names: Sequence[s
         task: `kerazoo.tasks.Task`.
         threshold: float. The error of a reconstruction above which an example is an anomaly, or `None`.
         names: list of strings. Which of `OPTIONAL` are made, where the model has them.
+        encode: callable. From inputs to those of the model. Defaults to `None`: what the task does with raw inputs.
+        specs: dict of name to `tf.TensorSpec`. The inputs. Defaults to `None`: raw inputs.
     """
     import tensorflow as tf
 
-    raw = raw_specs(task.signature)
+    raw = specs or raw_specs(task.signature)
+    to_inputs: Callable = encode or task.encode_packed
 
     def predict(values):
-        inputs = task.encode_packed(values)
+        inputs = to_inputs(values)
         if isinstance(model, decoding.ContinuousDecodable):
             encoded = model.encode(inputs["source"] if len(inputs) == 1 else inputs, training=False)
             return task.decode_in_graph(decoding.decode_values(model, model.output_length, encoded)["outputs"])
@@ -183,26 +193,26 @@ def of_network(model: Any, task: Any, threshold: float | None, names: Sequence[s
 
     found = {"serving_default": Signature(predict, raw, "a prediction for each input")}
     if "logits" in names and task.targets.modality == "label":
-        logits = lambda values: {"logits": tf.cast(model(task.encode_packed(values), training=False), tf.float32)}  # noqa: E731
+        logits = lambda values: {"logits": tf.cast(model(to_inputs(values), training=False), tf.float32)}  # noqa: E731
         found["logits"] = Signature(logits, raw, "the logit of each class")
     if "embed" in names:
-        found |= _embedders(model, task, raw)
+        found |= _embedders(model, task, raw, to_inputs)
     return found
 
 
-def _embedders(model, task, raw):
+def _embedders(model, task, raw, encode):
     """Returns the signatures that give a vector for each input."""
-    if task.kind == "dual_encoder":
+    if task.kind == "dual_encoder" and encode == task.encode_packed:
         sides = list(zip(task.input_names, task.inputs))
         return {
             signature: _embedder(model, *side)
             for signature, side in zip(("embed", "embed_target"), sides[:1] if model.is_shared else sides)
         }
-    if not hasattr(model, "pool"):
+    if not hasattr(model, "pool") or task.kind == "dual_encoder":
         return {}
 
     def embed(values):
-        inputs = {name: x for name, x in task.encode_packed(values).items() if name != "masked_positions"}
+        inputs = {name: x for name, x in encode(values).items() if name != "masked_positions"}
         return {"vector": model.pool(model.encode(inputs["source"] if len(inputs) == 1 else inputs, training=False))}
 
     return {"embed": Signature(embed, raw, "a vector for each input: what the encoder returns, pooled")}

@@ -33,7 +33,7 @@ class StepGraph:
         import tensorflow as tf
 
         if self.task.is_language_model:
-            prompt = self.task.encode_packed(raw)["prompt"]
+            prompt = self.graph.encode(raw)["prompt"]
             lengths = tf.math.count_nonzero(prompt != self.model.pad_id, axis=1, dtype=tf.int32)
             found, batch = {"tokens": prompt, "lengths": lengths}, tf.shape(prompt)[0]
             cache = start_cache(self.model, batch, self.max_length)
@@ -50,10 +50,9 @@ class StepGraph:
         import tensorflow as tf
 
         outputs = self.start.structured_outputs
-        caches = {
-            name: tf.TensorSpec([None, *outputs[name].shape[1:]], outputs[name].dtype) for name in named(self._cache)
-        }
-        return {"tokens": tf.TensorSpec([None], "int32"), "index": tf.TensorSpec([], "int32"), **caches}
+        caches = {name: tf.TensorSpec(outputs[name].shape, outputs[name].dtype) for name in named(self._cache)}
+        batch = next(iter(self.graph.raw.values())).shape[0]
+        return {"tokens": tf.TensorSpec([batch], "int32"), "index": tf.TensorSpec([], "int32"), **caches}
 
     def step(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Returns `logits` float32 [B, V] of a position, the caches that change, and `attention` [B, S] where it is."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.run import anomalies
+from kerazoo.run import anomalies, export_formats
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
 
@@ -31,9 +31,13 @@ def export(
     imports: str | Sequence[str] = (),
     threshold_quantile: float | None = None,
     signatures: Sequence[str] | None = None,
+    format: str = "saved_model",
+    quantize: str | None = None,
     **options: Any,
 ) -> pathlib.Path:
     """Writes a run as a SavedModel whose signatures take raw inputs and return predictions, with a model card.
+
+    Or in another format, where that holds the model.
 
     Args:
         run_dir: string or path. The run's folder.
@@ -48,20 +52,31 @@ def export(
             an example is an anomaly; the threshold is saved in the SavedModel. Defaults to `0.99`.
         signatures: list of strings. Which of `"generate"`, `"score"`, `"embed"`, `"logits"` and `"step"` are written
             beside `serving_default`, where the model has them. Defaults to `None`: all of them.
+        format: string. `"saved_model"`; `"ctranslate2"`, for Transformers from text to text, see
+            `kerazoo.export.export_ctranslate2`; `"onnx"` or `"litert"`, the network alone, see
+            `kerazoo.export.export_onnx`; or `"safetensors"`, the weights and what creates the model again. Defaults to
+            `"saved_model"`.
+        quantize: string. For CTranslate2: `"int8"`, `"int8_float32"`, `"int16"`, `"float16"` or `"bfloat16"`; for
+            LiteRT `"int8"` or `"float16"`. How many predictions differ then is measured, and no error. Defaults to
+            `None`: float32.
         **options: the search and its options as of a prediction, `search="beam", num_beams=4, max_length=50`, for a
             model that generates. They are part of the SavedModel. Samples have the seed 0 unless one is given. Defaults
             to the search of a prediction.
 
     Returns:
-        The path of the SavedModel.
+        The path of the folder.
 
     Raises:
-        ValueError: if the model does not generate and takes no search, or the search cannot be exported.
+        ValueError: if the model does not generate and takes no search, the search cannot be exported, or the format
+            cannot hold the model.
         CheckpointError: if the SavedModel gives other outputs; it is there then, with what differs in `VERIFY.json`.
     """
     from kerazoo import export as exporter
 
+    export_formats.check(format, quantize)
     predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
+    if format != "saved_model":
+        return _export_as(format, run_dir, predictor, directory, verify, quantize, options)
     if predictor.generates and predictor.task.targets.search_options(options).get("search") == "sample":
         options = {"search": "sample", "seed": 0, **options}
     threshold = predictor.threshold(threshold_quantile)
@@ -73,6 +88,34 @@ def export(
         raw, references, split = examples(predictor.task, with_references=True)
         cases = live_cases(predictor, raw, references, exporter.check_names(signatures), threshold, options)
         exporter.write_verified(path, cases, {"split": split, "examples": len(raw), "search": _plain(options)})
+    return path
+
+
+def _export_as(format, run_dir, predictor, directory, verify, quantize, options):
+    """Writes and verifies a run in another format."""
+    from kerazoo import export as exporter
+
+    faults: dict[str, str] = {}
+    if format == "ctranslate2":
+        path = export_formats.export_ctranslate2(predictor, directory, quantize, options)
+    elif format in ("onnx", "litert"):
+        path, faults = export_formats.export_network(format, predictor, directory, quantize, options)
+    else:
+        first = run_dir if isinstance(run_dir, str | os.PathLike) else run_dir[0]
+        record = directories.RunDirectory(first).record()
+        path = export_formats.export_safetensors(predictor, record, directory, options)
+    about = {**describe(run_dir, predictor.task), "max_length": options.get("max_length")}
+    exporter.write_card(path, format, predictor.model, predictor.task, about)
+    if verify:
+        raw, references, split = examples(predictor.task, with_references=True)
+        if format == "ctranslate2":
+            cases = export_formats.ctranslate2_cases(predictor, raw, options.get("max_length"))
+        elif format in ("onnx", "litert"):
+            cases = export_formats.network_cases(predictor, raw, faults, options.get("max_length"))
+        else:
+            cases = export_formats.safetensors_cases(predictor, raw, [each[0] for each in references])
+        about = {"split": split, "examples": len(raw), "left_out": faults, "quantize": quantize or "float32"}
+        exporter.write_verified(path, cases, about, format, exact=quantize is None)
     return path
 
 
@@ -233,7 +276,7 @@ class _LiveOutputs:
             outputs = {"tokens": greedy.tokens[:, 0], "score": greedy.scores[:, 0]}
             rows = _first_rows({"inputs": self.packed, **outputs}, 4 if max_length > 200 else len(self.raw))
             inputs = rows.pop("inputs")
-            found.append(self.case("step", rows, inputs, ids={**ids, "max_length": int(max_length)}))
+            found.append(self.case("step", rows, inputs, options={**ids, "max_length": int(max_length)}))
         return found
 
     def _encoded(self):

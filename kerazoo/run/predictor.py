@@ -648,6 +648,35 @@ def build_model(
         SetupError: if there is not enough memory.
         CheckpointError: if the model has more weights than `store`; no memory is taken for them.
     """
+    options = model_sizes(name, task, overrides)
+    given = f"the options {overrides}" if overrides else "its default sizes"
+    with (
+        memory.reported(f"{name} with {given}", "Set smaller sizes of the model."),
+        model_options.refused_by_keras(name, overrides),
+        _backend.discard_failed_weights(),
+    ):
+        if store is None:
+            model = catalog.create(name, **options)
+        else:  # which is counted once its weights have shapes
+            catalog.check_overrides(name, options)
+            model = catalog.describe(name).build(options)
+        if not model.built:
+            _build(model, task, store, weights_of_a_byte)
+    task.targets.check_model(model)
+    return model
+
+
+def model_sizes(name: str, task: "Task", overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments with which the model `name` is created for a task: its sizes, and the overrides.
+
+    Args:
+        name: string. The name of the model.
+        task: `kerazoo.tasks.Task`.
+        overrides: dict. Arguments of the model.
+
+    Raises:
+        ValueError: if the model has another number of encoders than the task has inputs, or an option does not fit.
+    """
     encoders = name.partition("+")[0].count(",") + 1 if "+" in name else 1
     shared = encoders == 1 and catalog.get(name).kind == "dual_encoder"
     if task.inputs and encoders != len(task.inputs) and not shared:
@@ -677,22 +706,7 @@ def build_model(
     model_options.check(task.owner, determined, overrides)
     for feature in task.inputs:
         model_options.check_images(task.owner, name, getattr(feature, "preprocess", None))
-    given = f"the options {overrides}" if overrides else "its default sizes"
-    with (
-        memory.reported(f"{name} with {given}", "Set smaller sizes of the model."),
-        model_options.refused_by_keras(name, overrides),
-        _backend.discard_failed_weights(),
-    ):
-        options = {**sizes, **overrides}
-        if store is None:
-            model = catalog.create(name, **options)
-        else:  # which is counted once its weights have shapes
-            catalog.check_overrides(name, options)
-            model = catalog.describe(name).build(options)
-        if not model.built:
-            _build(model, task, store, weights_of_a_byte)
-    task.targets.check_model(model)
-    return model
+    return {**sizes, **overrides}
 
 
 def _build(model, task, store, weights_of_a_byte):

@@ -6,6 +6,7 @@ from kerazoo.transfer.averaging import average_checkpoints
 from kerazoo.transfer.hugging_face import load_hugging_face, save_hugging_face
 from kerazoo.transfer.loading import LoadedWeights, load_weights
 from kerazoo.transfer.lora import add_lora, lora_layers, merge_lora
+from kerazoo.transfer.saving import save_weights
 from kerazoo.transfer.warm_start import WarmStart, warm_start
 from kerazoo.transfer.weight_table import weight_table
 
@@ -24,6 +25,7 @@ __all__ = [
     "merge_lora",
     "save_adapter",
     "save_hugging_face",
+    "save_weights",
     "variables",
     "warm_start",
     "weight_table",
