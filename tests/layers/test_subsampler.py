@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from toys import JAX
 
 from kerazoo import layers
 
@@ -37,7 +38,7 @@ def test_subsampler_equals_numpy(length):
 @pytest.mark.parametrize("kernel_size", [2, 3, 5])
 def test_padding_changes_no_valid_position(strides, kernel_size):
     layer = layers.ConvSubsampler(filters=(5, 7), kernel_size=kernel_size, strides=strides)
-    for length in (1, 4, 7, 10):
+    for length in (7,) if JAX else (1, 4, 7, 10):  # JAX compiles each shape
         alone = np.asarray(layer(floats(2, length, 3)))
         for padding in (1, 2, 3, 5):
             padded = np.concatenate([floats(2, length, 3), 9 + floats(2, padding, 3)], axis=1)

@@ -56,7 +56,8 @@ def test_the_table_has_every_cell():
     assert all(list(row) == ["XLA", "mixed precision", "accumulation", "resume", "decoding"] for row in rows.values())
 
 
-@pytest.mark.parametrize("placement", [pytest.param("mirrored", marks=pytest.mark.slow), "data parallel"])
+@pytest.mark.slow
+@pytest.mark.parametrize("placement", ["mirrored", "data parallel"])
 def test_a_row_is_what_the_table_says(placement):
     """The short form: the dense model on several devices of this backend, fed by a corpus, arrays and batches."""
     if keras.backend.backend() not in BACKENDS[placement]:
