@@ -129,6 +129,11 @@ def all_sequences(model, length, prompt=(), bias=0.0):
                 yield [*generated, END], total + model.log_probs(generated, bias)[END]
 
 
+def predict_eagerly(model, inputs):
+    """Does what `keras.Model.predict_on_batch` does, without a program that would run once."""
+    return ops.convert_to_numpy(model(inputs, training=False))
+
+
 def write_run(path, model, options, task):
     """Writes the run of a model with random weights.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kerazoo import _checks
+from kerazoo.layers import backbone_encoder
 
 DETERMINED = (
     "pad_id", "start_id", "end_id", "num_classes", "output_size", "input_shape", "output_length", "num_values",
@@ -43,21 +44,29 @@ def check(owner: str, sizes: Mapping[str, Any], overrides: Mapping[str, Any]) ->
             )
 
 
-def check_images(owner: str, name: str, preprocess: str | None) -> None:
-    """Refuses images that are not in [0, 1] for a network that brings them to its own values.
+def check_images(owner: str, encoder: str, image: Any) -> None:
+    """Refuses images that a network of `keras.applications` cannot read.
 
     Args:
         owner: string. The task that error messages name.
-        name: string. The name of the model.
-        preprocess: string. The preprocessing of the images.
+        encoder: string. The name of the encoder in a composed model.
+        image: `kerazoo.tasks.ImageFeature` that it reads.
 
     Raises:
-        ValueError: if they are standardised.
+        ValueError: if they are too small, or not in [0, 1].
     """
-    if "backbone" in name.partition("+")[0].split(",") and preprocess == "standardise":
+    if encoder != "backbone":
+        return
+    if image.preprocess == "standardise":
         raise ValueError(
             f"{owner}: `preprocess` must be 'scale' for the encoder backbone, which brings images in [0, 1] to the "
-            f"values of its network; got preprocess={preprocess!r}. Leave it out."
+            f"values of its network; got preprocess={image.preprocess!r}. Leave it out."
+        )
+    height, width, _ = image.shape
+    if min(height, width) < backbone_encoder.MIN_SIZE:
+        raise ValueError(
+            f"{owner}: `height` and `width` must be at least {backbone_encoder.MIN_SIZE} for the encoder backbone; got "
+            f"images of {height} x {width} pixels. Set height=64, width=64."
         )
 
 

@@ -704,8 +704,9 @@ def model_sizes(name: str, task: "Task", overrides: Mapping[str, Any]) -> dict[s
             f"max_length={overrides['max_length']}. Set the task's {option}={overrides['max_length']} instead."
         )
     model_options.check(task.owner, determined, overrides)
-    for feature in task.inputs:
-        model_options.check_images(task.owner, name, getattr(feature, "preprocess", None))
+    for encoder, feature in zip(name.partition("+")[0].split(","), task.inputs):
+        if feature.modality == "image":
+            model_options.check_images(task.owner, encoder, feature)
     return {**sizes, **overrides}
 
 

@@ -31,14 +31,16 @@ def load(model: keras.Model, file: WeightFile) -> tuple[dict[str, int], keras.Mo
     Raises:
         CheckpointError: if an array is missing, surplus or of another shape, or cannot be read.
     """
-    backbones = [layer.backbone for layer in model._flatten_layers() if isinstance(layer, BackboneEncoder)]
+    encoders = [layer for layer in model._flatten_layers() if isinstance(layer, BackboneEncoder)]
+    name, network = type(model).__name__, model
+    if len(encoders) == 1:
+        name, network = encoders[0].backbone_name, encoders[0].backbone
     if file.layers:
-        target = backbones[0] if len(backbones) == 1 else model
-        return _load_in_order(target, file), target
+        return _load_in_order(network, file, name), network
     expected = _saved_shapes(model)
-    if len(backbones) == 1 and set(expected).isdisjoint(file.shapes):
-        model, expected = backbones[0], _saved_shapes(backbones[0])
-    return _load_by_name(model, file, expected), model
+    if set(expected).isdisjoint(file.shapes):
+        model, expected = network, _saved_shapes(network)
+    return _load_by_name(model, file, expected, name), model
 
 
 def _saved_shapes(model):
@@ -50,13 +52,13 @@ def _saved_shapes(model):
             return {name: shape for name, shape in saved.shapes.items() if not name.startswith(OPTIMIZER)}
 
 
-def _load_in_order(model, file):
+def _load_in_order(model, file, owner):
     """Loads an older file, which has the layers with weights in the order of the model."""
     layers = [(layer.name, layer.weights) for layer in model.layers if layer.weights]
     if len(layers) != len(file.layers):
         more = "" if len(layers) > len(file.layers) else " Take a file without the classifier (notop)."
         raise _checks.CheckpointError(
-            f"{file.path}: does not fit {model.name}: it has {len(file.layers)} layers with weights, the model "
+            f"{file.path}: does not fit {owner}: it has {len(file.layers)} layers with weights, the model "
             f"{len(layers)}.{more}"
         )
     pairs = []
@@ -65,8 +67,7 @@ def _load_in_order(model, file):
         found = [file.shapes[array] for array in arrays]
         if found != shapes:
             raise _checks.CheckpointError(
-                f"{file.path}: does not fit {model.name}: its layer {given} has the shapes {found}, {name} needs "
-                f"{shapes}."
+                f"{file.path}: does not fit {owner}: its layer {given} has the shapes {found}, {name} needs {shapes}."
             )
         pairs += zip(variables, arrays)
     values = [file.read(array) for _, array in pairs]
@@ -75,7 +76,7 @@ def _load_in_order(model, file):
     return {array: int(np.size(value)) for (_, array), value in zip(pairs, values)}
 
 
-def _load_by_name(model, file, expected):
+def _load_by_name(model, file, expected, owner):
     """Loads a `.weights.h5`.
 
     Keras reads a file of the model's own making, into which the values were copied: nothing else of `file` reaches it,
@@ -83,7 +84,7 @@ def _load_by_name(model, file, expected):
     """
     import h5py
 
-    _compare(model, file, expected)
+    _compare(owner, file, expected)
     with tempfile.TemporaryDirectory() as folder:
         copy = os.path.join(folder, "model.weights.h5")
         model.save_weights(copy)
@@ -95,7 +96,7 @@ def _load_by_name(model, file, expected):
     return {name: int(value.size) for name, value in values.items()}
 
 
-def _compare(model, file, expected):
+def _compare(owner, file, expected):
     """Refuses a file that has other arrays than expected."""
     given = {name: shape for name, shape in file.shapes.items() if not name.startswith(OPTIMIZER)}
     faults = {
@@ -113,4 +114,4 @@ def _compare(model, file, expected):
         if names
     ]
     if found:
-        raise _checks.CheckpointError(f"{file.path}: does not fit {type(model).__name__}: {'; '.join(found)}.")
+        raise _checks.CheckpointError(f"{file.path}: does not fit {owner}: {'; '.join(found)}.")

@@ -33,6 +33,7 @@ def made():
         ("mlp_classifier", "digits", {"units": (0,)}, r"^DenseEncoder: `units\[0\]` must be an integer above 0"),
         ("lstm_seq2seq", "copy", {"end_id": 0}, "task copy: its data determines `end_id`=2; got end_id=0"),
         ("lstm_seq2seq", "copy", {"target_vocabulary_size": 3}, "`target_vocabulary_size` must be at least 14.*; got"),
+        ("backbone+classifier", "digits", {}, "`height` and `width` must be at least 32 .* got images of 8 x 8 pixels"),
         (
             "backbone+classifier",
             "standardised",

@@ -5,7 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from toys import write_run
+from toys import predict_eagerly, write_run
 
 import kerazoo as kz
 from kerazoo import _checks
@@ -25,6 +25,7 @@ def _no_times_and_pictures():
             "weights_bytes": 1, "saved_model_bytes": 1, "memory": 1, "seconds_1": 1.0, "seconds_16": 1.0
         })  # fmt: skip
         patch.setattr(pictures, "draw", lambda sample: None)
+        patch.setattr(keras.Model, "predict_on_batch", predict_eagerly)
         yield
 
 

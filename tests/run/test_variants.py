@@ -6,7 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from toys import write_run
+from toys import predict_eagerly, write_run
 
 import kerazoo as kz
 from kerazoo import _checks
@@ -59,6 +59,7 @@ def monkeypatch_module():
 
         patch.setattr(kz.export, "measure_latency", measured)
         patch.setattr(pictures, "draw", lambda sample: None)  # each example of each report
+        patch.setattr(keras.Model, "predict_on_batch", predict_eagerly)
         yield patch
 
 
