@@ -61,11 +61,18 @@ def main(arguments):
         checkpoint=FLAGS.checkpoint,
     )
     for title, rows in found.tables.items():
-        print("\n".join([kz.run.printable(title), *(f"  {line}" for line in kz.run.aligned(rows)), ""]))
+        print("\n".join([kz.run.printable(title), *table_lines(rows), ""]))
     for path, about in found.pictures.items():
         print(f"{path}: {kz.run.printable(about)}")
     for part, reason in found.left_out.items():
         print(f"Left out: {part}: {kz.run.printable(reason)}.".replace("..", "."), file=sys.stderr)
+
+
+def table_lines(rows):
+    """Returns the rows of a table as lines, the columns below each other."""
+    rows = [[kz.run.printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
 if __name__ == "__main__":

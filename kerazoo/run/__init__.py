@@ -18,7 +18,6 @@ _NAMES = {
     "Texts": "search_index",
     "TrainingOptions": "options",
     "compare": "comparison",
-    "aligned": "report",
     "compress": "compression",
     "compare_results": "reproduction",
     "evaluate": "evaluation",

@@ -66,7 +66,9 @@ def scored_prediction(predictor: "Predictor", raw: Any, target: str | None = Non
         score = inspect.mean_score if modality == "series" else None
         return ScoredPrediction(raw, inputs, score, _about_values(modality), sources, labels)
     if task.is_autoencoder:
-        return ScoredPrediction(raw, inputs, None, "an autoencoder predicts its input", sources, labels)
+        return ScoredPrediction(
+            raw, inputs, None, "no score but its error: an autoencoder restores its input", sources, labels
+        )
     outputs = np.asarray(model(inputs, training=False))
     if task.targets.fills:
         return _filled(task, raw, inputs, labels, outputs)
@@ -109,7 +111,7 @@ def _generated(predictor, raw, target, inputs, labels):
             return ScoredPrediction(raw, inputs, None, about, (), labels)
         sources = ("targets",)
     if task.targets.modality == "pixels":
-        return ScoredPrediction(raw, inputs, None, "pixels have no one score of interest", (), labels)
+        return ScoredPrediction(raw, inputs, None, "no score: an image that is predicted pixel by pixel", (), labels)
     score = inspect.target_score(scored, model.pad_id)
     value = float(np.asarray(score(model(inputs, training=False)))[0])
     text = target if target is not None else "".join(task.decode([tokens])) if tokens else ""
