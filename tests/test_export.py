@@ -91,14 +91,16 @@ def columns(task, raw):
     return {"lines": raw} if task is None else task.pack(raw)
 
 
+def small_sizes(name):
+    if name.startswith("bag"):
+        return {"encoder.units": 7}
+    sizes = {key: value for key, value in SMALL.items() if key in kz.catalog.arguments(name)}
+    return {**sizes, "units": 7} if kz.describe(name).class_name in ("LSTMSeq2Seq", "LSTMLM") else sizes
+
+
 def small(name, task, **overrides):
     keras.utils.set_random_seed(7)
-    sizes = {key: value for key, value in SMALL.items() if key in kz.catalog.arguments(name)}
-    if kz.describe(name).class_name in ("LSTMSeq2Seq", "LSTMLM"):
-        sizes["units"] = 7
-    if name.startswith("bag"):
-        sizes = {"encoder.units": 7}
-    return build_model(name, task, {**sizes, **overrides})
+    return build_model(name, task, {**small_sizes(name), **overrides})
 
 
 # Row of the catalog -> search and its options, constructor arguments; the others are exported as they are.

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -52,7 +53,7 @@ def export_onnx(
         import tensorflow as tf
 
         specs = [tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in signature.inputs.items()]
-        handlers = {"XlaDynamicUpdateSlice": (_replace_rows, [])}
+        handlers = {"XlaDynamicUpdateSlice": (_replace_rows, []), "Log1p": (_log_of_one_more, [])}
         np.__dict__.setdefault("object", object)  # which tf2onnx names, and NumPy 2 has no more
         made, _ = tf2onnx.convert.from_function(
             signature.traced(), input_signature=specs, opset=OPSET, custom_op_handlers=handlers
@@ -63,6 +64,16 @@ def export_onnx(
 
     functions = network.network_functions(model, task, max_length)
     return _write(model, task, directory, functions, convert, "onnx", {"max_length": max_length})
+
+
+def _log_of_one_more(ctx, node, name, args):
+    """Converts log(1 + x)."""
+    del name, args
+    shapes, dtypes, output, x = node.output_shapes, node.output_dtypes, node.output[0], node.input[0]
+    one = ctx.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0]
+    total = ctx.make_node("Add", [x, one]).output[0]
+    ctx.remove_node(node.name)
+    ctx.make_node("Log", [total], name=node.name, outputs=[output], shapes=shapes, dtypes=dtypes)
 
 
 def _replace_rows(ctx, node, name, args):
@@ -119,7 +130,8 @@ def export_litert(
         The path of the folder, and the functions that do not convert with the reason.
 
     Raises:
-        ValueError: if LiteRT cannot hold what the model needs, or the quantization is unknown.
+        ValueError: if LiteRT cannot hold what the model needs, the inputs are images or sounds of any size, or the
+            quantization is unknown.
         SetupError: if the package is missing, or the folder cannot be written.
     """
     import tensorflow as tf
@@ -130,6 +142,11 @@ def export_litert(
         from ai_edge_litert.interpreter import Interpreter
     except ModuleNotFoundError as error:
         raise _checks.SetupError('Running LiteRT needs: pip install "kerazoo[litert]"') from error
+    if not network.reads_strings(task) and any(None in shape for shape, _ in task.signature.values()):
+        raise ValueError(
+            f"export: `format`='litert' cannot hold this {type(model).__name__}: its inputs have no fixed shape. "
+            "format='onnx' holds any length."
+        )
     length = source_length or _source_length(task)
 
     def convert(name, signature):
@@ -138,7 +155,6 @@ def export_litert(
         graph = function.get_concrete_function()
         read = {id(tensor) for tensor in graph.captured_inputs}
         held.weights = [v.value for v in model.variables if id(v.value.handle) in read]
-        held.tokenizers = list(task.tokenizers.values())
         held.graph = graph
         with tempfile.TemporaryDirectory() as folder:
             tf.saved_model.save(held, folder, signatures={name: function})
@@ -163,6 +179,15 @@ def _source_length(task):
     return max(found, default=1)
 
 
+def _reason(error):
+    """Returns why a function does not convert, in a line."""
+    lacking = re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", str(error))
+    if lacking:
+        types = "float64" if "f64>" in str(error) else "these types"
+        return f"it has no operation {', '.join(sorted(set(lacking)))} of {types}"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def _write(
     model: Any,
     task: Any,
@@ -178,8 +203,7 @@ def _write(
         try:
             files[name] = convert(name, signature)
         except Exception as error:  # whatever a converter raises for an operation that it lacks
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            faults[name] = lines[0][:200]
+            faults[name] = _reason(error)
     needed = {"start", "step"} if "step" in functions else {"predict"}
     if missing := needed & set(faults):
         first = sorted(missing)[0]

@@ -200,6 +200,7 @@ def safetensors_cases(predictor: predictors.Predictor, raw: list, targets: list)
         raw: list of raw inputs.
         targets: list of their targets, which a decoder reads.
     """
+    from kerazoo import decoding
     from kerazoo import export as exporter
 
     task, model = predictor.task, predictor.model
@@ -208,7 +209,7 @@ def safetensors_cases(predictor: predictors.Predictor, raw: list, targets: list)
     if task.targets.generated:
         tokens = task.encode(raw)["prompt"] if task.is_language_model else _padded(task.targets.target_tokens(targets))
         inputs["targets"] = tokens[:, : model.max_length]
-    elif task.targets.continuous:
+    elif isinstance(model, decoding.ContinuousDecodable):
         inputs["targets"] = np.zeros((len(raw), 3, model.num_values), "float32")
     outputs = np.asarray(model(inputs, training=False), "float32")
     return [exporter.Case("call", {name: np.asarray(each) for name, each in inputs.items()}, {"outputs": outputs})]
