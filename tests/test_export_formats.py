@@ -1,6 +1,9 @@
 """Exports in other formats than a SavedModel: the same outputs as the live model, and the refusals."""
 
+import dataclasses
 import json
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import pytest
 tf = pytest.importorskip("tensorflow")
 
 import keras  # noqa: E402
+from test_export import CASES, small, small_sizes, tasks  # noqa: E402, F401 (a fixture)
 
 import kerazoo as kz  # noqa: E402
 from kerazoo import _checks  # noqa: E402
@@ -226,3 +230,104 @@ def test_a_folder_that_lacks_the_package_is_told_what_to_install(task, tmp_path,
     monkeypatch.setitem(__import__("sys").modules, "ctranslate2", None)
     with pytest.raises(_checks.SetupError, match=r'pip install "kerazoo\[ctranslate2\]"'):
         kz.export.export_ctranslate2(made(task, tie_output=False), task, tmp_path / "saved")
+
+
+# Case of test_export.py -> what CTranslate2, ONNX, LiteRT and safetensors make of it.
+OUTCOMES = {
+    "cnn_classifier": ("refused: it reads and writes texts alone", "verified", "verified", "verified"),
+    "mlp_classifier": ("refused: it reads and writes texts alone", "verified", "verified", "verified"),
+    "transformer_classifier": ("refused: it reads and writes texts alone", "verified", "verified", "verified"),
+    "text_classifier": ("refused: it reads and writes texts alone", "verified", "verified", "verified"),
+    "dense_autoencoder_binary": ("refused: it reads and writes texts alone", "verified", "verified", "verified"),
+    "dense_autoencoder": ("refused: it reads and writes texts alone", "verified", "verified", "verified"),
+    "dense_variational_autoencoder": ("refused: it reads and writes texts alone", "verified", "verified", "verified"),
+    "linear_forecaster": (
+        "refused: it reads and writes texts alone",
+        "verified",
+        "refused: it has no operation AddV2, Mul, RealDiv, Sub of float64",
+        "verified",
+    ),
+    "patch_forecaster": (
+        "refused: it reads and writes texts alone",
+        "verified",
+        "refused: it has no operation AddV2, Mul, RealDiv, Sub of float64",
+        "verified",
+    ),
+    "bag_dual_encoder": ("refused: it reads and writes texts alone", "verified", "verified", "verified"),
+    "LSTMSeq2Seq": ("refused: its encoder must be one Transformer", "verified", "verified", "verified"),
+    "TransformerSeq2Seq": ("verified", "verified", "verified", "verified"),
+    "lstm_lm": ("refused: its decoder must be a Transformer over tokens", "verified", "verified", "verified"),
+    "TransformerLM": ("verified", "verified", "verified", "verified"),
+    "PixelLM": (
+        "refused: it reads and writes texts alone",
+        "verified",
+        "refused: its inputs have no fixed shape",
+        "verified",
+    ),
+    "PixelSeq2Seq": ("refused: it reads and writes texts alone", "verified", "verified", "verified"),
+}
+
+FORMATS = ("ctranslate2", "onnx", "litert", "safetensors")
+
+
+def any_program_here(code, cases, names):
+    """Runs the program of any format in this process."""
+    from kerazoo.export import run_safetensors
+
+    if "import ctranslate2" in code:
+        return run_here(code, cases, names)
+    if "import kerazoo\n" not in code:
+        return run_network_here(code, cases, names)
+    found = []
+    for case in cases:
+        inputs = {name: run_safetensors.from_json(value) for name, value in case["inputs"].items()}
+        outputs = np.asarray(run_safetensors.load(case["directory"])(inputs, training=False), "float32")
+        found.append({"outputs": verification._plain(outputs)})
+    return found
+
+
+def outcome(format, name, task, folder):
+    """Returns `"verified"`, with the functions that do not convert, or why a format is refused."""
+    row, _, _, overrides = CASES[name]
+    biased = format == "ctranslate2" and "output_bias" in kz.catalog.arguments(row)
+    model = small(row, task, **overrides, **({"output_bias": True} if biased else {}))
+    if biased:  # an untrained model gives padding and the start token a probability, see `made`
+        model.output_bias.assign(np.where(np.arange(model.vocabulary_size) < 2, -30.0, 0.0))
+    predictor = Predictor(model, task)
+    raw, references = task.examples("dev", limit=2)
+    faults = {}
+    try:
+        if format == "ctranslate2":
+            path = export_formats.export_ctranslate2(predictor, folder, None, {})
+            cases = export_formats.ctranslate2_cases(predictor, [text for text in raw if text])
+            cases = [dataclasses.replace(case, tolerance=1.0) for case in cases]
+        elif format == "safetensors":
+            record = {"model": row, "model_options": {**small_sizes(row), **overrides}}
+            path = export_formats.export_safetensors(predictor, record, folder, {})
+            cases = export_formats.safetensors_cases(predictor, raw, [each[0] for each in references])
+        else:
+            path, faults = export_formats.export_network(format, predictor, folder, None, {})
+            cases = export_formats.network_cases(predictor, raw, faults)
+    except ValueError as error:
+        reason = re.search(r"cannot hold this \w+: (?:\w+ does not convert: )?(.*?)\. format=", str(error))
+        return f"refused: {reason[1]}"
+    kz.export.write_verified(path, cases, {}, format)
+    return f"verified without `{'`, `'.join(faults)}`" if faults else "verified"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("run_eagerly")
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_each_row_and_format_is_as_the_table_says(name, format, tasks, tmp_path, monkeypatch):  # noqa: F811
+    """`python -m pytest -m slow tests/test_export_formats.py -k table` runs the table of docs/export.md."""
+    monkeypatch.setattr(verification, "run_fresh", any_program_here)
+    found = outcome(format, name, tasks[CASES[name][1]], tmp_path / "saved")
+    assert found == OUTCOMES[name][FORMATS.index(format)]
+
+
+def test_the_documentation_has_the_table():
+    rows = ["| | ctranslate2 | onnx | litert | safetensors |", "|---|---|---|---|---|"]
+    rows += [f"| `{CASES[name][0]}`, {CASES[name][1]} | {' | '.join(each)} |" for name, each in OUTCOMES.items()]
+    page = pathlib.Path(__file__).parent.parent / "docs" / "export.md"
+    assert "\n".join(rows) in page.read_text(encoding="utf-8")
