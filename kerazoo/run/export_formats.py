@@ -204,19 +204,16 @@ def safetensors_cases(predictor: predictors.Predictor, raw: list, targets: list)
     from kerazoo import export as exporter
 
     task, model = predictor.task, predictor.model
+    continuous = isinstance(predictor.model, decoding.ContinuousDecodable)
     raw, targets = raw[:LOGIT_ROWS], targets[:LOGIT_ROWS]
     inputs = {} if task.is_language_model else dict(task.encode(raw))
     if task.targets.generated:
-        tokens = task.encode(raw)["prompt"] if task.is_language_model else _padded(task.targets.target_tokens(targets))
+        tokens = task.encode(raw)["prompt"] if task.is_language_model else task.targets.target_tokens(targets).padded()
         inputs["targets"] = tokens[:, : model.max_length]
-    elif isinstance(model, decoding.ContinuousDecodable):
+    elif continuous:
         inputs["targets"] = np.zeros((len(raw), 3, model.num_values), "float32")
     outputs = np.asarray(model(inputs, training=False), "float32")
     return [exporter.Case("call", {name: np.asarray(each) for name, each in inputs.items()}, {"outputs": outputs})]
-
-
-def _padded(rows):
-    return rows.padded()
 
 
 def check(format: str, quantize: str | None) -> None:
