@@ -68,7 +68,7 @@ def test_a_benchmark_prints_its_figures():
 
 
 def test_a_benchmark_is_named():
-    assert "name one benchmark: train, data, decode, devices; got nothing" in refused("benchmark")
+    assert "name one benchmark: train, data, decode, devices, serve; got nothing" in refused("benchmark")
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,10 @@ def test_evaluate_writes_the_figures(finished):
     run, *_ = finished
     out, _ = in_process("evaluate", f"--run_dir={run}", "--limit=7")
     written = json.loads((run / "evaluation-test.json").read_text())
-    fields = {"metrics", "baseline", "examples", "seconds", "search", "samples", "limits"}
+    fields = {"metrics", "baseline", "examples", "seconds", "search", "samples", "limits", "intervals", "ranked_by"}
     assert set(written) == fields and written["search"] == {}
-    assert written["examples"] == len(written["samples"]) == 7
+    random = [sample for sample in written["samples"] if sample["kind"] == "random"]
+    assert written["examples"] == len(random) == 7
     report = (run / "report.md").read_text()
     assert "\n| dev | " in report and "\n| test | 7 | " in report and "## Samples (test)" in report
     assert 0 <= written["metrics"]["sequence_error_rate"] <= 1
