@@ -300,7 +300,7 @@ def test_a_dual_encoder_has_a_signature_for_one_text(exported):
     np.testing.assert_allclose(first, Predictor(model, task).embed(WORDS), atol=1e-6)
 
 
-SHORT = ("TransformerSeq2Seq", "mlp_classifier")
+SHORT = ("LSTMSeq2Seq", "mlp_classifier")
 ALL = [pytest.param(name, marks=() if name in SHORT else pytest.mark.slow) for name in CASES]
 
 

@@ -284,7 +284,7 @@ def test_word_vectors_are_loaded_until_there_is_a_checkpoint(table, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [(trainer._Training, "_load_data"), (evaluation, "evaluate_predictor"), (os, "fsync")]
+    ("owner", "name"), [(trainer._Training, "_load_data"), (evaluation, "evaluated"), (os, "fsync")]
 )
 def test_a_signal_outside_of_training_is_told(table, monkeypatch, owner, name):
     before = signal.getsignal(signal.SIGTERM)

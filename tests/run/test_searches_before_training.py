@@ -73,6 +73,7 @@ def test_the_sweep_ends_where_the_loss_grows():
     assert model.stop_training and rate_sweep.choose(losses.rows) == 10.0**3
 
 
+@pytest.mark.slow
 def test_batches_are_found_by_trial_and_remembered(table, monkeypatch):
     monkeypatch.setattr(batch_trials, "FIRST", 2)
     monkeypatch.setattr(batch_trials, "MIN_STEPS", 8)

@@ -57,6 +57,7 @@ def made(run, tmp_path_factory):
         return compress(run, to, *recipes), to, started
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_goes_on(made):
     _, to, started = made
     assert [path.name for path in started] == [
@@ -69,6 +70,7 @@ def test_a_training_that_was_killed_goes_on(made):
     assert len(history) == 2
 
 
+@pytest.mark.slow
 def test_a_pruned_run_has_its_zeros_and_keeps_them_when_it_is_quantized(run, made, tmp_path):
     results, to, _ = made
     pruned, small = kz.load(to / "prune-0.75"), kz.load(to / "prune-0.75+int8")
@@ -82,6 +84,7 @@ def test_a_pruned_run_has_its_zeros_and_keeps_them_when_it_is_quantized(run, mad
     assert record["made_of"] == {"run_dir": str(run), "step": "prune:0.75"} and record["training"]["prune"] == "0.75"
 
 
+@pytest.mark.slow
 def test_a_smaller_run_and_one_of_low_rank(run, made):
     results, to, _ = made
     whole, narrow = kz.load(run), kz.load(to / "shrink-units-16")
@@ -93,6 +96,7 @@ def test_a_smaller_run_and_one_of_low_rank(run, made):
     assert np.mean([a == b for a, b in zip(low(raw), small(raw))]) > 0.95
 
 
+@pytest.mark.slow
 def test_students(run, made):
     _, to, _ = made
     student = kz.load(to / "distil-mlp_classifier-units-8")

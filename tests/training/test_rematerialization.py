@@ -32,7 +32,7 @@ def test_training_is_the_same():
     plain, made = language_model(False), language_model(True)
     assert len(training.numbered_blocks(made)) == 2
     for each in (plain, made):
-        training.fit(each, tokens(), batch_size=4, epochs=2)
+        training.fit(each, tokens(), batch_size=4, epochs=2, jit_compile=False)  # JAX compiles all the same
     for one, two in zip(made.variables, plain.variables, strict=True):
         np.testing.assert_allclose(ops.convert_to_numpy(one.value), ops.convert_to_numpy(two.value), 1e-5, 1e-6)
     np.testing.assert_array_equal(made.predict_on_batch(tokens()[0]).shape, (12, 7, 11))
