@@ -1,4 +1,8 @@
-"""Runs that are killed at any moment: the same command goes on, and ends with the weights of a run left alone."""
+"""Runs that are killed at any moment: the same command goes on, and ends with the weights of a run left alone.
+
+All are slow; one signal to one run is in `test_command_line.py`, and states that are cut off are in
+`training/test_checkpoints.py`.
+"""
 
 import random
 import signal
@@ -70,17 +74,11 @@ def test_a_run_killed_20_times(left_alone, tmp_path):
     assert same(end(left_alone[0], tmp_path / "run"), left_alone[1])
 
 
-@pytest.mark.parametrize(
-    "number, count",
-    [
-        (signal.SIGTERM, 1),
-        pytest.param(signal.SIGTERM, 60, marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, 60, marks=pytest.mark.slow),
-    ],
-)
-def test_a_signal_at_any_moment_ends_in_words(left_alone, tmp_path, number, count):
-    moments = random.Random(count + number)
-    for n in range(count):
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_any_moment_ends_in_words(left_alone, tmp_path, number):
+    moments = random.Random(number)
+    for n in range(60):
         run = tmp_path / str(n)
         moment = moments.random()
         err, code = stop(left_alone, run, number, moment)
