@@ -3,7 +3,8 @@
 import fnmatch
 import importlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from kerazoo import _checks, _docstrings, _options
@@ -142,3 +143,24 @@ def argument_names(function: Callable) -> tuple[str, ...]:
     """Returns the names of the arguments that a function, or the constructor of a class, takes by name."""
     parameters = _docstrings.parameters(function)
     return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+
+
+def lazy_names(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Returns `__getattr__` and `__dir__` of a package whose names are imported when they are first used.
+
+    Args:
+        package: string. The name of the package.
+        names: mapping from names to the modules of the package that define them.
+    """
+    namespace = vars(sys.modules[package])
+
+    def load(name):
+        if name not in names:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        namespace[name] = getattr(importlib.import_module(f"{package}.{names[name]}"), name)
+        return namespace[name]
+
+    def listed():
+        return sorted({*namespace, *names})
+
+    return load, listed

@@ -3,7 +3,7 @@
 The names are loaded when they are first used, so that listing the steps of a recipe imports no Keras.
 """
 
-import importlib
+from kerazoo import registry
 
 _NAMES = {
     "Pruning": "pruning",
@@ -24,14 +24,4 @@ _NAMES = {
 
 __all__ = sorted(_NAMES)
 
-
-def __getattr__(name):
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = registry.lazy_names(__name__, _NAMES)

@@ -3,7 +3,7 @@
 The functions are loaded when they are first used, so that a server imports no Keras for what it needs of them.
 """
 
-import importlib
+from kerazoo import registry
 
 _NAMES = {
     "Case": "verification",
@@ -27,14 +27,4 @@ _NAMES = {
 
 __all__ = sorted(_NAMES)
 
-
-def __getattr__(name):
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = registry.lazy_names(__name__, _NAMES)

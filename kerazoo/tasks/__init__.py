@@ -4,14 +4,13 @@ Importing this package, and listing the tasks, loads neither Keras nor TensorFlo
 """
 
 import dataclasses
-import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kerazoo import _checks, _docstrings
-from kerazoo.registry import Registry
+from kerazoo.registry import Registry, lazy_names
 from kerazoo.tasks.table import DEFAULT, PREFIX, SPECS, TaskSpec
 
 if TYPE_CHECKING:
@@ -58,16 +57,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)
 
 
 _tasks = Registry("task", all_names="kerazoo.tasks.names()")
