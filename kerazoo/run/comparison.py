@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.run import baselines, evaluation, sample_table
+from kerazoo.run import baselines, evaluation, resampling, sample_table
 from kerazoo.run import predictor as predictors
-
-INTERVAL = (0.025, 0.975)  # the quantiles of a 95 % interval
 
 
 def compare(
@@ -106,20 +104,15 @@ def bootstrap(
         A dictionary of measure to `value`, `other`, `difference` and their intervals, see `compare`.
     """
     both = {"value": one, "other": other}
-    size = len(next(iter(one.values())))
-    generator, sampled = np.random.default_rng(seed), []
-    for _ in range(resamples):
-        rows = generator.integers(0, size, size)
-        parts = ({name: each[rows] for name, each in statistics.items()} for statistics in both.values())
-        sampled.append([evaluation.reduced(part) for part in parts])
+    sampled = resampling.resampled([one, other], resamples, seed)
     values = {key: evaluation.reduced(statistics) for key, statistics in both.items()}
     found = {}
     for name in one:
-        points = np.array([[part[name] for part in parts] for parts in sampled])  # [resamples, 2]
-        columns = {"value": points[:, 0], "other": points[:, 1], "difference": points[:, 0] - points[:, 1]}
+        columns = {key: each[name] for key, each in zip(both, sampled)}
+        columns["difference"] = columns["value"] - columns["other"]
         row = {key: values[key][name] for key in both}
         row["difference"] = row["value"] - row["other"]
-        intervals = {f"{key}_interval": np.quantile(each, INTERVAL).tolist() for key, each in columns.items()}
+        intervals = {f"{key}_interval": resampling.interval(each) for key, each in columns.items()}
         found[name] = {**row, **intervals}
     return found
 

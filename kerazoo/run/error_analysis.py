@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from kerazoo.run import sample_table
+from kerazoo.run import resampling, sample_table
 
 RESAMPLES = 300  # bootstrap samples of the intervals in reports
-INTERVAL = (0.025, 0.975)  # the quantiles of a 95 % interval
 EXTREMES = 3  # predictions that are best, and as many that are worst
 MAX_RANKED = 5000  # examples whose measures are computed one by one
 GROUPS = 4  # of lengths
@@ -28,16 +27,10 @@ def intervals(
     size = len(next(iter(statistics.values()), ()))
     if size < 2:
         return {}
-    generator = np.random.default_rng(seed)
-    sampled: dict[str, list[float]] = {name: [] for name in statistics}
-    reductions = _reductions(statistics)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of examples that are all alike, which have no correlation
-        for _ in range(resamples):
-            rows = generator.integers(0, size, size)
-            for name, reduce in reductions.items():
-                sampled[name].append(float(reduce(statistics[name][rows])))
-    return {name: np.quantile(values, INTERVAL).tolist() for name, values in sampled.items()}
+        (sampled,) = resampling.resampled([statistics], resamples, seed)
+    return {name: resampling.interval(values) for name, values in sampled.items()}
 
 
 def analysis(
@@ -100,11 +93,3 @@ def _lengths(raw):
     if isinstance(first, np.ndarray) and first.ndim == 1 and not isinstance(raw[0], tuple):
         return np.array(list(map(len, raw))), "samples"
     return None, ""
-
-
-def _reductions(statistics):
-    """Returns the function that makes each measure of its statistics."""
-    from kerazoo.run.report import BASELINE
-    from kerazoo.tasks import MEASURES
-
-    return {name: MEASURES.get(name.removeprefix(BASELINE)).reduce for name in statistics}

@@ -14,7 +14,7 @@ import numpy as np
 from kerazoo import _files
 from kerazoo.inspect.confusion import by_number, confusion_matrix
 from kerazoo.run import anomalies as anomaly_errors
-from kerazoo.run import baselines, error_analysis, recognition, report, sample_table
+from kerazoo.run import baselines, error_analysis, recognition, report, resampling, sample_table
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
 
@@ -330,10 +330,7 @@ def _marked(predictor, raw, errors, baseline, kinds, quantile):
 
 def reduced(statistics: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Returns the measures of examples by their statistics."""
-    from kerazoo.tasks import MEASURES
-
-    measures = {name: MEASURES.get(name.removeprefix(report.BASELINE)) for name in statistics}
-    return {name: float(row.reduce(statistics[name])) for name, row in measures.items()}
+    return {name: float(reduce(statistics[name])) for name, reduce in resampling.reductions(statistics).items()}
 
 
 def _confusion(predictions, references):
