@@ -9,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _backend, _checks
-from kerazoo.compress.input_rounding import MULTIPLYING, change_inputs, is_embedding
+from kerazoo.compress.input_rounding import MULTIPLYING, is_embedding, with_changed_inputs
 from kerazoo.compress.quantization import weights_of
 from kerazoo.layers.computed_weight import MultipliedWeight
+from kerazoo.models.replaced_calls import replaced_calls
 
 PARTS = 32  # intervals between a power of two and the next one
 SMALLEST = -20  # the exponent of two below which values count as zero
@@ -94,19 +95,9 @@ def _observed(layer, variable, values):
     name = "kernel" if isinstance(layer, MULTIPLYING) else ""
     if is_embedding(layer):
         name = "embeddings" if layer.tie_weights else "reverse_embeddings"
-    return _observed_calls(layer, values) if variable.name.removesuffix("_left") == name else None
-
-
-@contextlib.contextmanager
-def _observed_calls(layer: keras.layers.Layer, values: "InputValues") -> Iterator[None]:
-    before = vars(layer).get("call")
-    change_inputs(layer, values.add)
-    try:
-        yield
-    finally:
-        vars(layer).pop("call")
-        if before is not None:
-            vars(layer)["call"] = before
+    if variable.name.removesuffix("_left") != name:
+        return None
+    return replaced_calls([(layer, with_changed_inputs(layer, values.add))])
 
 
 @contextlib.contextmanager

@@ -57,24 +57,26 @@ def round_inputs(layer: keras.layers.Layer, limits: tuple[float, float]) -> None
             logits.
         limits: two floats. The range of the inputs.
     """
-    change_inputs(layer, lambda x: rounded(x, limits))
+    vars(layer)["call"] = with_changed_inputs(layer, lambda x: rounded(x, limits))(layer.call)
 
 
-def change_inputs(layer: keras.layers.Layer, change: Any) -> None:
-    """Lets a layer compute with changed inputs where it multiplies them by its kernel.
+def with_changed_inputs(layer: keras.layers.Layer, change: Any) -> Any:
+    """Returns a function from the `call` of a layer to one with changed inputs where it multiplies them by its kernel.
 
     Args:
         layer: the layer.
         change: function of a tensor that returns another one.
     """
-    call = layer.call
 
-    @functools.wraps(call)
-    def changed(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        looks_up = is_embedding(layer) and not (kwargs.get("reverse") or any(arg is True for arg in args))
-        return call(inputs if looks_up else change(inputs), *args, **kwargs)
+    def replace(call):
+        @functools.wraps(call)
+        def changed(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            looks_up = is_embedding(layer) and not (kwargs.get("reverse") or any(arg is True for arg in args))
+            return call(inputs if looks_up else change(inputs), *args, **kwargs)
 
-    vars(layer)["call"] = changed
+        return changed
+
+    return replace
 
 
 def is_embedding(layer: keras.layers.Layer) -> bool:

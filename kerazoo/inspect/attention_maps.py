@@ -10,9 +10,9 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.inspect import figures
-from kerazoo.inspect.replaced_calls import numbered, replaced_calls
 from kerazoo.layers import AlignmentAttention, Attention, CrossAttention
 from kerazoo.models.layer_paths import layers
+from kerazoo.models.replaced_calls import numbered, replaced_calls
 
 MAX_PANELS = 16
 

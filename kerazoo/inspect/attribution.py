@@ -10,8 +10,8 @@ from keras import ops
 
 from kerazoo import _backend, _checks
 from kerazoo.inspect import figures
-from kerazoo.inspect.replaced_calls import replaced_calls
 from kerazoo.layers import TokenEmbedding
+from kerazoo.models.replaced_calls import replaced_calls
 
 Score = Callable[[Any], Any]
 FIRST_STEPS = 16

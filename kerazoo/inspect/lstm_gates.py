@@ -8,9 +8,9 @@ import numpy as np
 from keras import ops
 
 from kerazoo.inspect import figures
-from kerazoo.inspect.replaced_calls import numbered, replaced_calls
 from kerazoo.layers import LSTM
 from kerazoo.models.layer_paths import layers
+from kerazoo.models.replaced_calls import numbered, replaced_calls
 
 
 class LSTMGates(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kerazoo import _checks, _files
-from kerazoo.inspect.replaced_calls import numbered, replaced_calls
+from kerazoo.models.replaced_calls import numbered, replaced_calls
 
 if TYPE_CHECKING:
     import keras

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import kerazoo as kz
-from kerazoo.inspect.replaced_calls import replaced_calls
 from kerazoo.models.layer_paths import layers
+from kerazoo.models.replaced_calls import replaced_calls
 
 SIZES = {"source_vocabulary_size": 11, "target_vocabulary_size": 13}
 TOKENS = {"source": np.array([[5, 6, 7, 0, 0], [8, 4, 5, 6, 7]]), "targets": np.array([[8, 9, 2], [4, 2, 0]])}

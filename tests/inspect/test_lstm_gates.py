@@ -3,7 +3,7 @@
 import numpy as np
 
 import kerazoo as kz
-from kerazoo.inspect.replaced_calls import replaced_calls
+from kerazoo.models.replaced_calls import replaced_calls
 
 TOKENS = {"source": np.array([[5, 6, 7, 0, 0], [8, 4, 5, 6, 7]]), "targets": np.array([[8, 9, 2], [4, 2, 0]])}
 

@@ -20,7 +20,7 @@ def replaced_calls(replacements: Iterable[tuple[keras.layers.Layer, Callable[[Ca
     ```python
     import keras
     import numpy as np
-    from kerazoo.inspect.replaced_calls import replaced_calls
+    from kerazoo.models.replaced_calls import replaced_calls
 
     layer = keras.layers.Dense(2)
     layer.build((None, 3))
