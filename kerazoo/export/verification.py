@@ -85,7 +85,7 @@ def verify(path: str | os.PathLike, tolerance: float | None = None, min_equal: f
     try:
         record = _files.read_record(path / RECORD)
         cases = [_case(each) for each in record["cases"]]
-        program = PROGRAMS[record["format"]]
+        format = _checks.one_of("verify", "format", record["format"], PROGRAMS)
         required = record.get("min_equal", 1.0) if min_equal is None else min_equal
     except FileNotFoundError as error:
         raise _checks.CheckpointError(
@@ -95,7 +95,7 @@ def verify(path: str | os.PathLike, tolerance: float | None = None, min_equal: f
         raise _checks.CheckpointError(f"{path / RECORD}: cannot be read: {error}") from error
     if tolerance is not None:
         cases = [dataclasses.replace(case, tolerance=tolerance) for case in cases]
-    compared, difference = _compared(path, cases, program, required)
+    compared, difference = _compared(path, cases, format, required)
     files = record.get("files", {})
     now = _hashes(path)
     changed = sorted(name for name in {*files, *now} if files.get(name) != now.get(name))
@@ -130,7 +130,7 @@ def write_verified(
     path = pathlib.Path(path)
     if not exact:
         cases = [dataclasses.replace(case, tolerance=float("inf")) for case in cases]
-    compared, difference = _compared(path, cases, PROGRAMS[format], float(exact))
+    compared, difference = _compared(path, cases, format, float(exact))
     required = {}
     if not exact:
         cases = [dataclasses.replace(case, tolerance=_measured(compared[case.signature])) for case in cases]
@@ -224,10 +224,10 @@ def _plain_item(item):
 # Comparing.
 
 
-def _compared(path, cases, program, min_equal):
+def _compared(path, cases, format, min_equal):
     """Returns what was compared by signature and output, and the first difference in words, empty for none."""
     tokenizer = pathlib.Path(path) / "tokenizer"
-    if program == PROGRAMS["saved_model"]:
+    if format == "saved_model":
         check_operations(path)
     elif os.path.lexists(tokenizer):
         check_operations(tokenizer)
@@ -240,8 +240,7 @@ def _compared(path, cases, program, min_equal):
         }
         for case in cases
     ]
-    code = (pathlib.Path(__file__).parent / program).read_text(encoding="utf-8")
-    outputs = [_from_json(each) for each in run_fresh(code, given, os.fspath(path))]
+    outputs = [_from_json(each) for each in run_fresh(program_of(format), given, os.fspath(path))]
     compared, differences = {}, []
     for case, found in zip(cases, outputs, strict=True):
         counts, first = _compare(case, found, min_equal)

@@ -3,7 +3,7 @@
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,21 @@ QUANTIZED = ("ctranslate2", "litert")  # formats that store numbers in fewer bit
 # 0.1 over 6,000 ids that is 1e-3.
 SCORE_TOLERANCE = 1e-3
 LOGIT_ROWS = 4
+
+
+def searched(predictor: predictors.Predictor, raw: Sequence, search: Any, max_length: int) -> Any:
+    """Returns what the live model generates for raw inputs; a prompt leaves a position for a token.
+
+    Args:
+        predictor: `Predictor`.
+        raw: list of raw inputs.
+        search: string or `kerazoo.decoding.Search`.
+        max_length: int. The largest number of tokens, the prompt included.
+    """
+    inputs = predictors.model_arguments(predictor.task.encode(raw))
+    if predictor.task.is_language_model:
+        inputs = {"prompt": inputs["prompt"][:, : max_length - 1]}
+    return predictor.model.generate(**inputs, search=search, max_length=int(max_length))
 
 
 def export_ctranslate2(
@@ -66,16 +81,13 @@ def ctranslate2_cases(predictor: predictors.Predictor, raw: list, max_length: in
     encoded = task.encode(raw)
     kept = [row for row in range(len(raw)) if all((each[row] != model.pad_id).any() for each in encoded.values())]
     raw = [raw[row] for row in kept]  # CTranslate2 does not run for a source without tokens
-    inputs = dict(task.encode(raw))
-    if task.is_language_model:
-        inputs["prompt"] = inputs["prompt"][:, : limit - 1]
     searches = {
         "greedy": (decoding.Greedy(), {"num_beams": 1}),
         "beam": (decoding.Beam(4, "none"), {"num_beams": 4}),
     }
     found = []
     for name, (search, arguments) in searches.items():
-        live = model.generate(**predictors.model_arguments(inputs), search=search, max_length=limit)
+        live = searched(predictor, raw, search, limit)
         outputs = {
             "answers": [[text] for text in task.decode(live.best())],
             "scores": live.scores,
@@ -145,10 +157,7 @@ def network_cases(
             cases.append(exporter.Case("embed", packed, {"vector": predictor.embed(raw)}))
         return cases
     limit = int(max_length or task.max_length or 0)
-    inputs = dict(task.encode(raw))
-    if task.is_language_model:
-        inputs["prompt"] = inputs["prompt"][:, : limit - 1]
-    live = model.generate(**predictors.model_arguments(inputs), search="greedy", max_length=limit)
+    live = searched(predictor, raw, "greedy", limit)
     outputs = {"tokens": live.best(), "score": live.scores[:, 0]}
     if task.targets.modality == "text" and not task.targets.fills:
         outputs["answer"] = task.decode(live.best())

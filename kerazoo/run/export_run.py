@@ -249,7 +249,8 @@ class _LiveOutputs:
         outputs = self.predictor.outputs(self.raw)
         found: dict[str, Any] = {target.outputs[0]: _stacked(task.decode(outputs))}
         if target.modality == "label":
-            found["probabilities"] = _probabilities(target, outputs)
+            probabilities = target.probabilities(outputs)  # a binary classifier exports those of the second class
+            found["probabilities"] = probabilities[:, 1:] if target.binary else probabilities
         if task.is_autoencoder:
             found["error"] = np.asarray(anomalies.errors(task, self.raw, found["reconstruction"]), "float32")
             if threshold is not None:
@@ -272,26 +273,16 @@ class _LiveOutputs:
             found += self._scored(names)
         if "step" in names:
             ids = {"start_id": model.start_id, "end_id": model.end_id, "pad_id": model.pad_id}
-            greedy = self._searched("greedy", max_length)
+            greedy = export_formats.searched(self.predictor, self.raw, "greedy", max_length)
             outputs = {"tokens": greedy.tokens[:, 0], "score": greedy.scores[:, 0]}
             rows = _first_rows({"inputs": self.packed, **outputs}, 4 if max_length > 200 else len(self.raw))
             inputs = rows.pop("inputs")
             found.append(self.case("step", rows, inputs, options={**ids, "max_length": int(max_length)}))
         return found
 
-    def _encoded(self):
-        """Returns the encoded inputs as arguments of `generate`; a prompt leaves a position for a token."""
-        return predictors.model_arguments(self.task.encode(self.raw))
-
-    def _searched(self, search, max_length):
-        inputs = self._encoded()
-        if self.task.is_language_model:
-            inputs = {"prompt": inputs["prompt"][:, : max_length - 1]}
-        return self.model.generate(**inputs, search=search, max_length=int(max_length))
-
     def _ranked(self, search, seed, max_length):
         """Returns the case of `generate`."""
-        found = self._searched(search, max_length)
+        found = export_formats.searched(self.predictor, self.raw, search, max_length)
         task, exists = self.task, found.lengths > 0
         rows = np.argwhere(exists)
         tokens = np.array([found.tokens[row, rank] for row, rank in rows])
@@ -365,15 +356,6 @@ class _LiveOutputs:
 
 def _stacked(values):
     return values if isinstance(values[0], str) else np.stack([np.asarray(each) for each in values])
-
-
-def _probabilities(target, outputs):
-    """Returns the probabilities of a classifier, `[B, C]`, or `[B, 1]` of the second of two classes."""
-    logits = np.asarray(outputs, "float64")
-    if target.binary:
-        return 1 / (1 + np.exp(-logits))
-    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return odds / odds.sum(axis=-1, keepdims=True)
 
 
 def _first_rows(values: Any, count: int) -> Any:

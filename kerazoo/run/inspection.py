@@ -368,13 +368,11 @@ class _Inspection:
             self.tables["Pairs of classes that are confused"] = _confused(classes, counts)
         if "calibration" in parts:
             kept = [row for row, name in enumerate(true) if name in names]
-            logits = np.asarray([outputs[row] for row in kept], np.float64)
-            if target.binary:
-                logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
+            predicted = [outputs[row] for row in kept]
             ids = np.array([names.index(true[row]) for row in kept])
-            odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-            probabilities = odds / odds.sum(axis=1, keepdims=True)
-            found, temperature = inspect.calibration(probabilities, ids), inspect.fit_temperature(logits, ids)
+            probabilities = target.probabilities(predicted)
+            found = inspect.calibration(probabilities, ids)
+            temperature = inspect.fit_temperature(target.class_logits(predicted), ids)
             about = f"calibration of {len(kept):,} dev examples"
             self.write("calibration", inspect.draw_calibration(found, about), about)
             self.tables["Calibration"] = [

@@ -173,7 +173,6 @@ def step_decoder(servable: Servable) -> StepDecoder | None:
     try:
         record = json.loads(_files.read_file(servable.folder / RECORD, MAX_RECORD_BYTES))
         (case,) = [case for case in record["cases"] if case["signature"] == "step"]
-        ids = next(each for each in case.values() if isinstance(each, dict) and set(IDS) <= set(each))
-        return StepDecoder(servable, **{name: int(ids[name]) for name in IDS})
-    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return StepDecoder(servable, **{name: int(case["options"][name]) for name in IDS})
+    except (OSError, ValueError, LookupError, TypeError):
         return None  # it was not verified, so nothing says what the ids are

@@ -188,12 +188,19 @@ class LabelFeature(Feature):
         return [self.names[int(row[0] > 0) if self.binary else int(np.argmax(row))] for row in rows]
 
     def ranked(self, outputs: Any) -> list[list[tuple[Any, float]]]:
-        logits = np.asarray(list(outputs), np.float64)  # [N, C]
-        if self.binary:
-            logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
-        odds = np.exp(logits - logits.max(axis=-1, keepdims=True)) if len(logits) else logits
-        rows = (odds / odds.sum(axis=-1, keepdims=True)).tolist()
+        rows = self.probabilities(outputs).tolist()
         return [sorted(zip(self.names, row), key=lambda pair: -pair[1]) for row in rows]
+
+    def class_logits(self, outputs: Any) -> np.ndarray:
+        """Returns the logits of all classes, float64 `[N, C]`; a binary model has one logit, against 0."""
+        logits = np.asarray(list(outputs), np.float64)
+        return np.concatenate([np.zeros_like(logits), logits], axis=-1) if self.binary else logits
+
+    def probabilities(self, outputs: Any) -> np.ndarray:
+        """Returns the probabilities of all classes, float64 `[N, C]`."""
+        logits = self.class_logits(outputs)
+        odds = np.exp(logits - logits.max(axis=-1, keepdims=True)) if len(logits) else logits
+        return odds / odds.sum(axis=-1, keepdims=True)
 
     def decode_in_graph(self, outputs: Any) -> dict:
         import tensorflow as tf
