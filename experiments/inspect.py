@@ -39,9 +39,9 @@ with command.flag_group("Task and data", {"data_dir": "that of the run"}):
     flags.DEFINE_string("data_dir", None, "Folder of the data, if it has moved since the training.")
     flags.DEFINE_integer("limit", 1000, "Maximum number of dev examples.", lower_bound=1)
 with command.flag_group("Run and output", {"to": "RUN/inspect", "parts": "all"}):
-    flags.DEFINE_list("parts", None, f"What is looked at: {', '.join(PARTS)}.")
+    flags.DEFINE_list("parts", None, f"Parts to inspect: {', '.join(PARTS)}.")
     flags.DEFINE_string("target", None, "Class or text that the attribution is of, in place of the prediction.")
-    flags.DEFINE_string("layers", "*", "Pattern of the layers whose attention or gates are drawn, such as decoder.*")
+    flags.DEFINE_string("layers", "*", "Pattern of the layers whose attention or gates are plotted, such as decoder.*")
     flags.DEFINE_string("to", None, "Folder of the pictures.")
 
 

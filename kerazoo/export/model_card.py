@@ -253,27 +253,13 @@ def _measures(results):
             if name.startswith("baseline."):
                 continue
             simple = measures.get(f"baseline.{name}")
-            interval = intervals.get(name) or _share_interval(name, value, found["examples"])
+            interval = intervals.get(name)
             cells = [split, f"{found['examples']:,}", name, f"{value:.4f}",
                      "not computed" if interval is None else "{:.4f} to {:.4f}".format(*interval),
                      "none" if simple is None else f"{simple:.4f}"]  # fmt: skip
             lines.append("| " + " | ".join(cells) + " |")
     baselines = {found["baseline"] for found in results.values() if found.get("baseline")}
     return "\n".join(lines) + "".join(f"\n\nThe baseline is: {each}." for each in sorted(baselines))
-
-
-# Measures that are the share of examples with a property, of which the number of examples tells the interval.
-SHARES = ("accuracy", "sequence_error_rate", "exact_match")
-
-
-def _share_interval(name, value, count):
-    """Returns the Wilson interval of a share of `count` examples, `None` for other measures."""
-    if name not in SHARES or not count:
-        return None
-    z = 1.959964
-    middle = (value + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * np.sqrt(value * (1 - value) / count + z * z / (4 * count * count))
-    return float(middle - half), float(middle + half)
 
 
 def _limits(task, about):

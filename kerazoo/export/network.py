@@ -18,7 +18,7 @@ def network_functions(
     """Returns the functions of a network: `start`, `step` and `generate` of one that generates, else `predict`.
 
     Where the raw inputs are strings they take what the tokenizer makes of them, else raw inputs. No output is a string:
-    a class is told by its `probabilities`.
+    a class is given by its `probabilities`.
 
     Args:
         model: a built model.

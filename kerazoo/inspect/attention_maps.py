@@ -83,7 +83,7 @@ def draw_attention(
     """Returns attention weights as a picture, a heat map for each head: the bytes of a PNG file.
 
     Args:
-        weights: array `[T, S]` or `[H, T, S]`, of which the first 16 heads are drawn.
+        weights: array `[T, S]` or `[H, T, S]`, of which the first 16 heads are plotted.
         rows: sequence of T labels, such as tokens. Defaults to `None`: their numbers.
         columns: sequence of S labels. Defaults to `None`: their numbers.
         title: string. Above the picture. Defaults to `""`.

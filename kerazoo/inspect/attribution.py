@@ -16,7 +16,7 @@ from kerazoo.models.replaced_calls import replaced_calls
 Score = Callable[[Any], Any]
 FIRST_STEPS = 16
 DENSITY = 3  # the power of the points of the path, so that they are dense at its beginning
-MAX_ROWS = 12  # of a series that are drawn as lines
+MAX_ROWS = 12  # of a series that are plotted as lines
 
 
 class IntegratedGradients(NamedTuple):
@@ -315,7 +315,7 @@ def draw_attribution(
     Args:
         rows: dictionary of the name of a method, with its unit, to its attributions, an array `[S]` or `[H, W]`.
         labels: sequence of S labels, such as tokens. Defaults to `None`: numbers.
-        source: array `[H, W]` or `[H, W, C]`, drawn beside heat maps, or the lines `[S, V]` of a series above bars.
+        source: array `[H, W]` or `[H, W, C]`, plotted beside heat maps, or the lines `[S, V]` of a series above bars.
             Defaults to `None`.
         title: string. Above the picture. Defaults to `""`.
         position_label: string. What the positions are, with their unit. Defaults to `"position"`.

@@ -25,7 +25,7 @@ PARTS = ("attention", "attribution", "gates", "embeddings", "confusion", "calibr
 EXAMPLES = 2  # of the dev examples, where no input is given
 MAX_TABLE = 12  # rows of a printed table
 NEIGHBOURS = 5
-MAX_GATES = 200  # positions whose gates are drawn
+MAX_GATES = 200  # positions whose gates are plotted
 POSITIONS = {"text": "token", "image": "patch", "sound": "frame", "series": "row", "label": "class", "number": "number",
              "pixels": "pixel"}  # fmt: skip
 
@@ -70,7 +70,7 @@ def inspect_run(
             and `"calibration"` are wanted. Defaults to all.
         target: string. The class or the text whose score is attributed to the input. Defaults to `None`: the
             prediction.
-        layers: string. A pattern of the paths of the layers whose attention or gates are drawn. Defaults to `"*"`.
+        layers: string. A pattern of the paths of the layers whose attention or gates are plotted. Defaults to `"*"`.
         limit: int, above 0. The largest number of dev examples. Defaults to `1000`.
         data_dir: string or path. Where the data is now, if it moved. Defaults to `None`.
         checkpoint: string. `"best"`, `"last"` or `"average"`. Defaults to `"best"`.
@@ -108,7 +108,7 @@ def inspect_predictor(
     if of_inputs and not raw:
         raw = inside.dev_examples(EXAMPLES, of_inputs)[0]
     for number, each in enumerate(raw if of_inputs else (), 1):
-        inside.look_at(number, scored.scored_prediction(predictor, each, target), of_inputs)
+        inside.inspect_input(number, scored.scored_prediction(predictor, each, target), of_inputs)
     if "embeddings" in parts:
         inside.embeddings(raw if lines else [], limit)
     if {"confusion", "calibration"} & set(parts):
@@ -142,7 +142,7 @@ class _Inspection:
 
     # One input.
 
-    def look_at(self, number: int, case: scored.ScoredPrediction, parts: Sequence[str]) -> None:
+    def inspect_input(self, number: int, case: scored.ScoredPrediction, parts: Sequence[str]) -> None:
         """Writes the pictures of one input."""
         self.tables[f"Input {number}"] = [["input", "prediction"], [scored.named(case.raw), case.about]]
         if "attention" in parts:

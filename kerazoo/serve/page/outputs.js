@@ -51,7 +51,7 @@ function rows(name, outputs, infos, scalars, before, done, text) {
     return show(alignment(value, outputs, text));
   }
   if (rank(value) === 3 && isColours(value)) return show(picture(value, dtype));
-  if (name === "quantiles" && rank(outputs.forecast) === 2) return null; // drawn with the forecast
+  if (name === "quantiles" && rank(outputs.forecast) === 2) return null; // plotted with the forecast
   if (rank(value) === 2 && value.length > 1 && value[0].length <= 16) return show(lines(value, outputs.quantiles));
   if (rank(value) === 2) return show(element("details", {}, element("summary", { text: shapeOf(value).join(" x ") }), heat(value)));
   if (rank(value) === 1) return show(vector(value));
