@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import importlib.util
 import inspect
 import pathlib
 import pkgutil
@@ -233,11 +234,12 @@ def test_everything_public_has_a_docstring(package):
     assert not bare, f"kerazoo.{package}: no docstring: {bare}"
 
 
-PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.exists()]
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+checkout = pytest.mark.skipif(not PAGES, reason="this is not a checkout of the repository")
 
 
-@pytest.mark.skipif(not PAGES, reason="this is not a checkout of the repository")
+@checkout
 def test_ci_runs_the_commands_of_the_readme():
     bash = shutil.which("bash")
     if bash is None:
@@ -311,3 +313,92 @@ def test_a_page_names_only_files_and_models_that_exist(page):
     assert not [link for link in links if not (page.parent / link).exists()]
     recipes = re.findall(r"experiments/recipes/\w+\.flags", text)
     assert not [recipe for recipe in recipes if not (ROOT / recipe).exists()]
+
+
+@checkout
+def test_the_readme_has_the_rows_of_the_catalog():
+    import kerazoo as kz
+
+    specs = {name: kz.describe(name) for name in kz.list_models()}
+    rows = [
+        f"| `{name}` | {spec.kind.replace('_', ' ')} | {spec.parameters:,} | {spec.reference} |"
+        for name, spec in specs.items()
+    ]
+    lines = (ROOT / "README.md").read_text().splitlines()
+    begin = lines.index("| model | kind | parameters | configuration |") + 2
+    assert lines[begin : begin + len(rows) + 1] == [*rows, ""]
+
+
+@checkout
+def test_each_package_has_a_page_of_the_reference():
+    pages = {page.stem for page in (ROOT / "docs" / "reference").glob("*.md")}
+    assert pages == {"index", *packages()}
+    index = (ROOT / "docs" / "reference" / "index.md").read_text()
+    assert sorted(re.findall(r"^\| \[(\w+)\]\(\1\.md\)", index, re.MULTILINE)) == packages()
+
+
+@pytest.fixture(scope="module")
+def of_site():
+    """Returns a module of `.ci/site`, which MkDocs loads by its path."""
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / "site" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@checkout
+def test_docstrings_become_markdown(of_site):
+    def function(first, **rest):
+        """Computes.
+
+        Args:
+            first: int. A sentence
+                of two lines.
+            **rest: More.
+
+        Returns:
+            A tensor: `[B]`.
+
+        Raises:
+            ValueError: if `first` is wrong.
+
+        Example:
+
+        ```python
+        function(1)
+        ```
+        """
+
+    pytest.importorskip("griffe", reason="the extra docs")
+    assert of_site("docstrings").markdown(own_doc(function)).splitlines() == [
+        "Computes.", "",
+        "**Args**", "", "- `first`: int. A sentence", "    of two lines.", "- `**rest`: More.", "",
+        "**Returns**", "", "A tensor: `[B]`.", "",
+        "**Raises**", "", "- `ValueError`: if `first` is wrong.", "",
+        "**Example**", "", "", "", "```python", "function(1)", "```",
+    ]  # fmt: skip
+
+
+@checkout
+@pytest.mark.parametrize(
+    ("page", "link", "on_the_site"),
+    [
+        ("serving.md", "../SECURITY.md", "SECURITY.md"),
+        ("serving.md", "export.md#signatures", "export.md#signatures"),
+        ("course/index.md", "../../README.md", "../index.md"),
+        ("course/index.md", "../../experiments/recipes/stsb.flags", "../recipes.md#stsb"),
+        ("SECURITY.md", "docs/export.md", "export.md"),
+        ("serving.md", "https://keras.io", "https://keras.io"),
+        ("serving.md", "#load", "#load"),
+    ],
+)
+def test_links_out_of_docs_are_pages_of_the_site(of_site, page, link, on_the_site):
+    pytest.importorskip("mkdocs", reason="the extra docs")
+    from types import SimpleNamespace
+
+    found = of_site("pages").on_page_markdown(f"a [b]({link}), c", SimpleNamespace(file=SimpleNamespace(src_uri=page)))
+    assert found == f"a [b]({on_the_site}), c"
