@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from absl import flags
 
 import kerazoo as kz
+from experiments import recipe_files
 
 FLAGS = flags.FLAGS
 USAGE = 2
@@ -34,6 +35,10 @@ ARGUMENTS = {
     "draft": "draft_run",
     "quantile": "threshold_quantile",
 }
+FLAGFILE = """\
+  --flagfile: Read flags from this file, one in each line, such as the run.flags of a run, or from a recipe by its
+      name, such as stsb; --list_recipes of experiments.run shows them."""
+MODULES = "python -m experiments."  # what a command is called without the console script
 CALLS = {"kerazoo.list_models()": "--list_models='*'", "kerazoo.tasks.names()": "--list_tasks"}
 
 _groups: dict[str, str] = {}  # flag -> group
@@ -90,7 +95,7 @@ def run(
     """
     given = [argument for argument in sys.argv if argument not in HELP]
     try:
-        arguments = FLAGS(given)[1:]
+        arguments = FLAGS(recipe_files.find(given))[1:]
         if arguments and not positional:
             raise UsageError(f"unexpected argument {arguments[0]!r}: every option is a flag, such as --model=NAME.")
         _refuse_nul()
@@ -101,7 +106,7 @@ def run(
     try:
         if len(given) < len(sys.argv):
             lines = more_help()
-            print("\n".join([help_text(description), *lines]))
+            print(in_words_of_the_caller("\n".join([help_text(description), *lines])))
             sys.exit(0)
         sys.exit(main(arguments) or 0)
     except KeyboardInterrupt:
@@ -170,9 +175,14 @@ def in_terms_of_flags(message: str) -> str:
     return re.sub(r"`(\w+)`|(?<![\w.`-])([A-Za-z_]\w*)=(?=[^\s=])", flag_of, message)
 
 
+def in_words_of_the_caller(text: str) -> str:
+    """Returns a text with commands as the user typed this one: `kerazoo run` or `python -m experiments.run`."""
+    return text.replace(MODULES, os.environ.get("KERAZOO_PROGRAM", MODULES))
+
+
 def log(message: str) -> None:
     """Prints a line of the library on standard error, in terms of flags."""
-    print(in_terms_of_flags(message), file=sys.stderr, flush=True)
+    print(in_words_of_the_caller(in_terms_of_flags(message)), file=sys.stderr, flush=True)
 
 
 def quiet() -> None:
@@ -214,7 +224,7 @@ def help_text(description: str) -> str:
             note = f" ({NOTES[title]})" if title in NOTES else ""
             lines += ["", f"{title}{note}:", *map(_flag_help, found)]
         if title == GROUPS[-1]:
-            lines.append("  --flagfile: Read flags from this file, one in each line; experiments/recipes has some.")
+            lines.append(FLAGFILE)
     return "\n".join(lines)
 
 
@@ -277,7 +287,8 @@ def _message(error: BaseException) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    lines = [kz.run.printable(line) for line in message.strip().split("\n")[:MAX_ERROR_LINES]]
+    message = in_words_of_the_caller(message).strip()
+    lines = [kz.run.printable(line) for line in message.split("\n")[:MAX_ERROR_LINES]]
     print("\n".join(["error: " + lines[0], *lines[1:]]) if lines else "error", file=sys.stderr)
     if "kerazoo.training.processes" in sys.modules:
         kz.training.processes.leave(code, lines[0] if lines else "error")

@@ -1,10 +1,10 @@
 """Train a recipe or a run again, and tell whether the result lies within its spread.
 
-python -m experiments.reproduce experiments/recipes/stsb.flags --data_dir=../shared/data/stsb
+python -m experiments.reproduce stsb --data_dir=../shared/data/stsb
 python -m experiments.reproduce RUN --spread=0.01
 python -m experiments.reproduce RECIPE --from=RUN      # a recipe of fine-tuning
 
-A recipe states its results in comments, one in each line, with or without a spread:
+A recipe is named as for --flagfile. It states its results in comments, one in each line, with or without a spread:
 
     # result: spearman 0.661 +- 0.010 on test
 
@@ -21,7 +21,7 @@ import sys
 
 from absl import flags
 
-from experiments import command
+from experiments import command, recipe_files
 from experiments import flags as shared
 
 FLAGS = flags.FLAGS
@@ -47,6 +47,8 @@ def main(arguments):
     if len(arguments) != 1:
         raise command.UsageError(f"one RECIPE or RUN is needed, and got {len(arguments)}.")
     given = pathlib.Path(arguments[0])
+    if not given.exists() and arguments[0] in recipe_files.names():
+        given = recipe_files.path(arguments[0])
     target = FLAGS.run_dir or f"runs/reproduced-{given.stem}"
     shared.use_cache()
     if given.is_dir():

@@ -2,6 +2,7 @@
 
   python -m experiments.run --model=lstm_seq2seq_attention
   python -m experiments.run --model=mlp_classifier --task=tfds:mnist --data_dir=PATH
+  python -m experiments.run --flagfile=stsb --data_dir=PATH
   python -m experiments.run --list_models='*seq2seq*'
 
 The same --run_dir a second time continues where the run stopped.
@@ -9,7 +10,7 @@ The same --run_dir a second time continues where the run stopped.
 
 from absl import flags
 
-from experiments import command
+from experiments import command, recipe_files
 from experiments import flags as shared
 
 FLAGS = flags.FLAGS
@@ -19,6 +20,8 @@ with command.flag_group("Model"):
     flags.DEFINE_string("list_models", None, "Print the models whose names match this wildcard pattern, and stop.")
 with command.flag_group("Task and data"):
     flags.DEFINE_bool("list_tasks", False, "Print the tasks and the kinds of model that they train, and stop.")
+with command.flag_group("Run and output"):
+    flags.DEFINE_bool("list_recipes", False, "Print the names of the recipes, for --flagfile, and stop.")
 
 
 def main(arguments):
@@ -31,6 +34,8 @@ def main(arguments):
         return print_models(kz, FLAGS.list_models)
     if FLAGS.list_tasks:
         return print_tasks(kz)
+    if FLAGS.list_recipes:
+        return print_recipes()
     name = command.require("model")
     shared.use_processes()
     shared.use_cache()
@@ -69,6 +74,15 @@ def print_models(kz, pattern):
         spec = kz.describe(name)
         parameters = f"{spec.parameters:,}" if spec.parameters else ""
         print(f"{name:{width}}  {spec.kind:17}  {parameters:>11}  {spec.reference or ''}")
+    return 0
+
+
+def print_recipes():
+    """Prints a row for each recipe."""
+    names = recipe_files.names()
+    width = max(map(len, names))
+    for name in names:
+        print(f"{name:{width}}  {recipe_files.description(name)}")
     return 0
 
 

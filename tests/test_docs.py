@@ -311,8 +311,9 @@ def test_a_page_names_only_files_and_models_that_exist(page):
         assert kz.describe(name).kind, name  # raises for a model that the catalog lacks
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     assert not [link for link in links if not (page.parent / link).exists()]
-    recipes = re.findall(r"experiments/recipes/\w+\.flags", text)
-    assert not [recipe for recipe in recipes if not (ROOT / recipe).exists()]
+    recipes = re.findall(r"experiments/recipes/(\w+)\.flags|--flagfile=([a-z]\w*)(?![\w.])", text)
+    missing = [a or b for a, b in recipes if not (ROOT / "experiments" / "recipes" / f"{a or b}.flags").exists()]
+    assert not missing
 
 
 @checkout

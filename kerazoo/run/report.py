@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import itertools
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -370,7 +371,7 @@ def _output_flags(task):
 
 def _command(script: str, **flags: Any) -> str:
     given = [f"--{name}={_quoted(str(value))}" for name, value in flags.items()]
-    return " ".join([f"python -m experiments.{script}", *given])
+    return " ".join([f"{os.environ.get('KERAZOO_PROGRAM', 'python -m experiments.')}{script}", *given])
 
 
 def _example(task):
