@@ -35,9 +35,8 @@ ARGUMENTS = {
     "draft": "draft_run",
     "quantile": "threshold_quantile",
 }
-FLAGFILE = """\
-  --flagfile: Read flags from this file, one in each line, such as the run.flags of a run, or from a recipe by its
-      name, such as stsb; --list_recipes of experiments.run shows them."""
+FLAGFILE = "--flagfile: Read flags from this file, one in each line"
+RECIPES = ", such as the run.flags of a run, or from a recipe by its name; --list_recipes of experiments.run shows them"
 MODULES = "python -m experiments."  # what a command is called without the console script
 CALLS = {"kerazoo.list_models()": "--list_models='*'", "kerazoo.tasks.names()": "--list_tasks"}
 
@@ -223,8 +222,9 @@ def help_text(description: str) -> str:
         if found:
             note = f" ({NOTES[title]})" if title in NOTES else ""
             lines += ["", f"{title}{note}:", *map(_flag_help, found)]
-        if title == GROUPS[-1]:
-            lines.append(FLAGFILE)
+        if found and title == GROUPS[-1]:
+            trains = "task" in FLAGS and "seed" in FLAGS
+            lines.append(_paragraph(f"{FLAGFILE}{RECIPES if trains else ''}."))
     return "\n".join(lines)
 
 

@@ -60,7 +60,8 @@ def more_help():
     """Returns the help on the steps of recipes."""
     import kerazoo as kz
 
-    return ["", "Steps of --recipe:", *(f"  {name}: {kind.about}" for name, kind in kz.compress.STEPS.items())]
+    steps = {name: (None, kind.about) for name, kind in kz.compress.STEPS.items()}
+    return ["", "Steps of --recipe:", *command.option_help(steps)]
 
 
 if __name__ == "__main__":

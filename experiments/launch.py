@@ -1,7 +1,7 @@
 """Start several processes of a command on this machine, which work together over JAX.
 
-  python -m experiments.launch --processes=2 -- experiments.run --model=transformer_seq2seq_tiny --run_dir=RUN
-  python -m experiments.launch --processes=2 -- experiments.evaluate --run_dir=RUN
+  python -m experiments.launch --processes=2 -- run --model=transformer_seq2seq_tiny --run_dir=RUN
+  python -m experiments.launch --processes=2 -- evaluate --run_dir=RUN
 
 When one of them ends with an error the others are ended too, and the same command continues the run.
 """
@@ -21,7 +21,7 @@ from experiments import command
 
 FLAGS = flags.FLAGS
 GRACE_SECONDS = 15  # that the others have to end by themselves
-COMMANDS = ("experiments.run", "experiments.evaluate")
+COMMANDS = ("run", "evaluate")
 KILLED = 75
 
 with command.flag_group("Processes"):
@@ -32,15 +32,16 @@ with command.flag_group("Processes"):
 
 def main(arguments):
     """Starts the processes, and waits for their end."""
-    name, *arguments = arguments or [""]
+    given, *arguments = arguments or [""]
+    name = given.removeprefix("experiments.")
     if name not in COMMANDS:
-        raise command.UsageError(f"after -- comes {' or '.join(COMMANDS)} with its flags; got {name!r}.")
+        raise command.UsageError(f"after -- comes {' or '.join(COMMANDS)} with its flags; got {given!r}.")
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     count, processes = FLAGS.processes, []
     for index in range(count):
-        line = [sys.executable, "-m", name, *arguments, f"--coordinator=localhost:{port}"]
+        line = [sys.executable, "-m", f"experiments.{name}", *arguments, f"--coordinator=localhost:{port}"]
         line += [f"--num_processes={count}", f"--process_id={index}"]
         # The first one writes where this command does; file descriptor 2 is redirected here.
         pipes: dict[str, Any] = {"stderr": sys.stderr}
