@@ -38,6 +38,7 @@ ARGUMENTS = {
 FLAGFILE = "--flagfile: Read flags from this file, one in each line"
 RECIPES = ", such as the run.flags of a run, or from a recipe by its name; --list_recipes of experiments.run shows them"
 MODULES = "python -m experiments."  # what a command is called without the console script
+TASK_OPTIONS = ("format",)  # arguments that messages name and that have no flag of their own
 CALLS = {"kerazoo.list_models()": "--list_models='*'", "kerazoo.tasks.names()": "--list_tasks"}
 
 _groups: dict[str, str] = {}  # flag -> group
@@ -168,7 +169,7 @@ def in_terms_of_flags(message: str) -> str:
         name = match[1] or match[2]
         name = ARGUMENTS.get(name, name)
         if name not in FLAGS:
-            return match[0]
+            return f"--task_option={name}=" if name in TASK_OPTIONS and "task_option" in FLAGS else match[0]
         return f"--{name}" if match[1] else f"--{name}="
 
     return re.sub(r"`(\w+)`|(?<![\w.`-])([A-Za-z_]\w*)=(?=[^\s=])", flag_of, message)

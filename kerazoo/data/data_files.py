@@ -124,7 +124,8 @@ def find_splits(data_dir: str | os.PathLike, extensions: Sequence[str] = (".tsv"
         return {"train": files[tables[0]]}
     wanted = " or ".join("train" + extension for extension in extensions)
     present = ", ".join(sorted(entry.name for entry in path.iterdir())[:6]) or "nothing"
-    raise _checks.DataError(f"{path}: no {wanted}; there is: {present}.")
+    choose = " Name one of its files, or several by a pattern." if tables else ""
+    raise _checks.DataError(f"{path}: no {wanted}; there is: {present}.{choose}")
 
 
 def split_weight(text: str) -> tuple[str, float]:

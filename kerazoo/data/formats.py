@@ -14,8 +14,16 @@ from kerazoo.data.header_line import has_header
 from kerazoo.data.lines import MAX_LINE, STDIN, BadLines, OnRead, Path, decode_lines, list_names, read_blocks, shorten
 from kerazoo.data.quoted_values import has_quoted_values
 
+WITHOUT_HEADER = " If it has no header, choose columns by their numbers, from 0."
 MAX_RECORD_LINES = 10_000  # a quote that is still open after so many lines was never meant to be closed
 DELIMITERS = {"tsv": "\t", "csv": ","}
+OTHER = " For any other say format=tsv (or another of them)."
+SPREADSHEET = " Save the table of the spreadsheet as CSV in UTF-8."
+# Remedies for files of other endings.
+OTHERS = {
+    "json": " Write each record in a line of its own, as .jsonl; if they are, say format=jsonl.",
+    **dict.fromkeys(("xlsx", "xls", "ods"), SPREADSHEET),
+}
 DELIMITER_NAMES = {"\t": "a tab", ",": "a comma", ";": "a semicolon", " ": "a blank"}
 
 
@@ -111,8 +119,7 @@ def ending(path: Path) -> str:
     found = pathlib.Path(path).name.removesuffix(".gz").rpartition(".")[2]
     if found not in PARSERS:
         raise _checks.DataError(
-            f"{path}: which format is it? A name ends in .{', .'.join(PARSERS)}, plain or .gz; "
-            "for any other say format=tsv (or another of them)."
+            f"{path}: which format is it? A name ends in .{', .'.join(PARSERS)}, plain or .gz.{OTHERS.get(found, OTHER)}"
         )
     return found
 
@@ -262,7 +269,7 @@ class _Parser:
             times = "twice" if column in names else "not"
             raise _checks.DataError(
                 f"{self.path}:1: column {column!r} is {times} in the header; it has: {list_names(names)}."
-                f"{self._other_delimiter(names) or _checks.hint(column, names)}"
+                f"{self._other_delimiter(names) or _checks.hint(column, names) or WITHOUT_HEADER}"
             )
         return names.index(column)
 
@@ -270,7 +277,7 @@ class _Parser:
         """Returns the reason why a row of another number of columns is no record."""
         separated = DELIMITER_NAMES.get(self.delimiter, repr(self.delimiter))
         plural = f"s separated by {separated}" if expected > 1 or len(row) > 1 else ""
-        return f"expected {expected} column{plural}, got {len(row)}: {shorten(row)}.{self._other_delimiter(row)}"
+        return f"expected {expected} column{plural}, got {len(row)}: {shorten(self.delimiter.join(row))}.{self._other_delimiter(row)}"
 
     def _other_delimiter(self, row):
         if len(row) == 1:
@@ -380,7 +387,7 @@ class _JsonLines(_PlainLines):
             fields = list_names(record) if isinstance(record, dict) else "no object"
             raise _checks.DataError(
                 f"{self.path}:{numbers[0]}: JSON lines have fields with names; got columns {list(self.columns)}. "
-                f"This line has: {fields}."
+                f"This line has: {fields}. Choose columns by these names."
             )
         kept, rows = [], []
         for number, line in zip(numbers, lines):
@@ -421,7 +428,7 @@ def _field(record, name):
         for part in name.split("."):
             if not isinstance(value, dict) or part not in value:
                 fields = list(value) if isinstance(value, dict) else []
-                raise ValueError(f"no field {name!r}; there is {list_names(fields)}.{_checks.hint(part, fields)}")
+                raise ValueError(f"no field {name!r} among {list_names(fields)}{_checks.hint(part, fields)}")
             value = value[part]
     if isinstance(value, str):
         value.encode()  # half a surrogate pair, which JSON can write, is no text: a UnicodeEncodeError is a ValueError

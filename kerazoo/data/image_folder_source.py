@@ -116,11 +116,18 @@ def _mixed(file):
 
 def _with_images(folder):
     """Returns a folder that has one folder of images for each class."""
+    if folder.is_file():
+        raise _checks.DataError(
+            f"{folder}: is a file. The task images reads a folder for each class; the task table reads a table that "
+            "names the files of images, with `inputs` as image:COLUMN."
+        )
     if not folder.is_dir():
         raise _checks.DataError(f"{folder}: no such folder.{near(folder)}")
     if not any(True for _ in _images(folder)):
+        here = any(path.suffix.lower() in IMAGE_EXTENSIONS for path in folder.iterdir())
         raise _checks.DataError(
-            f"{folder}: no images here: they lie in one folder for each class and end in {', '.join(IMAGE_EXTENSIONS)}."
+            f"{folder}: {'the images of all classes are in one folder' if here else 'no images here'}: they lie in one "
+            f"folder for each class and end in {', '.join(IMAGE_EXTENSIONS)}."
         )
     return folder
 

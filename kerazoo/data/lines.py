@@ -21,6 +21,14 @@ LONE_CR = re.compile(rb"\r[^\n]")
 STDIN = "-"  # the path that stands for standard input
 MAX_CHARACTERS = 40  # of a bad line in an error
 MAX_NAMES = 20  # of columns in an error
+# What files that are no text in UTF-8 begin with.
+SIGNATURES = {
+    (b"\xff\xfe", b"\xfe\xff"): "is text in UTF-16. Convert the file, for example with: iconv -f utf-16 -t utf-8",
+    (b"\x1f\x8b",): "is compressed with gzip, so its name must end in .gz. Rename it.",
+    (b"PK\x03\x04",): "is a ZIP file or a spreadsheet. Unpack it, or save the table as CSV in UTF-8.",
+    (b"\xd0\xcf\x11\xe0",): "is a file of an office program. Save the table as CSV in UTF-8.",
+    (b"\x89PNG", b"\xff\xd8\xff"): "is an image, not text.",
+}
 
 Path = str | os.PathLike
 OnRead = Callable[[int], None]
@@ -48,7 +56,9 @@ class BadLines:
     def __call__(self, path: Path, number: int, fault: str) -> None:
         """Raises a `DataError`, or counts."""
         if self.choice == "stop":
-            raise _checks.DataError(f"{os.fspath(path)}:{number}: {fault}")
+            has_remedy = "Say " in fault or "Convert " in fault
+            remedy = "" if has_remedy else " Correct it, or say bad_lines='skip' to leave such lines out."
+            raise _checks.DataError(f"{os.fspath(path)}:{number}: {fault}{remedy}")
         self.count += 1
 
 
@@ -101,7 +111,7 @@ def read_blocks(
     path = os.fspath(path)
     num_lines, parts, size, first = 0, [], 0, True
     try:
-        for block in _line_feeds(path, _read(path, on_read, at_once)):
+        for block in _line_feeds(path, _checked(path, _read(path, on_read, at_once))):
             end = block.rfind(b"\n") + 1
             if cut_lines and not end and size > LONG_LINE:
                 end = _last_cut(block)
@@ -128,7 +138,9 @@ def read_blocks(
     except IsADirectoryError as error:
         raise _checks.DataError(f"{path}: is a folder, not a file.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise _checks.DataError(f"{path}: damaged gzip file after line {num_lines}: {error}.") from error
+        if str(error).startswith("Not a gzipped file") and not num_lines:
+            raise _checks.DataError(f"{path}: is not compressed with gzip. Rename it without .gz.") from error
+        raise _checks.DataError(f"{path}: damaged gzip file after line {num_lines}: {error}. Copy it again.") from error
     except OSError as error:
         raise _checks.DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
     if first and path != STDIN:
@@ -147,6 +159,15 @@ def _read(path, on_read, at_once):
                 before, position = position, raw.tell()
                 on_read(position - before)
             yield block
+
+
+def _checked(path, blocks):
+    """Yields the blocks; raises a DataError if the first one begins as files do that are no text."""
+    for number, block in enumerate(blocks):
+        for beginnings, fault in {} if number else SIGNATURES.items():
+            if block.startswith(beginnings):
+                raise _checks.DataError(f"{path}: {fault}")
+        yield block
 
 
 def _line_feeds(path, blocks):

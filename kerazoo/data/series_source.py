@@ -261,7 +261,8 @@ def series_columns(path: Path, table_format: TableFormat) -> list[str]:
     columns = [[row[index] for row in rows[1:] if index < len(row)] for index in range(len(names))]
     numeric = [name for name, values in zip(names, columns) if name and _holds_numbers(values)]  # not row numbers
     if not numeric:
-        raise _checks.DataError(f"{path}:2: no column holds numbers; the header has: {list_names(names)}.")
+        hint = " Is there another delimiter? Say delimiter=';'." if len(names) == 1 and ";" in names[0] else ""
+        raise _checks.DataError(f"{path}:2: no column holds numbers; the header has: {list_names(names)}.{hint}")
     return numeric
 
 

@@ -69,6 +69,11 @@ class SoundFolderSource(DataSource):
     def tables(self) -> Any:
         """The `TableSource` of all splits."""
         if not self.data_dir.is_dir():
+            if self.data_dir.exists():
+                raise _checks.DataError(
+                    f"{self.data_dir}: is a file. Name a folder with {TABLE} or {LJSPEECH}; the task table reads any "
+                    "table that names the files of sounds, with `inputs` as sound:COLUMN."
+                )
             raise _checks.DataError(f"{self.data_dir}: no such folder.{near(self.data_dir)}")
         found = {
             split: table

@@ -1,4 +1,5 @@
 import gzip
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -69,15 +70,33 @@ def test_missing_files_and_folders(tmp_path):
 
 def test_damaged_gzip_is_refused(tmp_path):
     whole = gzip.compress(b"a\tb\n" * 5000)
-    for content in (whole[:-9], b"no gzip at all", whole[:30] + b"\xff" * 9 + whole[39:]):
+    for content in (whole[:-9], whole[:30] + b"\xff" * 9 + whole[39:]):
         path = tmp_path / "train.tsv.gz"
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"train.tsv.gz: damaged gzip file after line \d+"):
             read_table(path, (0, 1))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.tsv.gz", b"a\tb\n", "is not compressed with gzip. Rename it without .gz."),
+        ("a.tsv", gzip.compress(b"a\tb\n"), "is compressed with gzip, so its name must end in .gz. Rename it."),
+        ("a.csv", "a,b\r\n".encode("utf-16"), "is text in UTF-16. Convert the file, for example with: iconv -f utf-16"),
+        ("a.csv", b"PK\x03\x04\x14", "is a ZIP file or a spreadsheet. Unpack it, or save the table as CSV in UTF-8."),
+        ("a.csv", b"\xd0\xcf\x11\xe0\xa1", "is a file of an office program. Save the table as CSV in UTF-8."),
+        ("a.tsv", b"\x89PNG\r\n\x1a\n", "is an image, not text."),
+    ],
+)
+def test_files_that_are_no_text_are_named(tmp_path, name, content, message):
+    with pytest.raises(DataError, match=re.escape(f"{name}: {message}")):
+        read_table(write(tmp_path / name, content), (0, 1))
+
+
 def test_bad_lines_are_skipped_and_counted_by_choice(tmp_path):
     path = write(tmp_path / "a.tsv", b"a\tb\nbad\n\nc\td\n")
+    with pytest.raises(DataError, match=r"'bad'\. Correct it, or say bad_lines='skip' to leave such lines out\.$"):
+        read_table(path, (0, 1))
     table = read_table(path, (0, 1), bad_lines="skip")
     assert (table.columns, table.lines, table.skipped) == ((["a", "c"], ["b", "d"]), [1, 4], 2)
     with pytest.raises(DataError, match="no line is left: all 1 are bad"):

@@ -141,6 +141,8 @@ def test_columns_by_name_number_and_joined(tmp_path, name, comma):
     assert [where for where, _ in read_records(path, ["text"])] == [f"{path}:2", f"{path}:3"]
     with pytest.raises(DataError, match=r"column 'star' is not in the header; it has: id, text, stars\. Did you mean"):
         read(path, ["star"])
+    with pytest.raises(DataError, match=r"it has: id, text, stars\. If it has no header, choose columns by their numbers"):
+        read(path, ["nothing"])
     with pytest.raises(DataError, match="has no header line, so columns have numbers; got columns .'text'"):
         read(path, ["text"], header=False)
     write(path, f"a{comma}a\n1{comma}2\n")
@@ -181,7 +183,7 @@ def test_values_of_json_become_text(tmp_path):
         ("a.csv", b'a,b\n"d\n\xff",f\nc,d\n', (0, 1), "3: not UTF-8", "ac"),
         ("a.jsonl", '{"a":"a"}\n{"a"}\n{"a":"c"}', ("a",), "2: not a JSON record: Expecting ':' delimiter", "ac"),
         ("a.jsonl", '{"a":"a"}\n[1]\n{"a":"c"}', ("a",), "2: .* expected an object, got a list", "ac"),
-        ("a.jsonl", '{"a":"a"}\n{"b":1}\n{"a":"c"}', ("a",), "2: .* no field 'a'; there is b", "ac"),
+        ("a.jsonl", '{"a":"a"}\n{"b":1}\n{"a":"c"}', ("a",), "2: .* no field 'a' among b", "ac"),
         ("a.jsonl", '{"a":"a"}\n{"a":null}\n{"a":"c"}', ("a",), "2: .* field 'a' is null, not a text", "ac"),
         ("a.jsonl", '{"a":"a"}\n\n{"a":"c"}', ("a",), "2: not a JSON record: Expecting value", "ac"),
         ("a.jsonl", '{"a":"a"}\n{"a":"\\ud800"}\n{"a":"c"}', ("a",), "2: .* surrogates not allowed", "ac"),
@@ -228,6 +230,10 @@ def test_a_name_must_tell_the_format(tmp_path):
     with pytest.raises(DataError, match=r"a.data: which format is it\? A name ends in .tsv, .csv, .jsonl, .txt, plain"):
         read(path, (0,))
     assert read(path, (0,), format="tsv") == [["a"]]
+    with pytest.raises(DataError, match=r"a.xlsx: which format is it\?.* Save the table of the spreadsheet as CSV"):
+        read(write(tmp_path / "a.xlsx", b"PK"), (0,))
+    with pytest.raises(DataError, match=r"a.json: .* Write each record in a line of its own, as .jsonl; if they are"):
+        read(write(tmp_path / "a.json", "[]"), ("a",))
 
 
 # Which files -----------------------------------------------------------------------------------------------------

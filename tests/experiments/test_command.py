@@ -16,7 +16,7 @@ from experiments import command
 def defined(monkeypatch):
     """A set of flags of its own, in place of those of all commands."""
     values = flags.FlagValues()
-    for name in ("data_dir", "epochs", "set", "list_models"):
+    for name in ("data_dir", "epochs", "set", "list_models", "task_option"):
         flags.DEFINE_string(name, None, f"Help of {name}.", flag_values=values)
     monkeypatch.setattr(command, "FLAGS", values)
     return values
@@ -35,6 +35,7 @@ def defined(monkeypatch):
         ("the epochs = 3 and epochs= none", "the epochs = 3 and epochs= none"),
         ("All: kerazoo.list_models().", "All: --list_models='*'."),
         ("All: kerazoo.tasks.names().", "All: kerazoo.tasks.names()."),
+        ("say format=tsv", "say --task_option=format=tsv"),
     ],
 )
 def test_messages_name_flags_in_place_of_arguments(defined, message, shown):
