@@ -38,7 +38,12 @@ ARGUMENTS = {
 FLAGFILE = "--flagfile: Read flags from this file, one in each line"
 RECIPES = ", such as the run.flags of a run, or from a recipe by its name; --list_recipes of experiments.run shows them"
 MODULES = "python -m experiments."  # what a command is called without the console script
-TASK_OPTIONS = ("format",)  # arguments that messages name and that have no flag of their own
+# Options that remedies name and that have no flag of their own.
+OPTIONS = {
+    **dict.fromkeys(("format", "height", "preprocess", "resample", "sample_rate", "width"), "task_option"),
+    **dict.fromkeys(("instance_normalization", "tie_output"), "set"),
+}
+REMEDY = re.compile(rf"\b((?:[Ss]et|[Ss]ay|or) )({'|'.join(OPTIONS)})=")
 CALLS = {"kerazoo.list_models()": "--list_models='*'", "kerazoo.tasks.names()": "--list_tasks"}
 
 _groups: dict[str, str] = {}  # flag -> group
@@ -169,9 +174,14 @@ def in_terms_of_flags(message: str) -> str:
         name = match[1] or match[2]
         name = ARGUMENTS.get(name, name)
         if name not in FLAGS:
-            return f"--task_option={name}=" if name in TASK_OPTIONS and "task_option" in FLAGS else match[0]
+            return match[0]
         return f"--{name}" if match[1] else f"--{name}="
 
+    def option_of(match):
+        flag = OPTIONS[match[2]]
+        return f"{match[1]}--{flag}={match[2]}=" if flag in FLAGS and match[2] not in FLAGS else match[0]
+
+    message = REMEDY.sub(option_of, message)
     return re.sub(r"`(\w+)`|(?<![\w.`-])([A-Za-z_]\w*)=(?=[^\s=])", flag_of, message)
 
 

@@ -66,7 +66,7 @@ def check_images(owner: str, encoder: str, image: Any) -> None:
     if min(height, width) < backbone_encoder.MIN_SIZE:
         raise ValueError(
             f"{owner}: `height` and `width` must be at least {backbone_encoder.MIN_SIZE} for the encoder backbone; got "
-            f"images of {height} x {width} pixels. Set height=64, width=64."
+            f"images of {height} x {width} pixels. Set height=64 and set width=64."
         )
 
 

@@ -35,7 +35,8 @@ def defined(monkeypatch):
         ("the epochs = 3 and epochs= none", "the epochs = 3 and epochs= none"),
         ("All: kerazoo.list_models().", "All: --list_models='*'."),
         ("All: kerazoo.tasks.names().", "All: kerazoo.tasks.names()."),
-        ("say format=tsv", "say --task_option=format=tsv"),
+        ("say format=tsv, got height=3", "say --task_option=format=tsv, got height=3"),
+        ("Set tie_output=False, or resample=1.", "Set --set=tie_output=False, or --task_option=resample=1."),
     ],
 )
 def test_messages_name_flags_in_place_of_arguments(defined, message, shown):
