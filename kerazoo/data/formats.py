@@ -118,9 +118,8 @@ def ending(path: Path) -> str:
         return "tsv"
     found = pathlib.Path(path).name.removesuffix(".gz").rpartition(".")[2]
     if found not in PARSERS:
-        raise _checks.DataError(
-            f"{path}: which format is it? A name ends in .{', .'.join(PARSERS)}, plain or .gz.{OTHERS.get(found, OTHER)}"
-        )
+        endings = f".{', .'.join(PARSERS)}, plain or .gz"
+        raise _checks.DataError(f"{path}: which format is it? A name ends in {endings}.{OTHERS.get(found, OTHER)}")
     return found
 
 
@@ -277,7 +276,8 @@ class _Parser:
         """Returns the reason why a row of another number of columns is no record."""
         separated = DELIMITER_NAMES.get(self.delimiter, repr(self.delimiter))
         plural = f"s separated by {separated}" if expected > 1 or len(row) > 1 else ""
-        return f"expected {expected} column{plural}, got {len(row)}: {shorten(self.delimiter.join(row))}.{self._other_delimiter(row)}"
+        shown = shorten(self.delimiter.join(row))
+        return f"expected {expected} column{plural}, got {len(row)}: {shown}.{self._other_delimiter(row)}"
 
     def _other_delimiter(self, row):
         if len(row) == 1:
