@@ -36,7 +36,7 @@ ARGUMENTS = {
     "quantile": "threshold_quantile",
 }
 FLAGFILE = "--flagfile: Read flags from this file, one in each line"
-RECIPES = ", such as the run.flags of a run, or from a recipe by its name; --list_recipes of experiments.run shows them"
+RECIPES = ", such as the run.flags of a run, or from a recipe by its name (python -m experiments.run --list_recipes)"
 MODULES = "python -m experiments."  # what a command is called without the console script
 # Options that remedies name and that have no flag of their own.
 OPTIONS = {
