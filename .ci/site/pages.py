@@ -26,7 +26,7 @@ def recipes():
     """Returns a page with all flag files, each of which states its commands and its result."""
     parts = [
         "# Recipes\n\nA recipe is a file of flags: "
-        "`python -m experiments.run --flagfile=experiments/recipes/NAME.flags` with the flags of the data. Its comment "
+        "`python -m experiments.run --flagfile=NAME` with the flags of the data. Its comment "
         "has the commands, and the result that it reached. "
         "`python -m experiments.reproduce` trains a recipe again and compares the result."
     ]

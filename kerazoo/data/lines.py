@@ -163,11 +163,13 @@ def _read(path, on_read, at_once):
 
 def _checked(path, blocks):
     """Yields the blocks; raises a DataError if the first one begins as files do that are no text."""
-    for number, block in enumerate(blocks):
-        for beginnings, fault in {} if number else SIGNATURES.items():
-            if block.startswith(beginnings):
-                raise _checks.DataError(f"{path}: {fault}")
-        yield block
+    first = next(blocks, b"")
+    for beginnings, fault in SIGNATURES.items():
+        if first.startswith(beginnings):
+            raise _checks.DataError(f"{path}: {fault}")
+    if first:
+        yield first
+    yield from blocks
 
 
 def _line_feeds(path, blocks):
