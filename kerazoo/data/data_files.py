@@ -125,6 +125,8 @@ def find_splits(data_dir: str | os.PathLike, extensions: Sequence[str] = (".tsv"
     wanted = " or ".join("train" + extension for extension in extensions)
     present = ", ".join(sorted(entry.name for entry in path.iterdir())[:6]) or "nothing"
     choose = " Name one of its files, or several by a pattern." if tables else ""
+    if not files and present != "nothing":
+        choose = " Folders of images are read by task='images', those of sounds by task='sounds'."
     raise _checks.DataError(f"{path}: no {wanted}; there is: {present}.{choose}")
 
 

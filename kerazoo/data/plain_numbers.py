@@ -26,6 +26,12 @@ def parse_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def decimal_hint(text: Any) -> str:
+    """Returns a remedy, with a blank before it, for a value that is a number with a decimal comma; else nothing."""
+    comma = isinstance(text, str) and parse_number(text.replace(",", ".", 1)) is not None
+    return " Write decimals with a point." if comma else ""
+
+
 def is_missing(text: str) -> bool:
     """Returns whether a value of a table says that there is none: empty, or a word such as `NA`."""
     return text.strip().lower() in MISSING

@@ -16,7 +16,7 @@ from kerazoo.data.file_source import FileSource, Part
 from kerazoo.data.formats import TableFormat, first_rows, parse_file
 from kerazoo.data.lines import STDIN, BadLines, Path, list_names, shorten
 from kerazoo.data.mixture_source import weighted
-from kerazoo.data.plain_numbers import is_missing, parse_number
+from kerazoo.data.plain_numbers import decimal_hint, is_missing, parse_number
 from kerazoo.data.splits import split_range
 
 CHUNK_WINDOWS = 4096
@@ -350,7 +350,7 @@ class _Finite:
     def fault(self, values):
         for name, value in zip(self.names, values):
             if not _is_number(value):
-                return f"column {name!r} holds no finite number: {shorten(value)}.{_decimal_comma(value)}"
+                return f"column {name!r} holds no finite number: {shorten(value)}.{decimal_hint(value)}"
         for name, value in zip(self.labels, values[len(self.names) :]):
             if not value.strip():
                 return f"column {name!r} is empty: {shorten(values)}."
@@ -360,7 +360,3 @@ class _Finite:
 def _is_number(text):
     number = parse_number(text)
     return number is not None and abs(number) < LARGEST
-
-
-def _decimal_comma(text):
-    return " Write decimals with a point." if _is_number(text.replace(",", ".", 1)) else ""

@@ -44,9 +44,9 @@ def headline(record: Mapping, model: "keras.Model", corpus: Any, dev_corpus: Any
     suffix = "s" if len(plan.shapes) > 1 else ", packed" if plan.shapes[0].segments else ""
     return (
         f"{record['model']}: {model.count_params():,} parameters; {record['task']}: {examples} training and "
-        f"{len(dev_corpus or ()):,} dev examples, read in {seconds:.1f} s; {plan.steps:,} steps an epoch in "
-        f"{len(plan.shapes)} batch shape{suffix}, {plan.valid_fraction:.0%} of the positions valid{_notes(corpus)}"
-        f"{_notes(dev_corpus, 'of dev ')}"
+        f"{len(dev_corpus or ()):,} dev examples, read in {seconds:.1f} s; {plan.steps:,} "
+        f"step{'s' * (plan.steps != 1)} an epoch in {len(plan.shapes)} batch shape{suffix}, "
+        f"{plan.valid_fraction:.0%} of the positions valid{_notes(corpus)}{_notes(dev_corpus, 'of dev ')}"
     )
 
 

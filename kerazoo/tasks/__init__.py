@@ -234,7 +234,10 @@ def build(name: str, kind: str | None, given: Mapping[str, Any]) -> "Task":
     for key in given:
         if key not in allowed:
             listed = ", ".join(allowed) or "none"
-            raise ValueError(f"task {name}: no option {key!r}; it has: {listed}.{_checks.hint(key, allowed)}")
+            hint = _checks.hint(key, allowed)
+            if key == "data_dir":
+                hint = " Name the task that reads your data, such as task='table'; kerazoo.tasks.names() lists them."
+            raise ValueError(f"task {name}: no option {key!r}; it has: {listed}.{hint}")
     chosen = kind if "targets" in given else kind or spec.kinds[0]
     return spec.load()(name, chosen, **given)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerazoo.data.plain_numbers import parse_number
+from kerazoo.data.plain_numbers import decimal_hint, parse_number
 from kerazoo.tasks.feature import Converted, Feature
 from kerazoo.tasks.scaling import Sums
 
@@ -128,7 +128,7 @@ class NumberFeature(Feature):
 
     @staticmethod
     def _fault(name, value):
-        return f"column {name!r} holds no finite number: {value!r}."
+        return f"column {name!r} holds no finite number: {value!r}.{decimal_hint(value)}"
 
     def _scaled(self, values):
         return (values - np.array(self.state["mean"])) / np.array(self.state["deviation"])

@@ -154,6 +154,12 @@ def build_table(
         **text_options.to_dict(),
     }
     chosen, target = _chosen(owner, kind, inputs, targets, TABLE_FEATURES)
+    bare = [spec.modality for spec in [*chosen, target] if not spec.columns]
+    if bare:
+        raise ValueError(
+            f"{owner}: `inputs` and `targets` must name the column of each feature, as {bare[0]}:COLUMN; got "
+            f"inputs={inputs!r}, targets={targets!r}."
+        )
     columns: dict[str, Any] = {column: column for spec in [*chosen, target] for column in spec.columns}
     for column, given in (("source", source_column), ("target", target_column)):
         if inputs is None and targets is None and column in columns:
@@ -582,7 +588,7 @@ def _require(owner: str, data_dir: str | os.PathLike | None, what: str) -> str |
 
 def _language(owner, option, value) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{owner}: needs `{option}`, what the files' names end in, such as 'en'; got {value!r}.")
+        raise ValueError(f"{owner}: needs `{option}`, what the files' names end in; got {value!r}. Say {option}=en.")
     return value
 
 

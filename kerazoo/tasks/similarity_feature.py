@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.data.plain_numbers import parse_number
+from kerazoo.data.plain_numbers import decimal_hint, parse_number
 from kerazoo.tasks.feature import Converted, Feature
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class SimilarityFeature(Feature):
         numbers = [parse_number(value) for value in values]
         name = self.columns[0]
         faults = {
-            row: f"column {name!r} holds no finite number: {values[row]!r}."
+            row: f"column {name!r} holds no finite number: {values[row]!r}.{decimal_hint(values[row])}"
             for row, number in enumerate(numbers)
             if number is None
         }

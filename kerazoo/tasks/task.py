@@ -334,6 +334,8 @@ class Task:
             fault = faults[row] if faults[row].startswith(where) else f"{where}: {faults[row]}"
             if row in unseen:  # of a run whose data changed, or of a stream
                 fault += " That is what the run was fitted to at its beginning. Start a new run for more classes."
+            elif "bad_lines" in self.options:
+                fault += " Correct it, or say bad_lines='skip' to leave such examples out."
             raise _checks.DataError(fault)
         if self.bad_lines == "skip":
             self._name_skipped(split, [faults[row] for row in sorted(set(faults) - unseen)])

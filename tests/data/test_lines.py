@@ -138,6 +138,10 @@ def test_splits_that_cannot_be_found(tmp_path):
         find_splits(tmp_path / "missing")
     with pytest.raises(DataError, match=r"no train.tsv or train.tsv.gz; there is: nothing\."):
         find_splits(tmp_path)
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(DataError, match=r"there is: cat\. Folders of images are read by task='images'"):
+        find_splits(tmp_path)
+    (tmp_path / "cat").rmdir()
     write(tmp_path / "a.txt", b"")
     write(tmp_path / "test.tsv", b"")
     with pytest.raises(DataError, match=r"no train.tsv or train.tsv.gz; there is: a.txt, test.tsv\."):

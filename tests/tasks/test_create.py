@@ -39,7 +39,7 @@ def test_every_kind_has_a_default_that_fits():
         (lambda: tasks.training("topics", "classifier"), "task topics: trains models of kind language_model"),
         (lambda: tasks.create("copy", lenght=3), "task copy: no option 'lenght'; it has: length, letters, examples"),
         (lambda: tasks.create("copy", lenght=3), "Did you mean 'length'?"),
-        (lambda: tasks.create("cmudict", data_dir="x"), "task cmudict: no option 'data_dir'; it has: none."),
+        (lambda: tasks.create("cmudict", data_dir="x"), "no option 'data_dir'; it has: none. Name the task that"),
         (lambda: tasks.create("topics", length=0), "`length` must be an integer above 0; got length=0"),
         (lambda: tasks.create("topics", target_tokens="word"), "`target_tokens` must be one of"),
         (lambda: tasks.create("copy", letters=27), "`letters` must be a number of at most 26; got letters=27"),

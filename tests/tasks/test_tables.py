@@ -184,3 +184,10 @@ def test_a_header_that_is_recognised_names_the_columns_of_all_files(tmp_path):
     (tmp_path / "dev.csv").write_text("film 1,b\n")
     with pytest.raises(DataError, match="column 'text' is not in the header; it has: film 1, b"):
         tasks.create("table", "classifier", data_dir=tmp_path).load("dev")
+
+
+def test_features_without_columns_are_refused(tmp_path):
+    (tmp_path / "train.csv").write_text("text,label\na,b\n")
+    message = "task table: `inputs` and `targets` must name the column of each feature, as text:COLUMN; got inputs='text'"
+    with pytest.raises(ValueError, match=message):
+        tasks.create("table", data_dir=tmp_path, inputs="text", targets="label:label")
