@@ -41,7 +41,17 @@ MODULES = "python -m experiments."  # what a command is called without the conso
 # Options that remedies name and that have no flag of their own.
 OPTIONS = {
     **dict.fromkeys(
-        ("format", "height", "preprocess", "resample", "sample_rate", "source_language", "target_language", "width"),
+        (
+            "download",
+            "format",
+            "height",
+            "preprocess",
+            "resample",
+            "sample_rate",
+            "source_language",
+            "target_language",
+            "width",
+        ),
         "task_option",
     ),
     **dict.fromkeys(("instance_normalization", "tie_output"), "set"),

@@ -214,10 +214,10 @@ class SeriesSource(FileSource):
         others = [name for name in self.row_columns if name != FILE]
         for path, locations, numeric, labels, skipped in self._rows(split, names, [part]):
             if len(numeric) < span:
-                ahead = f" and horizon={self.horizon}" if self.horizon else ""
+                ahead = f" and the {self.horizon} after them" if self.horizon else ""
                 raise _checks.DataError(
-                    f"{type(self).__name__}, {split}: {len(numeric)} rows hold no window of length={self.length}"
-                    f"{ahead}. Try a smaller length, or give more rows. File: {path}."
+                    f"{type(self).__name__}, {split}: {len(numeric)} rows hold no window of {self.length} rows"
+                    f"{ahead}. Take a shorter window, or give more rows. File: {path}."
                 )
             starts = np.arange(0, len(numeric) - span + 1, self.stride)
             for first in range(0, len(starts), CHUNK_WINDOWS):

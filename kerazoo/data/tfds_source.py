@@ -386,7 +386,7 @@ def find(name: str, data_dir: str | os.PathLike) -> pathlib.Path:
     present = ", ".join(dict.fromkeys(map(str, sets))) or "no data set"
     raise _checks.DataError(
         f"tfds:{name}: not prepared under {data_dir} (there: {present}).{_checks.hint(path, sets)} "
-        "Name its folder with data_dir, or prepare it where there is a network with download=True."
+        "Name its folder with `data_dir`, or say download=True where there is a network."
     )
 
 

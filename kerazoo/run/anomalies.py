@@ -121,7 +121,7 @@ def windows_of_file(predictor: "Predictor", path: str | os.PathLike) -> FileWind
     rows = feature.read_rows(os.fspath(path))
     length, count = feature.shape[0], len(rows.numbers)
     if count < length:
-        raise _checks.DataError(f"{path}: {count} rows hold no window of length={length}. Give more rows.")
+        raise _checks.DataError(f"{path}: {count} rows hold no window of {length} rows. Give more rows.")
     starts = list(range(0, count - length + 1, int(predictor.task.options.get("stride", 1))))
     starts += [count - length] if starts[-1] < count - length else []  # no row at the end is left out
     spans = [(start, start + length) for start in starts]

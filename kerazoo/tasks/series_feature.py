@@ -194,7 +194,7 @@ class SeriesFeature(Feature):
         """Returns the last window of the file that `text` names."""
         length, rows = self.shape[0], self.read_rows(text).numbers
         if len(rows) < length:
-            raise _checks.DataError(f"{text}: {len(rows)} rows hold no window of length={length}. Give more rows.")
+            raise _checks.DataError(f"{text}: {len(rows)} rows hold no window of {length} rows. Give more rows.")
         return rows[-length:]
 
     def read_rows(self, path: str) -> "DatedSeries":

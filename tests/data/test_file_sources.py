@@ -376,8 +376,8 @@ def test_numbers_keep_their_precision(tmp_path):
         ([], {"columns": None}, "a series needs a header and rows below it; got 1 lines"),
         ([(1, 2, "s")] * 9, {"columns": "c"}, "s.csv:1: column 'c' is not in the header"),
         ([(1, 2, " ")] * 9, {"labels": ["state"]}, "s.csv:2: column 'state' is empty"),
-        ([(1, 2, "s")] * 9, {}, r"SeriesSource, dev: 2 rows hold no window of length=3\. Try a smaller length"),
-        ([(1, 2, "s")] * 17, {"horizon": 1}, r"dev: 2 rows hold no window of length=3 and horizon=1\. Try a smaller"),
+        ([(1, 2, "s")] * 9, {}, r"SeriesSource, dev: 2 rows hold no window of 3 rows\. Take a shorter"),
+        ([(1, 2, "s")] * 17, {"horizon": 1}, r"dev: 2 rows hold no window of 3 rows and the 1 after them\. Take"),
     ],
 )
 def test_faults_of_series(tmp_path, rows, options, message):

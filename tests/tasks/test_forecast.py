@@ -120,7 +120,7 @@ def test_a_table_of_the_future_continues_the_dates(predictor, path, tmp_path):
     np.testing.assert_allclose([float(row[2]) for row in table[1:]], predictor([window])[0][:, 0], rtol=1e-6)
     short = tmp_path / "short.csv"
     short.write_text("month,sales,visits\n" + "".join(f"{m},1,2\n" for m in MONTHS[:7]))
-    with pytest.raises(DataError, match="short.csv: 7 rows hold no window of length=13. Give more rows"):
+    with pytest.raises(DataError, match="short.csv: 7 rows hold no window of 13 rows. Give more rows"):
         kz.run.future_table(predictor, short)
 
 

@@ -77,7 +77,7 @@ def test_files_of_splits_columns_and_constant_columns(tmp_path):
         ([("y", "x")] * 9, "date,a,b", {"columns": None}, "s.csv:2: no column holds numbers; the header has: date, a"),
         ([], "date,a,b", {"columns": None}, "a series needs a header and rows below it; got 1 lines"),
         ([(1, 2)] * 9, "date,a,b", {"columns": "c"}, "s.csv:1: column 'c' is not in the header"),
-        ([(1, 2)] * 9, "date,a,b", {}, r"SeriesSource, dev: 2 rows hold no window of length=3\. Try a smaller length"),
+        ([(1, 2)] * 9, "date,a,b", {}, r"SeriesSource, dev: 2 rows hold no window of 3 rows\. Take a shorter"),
     ],
 )
 def test_faults(tmp_path, rows, header, options, message):
