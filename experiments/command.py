@@ -40,20 +40,8 @@ RECIPES = ", such as the run.flags of a run, or from a recipe by its name (pytho
 MODULES = "python -m experiments."  # what a command is called without the console script
 # Options that remedies name and that have no flag of their own.
 OPTIONS = {
-    **dict.fromkeys(
-        (
-            "download",
-            "format",
-            "height",
-            "preprocess",
-            "resample",
-            "sample_rate",
-            "source_language",
-            "target_language",
-            "width",
-        ),
-        "task_option",
-    ),
+    **dict.fromkeys("download format height preprocess resample sample_rate width".split(), "task_option"),
+    **dict.fromkeys(("source_language", "target_language"), "task_option"),
     **dict.fromkeys(("instance_normalization", "tie_output"), "set"),
 }
 REMEDY = re.compile(rf"\b((?:[Ss]et|[Ss]ay|or) )({'|'.join(OPTIONS)})=")

@@ -215,7 +215,7 @@ def test_more_rows_than_there_are_and_parts_too_short_for_a_window_are_refused(t
     path = write(tmp_path / "s.csv", MONTHS[:31])
     with pytest.raises(DataError, match="s.csv: has 31 rows, and `splits` need 50. Give smaller ones or fractions"):
         list(ForecastSource(path, length=4, horizon=2, splits="20,20,10").chunks("train"))
-    with pytest.raises(DataError, match=r"ForecastSource, train: 22 rows hold no window of 30 rows and the 2 after them"):
+    with pytest.raises(DataError, match=r"train: 22 rows hold no window of 30 rows and the 2 after them"):
         list(ForecastSource(path, length=30, horizon=2).chunks("train"))
 
 
