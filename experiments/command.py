@@ -40,10 +40,15 @@ RECIPES = ", such as the run.flags of a run, or from a recipe by its name (pytho
 MODULES = "python -m experiments."  # what a command is called without the console script
 # Options that remedies name and that have no flag of their own.
 OPTIONS = {
-    **dict.fromkeys("download format height preprocess resample sample_rate width".split(), "task_option"),
+    **dict.fromkeys(("download", "format", "height", "preprocess", "resample", "sample_rate", "width"), "task_option"),
     **dict.fromkeys(("source_language", "target_language"), "task_option"),
     **dict.fromkeys(("instance_normalization", "tie_output"), "set"),
 }
+# Remedies of a sentence, or of the end of one.
+READING = re.compile(
+    r"(?: Is there another delimiter\?)? Say (\w+)=.*?\.(?= |$)|, or say (\w+)='skip' to leave such \w+ out\."
+)
+AS_TRAINED = " The data must be written as that of the run."
 REMEDY = re.compile(rf"\b((?:[Ss]et|[Ss]ay|or) )({'|'.join(OPTIONS)})=")
 CALLS = {"kerazoo.list_models()": "--list_models='*'", "kerazoo.tasks.names()": "--list_tasks"}
 
@@ -178,11 +183,18 @@ def in_terms_of_flags(message: str) -> str:
             return match[0]
         return f"--{name}" if match[1] else f"--{name}="
 
+    def without_a_flag(match):
+        """Returns the remedy, or another one where this command reads data as the run did and has no such flag."""
+        name = match[1] or match[2]
+        if name in FLAGS or "task_option" in FLAGS or "run_dir" not in FLAGS:
+            return match[0]
+        return ("." if match[2] else "") + AS_TRAINED
+
     def option_of(match):
         flag = OPTIONS[match[2]]
         return f"{match[1]}--{flag}={match[2]}=" if flag in FLAGS and match[2] not in FLAGS else match[0]
 
-    message = REMEDY.sub(option_of, message)
+    message = REMEDY.sub(option_of, READING.sub(without_a_flag, message))
     return re.sub(r"`(\w+)`|(?<![\w.`-])([A-Za-z_]\w*)=(?=[^\s=])", flag_of, message)
 
 

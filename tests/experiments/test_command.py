@@ -43,6 +43,23 @@ def test_messages_name_flags_in_place_of_arguments(defined, message, shown):
     assert command.in_terms_of_flags(message) == shown
 
 
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        " Is there another delimiter? Say delimiter=';'.",
+        " Say gaps='interpolate' to fill it from its neighbours.",
+        " Correct it, or say bad_lines='skip' to leave such lines out.",
+    ],
+)
+def test_remedies_of_training_are_not_named_where_a_run_reads_data(defined, monkeypatch, remedy):
+    assert command.in_terms_of_flags("a.csv:1: no." + remedy) == "a.csv:1: no." + remedy
+    values = flags.FlagValues()
+    flags.DEFINE_string("run_dir", None, "Run.", flag_values=values)
+    monkeypatch.setattr(command, "FLAGS", values)
+    shown = "a.csv:1: no." + " Correct it." * ("Correct" in remedy) + " The data must be written as that of the run."
+    assert command.in_terms_of_flags("a.csv:1: no." + remedy) == shown
+
+
 def raised_by(module, error, statement="raise error"):
     """The error as it comes out of a function of `module`."""
     space = {"__name__": module, "error": error}
