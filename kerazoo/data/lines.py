@@ -166,7 +166,7 @@ def _checked(path, blocks):
     first = next(blocks, b"")
     for beginnings, fault in SIGNATURES.items():
         if first.startswith(beginnings):
-            raise _checks.DataError(f"{path}: {fault}")
+            raise _checks.DataError(f"{'standard input' if path == STDIN else path}: {fault}")
     if first:
         yield first
     yield from blocks
