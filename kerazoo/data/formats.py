@@ -276,8 +276,8 @@ class _Parser:
         """Returns the reason why a row of another number of columns is no record."""
         separated = DELIMITER_NAMES.get(self.delimiter, repr(self.delimiter))
         plural = f"s separated by {separated}" if expected > 1 or len(row) > 1 else ""
-        shown = shorten(self.delimiter.join(row))
-        return f"expected {expected} column{plural}, got {len(row)}: {shown}.{self._other_delimiter(row)}"
+        line = shorten(self.delimiter.join(row))
+        return f"expected {expected} column{plural}, got {len(row)}: {line}.{self._other_delimiter(row)}"
 
     def _other_delimiter(self, row):
         if len(row) == 1:
