@@ -99,7 +99,7 @@ def model():
 SOURCE = np.array([[5, 6, 7, 0], [9, 11, 13, 17], [8, 0, 0, 0]])
 
 
-@pytest.mark.parametrize("format", ["int8", "int4", "float16"])
+@pytest.mark.parametrize("format", ["int8", pytest.param("int4", marks=pytest.mark.slow), "float16"])
 def test_a_quantized_model_decodes_like_one_with_the_rounded_weights(model, format):
     plain = kz.models.LSTMSeq2Seq.from_config(model.get_config())
     plain.build_from_inputs()

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from toys import not_on_jax
 
 import kerazoo as kz
 from kerazoo import _backend
@@ -56,6 +57,7 @@ def test_names_of_each_kind_of_data():
     assert augment.names("frames") == ["shift", "spec_augment"]
 
 
+@not_on_jax
 def test_frames_of_sound_change_within_their_valid_part():
     random = np.random.default_rng(0)
     rows = Ragged.from_lengths(1 + random.random((83, 7)).astype("float16"), [23, 13, 47])

@@ -65,6 +65,7 @@ def test_full_width_finds_the_best_of_all(toys, kind, alpha, stop):
         np.testing.assert_allclose(found.scores[0], [score for score, _ in expected], rtol=1e-4)
 
 
+@not_on_jax
 def test_without_penalty_the_first_rule_finds_the_best_of_all(toys):
     """Log-probabilities only fall: a finished hypothesis above all others is the best there is."""
     for model in toys[2:4]:
@@ -149,6 +150,7 @@ def test_fewer_answers_than_asked_for():
     assert not found.tokens[0, 3:].any()
 
 
+@not_on_jax
 def test_ragged_sources_and_prompts_are_each_alone():
     model = SourceToy(seed=6, sharpness=1.0)
     sources = [[3, 4, 5], [6], [5, 3, 3, 4, 6, 6, 3], [4, 4, 4]]

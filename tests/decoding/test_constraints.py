@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from keras import ops
-from toys import END, SourceToy, Toy, all_sequences
+from toys import END, SourceToy, Toy, all_sequences, not_on_jax
 
 from kerazoo import decoding
 from kerazoo.decoding.constraints import LOWEST
@@ -52,6 +52,7 @@ def test_what_lies_beyond_the_position_does_not_count():
     assert ruled_out(decoding.NoRepeatNgram(1), [[3, 5, 4, 6]], index=2) == [[3, 5]]
 
 
+@not_on_jax
 @pytest.mark.parametrize(
     "size, rows, expected",
     [
@@ -87,6 +88,7 @@ def test_search_keeps_every_rule():
         assert sequence[-1] == END
 
 
+@not_on_jax
 @pytest.mark.parametrize("search", ["greedy", "sample", "contrastive", "speculative"])
 def test_constraints_that_exclude_all_tokens_end_the_sequence(search):
     """One token is allowed, once, and the minimum length is three."""
@@ -104,6 +106,7 @@ def test_a_beam_returns_nothing_where_no_sequence_keeps_the_constraints():
     assert found.lengths.tolist() == [[0]] and np.isneginf(found.scores).all()
 
 
+@not_on_jax
 def test_length_by_the_source_in_a_ragged_batch():
     found = decoding.generate(SourceToy(sharpness=0.1, seed=3), [[3] * 5, [4] * 2], max_ratio=1.0, max_length=16)
     found = decoding.generate(
@@ -156,6 +159,7 @@ RULES = [
 ]
 
 
+@not_on_jax
 @pytest.mark.parametrize("rules", RULES)
 def test_full_beam_finds_the_best_of_all_that_keep(rules):
     """Every rule against its definition, over all sequences of at most 4 tokens."""

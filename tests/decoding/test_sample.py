@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
-from toys import END, JAX, PAD, START, SourceToy, Toy, tokens
+from toys import END, JAX, PAD, START, SourceToy, Toy, not_on_jax, tokens
 
 from kerazoo import decoding
 from kerazoo.decoding.constraints import LOWEST
@@ -82,6 +82,7 @@ def test_scores_are_those_of_the_model():
     assert found.scores[0, 0] == pytest.approx(total, rel=1e-4)
 
 
+@not_on_jax
 @pytest.mark.parametrize("options", [{"temperature": 1e-6}, {"top_k": 1}, {"top_p": 1e-6}, {"min_p": 0.999}])
 def test_strict_filters_are_greedy(options):
     model = Toy(seed=2)
@@ -93,6 +94,7 @@ def test_strict_filters_are_greedy(options):
 LIKELY = np.log(np.array([[0.5, 0.05, 0.25, 0.2], [0.1, 0.6, 0.2, 0.1]], "float32"))
 
 
+@not_on_jax
 @pytest.mark.parametrize(
     "options, kept",
     [
@@ -112,6 +114,7 @@ def test_filters_keep_the_likely(options, kept):
     np.testing.assert_array_equal(found[found > -1e9], LIKELY[found > -1e9])
 
 
+@not_on_jax
 @pytest.mark.parametrize(
     "probabilities, options, kept",
     [
@@ -126,6 +129,7 @@ def test_filters_cut_by_rank_where_probabilities_are_equal(probabilities, option
     assert np.flatnonzero(ops.convert_to_numpy(filter_probable(scores, **options))[0] > -1e9).tolist() == kept
 
 
+@not_on_jax
 @settings(max_examples=5 if JAX else 25, deadline=None, derandomize=True)  # each length is compiled on JAX
 @given(st.lists(st.integers(1, 20), min_size=2, max_size=30), st.integers(1, 99))
 def test_top_p_keeps_the_fewest_tokens_that_reach_it(weights, percent):
@@ -137,6 +141,7 @@ def test_top_p_keeps_the_fewest_tokens_that_reach_it(weights, percent):
     assert count == np.argmax(reached) + 1
 
 
+@not_on_jax
 @pytest.mark.parametrize("temperature", [1e-30, 1e-40, 5e-324])
 def test_the_lowest_temperatures_are_greedy(temperature):
     model = Toy(seed=2)
@@ -147,6 +152,7 @@ def test_the_lowest_temperatures_are_greedy(temperature):
     assert np.array_equal(search.choose(ops.convert_to_tensor(log_probs), context), log_probs.argmax(-1))
 
 
+@not_on_jax
 @pytest.mark.parametrize("temperature", [1e30, 1e300])
 def test_the_highest_temperatures_draw_evenly_among_what_is_allowed(temperature):
     log_probs = np.log(np.full((1000, 1, 6), 1 / 6, "float32"))

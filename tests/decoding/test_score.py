@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from toys import LookingToy, SourceToy, Toy
+from toys import LookingToy, SourceToy, Toy, not_on_jax
 
 import kerazoo as kz
 from kerazoo import decoding
@@ -74,6 +74,7 @@ def test_alignment_is_the_attention_of_each_token():
             np.testing.assert_allclose(found.alignment[row, index], expected, atol=1e-5)
 
 
+@not_on_jax
 def test_alignment_of_several_answers():
     model = LookingToy(seed=2)
     tokens = np.array([[[4, 5, 2], [3, 3, 3]], [[6, 2, 0], [2, 0, 0]]], "int32")

@@ -75,6 +75,7 @@ def test_equals_greedy(large, small, tokens, length):
     np.testing.assert_allclose(found.scores, greedy.scores, rtol=1e-4)
 
 
+@not_on_jax
 @run_eagerly
 def test_rules_end_ids_and_stop_strings_apply():
     model = SourceToy(seed=3, sharpness=0.7)
@@ -100,7 +101,7 @@ def test_a_draft_that_is_right_is_kept():
     assert ops.convert_to_numpy(found["acceptance_rate"])[0] < 0.5
 
 
-@pytest.mark.parametrize("kinds", [pytest.param("lstm-transformer", marks=not_on_jax), "transformer-lstm"])
+@pytest.mark.parametrize("kinds", [pytest.param("lstm-transformer", marks=pytest.mark.slow), "transformer-lstm"])
 def test_lstm_and_transformer(kinds, request):
     if kinds == "lstm-transformer":  # the other case has compiled programs
         request.getfixturevalue("run_eagerly")

@@ -60,6 +60,7 @@ def test_text_comes_without_half_a_character():
     assert [cut([[0x61, 0xC3]])[0], cut([[]], last=True)[0]] == ["a", "\ufffd"]
 
 
+@not_on_jax
 @run_eagerly
 def test_alignment_comes_with_the_answers(model):
     sources = [*SOURCES, [4, 4]]

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from toys import not_on_jax
 
 import oracles
 from kerazoo import layers
@@ -168,6 +169,7 @@ def test_nothing_leaks_from_the_future():
     assert not np.allclose(before[:, 4:], after[:, 4:], atol=1e-2)
 
 
+@not_on_jax
 def test_padding_changes_no_valid_position():
     layer = attention(num_key_value_heads=2)
     changed = np.where(VALID[:, :, None], X, 100.0).astype("float32")
@@ -185,6 +187,7 @@ def test_a_row_without_anything_to_attend_to_attends_to_nothing():
     np.testing.assert_array_equal(numpy(got)[:, :2], numpy(layer(X[:, :2], padding_mask=nothing[:, :2])))
 
 
+@not_on_jax
 @pytest.mark.parametrize("groups", [4, 2, 1])
 @pytest.mark.parametrize("rotary", [False, True])
 def test_steps_give_what_the_causal_call_gives(groups, rotary):
@@ -199,6 +202,7 @@ def test_steps_give_what_the_causal_call_gives(groups, rotary):
     np.testing.assert_allclose(numpy(got), whole[:, T - 3 :], atol=1e-5, rtol=1e-5)
 
 
+@not_on_jax
 def test_hypotheses_attend_to_their_beam_ancestry():
     layer, num_beams = attention(num_key_value_heads=2, rotary=True), 3
     beams = RNG.normal(size=(B, num_beams, T, 13)).astype("float32")
@@ -223,6 +227,7 @@ def test_steps_over_another_sequence_give_what_the_call_gives():
         np.testing.assert_allclose(numpy(weights_of_step)[:, 0], numpy(weights).mean(1)[:, t], atol=1e-5, rtol=1e-5)
 
 
+@not_on_jax
 @pytest.mark.parametrize("groups", [4, 2])
 def test_beams_share_the_memory_of_their_source(groups):
     layer = cross(num_key_value_heads=groups)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from toys import not_on_jax
 
 from kerazoo.layers import (
     ConvBlock,
@@ -27,6 +28,7 @@ def close(got, expected, tolerance=1e-5):
     np.testing.assert_allclose(ops.convert_to_numpy(got), ops.convert_to_numpy(expected), tolerance, tolerance)
 
 
+@not_on_jax
 @pytest.mark.parametrize(("groups", "expected"), [(2, [1, 4, 2, 5, 3, 6]), (3, [1, 3, 5, 2, 4, 6]), (1, range(1, 7))])
 def test_shuffle_deals_the_groups_out(groups, expected):
     for shape in ((1, 6), (1, 1, 6), (1, 1, 1, 6)):
@@ -42,6 +44,7 @@ def test_shuffle_takes_symbolic_tensors(shape):
     close(model(floats(B, H, W, C)), channel_shuffle(floats(B, H, W, C), 3))
 
 
+@not_on_jax
 @BLOCKS
 @pytest.mark.parametrize("filters", [C, 14])
 @pytest.mark.parametrize("strides", [1, 2])
@@ -71,6 +74,7 @@ def test_a_shuffle_block_lets_one_half_pass():
     assert not np.allclose(outputs[..., 1::2], inputs[..., C // 2 :])
 
 
+@not_on_jax
 @BLOCKS
 @pytest.mark.parametrize("normalization", ["layer", "batch", None])
 @pytest.mark.parametrize("training", [False, True])
@@ -87,6 +91,7 @@ def test_padding_changes_no_valid_position(block, normalization, training):
     close(outputs[:, :T][RIGHT], expected[RIGHT], 1e-4)
 
 
+@not_on_jax
 @pytest.mark.parametrize("normalization", ["auto", "layer", "batch", None])
 def test_normalization_by_kind_of_input(normalization):
     image, sequence = (ConvBlock(13, normalization=normalization) for _ in range(2))
@@ -108,6 +113,7 @@ def test_batch_normalization_learns_in_training_only():
     assert not np.allclose(block.norm.moving_mean, before)
 
 
+@not_on_jax
 @pytest.mark.parametrize("kind", ["plain", "separable", "shuffle"])
 def test_the_encoder_makes_a_sequence_of_an_image(kind):
     encoder = ConvEncoder((6, 8, 8), block=kind, strides=(1, 2, 1))
@@ -118,11 +124,13 @@ def test_the_encoder_makes_a_sequence_of_an_image(kind):
     assert [type(block) for block in encoder.blocks] == [ConvBlock, kinds[kind], kinds[kind]]
 
 
+@not_on_jax
 def test_the_encoder_halves_images_in_each_block_by_default():
     assert ConvEncoder((2, 3))(floats(B, 8, 8, 1))["sequence"].shape == (B, 4, 3)
     assert ConvEncoder((2, 3), strides=1)(floats(B, 8, 8, 1))["sequence"].shape == (B, 64, 3)
 
 
+@not_on_jax
 @pytest.mark.parametrize("kind", ["plain", "separable", "shuffle"])
 def test_the_encoder_keeps_length_and_mask_of_sequences(kind):
     encoder, inputs = ConvEncoder((8, 8, 8), block=kind), floats(B, T, C)
@@ -143,6 +151,7 @@ def test_positions_of_an_image_are_in_row_order():
     assert np.any(differs)
 
 
+@not_on_jax
 def test_dropout_and_penalties_of_the_encoder():
     encoder, inputs = ConvEncoder((6, 8), block="separable", dropout=0.4, kernel_regularizer="l2"), floats(B, H, W, 1)
     expected = encoder(inputs)["sequence"]
@@ -184,6 +193,7 @@ def test_errors_name_argument_and_value(make, error, message):
         make()
 
 
+@not_on_jax
 @pytest.mark.parametrize("block", ["plain", "separable", "shuffle"])
 def test_integer_images_give_what_their_floats_give(block):
     encoder = ConvEncoder((6, 6), strides=1, block=block)
@@ -202,6 +212,7 @@ def test_strides_of_height_alone_keep_the_columns():
     assert ConvEncoder(filters=(4, 6), strides=(2, 1)).strides == (2, 1)
 
 
+@not_on_jax
 def test_positions_are_added_to_the_outputs():
     inputs = floats(B, H, W, C)
     with_positions = ConvEncoder(filters=(4, 6), positions="sinusoidal", strides=(2, 1))

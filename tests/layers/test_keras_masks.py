@@ -95,6 +95,7 @@ def test_a_compiled_model_and_its_file_give_what_the_padding_mask_gives(tmp_path
     close(keras.saving.load_model(tmp_path / "model.keras")(inputs), expected)
 
 
+@not_on_jax
 def test_an_encoder_gives_its_sequence_the_mask_and_no_other_output():
     embedding = layers.TokenEmbedding(V, D)
     average = keras.layers.GlobalAveragePooling1D()

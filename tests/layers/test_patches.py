@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from keras import ops
+from toys import not_on_jax
 
 from kerazoo.layers import PatchEmbedding, PatchEncoder
 
@@ -32,6 +33,7 @@ def test_pixels_may_be_integers():
     np.testing.assert_allclose(layer(images.astype("uint8")), layer(images.astype("float32")), rtol=1e-5)
 
 
+@not_on_jax
 def test_a_stem_halves_the_image_in_front_of_the_patches():
     encoder = PatchEncoder(1, 8, num_heads=2, intermediate_dim=3, patch_size=(4, 1), stem_filters=(3, 5))
     assert encoder(np.ones((B, 13, 19, 1), "float32"))["sequence"].shape == (B, 5, 8)  # 4 x 5 positions

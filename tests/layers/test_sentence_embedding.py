@@ -48,6 +48,7 @@ def test_vectors_are_sums_over_the_words_of_a_sentence(options):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+@not_on_jax
 def test_padding_and_empty_texts():
     layer = layers.SentenceEmbedding(11, 6, sentence_ends=[END])
     longer = np.pad(TOKENS, ((0, 0), (0, 4)))
@@ -86,6 +87,7 @@ def model():
     )
 
 
+@not_on_jax
 def test_model_of_sentences_reads_one_vector_for_each(model):
     encoded = model.encode({"source": TOKENS})
     assert encoded["sequence"].shape == (2, 5, 8)

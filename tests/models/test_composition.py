@@ -3,33 +3,40 @@
 import numpy as np
 import pytest
 from model_contracts import ENCODERS, SOURCE, TARGETS, check_model, create_tiny
-from toys import JAX
+from toys import JAX, not_on_jax
 
 import kerazoo as kz
 
+SLOW = pytest.mark.slow
 # On JAX one case of each kind; the layers themselves are all tested there.
 IMAGES_AND_SERIES = [
     ("dense+lstm", (8, 8, 1)),
     ("conv+transformer", (8, 8, 1)),
     ("vit+transformer", (8, 11, 2)),
-    ("vit+classifier", (8, 11, 2)),
+    pytest.param("vit+classifier", (8, 11, 2), marks=SLOW),
     ("lstm+lstm", (5, 7)),
-    ("lstm+classifier", (5, 3, 2)),
+    pytest.param("lstm+classifier", (5, 3, 2), marks=SLOW),
     ("transformer+transformer", (5, 3, 2)),
-    ("transformer+dense", (5, 7)),
+    pytest.param("transformer+dense", (5, 7), marks=SLOW),
     ("conv+variational", (8, 8, 1)),
     ("conv_lstm+transformer", (13, 7)),
-    ("conv_transformer+lstm", (13, 7)),
+    pytest.param("conv_transformer+lstm", (13, 7), marks=SLOW),
 ]
-SOURCES = ["conv,lstm+transformer", "transformer,dense+lstm", "conv,lstm+classifier"]
+SOURCES = ["conv,lstm+transformer", pytest.param("transformer,dense+lstm", marks=SLOW), "conv,lstm+classifier"]
+# Every encoder and every output; `python -m pytest -m slow` has the other pairs.
+VECTORS = [
+    pytest.param(encoder, decoder, marks=() if (place + index) % 3 == 0 else SLOW)
+    for place, encoder in enumerate(ENCODERS)
+    for index, decoder in enumerate(("dense", "classifier", "binary_classifier"))
+]
 
 
 def random_source(*shape):
     return np.random.default_rng(0).random((3, *shape)).astype("float32")
 
 
-@pytest.mark.parametrize("decoder", ["dense", "classifier", "binary_classifier"])
-@pytest.mark.parametrize("encoder", ["conv"] if JAX else ENCODERS)
+@not_on_jax
+@pytest.mark.parametrize("encoder, decoder", VECTORS)
 def test_output_of_one_vector_keeps_the_contract(encoder, decoder):
     model = create_tiny(f"{encoder}+{decoder}", vocabulary_size=11)
     check_model(model, {"source": SOURCE})
@@ -58,6 +65,7 @@ def test_several_sources_keep_the_contract(name):
     assert "state" not in model.encode(inputs)
 
 
+@not_on_jax
 @pytest.mark.usefixtures("run_eagerly")
 def test_several_sources_are_searched_alone_and_together():
     """Ragged texts beside vectors: padding of one source changes no other row."""
@@ -108,6 +116,7 @@ def test_a_vision_transformer_reads_no_tokens():
         create_tiny("vit+lstm", source_vocabulary_size=11)
 
 
+@not_on_jax
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", None])
 def test_a_decoder_tells_the_positions_of_an_image_apart(positions):
     """Two equal halves of an image have unequal vectors only with positions."""

@@ -35,6 +35,7 @@ def lstm(**options):
     return kz.models.LSTMSeq2Seq(VOCABULARY, VOCABULARY, embedding_dim=7, units=5, copy=True, **options)
 
 
+@not_on_jax
 def test_the_mixture_is_that_of_numpy():
     layer = kz.layers.PointerGenerator(units=7)
     hidden, logits, sequence = floats(2, 3, 5), floats(2, 3, 11), floats(2, 4, 6)
@@ -54,6 +55,7 @@ def test_the_mixture_is_that_of_numpy():
     np.testing.assert_allclose(expected.sum(-1), 1, rtol=1e-5)
 
 
+@not_on_jax
 def test_nothing_to_copy_leaves_the_logits():
     layer = kz.layers.PointerGenerator(units=7)
     logits, nothing = floats(1, 2, 11), np.zeros((1, 3), bool)

@@ -53,6 +53,7 @@ def test_vectors_are_means_of_length_one_and_the_output_has_the_temperature():
     np.testing.assert_allclose(second, 2 * np.asarray(model.embed({"source_2": PAIR["source_2"]}, "source_2")))
 
 
+@not_on_jax
 def test_padding_and_empty_texts():
     model = create("transformer+dual_encoder")
     longer = np.pad(SOURCE, [(0, 0), (0, 6)])
@@ -69,6 +70,7 @@ def test_a_learned_temperature_is_a_weight_with_a_lower_bound():
     np.testing.assert_allclose(np.linalg.norm(np.asarray(model(PAIR))[:, :7], axis=1), 10, rtol=1e-5)
 
 
+@not_on_jax
 def test_a_bag_serves_classifiers_and_decoders():
     classifier = kz.create("bag+classifier", vocabulary_size=11, num_classes=3, **{"encoder.units": 7})
     assert classifier(SOURCE).shape == (3, 3) and classifier.source_embedding.positions is None

@@ -99,6 +99,7 @@ def test_new_weights_take_effect_without_a_new_program():
     assert len(vars(model)["_compiled_programs"]) == programs
 
 
+@not_on_jax
 @run_eagerly
 def test_vectors_with_a_mask_are_each_alone():
     from kerazoo import layers
@@ -144,6 +145,7 @@ def test_xla_gives_the_same(request):
     np.testing.assert_array_equal(plain.tokens, fast.tokens)
 
 
+@not_on_jax
 @pytest.mark.parametrize(
     "call, message",
     [

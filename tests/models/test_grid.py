@@ -1,13 +1,23 @@
-"""Any encoder with any decoder of tokens or of values, by name."""
+"""Any encoder with any decoder of tokens or of values, by name.
+
+Pairs whose parts both occur in other pairs are marked `slow`.
+"""
 
 import numpy as np
 import pytest
 from model_contracts import DECODERS, ENCODERS, SOURCE, TARGETS, check_model, create_tiny
-from toys import JAX
+from toys import JAX, not_on_jax
 
 from kerazoo import layers, models
 
 PAIRS = [(encoder, decoder) for encoder in ENCODERS for decoder in ("lstm", "transformer")]
+QUICK = {
+    "dense": "lstm_values",
+    "conv": "transformer_values",
+    "lstm": "transformer_values",
+    "transformer": "lstm_values",
+}
+SLOW = pytest.mark.slow
 if JAX:  # the catalog has other pairs, and the layers themselves are all tested there
     PAIRS = [("conv", "lstm")]
 
@@ -18,7 +28,8 @@ def test_pair_keeps_the_contract(encoder, decoder):
     check_model(model, {"source": SOURCE, "targets": TARGETS})
 
 
-@pytest.mark.parametrize("encoder", ["lstm"] if JAX else ENCODERS)
+@not_on_jax
+@pytest.mark.parametrize("encoder", ["lstm", *(pytest.param(name, marks=SLOW) for name in ENCODERS if name != "lstm")])
 def test_dense_decoder_of_tokens_keeps_the_contract(encoder):
     model = models.EncoderDecoder(
         create_tiny(f"{encoder}+dense", source_vocabulary_size=11, embedding_dim=8).encoder,
@@ -29,7 +40,11 @@ def test_dense_decoder_of_tokens_keeps_the_contract(encoder):
     check_model(model, {"source": SOURCE, "targets": TARGETS})
 
 
-VALUE_PAIRS = [(encoder, decoder) for encoder in ENCODERS for decoder in ("lstm_values", "transformer_values")]
+VALUE_PAIRS = [
+    pytest.param(encoder, decoder, marks=() if QUICK[encoder] == decoder else SLOW)
+    for encoder in ENCODERS
+    for decoder in ("lstm_values", "transformer_values")
+]
 
 
 @pytest.mark.parametrize("encoder, decoder", [("lstm", "transformer_values")] if JAX else VALUE_PAIRS)

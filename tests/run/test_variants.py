@@ -101,6 +101,7 @@ def test_ranges_of_inputs_are_chosen_on_dev(made, images, exported):
     assert size < 0.45 * 4 * sum(np.size(weight) for weight in kz.compress.stored_weights(small.model))
 
 
+@pytest.mark.slow
 def test_a_variant_of_a_model_that_generates(tmp_path, monkeypatch, run_eagerly):
     sizes = {"units": 23, "embedding_dim": 19, "attention": "multiplicative"}
     task = kz.tasks.create("reverse", length=3, examples=97)
@@ -203,6 +204,7 @@ def test_the_command_compares_and_refuses(run, tmp_path, monkeypatch_module):
     )
 
 
+@pytest.mark.slow
 def test_the_time_and_memory_of_an_exported_model_are_measured(exported, images, run):
     raw = kz.load(run).task.pack(images[:3])
     found = latency.measure_latency(exported, raw, (1, 2), seconds=0.01)

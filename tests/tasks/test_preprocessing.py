@@ -100,7 +100,7 @@ def test_magnitudes_are_those_of_numpy(path):
     assert np.allclose(ratio, ratio[0, 1], rtol=1e-2)
 
 
-@pytest.mark.parametrize("preprocess", [SPECTROGRAM, MEL])
+@pytest.mark.parametrize("preprocess", [pytest.param(SPECTROGRAM, marks=pytest.mark.slow), MEL])
 def test_the_compiled_program_makes_spectrograms(path, tmp_path, preprocess):
     options = {"data_dir": str(path), "length": LENGTH, "preprocess": preprocess}
     training = {"epochs": 1, "batch_size": 13, "limit": 26, "steps_per_execution": 2, "xla": True}

@@ -57,6 +57,7 @@ def test_equals_the_large_batch(name):
     np.testing.assert_allclose(float(made.optimizer.learning_rate), float(expected.optimizer.learning_rate))
 
 
+@not_on_jax
 def test_a_loss_of_all_positions_counts_them():
     """Batches of different size, as the last one of an epoch."""
     inputs, labels, _ = arrays(8)
@@ -91,6 +92,7 @@ def test_a_run_that_stops_between_two_updates_goes_on_exactly(tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
+@not_on_jax
 def test_under_a_loss_scale():
     """With float16 the gradients that overflow are left out, until the scale fits."""
     accumulated = training.GradientAccumulation(INNER["sgd"](), 2)
@@ -110,6 +112,7 @@ def test_its_configuration_makes_it_again():
         training.GradientAccumulation(keras.optimizers.Adam(), 0)
 
 
+@not_on_jax
 def test_keras_fit_takes_the_plain_mean():
     inputs, labels, _ = arrays(8)
     expected, made = model(INNER["sgd"]()), model(training.GradientAccumulation(INNER["sgd"](), 2))

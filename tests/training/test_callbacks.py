@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from toys import not_on_jax
 
 import kerazoo as kz
 from kerazoo import _checks, training
@@ -163,6 +164,7 @@ class Pretend(keras.callbacks.Callback):
         logs["val_score"] = self.values[epoch]
 
 
+@not_on_jax
 def test_best_epoch_and_patience_outlive_an_interruption(store):
     scores = [0.1, 0.5, math.nan, 0.4, 0.5, 0.3]
     options = {"monitor": "val_score", "mode": "max", "patience": 2}
@@ -219,6 +221,7 @@ def test_a_loss_that_explodes_is_an_error(store):
         stop.on_epoch_end(2, {"loss": losses[2]})
 
 
+@not_on_jax
 @pytest.mark.parametrize("step", [7, 10])  # inside an epoch, and after its last step
 def test_the_logs_of_an_interrupted_epoch_cover_all_of_it(store, step):
     def scored(seed):
@@ -297,6 +300,7 @@ def test_metrics_log_writes_later_what_a_full_disk_refused(tmp_path):
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
 
 
+@not_on_jax
 def test_weights_that_are_not_finite_are_never_saved(store):
     class Break(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -311,6 +315,7 @@ def test_weights_that_are_not_finite_are_never_saved(store):
     assert store.names()[-1] == "step-000000006"
 
 
+@not_on_jax
 def test_training_goes_on_while_a_checkpoint_is_written(store, monkeypatch):
     """The thread has not written the state of step 2 before step 4; the next one waits for it."""
     original, steps, written = store.write, [], []

@@ -109,7 +109,7 @@ class Record(keras.callbacks.Callback):
         self.epochs.append((epoch, logs))
 
 
-@pytest.mark.parametrize("steps", [3, *([None] if TENSORFLOW else [])])
+@pytest.mark.parametrize("steps", [3, *([pytest.param(None, marks=pytest.mark.slow)] if TENSORFLOW else [])])
 def test_equals_train_on_batch_over_several_shapes(steps):
     corpus = sequences()
     plan = kz.data.Plan.of(corpus, batch_size=5, max_shapes=2, consecutive=4)
@@ -189,7 +189,8 @@ def check_against_model_fit(examples, batch_size, unseen, eager):
     assert_same(model, expected)
 
 
-@not_on_jax  # where every size is compiled; the next test has one
+@pytest.mark.slow  # the next test has one of the sizes
+@not_on_jax
 @given(examples=st.integers(2, 9), batch_size=st.integers(2, 4), unseen=st.integers(1, 5))
 @settings(max_examples=4, deadline=None, derandomize=True)
 def test_equals_model_fit_for_every_remainder(examples, batch_size, unseen):
@@ -280,6 +281,7 @@ def test_early_stopping_and_stop_training():
     assert record.steps == [(0, 1)]
 
 
+@not_on_jax
 def test_backup_and_restore_of_keras_goes_on_with_its_epoch(tmp_path):
     class Fail(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -314,6 +316,7 @@ def test_a_callback_may_change_the_learning_rate():
     np.testing.assert_array_equal(model.get_weights()[0], freeze.kept[0])
 
 
+@not_on_jax
 def test_a_callback_may_evaluate_on_data_of_its_own():
     rng = np.random.default_rng(4)
     own = rng.random((4, FEATURES)), rng.integers(0, CLASSES, 4)
@@ -328,6 +331,7 @@ def test_a_callback_may_evaluate_on_data_of_its_own():
     assert callback.found == pytest.approx(model.evaluate(*own, verbose=0, return_dict=True)["loss"])
 
 
+@not_on_jax
 def test_plain_fit_works_before_and_after():
     corpus = vectors()
     plan, model = kz.data.Plan.of(corpus, batch_size=5), classifier()
@@ -339,6 +343,7 @@ def test_plain_fit_works_before_and_after():
         assert model.train_function is before
 
 
+@not_on_jax
 def test_keras_takes_other_validation_data():
     corpus = vectors()
     data = tuple(np.asarray(part) for part in batch_of_vectors(corpus.features, np.ones(23, bool)))
@@ -367,6 +372,7 @@ def test_goes_on_inside_an_epoch():
     assert_same(model, expected)
 
 
+@not_on_jax
 @pytest.mark.parametrize("skip", [[[0, 1, 3], [1, 4, 9], [1, 0, 1]], [[0, 0, 5]]])
 def test_batches_that_are_left_out_are_no_steps(skip):
     corpus, record = vectors(), Record()
@@ -384,6 +390,7 @@ def test_batches_that_are_left_out_are_no_steps(skip):
     assert record.seen[-1]["step"] == len(left) and record.params["skip"] == skip
 
 
+@not_on_jax
 def test_eager_models_run_step_by_step():
     corpus = vectors(7)
     plan, model, expected = kz.data.Plan.of(corpus, batch_size=5), classifier(), classifier()

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from toys import not_on_jax
 
 import kerazoo as kz
 from kerazoo import _checks
@@ -178,6 +179,7 @@ WRONG = {
 }
 
 
+@not_on_jax
 @pytest.mark.parametrize("kind", WRONG)
 @pytest.mark.parametrize("xla", [False, True])
 def test_labels_out_of_range_are_named(kind, xla):
@@ -190,6 +192,7 @@ def test_labels_out_of_range_are_named(kind, xla):
         fit(classifier(run_eagerly=False), data, jit_compile=xla, **options)
 
 
+@not_on_jax
 def test_other_labels_and_tokens_out_of_range():
     inputs, labels = arrays(4)
     plain = {"run_eagerly": False}

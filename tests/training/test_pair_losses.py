@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from toys import not_on_jax
 
 from kerazoo import training
 
@@ -36,6 +37,7 @@ def test_in_batch_crossentropy_is_that_of_loops(weight):
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
+@not_on_jax
 def test_rows_that_fill_up_a_batch_change_nothing():
     short = training.InBatchCrossentropy()(IDS[:6], VECTORS[:6], WEIGHT[:6])
     np.testing.assert_allclose(training.InBatchCrossentropy()(IDS, VECTORS, WEIGHT), short, rtol=1e-6)
@@ -45,6 +47,7 @@ def test_rows_that_fill_up_a_batch_change_nothing():
     np.testing.assert_allclose(full.result(), short.result())
 
 
+@not_on_jax
 def test_equal_texts_are_no_negatives():
     vectors = np.array([[9, 0, 9, 0], [9, 0, 9, 0]], "float32")
     assert float(training.InBatchCrossentropy()(np.array([[1, 2], [3, 4]]), vectors)) == pytest.approx(
@@ -53,6 +56,7 @@ def test_equal_texts_are_no_negatives():
     assert float(training.InBatchCrossentropy()(np.array([[1, 2], [3, 2]]), vectors)) == pytest.approx(0, abs=1e-5)
 
 
+@not_on_jax
 def test_accuracy_counts_a_tie_as_wrong():
     accuracy = training.InBatchAccuracy()
     ids = np.array([[1, 2], [3, 4], [5, 6]])

@@ -5,6 +5,7 @@ import types
 import keras
 import numpy as np
 import pytest
+from toys import not_on_jax
 
 import kerazoo as kz
 from kerazoo import training
@@ -12,6 +13,7 @@ from kerazoo.run import compiling
 from kerazoo.run.options import TrainingOptions
 
 
+@not_on_jax
 def test_layers_of_each_stack_are_counted_from_its_end():
     sizes = {"hidden_dim": 8, "num_heads": 2, "intermediate_dim": 12}
     model = kz.models.TransformerSeq2Seq(11, 13, num_encoder_layers=3, num_decoder_layers=2, **sizes)

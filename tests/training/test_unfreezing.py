@@ -65,6 +65,7 @@ OPTIONS = [
 ]
 
 
+@not_on_jax
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
 def test_layers_change_from_their_epoch_on(options):
     found = train(*model_of(eager=options != {"optimizer": "adam"}, **options), 4)
