@@ -127,6 +127,8 @@ class NormalizedConvolution(Block):
             name="convolution",
         )
         self.convolution.build(inputs_shape)
+        outputs_shape = self.convolution.compute_output_shape(inputs_shape)
+        self._channels = outputs_shape[-1]
         self.norm: Any = None
         if kind is not None:
             options = {"dtype": self.dtype_policy, "name": "norm"}
@@ -134,12 +136,14 @@ class NormalizedConvolution(Block):
                 self.norm = keras.layers.BatchNormalization(momentum=MOMENTUM, **options)
             else:
                 self.norm = keras.layers.LayerNormalization(**options)
-            self.norm.build(self.convolution.compute_output_shape(inputs_shape))
+            self.norm.build(outputs_shape)
 
     def call(self, inputs: Any, padding_mask: Any = None, training: bool | None = None, mask: Any = None) -> Any:
         valid = _sequence_mask(inputs, padding_mask, mask)
         # Keras casts floats only, and TensorFlow's convolutions refuse integers.
         x = self.convolution(zero_padding(ops.cast(inputs, self.compute_dtype), valid))
+        if x.shape[-1] != self._channels:  # TensorFlow with oneDNN returns empty inputs as they are
+            x = ops.reshape(x, (*ops.shape(x)[:-1], self._channels))
         if isinstance(self.norm, keras.layers.BatchNormalization):
             # Zeroing also makes a new tensor, without the mask that Keras attaches to the result.
             x = zero_padding(self.norm(x, training=training, mask=valid), valid)
