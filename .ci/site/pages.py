@@ -25,10 +25,9 @@ def on_files(files, config):
 def recipes():
     """Returns a page with all flag files, each of which states its commands and its result."""
     parts = [
-        "# Recipes\n\nA recipe is a file of flags: "
-        "`python -m experiments.run --flagfile=NAME` with the flags of the data. Its comment "
-        "has the commands, and the result that it reached. "
-        "`python -m experiments.reproduce` trains a recipe again and compares the result."
+        "# Recipes\n\nA recipe is a file of flags: `python -m experiments.run --flagfile=NAME --data_dir=DIR`. Its "
+        "comment has the commands, and the result that it reached. "
+        "`python -m experiments.reproduce NAME --data_dir=DIR` trains it again and compares the results."
     ]
     for path in sorted((ROOT / RECIPES).glob("*.flags")):
         parts.append(f"## {path.stem}\n\n```text\n{path.read_text(encoding='utf-8').rstrip()}\n```")
