@@ -135,8 +135,7 @@ class PointerGenerator(keras.layers.Layer):
         scores = ops.matmul(queries, ops.transpose(memory["keys"], (0, 2, 1)))  # [B, T, S]
         scores = ops.where(mask, ops.cast(scores, "float32") * self.units**-0.5, -1e9)
         weights = ops.softmax(scores, axis=-1)
-        tokens = ops.one_hot(memory["tokens"], logits.shape[-1], dtype="float32")  # [B, S, V]
-        copied = ops.log(ops.matmul(weights, tokens) + TINY)  # [B, T, V]
+        copied = ops.log(_sums_by_token(weights, memory["tokens"], logits.shape[-1]) + TINY)  # [B, T, V]
         gate = ops.cast(self.gate_dense(ops.cast(hidden, self.compute_dtype)), "float32")  # [B, T, 1]
         some = ops.any(mask, axis=-1, keepdims=True)  # [B, 1 or T, 1]
         generate = ops.where(some, ops.log_sigmoid(gate), 0.0)
@@ -149,3 +148,16 @@ class PointerGenerator(keras.layers.Layer):
             "units": self.units,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
+
+
+def _sums_by_token(weights: Any, tokens: Any, vocabulary_size: int) -> Any:
+    """Returns the sums of the weights `[B, T, S]` over the positions of each token, `[B, T, V]`.
+
+    Adding them up at their places costs B T S additions; the product with one-hot tokens would cost V times as many.
+    """
+    batch, length, _ = ops.shape(weights)
+    rows = ops.reshape(ops.arange(batch * length, dtype="int32"), (batch, length, 1))
+    places = rows * vocabulary_size + tokens[:, None]  # [B, T, S]
+    count = batch * length * vocabulary_size
+    sums = ops.segment_sum(ops.reshape(weights, (-1,)), ops.reshape(places, (-1,)), num_segments=count)
+    return ops.reshape(sums, (batch, length, vocabulary_size))
