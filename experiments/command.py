@@ -45,9 +45,7 @@ OPTIONS = {
     **dict.fromkeys(("instance_normalization", "tie_output"), "set"),
 }
 # Remedies of a sentence, or of the end of one.
-READING = re.compile(
-    r"(?: Is there another delimiter\?)? Say (\w+)=.*?\.(?= |$)|, or say (\w+)='skip' to leave such \w+ out\."
-)
+READING = re.compile(r"(?: Is there another delimiter\?)? Say (\w+)=.*?\.(?= |$)|, or say (\w+)=.*?\.(?= |$)")
 AS_TRAINED = " The data must be written as that of the run."
 REMEDY = re.compile(rf"\b((?:[Ss]et|[Ss]ay|or) )({'|'.join(OPTIONS)})=")
 CALLS = {"kerazoo.list_models()": "--list_models='*'", "kerazoo.tasks.names()": "--list_tasks"}

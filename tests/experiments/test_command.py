@@ -49,6 +49,7 @@ def test_messages_name_flags_in_place_of_arguments(defined, message, shown):
         " Is there another delimiter? Say delimiter=';'.",
         " Say gaps='interpolate' to fill it from its neighbours.",
         " Correct it, or say bad_lines='skip' to leave such lines out.",
+        " Correct it, or say date_column='' if the rows have equal steps.",
     ],
 )
 def test_remedies_of_training_are_not_named_where_a_run_reads_data(defined, monkeypatch, remedy):
