@@ -62,8 +62,8 @@ def inject_faults(
     part = (len(numbers) - _checks.non_negative_int("inject_faults", "first", first)) // max(total, 1)
     if part < length:
         raise ValueError(
-            f"inject_faults: {total} faults of length={length} need {total * length:,} rows from first={first} on; got "
-            f"{max(len(numbers) - first, 0):,}."
+            f"inject_faults: {total} faults of {length} rows need {total * length:,} rows from row {first:,} on; got "
+            f"{max(len(numbers) - first, 0):,}. Take fewer or shorter ones, or a larger share of the rows."
         )
     generator = np.random.default_rng(seed)
     found, names = np.array(numbers, np.float64), [NORMAL] * len(numbers)

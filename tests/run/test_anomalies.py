@@ -112,7 +112,7 @@ def test_train_and_dev_have_no_faults_and_the_column_is_no_variable(series):
     assert changed.sum() >= kinds.count("spike") + kinds.count("shift") == 2 + 18
     again, same = kz.data.inject_faults(numbers, **everywhere)
     assert (again == faulty).all() and same == kinds
-    with pytest.raises(ValueError, match="6 faults of length=24 need 144 rows from first=200 on; got 100"):
+    with pytest.raises(ValueError, match="6 faults of 24 rows need 144 rows from row 200 on; got 100"):
         kz.data.inject_faults(numbers, count=2, first=200)
 
 
