@@ -46,6 +46,7 @@ OPTIONS = {
 }
 # Remedies of a sentence, or of the end of one.
 READING = re.compile(r"(?: Is there another delimiter\?)? Say (\w+)=.*?\.(?= |$)|, or say (\w+)=.*?\.(?= |$)")
+NO_BOOLEAN = re.compile(r"\('Non-boolean argument to boolean flag', (.*)\)")  # as absl says it
 AS_TRAINED = " The data must be written as that of the run."
 REMEDY = re.compile(rf"\b((?:[Ss]et|[Ss]ay|or) )({'|'.join(OPTIONS)})=")
 CALLS = {"kerazoo.list_models()": "--list_models='*'", "kerazoo.tasks.names()": "--list_tasks"}
@@ -109,7 +110,8 @@ def run(
             raise UsageError(f"unexpected argument {arguments[0]!r}: every option is a flag, such as --model=NAME.")
         _refuse_nul()
     except (flags.Error, ValueError) as error:  # absl raises both
-        _fail(str(error).removeprefix("ERROR:: "), USAGE)
+        message = str(error).removeprefix("ERROR:: ")
+        _fail(NO_BOOLEAN.sub(r"must be true or false; got \1", message), USAGE)
     quiet()
     before = signal.signal(signal.SIGTERM, _terminate)
     try:

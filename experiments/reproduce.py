@@ -62,7 +62,8 @@ def main(arguments):
 def reproduce_recipe(kz, recipe, target):
     """Trains and evaluates a recipe by the commands of a user, and returns the comparisons."""
     if not recipe.is_file():
-        raise command.UsageError(f"{recipe}: is neither a recipe nor a run. {command.MODULES}run --list_recipes has all.")
+        names = f"{command.MODULES}run --list_recipes"
+        raise command.UsageError(f"{recipe}: is neither a recipe nor a run. The recipes: {names}.")
     text = recipe.read_text(encoding="utf-8")
     stated = []
     for name, value, spread, split in RESULT.findall(text):

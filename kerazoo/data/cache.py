@@ -18,7 +18,7 @@ VERSION = 3  # of the content of entries; entries of another version are not fou
 UNUSED_SECONDS = 30 * 24 * 3600  # after which an entry that was not read is deleted
 ENTRY = re.compile(r"\.?([0-9a-f]{40})(\.[0-9a-f]{32}\.tmp)?")  # an entry, or what a killed process left of one
 ENDS = 1 << 16  # bytes at both ends of a file that are hashed
-ADVICE = "Name another folder with cache_dir=FOLDER, or none with cache_dir= (all data is then in memory)."
+ADVICE = "Name another folder with cache_dir=FOLDER, or none with cache_dir='' (all data is then in memory)."
 
 
 def set_cache_dir(folder: str | os.PathLike) -> None:

@@ -206,6 +206,8 @@ def _valid_records(path, numbers, rows, faults, positions, width, parser, bad, c
         fault = faults.get(number)
         if fault is None and (len(row) < expected or any(map(str.strip, row[max(width, expected) :]))):
             fault = parser.wrong_width(row, expected if len(row) < expected else width)
+            if 1 < width < expected and "Say " not in fault:
+                fault += f" Say a number from 0 to {width - 1}."
         values = [] if fault else [row[position] for position in positions]
         fault = fault or check.fault(values)
         if fault:

@@ -39,9 +39,11 @@ def check_same_model(where: str, run: Mapping, record: Mapping) -> None:
             continue
         if isinstance(old, dict):
             name = next(key for key in {**old, **new} if not _equal(old.get(key), new.get(key)))
-            old, new = old.get(name, "its default"), new.get(name, "its default")
+            old, new = (repr(each[name]) if name in each else "its default" for each in (old, new))
+        else:
+            old, new = repr(old), repr(new)
         raise _checks.CheckpointError(
-            f"{where}: belongs to another run: its {name} is {old!r}; got {new!r}. "
+            f"{where}: belongs to another run: its {name} is {old}; got {new}. "
             "Choose another folder or repeat its options (run.flags)."
         )
 

@@ -44,7 +44,7 @@ def test_a_very_long_line_is_read(tmp_path):
     [
         (b"", (0, 1), r"train.tsv: is empty\."),
         (b"a\tb\nHallo Welt\n", (0, 1), r"train.tsv:2: expected 2 columns separated by a tab, got 1: 'Hallo Welt'\."),
-        (b"a\tb\nc\td\n", (0, 4), r"train.tsv:1: expected 5 columns separated by a tab, got 2: 'a\\tb'\."),
+        (b"a\tb\nc\td\n", (0, 4), r"train.tsv:1: expected 5 .*, got 2: 'a\\tb'\. Say a number from 0 to 1\.$"),
         (b"a\tb\n\nc\td\n", (0, 1), r"train.tsv:2: expected 2 columns separated by a tab, got 1: ''\."),
         (b"a\tb\n\tc\n", (0, 1), r"train.tsv:2: column 0 is empty: '\\tc'\."),
         (b"a\tb\n \n", (0,), r"train.tsv:2: column 0 is empty: ' '\."),

@@ -36,6 +36,7 @@ def test_help_names_every_flag_and_ends_well(name):
         (["--model=lstm_seq2seq", "extra"], "unexpected argument 'extra'"),
         (["--model=lstm_seq2seq", "--epochs=many"], "epochs"),
         (["--model=lstm_seq2seq", "--epochs=0"], "epochs=0"),
+        (["--model=lstm_seq2seq", "--header=no"], "flag --header=no: must be true or false; got 'no'"),
         (["--model=lstm_seq2seq", "--learning_rate=-1"], "learning_rate=-1"),
         (["--model=lstm_seq2seq", "--optimizer=adma"], "'adma'"),
         (["--model=lstm_seq2seq", "--set=units"], "--set must be OPTION=VALUE; got 'units'"),

@@ -127,7 +127,7 @@ def test_another_model_or_task_is_another_run(trained):
     with pytest.raises(_checks.CheckpointError, match=r"belongs to another run: its units is \[3\]; got \[5\]"):
         train(trained, model_options={"units": (5,)})
     with pytest.raises(
-        _checks.CheckpointError, match=r"its l1 is 'its default'|its name is 'its default'; got 'other'"
+        _checks.CheckpointError, match=r"its l1 is its default|its name is its default; got 'other'"
     ):
         train(trained, model_options={"units": (3,), "name": "other"})
 
