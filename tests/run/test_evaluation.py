@@ -183,7 +183,7 @@ def test_other_sources_read_a_file_of_test_examples(tmp_path):
     assert next(series.chunks("test")).columns["window"].shape == (5, 5, 1)
     images = data.ImageFolderSource(gone).with_test_data(tmp_path)
     assert next(images.chunks("test")).columns["label"] == ["cat"]
-    with pytest.raises(DataError, match="no images here"):
+    with pytest.raises(DataError, match="cat: the images of all classes are in one folder"):
         data.ImageFolderSource(gone).with_test_data(tmp_path / "cat")
     task = kz.tasks.create("copy", length=3).with_test_data(tmp_path / "a.jsonl")
     assert next(task.chunks("test")).columns == {"source": ["b"], "target": ["B"]}
