@@ -254,12 +254,11 @@ def test_ci_runs_the_commands_of_the_readme():
     assert shown[1] == 'pip install -e ".[test]" && python -m pytest'
 
 
-@each_page
+# `experiments/test_course.py` executes those of the course, together with the commands whose runs they read.
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name != "course"], ids=lambda page: page.name)
 @pytest.mark.usefixtures("run_eagerly")
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     """The blocks are executed in order in one namespace; a line `<!-- not run: why -->` before a block skips it."""
-    if page.parent.name == "course":
-        return  # `experiments/test_course.py` executes them with the commands whose runs they read
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "page"}
     for skipped, code in PAGE_BLOCK.findall(page.read_text()):

@@ -12,6 +12,7 @@ import pytest
 from commands import in_process
 
 from kerazoo.export import run_saved_model, verification
+from kerazoo.run import variant_measures
 
 LESSONS = sorted((pathlib.Path(__file__).resolve().parents[2] / "docs" / "course").glob("[1-9]_*.md"))
 BLOCK = re.compile(r"(<!-- not run: .*? -->\n)?^```(python|sh)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -27,18 +28,31 @@ SECTIONS = [
     "Further reading",
 ]
 # Where a flag is given twice, the second value counts.
-TRAINING = ["--limit=64", "--epochs=1", "--optimizer=sgd", "--noxla", "--notensorboard"]
+TRAINING = [
+    "--limit=64",
+    "--epochs=1",
+    "--max_shapes=1",
+    "--optimizer=sgd",
+    "--noxla",
+    "--notensorboard",
+    "--noevaluate",
+]
 SHORTER = {
     "run": TRAINING,
     "finetune": TRAINING,
     "evaluate": ["--limit=16"],
     "inspect": ["--limit=16"],
     "probe": ["--limit=64"],
+    "compress": ["--limit=16", "--tune=limit=64", "--tune=epochs=1"],
     "export": ["--signatures="],
 }
+STACK = ["--set=hidden_dim=16", "--set=num_heads=2"]
 SMALLER = {
-    "transformer_lm_tiny": ["--set=num_layers=1", "--set=hidden_dim=16", "--set=num_heads=2"],
+    "transformer_lm_tiny": ["--set=num_layers=1", *STACK],
+    "transformer_seq2seq_tiny": ["--set=num_encoder_layers=1", "--set=num_decoder_layers=1", *STACK],
 }
+# What `tests/run/test_variants.py` measures in processes of their own.
+MEASURED = {"weights_bytes": 1, "saved_model_bytes": 1, "memory": 1, "seconds_1": 1.0, "seconds_16": 1.0}
 
 
 def shortened(command):
@@ -55,7 +69,7 @@ def page_and_marks(page):
 
 
 @pytest.mark.usefixtures("run_eagerly")
-@pytest.mark.parametrize("page", map(page_and_marks, LESSONS))
+@pytest.mark.parametrize("page", [page_and_marks(page) for page in LESSONS])
 def test_the_blocks_of_a_lesson_run_in_order(page, tmp_path, monkeypatch, request):
     data = request.getfixturevalue("shared_data") if "=DATA" in page.read_text() else None
     monkeypatch.chdir(tmp_path)
@@ -64,6 +78,7 @@ def test_the_blocks_of_a_lesson_run_in_order(page, tmp_path, monkeypatch, reques
     monkeypatch.setattr(
         verification, "run_fresh", lambda _, cases, __: [run_saved_model.outputs(**case) for case in cases]
     )
+    monkeypatch.setattr(variant_measures, "measure_export", lambda *_, **__: MEASURED)
     namespace = {"__name__": "lesson"}
     for skipped, language, code in BLOCK.findall(page.read_text()):
         if skipped:
