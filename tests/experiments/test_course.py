@@ -40,8 +40,8 @@ TRAINING = [
 SHORTER = {
     "run": TRAINING,
     "finetune": TRAINING,
-    "evaluate": ["--limit=16"],
-    "inspect": ["--limit=16"],
+    "evaluate": ["--limit=8", "--samples=1"],
+    "inspect": ["--limit=8"],
     "probe": ["--limit=64"],
     "compress": ["--limit=16", "--tune=limit=64", "--tune=epochs=1"],
     "export": ["--signatures="],
