@@ -46,6 +46,7 @@ SHORTER = {
     "compress": ["--limit=16", "--tune=limit=64", "--tune=epochs=1"],
     "export": ["--signatures="],
 }
+SHORT_ANSWERS = ["--max_length=4"]  # of a command that names a search
 STACK = ["--set=hidden_dim=16", "--set=num_heads=2"]
 SMALLER = {
     "transformer_lm_tiny": ["--set=num_layers=1", *STACK],
@@ -60,7 +61,8 @@ def shortened(command):
     name, rest = COMMAND.fullmatch(command).groups()
     arguments = shlex.split(rest, comments=True)
     model = next((each.removeprefix("--model=") for each in arguments if each.startswith("--model=")), None)
-    return name, [*arguments, *SHORTER.get(name, []), *SMALLER.get(model, [])]
+    short = SHORT_ANSWERS if any(each.startswith("--search=") for each in arguments) else []
+    return name, [*arguments, *SHORTER.get(name, []), *SMALLER.get(model, []), *short]
 
 
 def page_and_marks(page):
