@@ -123,7 +123,9 @@ def run_loop(
         return ops.logical_and(changing["index"] < stop, ops.any(ops.logical_not(finished)))
 
     body = functools.partial(_decode_position, model, search, context, constants)
-    return {**constants, **ops.while_loop(condition, body, (changing,))[0]}
+    sources, num_beams = variables["search"]["tokens"].shape[:2]
+    with model.prepared_loop(None if sources is None else sources * num_beams):
+        return {**constants, **ops.while_loop(condition, body, (changing,))[0]}
 
 
 def _decode_position(model, search, context, constants, changing):

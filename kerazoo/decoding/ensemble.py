@@ -1,5 +1,6 @@
 """Ensemble: several models that decode together."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -125,6 +126,13 @@ class Ensemble(Decodable):
         each = (None,) * len(self.models) if encoded is None else encoded["each"]
         caches = [model.start(batch_size, max_length, own, num_beams) for model, own in zip(self.models, each)]
         return _join_caches(caches)
+
+    def prepared_loop(self, num_rows: int | None) -> contextlib.AbstractContextManager:
+        """Returns the contexts of all models in one."""
+        contexts = contextlib.ExitStack()
+        for model in self.models:
+            contexts.enter_context(model.prepared_loop(num_rows))
+        return contexts
 
     def step(self, tokens: Any, cache: dict[str, Any], index: Any) -> tuple[Any, dict[str, Any]]:
         """Returns the logarithms of the mean probabilities [B, V] for position `index`, and the new cache."""

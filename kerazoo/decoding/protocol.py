@@ -1,5 +1,6 @@
 """The decoding protocol: what a search calls on a model."""
 
+import contextlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -91,6 +92,14 @@ class Decodable(SourceModel):
         `"hidden"`, the vectors [B * W, D] that the logits are computed from.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement `step`.")
+
+    def prepared_loop(self, num_rows: int | None) -> contextlib.AbstractContextManager:
+        """Returns a context in which a search runs `step` in a loop; what entering it computes is constant in the loop.
+
+        Args:
+            num_rows: int. B * W, or `None` if it is not known.
+        """
+        return contextlib.nullcontext()
 
     def step_many(self, tokens: Any, cache: dict[str, Any], index: Any) -> tuple[Any, dict[str, Any]]:
         """Returns logits [B * W, T, V] for the positions from `index` on, and the new cache, from tokens [B * W, T]."""

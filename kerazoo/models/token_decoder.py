@@ -1,5 +1,6 @@
 """TokenDecoderMixin: the target side of a model, from token ids over an embedding and a decoder to logits."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,12 @@ class TokenDecoderMixin:
     def prefers_jit(self) -> bool:
         """Whether decoding is faster with XLA on TensorFlow."""
         return self.decoder.prefers_jit
+
+    def prepared_loop(self, num_rows: int | None) -> contextlib.AbstractContextManager:
+        """Returns a context in which a loop of steps computes logits fast, see `kerazoo.decoding.Decodable`."""
+        if not self.tie_output or not isinstance(self.target_embedding, TokenEmbedding):
+            return contextlib.nullcontext()
+        return self.target_embedding.table.transposed_once(num_rows)
 
     def start(self, batch_size: Any, max_length: int, encoded: Any = None, num_beams: int = 1) -> dict[str, Any]:
         """Returns the cache of `num_beams` hypotheses for each source, of at most `max_length` tokens.

@@ -6,7 +6,8 @@ import pytest
 from keras import ops
 from toys import jitted, not_on_jax
 
-from kerazoo import decoding, models
+import kerazoo as kz
+from kerazoo import _backend, decoding, models
 
 run_eagerly = pytest.mark.usefixtures("run_eagerly")
 SOURCES = [[3, 4, 5, 6, 7, 8, 9, 10, 3], [5], [8, 3, 9]]
@@ -188,3 +189,18 @@ def test_logits_have_no_keras_mask(tie_output):
     logits = model({"targets": np.array([[5, 6, 2, 0, 0], [7, 2, 0, 0, 0]])})
     loss = keras.losses.MeanSquaredError()(np.zeros(logits.shape), logits)
     np.testing.assert_allclose(loss, np.mean(np.square(logits)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows, copies", [(3, 1), (1, 0)])
+def test_a_loop_of_few_rows_multiplies_with_a_transposed_copy_of_the_table(rows, copies, monkeypatch):
+    sizes = {"num_layers": 1, "hidden_dim": 6, "num_heads": 2, "intermediate_dim": 11, "max_length": 13}
+    model = kz.create("transformer_lm_tiny", vocabulary_size=1031, **sizes)
+    model.build_from_inputs()
+    prompts, copied, barrier = np.array([[5, 6], [7, 8], [9, 10]])[:rows], [], _backend.barrier
+    expected = model.generate(prompts, max_length=7, jit_compile=False)
+    vars(model).pop("_compiled_programs")
+    monkeypatch.setattr(_backend, "barrier", lambda x: (copied.append(x.shape), barrier(x))[1])
+    found = model.generate(prompts, max_length=7, jit_compile=True)
+    assert [tuple(shape) for shape in copied] == [(6, 1031)] * copies
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
