@@ -22,6 +22,7 @@ from kerazoo.training.weight_averages import moving_averages
 
 VERSION = 2
 MANIFEST, STATE, VOCABULARIES = "manifest.json", "state.json", "vocabularies.json"
+REMEDY = "Copy the whole run again, or train it."
 DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RecursionError, zipfile.BadZipFile)
 ADVICE = "Try a lower learning rate, a longer warm-up or gradient clipping."
 _NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
@@ -277,7 +278,8 @@ class CheckpointStore:
                     processes.assign(variable, value)
             self._newest = names[0]
             return {**layout["state"], "checkpoint": name}
-        raise _checks.CheckpointError("; ".join(damage) or f"{self.directory}: there is no checkpoint here") from None
+        fault = "; ".join(damage) or f"{self.directory}: there is no checkpoint here"
+        raise _checks.CheckpointError(f"{fault}. {REMEDY}") from None
 
     def layout(self, name: str) -> dict[str, Any]:
         """Returns the checked content of the state of a checkpoint, without the values of its variables."""
@@ -309,7 +311,7 @@ class CheckpointStore:
         except _checks.CheckpointError:
             raise
         except DAMAGE as error:
-            raise _checks.CheckpointError(f"{self.directory / name} is damaged ({error})") from error
+            raise _checks.CheckpointError(f"{self.directory / name} is damaged ({error}). {REMEDY}") from error
 
     def _file(self, name, file, max_bytes=_files.MAX_RECORD_BYTES):
         """Returns the checked content of a file of a checkpoint."""

@@ -129,7 +129,7 @@ def test_a_damaged_best_one_is_replaced_by_the_newest(store, capsys):
 
 
 def test_no_intact_checkpoint_is_an_error(store):
-    with pytest.raises(_checks.CheckpointError, match=r"checkpoints: there is no checkpoint here"):
+    with pytest.raises(_checks.CheckpointError, match=r"there is no checkpoint here\. Copy the whole run again, or"):
         store.restore(model())
     flip(store.save(model(), {"step": 1}) / "model.npz")
     with pytest.raises(_checks.CheckpointError, match=r"step-000000001 is damaged \(the SHA-256 of model.npz differs"):
