@@ -35,6 +35,7 @@ MISSING = "needs shared data"
 
 # The files that take longest. They start first, so that no worker runs one alone at the end.
 LONGEST = [
+    "experiments/test_course.py",
     "experiments/test_command_line.py",
     "tasks/test_pairs.py",
     "models/test_generate.py",
