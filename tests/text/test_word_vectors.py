@@ -12,7 +12,8 @@ WORDS = text.WordTokenizer(["dog", "emu", "kea", "né"])
 
 
 def write(path, content, compress=False):
-    (gzip.open if compress else open)(path, "wb").write(content.encode() if isinstance(content, str) else content)
+    content = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(content) if compress else content)
     return path
 
 
