@@ -180,7 +180,8 @@ def to_host(value: Any) -> np.ndarray:
             from jax.experimental import multihost_utils
 
             return np.asarray(multihost_utils.process_allgather(value, tiled=True))
-    return np.asarray(keras.ops.convert_to_numpy(value), order="C")
+    read = getattr(value, "read_value", None)  # NumPy cannot read a mirrored scalar in the scope of its strategy
+    return np.asarray(keras.ops.convert_to_numpy(read() if read else value), order="C")
 
 
 def _state() -> Any:
