@@ -293,8 +293,17 @@ class CheckpointStore:
         return layout
 
     def checksums(self, name: str) -> dict[str, str]:
-        """Returns the SHA-256 of each file of a checkpoint, as it was saved."""
-        return json.loads(_files.read_file(self.directory / name / MANIFEST, _files.MAX_RECORD_BYTES))["sha256"]
+        """Returns the SHA-256 of each file of a checkpoint, as it was saved.
+
+        Raises:
+            CheckpointError: if the record of them is damaged.
+        """
+        path = self.directory / name
+        try:
+            sums = json.loads(_files.read_file(path / MANIFEST, _files.MAX_RECORD_BYTES))["sha256"]
+            return {file: sums[file] for file in (STATE, "model.npz", *sums)}
+        except DAMAGE as error:
+            raise _checks.CheckpointError(f"{path} is damaged ({error}). {REMEDY}") from error
 
     def values(self, name: str, model: keras.Model) -> list[np.ndarray]:
         """Returns the values that a checkpoint has for the variables of a built model.

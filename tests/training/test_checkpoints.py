@@ -397,3 +397,13 @@ def test_every_optimizer_of_a_model_is_restored(store):
         each.step()
     assert same(made.get_weights(), other.get_weights())
     assert int(other.second_optimizer.iterations) == int(other.optimizer.iterations) == 2
+
+
+@pytest.mark.parametrize("content", [b"\xfb{}", b"{}", b'{"sha256": "a"}', b'{"sha256": {"state.json": "a"}}'])
+def test_checksums_of_a_damaged_record_are_refused(tmp_path, content):
+    store = CheckpointStore(tmp_path)
+    path = store.save(model(), {"step": 1})
+    assert set(store.checksums(path.name)) == {"model.npz", "optimizer.npz", "state.json"}
+    (path / "manifest.json").write_bytes(content)
+    with pytest.raises(_checks.CheckpointError, match=f"{path.name} is damaged .*Copy the whole run again"):
+        store.checksums(path.name)
