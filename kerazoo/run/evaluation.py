@@ -340,9 +340,14 @@ def _confusion(predictions, references):
 
 
 def _of_groups(column, groups, statistics):
-    """Returns the measures of the examples of each value of a column, and their mean over the values."""
+    """Returns the measures of the examples of each value of a column, and their mean over the values.
+
+    `f1` is a mean over classes: it is left out where the examples of a value are of one class.
+    """
     values = sorted({value for each in groups for value in each}, key=by_number)
     rows_of = {value: [row for row, each in enumerate(groups) if value in each] for value in values}
+    if "f1" in statistics and any(len(np.unique(statistics["f1"][rows, 1])) == 1 for rows in rows_of.values()):
+        statistics = {name: each for name, each in statistics.items() if name.removeprefix(report.BASELINE) != "f1"}
     found = {value: reduced({name: each[rows] for name, each in statistics.items()}) for value, rows in rows_of.items()}
     return {
         "column": column,

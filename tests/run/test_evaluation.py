@@ -212,3 +212,13 @@ def test_predictions_that_are_not_made_cannot_be_saved(monkeypatch):
             ValueError, match="task words: `save_predictions` needs predictions, .*save_predictions=True"
         ):
             function(*runs, save_predictions=True)
+
+
+def test_groups_of_one_class_have_no_mean_over_classes():
+    classes = np.array([[0, 0], [1, 0], [1, 1], [1, 1]])  # predicted, true
+    statistics = {"accuracy": np.array([1.0, 0, 1, 1]), "f1": classes, "baseline.f1": classes}
+    found = evaluation._of_groups("digit", [["4"], ["4"], ["9"], ["9"]], statistics)
+    assert found["groups"] == {"4": {"examples": 2, "accuracy": 0.5}, "9": {"examples": 2, "accuracy": 1}}
+    found = evaluation._of_groups("writer", [["x"], ["y"], ["x"], ["y"]], statistics)
+    assert found["groups"]["x"]["f1"] == 1 and found["groups"]["y"]["f1"] == pytest.approx(1 / 3)
+    assert set(found["mean"]) == {"accuracy", "f1", "baseline.f1"}
