@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -276,3 +277,9 @@ def test_close_names_share_a_word(name, near):
     from kerazoo import _checks
 
     assert _checks.close_names(name, kz.list_models())[: len(near) or 1] == near
+
+
+def test_ctrl_c_during_an_import_has_no_traceback():
+    line = [sys.executable, "-c", "import experiments; raise KeyboardInterrupt"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode != 0 and done.stderr == "error: stopped by the keyboard.\n"
