@@ -2,15 +2,15 @@
 
 import sys
 
-_shown_before = sys.excepthook
+_default_hook = sys.excepthook
 
 
-def _show(kind, error, trace):
+def _hook(kind, error, trace):
     """Tells in words that Ctrl-C ended a command before it began, while Python still imports its modules."""
     if issubclass(kind, KeyboardInterrupt):
         print("error: stopped by the keyboard.", file=sys.stderr)
     else:
-        _shown_before(kind, error, trace)
+        _default_hook(kind, error, trace)
 
 
-sys.excepthook = _show
+sys.excepthook = _hook
