@@ -1,9 +1,9 @@
 """Asks pip-audit for known vulnerabilities of the installed packages; the exit code is 1 for one that has a fix.
 
 python .ci/vulnerabilities.py SITE_PACKAGES PIP_AUDIT     # the folder of the packages, the command pip-audit
-python .ci/vulnerabilities.py --service                   # prints the service that answers; nothing if none does
+python .ci/vulnerabilities.py --service                   # prints the service if it answers, else nothing
 
-Without a network no service answers. That is printed, and is no failure.
+Without a network it does not answer; PIP_AUDIT is empty then. That is printed, and is no failure.
 """
 
 import json
@@ -11,28 +11,25 @@ import subprocess
 import sys
 import urllib.request
 
-# What pip-audit calls a service, an address of it, and what its answer has.
-SERVICES = {"osv": ("https://api.osv.dev/v1/vulns/PYSEC-2023-228", "affected")}
+SERVICE = "osv"  # as pip-audit calls it
+ADDRESS, FIELD = "https://api.osv.dev/v1/vulns/PYSEC-2023-228", "affected"  # and what its answer has
 SECONDS = 10
 # Vulnerabilities that concern nothing here, or whose fix cannot be installed yet, with the reason.
 ACCEPTED: dict[str, str] = {}
 
 
-def service() -> str | None:
-    """Returns the first service that answers."""
-    for name, (address, field) in SERVICES.items():
-        try:
-            with urllib.request.urlopen(address, timeout=SECONDS) as response:
-                if field in json.load(response):
-                    return name
-        except (OSError, ValueError):
-            continue
-    return None
+def answers() -> bool:
+    """Returns whether the service answers."""
+    try:
+        with urllib.request.urlopen(ADDRESS, timeout=SECONDS) as response:
+            return FIELD in json.load(response)
+    except (OSError, ValueError):
+        return False
 
 
-def audit(folder: str, command: str, name: str) -> dict | None:
+def audit(folder: str, command: str) -> dict | None:
     """Returns the report of pip-audit, whose exit code is 1 where it found something; None without one."""
-    line = [command, "--path", folder, "--skip-editable", "--vulnerability-service", name, "--format", "json"]
+    line = [command, "--path", folder, "--skip-editable", "--vulnerability-service", SERVICE, "--format", "json"]
     done = subprocess.run([*line, "--progress-spinner", "off"], capture_output=True, text=True)
     try:
         return json.loads(done.stdout)
@@ -61,13 +58,12 @@ def faults(packages: list[dict]) -> tuple[list[str], list[str]]:
 
 def main(arguments: list[str]) -> None:
     """Prints what was found."""
-    name = service()
     if arguments == ["--service"]:
-        print(name or "")
+        print(SERVICE if answers() else "")
         return
     folder, command = arguments
-    report = audit(folder, command, name) if name and command else None
-    if report is None and command and service():
+    report = audit(folder, command) if command else None
+    if report is None and command and answers():
         sys.exit(1)  # the service answers, so it is pip-audit that fails
     packages = report["dependencies"] if report else []
     checked = [package for package in packages if "vulns" in package]
@@ -76,7 +72,7 @@ def main(arguments: list[str]) -> None:
         return
     fixed, others = faults(checked)
     print(*fixed, *others, sep="\n", end="\n" * bool(fixed + others))
-    print(f"{len(checked)} of {len(packages)} packages checked by the service {name}.")
+    print(f"{len(checked)} of {len(packages)} packages checked by the service {SERVICE}.")
     sys.exit(bool(fixed))
 
 

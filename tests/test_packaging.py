@@ -110,6 +110,6 @@ def test_a_vulnerability_fails_the_check_if_it_has_a_fix(monkeypatch):
 
 def test_without_a_service_nothing_is_checked_and_it_is_said(capsys, monkeypatch):
     main = script("vulnerabilities.py")["main"]
-    monkeypatch.setitem(main.__globals__, "service", lambda: None)
+    monkeypatch.setitem(main.__globals__, "answers", lambda: False)
     main(["folder", ""])
     assert capsys.readouterr().out.startswith("NOT CHECKED for known vulnerabilities")
