@@ -300,7 +300,7 @@ class CheckpointStore:
         """
         path = self.directory / name
         try:
-            sums = json.loads(_files.read_file(path / MANIFEST, _files.MAX_RECORD_BYTES))["sha256"]
+            sums = self._manifest(name)["sha256"]
             return {file: sums[file] for file in (STATE, "model.npz", *sums)}
         except DAMAGE as error:
             raise _checks.CheckpointError(f"{path} is damaged ({error}). {REMEDY}") from error
@@ -322,10 +322,13 @@ class CheckpointStore:
         except DAMAGE as error:
             raise _checks.CheckpointError(f"{self.directory / name} is damaged ({error}). {REMEDY}") from error
 
+    def _manifest(self, name):
+        return json.loads(_files.read_file(self.directory / name / MANIFEST, _files.MAX_RECORD_BYTES))
+
     def _file(self, name, file, max_bytes=_files.MAX_RECORD_BYTES):
         """Returns the checked content of a file of a checkpoint."""
         folder = self.directory / name
-        manifest = json.loads(_files.read_file(folder / MANIFEST, _files.MAX_RECORD_BYTES))
+        manifest = self._manifest(name)
         if manifest["version"] != VERSION:
             raise ValueError(f"made by version {manifest['version']}, this one reads {VERSION}")
         content = _files.read_file(folder / file, max_bytes)
