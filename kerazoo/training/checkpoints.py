@@ -265,7 +265,7 @@ class CheckpointStore:
             try:
                 layout = self.layout(name)
                 parts = self._parts(name, layout, model)
-                values = [list(self._values(name, key, layout)) for key, _ in parts]
+                values = [self._values(name, key, layout, existing) for key, existing in parts]
             except _checks.CheckpointError:
                 raise
             except DAMAGE as error:
@@ -316,7 +316,7 @@ class CheckpointStore:
             variables.compare(
                 self.directory / name, "model", layout["layouts"]["model"], variables.layout(model.variables)
             )
-            return list(self._values(name, "model", layout))
+            return self._values(name, "model", layout, model.variables)
         except _checks.CheckpointError:
             raise
         except DAMAGE as error:
@@ -336,11 +336,13 @@ class CheckpointStore:
             raise ValueError(f"the SHA-256 of {file} differs from the manifest")
         return content
 
-    def _values(self, name, key, layout):
-        """Yields the saved values of a part of the model, which take no more memory than the part does."""
+    def _values(self, name, key, layout, existing):
+        """Returns the saved values of a part of the model, which take no more memory than the part does."""
         described = layout["layouts"][key]
         max_bytes = variables.packed_bytes([keras.KerasTensor(each["shape"]) for each in described])
-        yield from variables.unpack(self._file(name, f"{key}.npz", max_bytes), described)
+        saved = variables.unpack(self._file(name, f"{key}.npz", max_bytes), described)
+        path = self.directory / name
+        return [variables.converted(path, variable, value) for variable, value in zip(existing, saved, strict=True)]
 
     def _parts(self, name, layout, model):
         """Returns the names and the variables of the parts that are restored, after a comparison with those saved."""

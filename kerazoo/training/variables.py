@@ -25,15 +25,39 @@ def layout(variables: list) -> list[dict]:
 
 
 def compare(path: os.PathLike, part: str, saved: list[dict], existing: list[dict]) -> None:
-    """Raises a CheckpointError that names the first variable which differs."""
+    """Raises a CheckpointError that names the first variable which differs.
+
+    Integers may have another width: the states of random numbers are int64 with TensorFlow and uint32 with JAX.
+    """
     for index in range(max(len(saved), len(existing))):
         one, two = (side[index] if index < len(side) else None for side in (saved, existing))
-        if one and two and one["shape"] == two["shape"] and one["dtype"] == two["dtype"] and _same_name(part, one, two):
+        if one and two and one["shape"] == two["shape"] and _same_kind(one, two) and _same_name(part, one, two):
             continue
         raise _checks.CheckpointError(
             f"{path}: does not fit the {part}: variable {index} of {len(saved)} is saved as {_words(one)}; "
             f"the {part} has {_words(two)} ({len(existing)} variables)."
         )
+
+
+def converted(path: os.PathLike, variable: keras.Variable, value: np.ndarray) -> np.ndarray:
+    """Returns a saved value in the dtype of a variable that it is compared with.
+
+    Raises:
+        CheckpointError: if a whole number is too large or too small for the dtype.
+    """
+    if str(value.dtype) == str(variable.dtype) or value.dtype.kind not in "iu":
+        return value
+    found = value.astype(str(variable.dtype))
+    if (found != value).any():
+        raise _checks.CheckpointError(
+            f"{path}: {variable.path} was saved as {value.dtype} with {value[found != value].flat[0]}, which "
+            f"{variable.dtype} cannot hold. Use the backend of Keras that the run was trained with."
+        )
+    return found
+
+
+def _same_kind(one, two):
+    return one["dtype"] == two["dtype"] or all("int" in each["dtype"] for each in (one, two))
 
 
 def _same_name(part, one, two):

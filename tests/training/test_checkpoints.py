@@ -136,6 +136,30 @@ def test_no_intact_checkpoint_is_an_error(store):
         store.restore(model())
 
 
+class Counter(keras.layers.Layer):
+    """A whole number, as the states of random numbers are."""
+
+    def __init__(self, dtype, value=0):
+        super().__init__()
+        self.number = self.add_weight(shape=(1,), dtype=dtype, initializer="zeros", trainable=False, name="number")
+        self.number.assign([value])
+
+    def call(self, x):
+        return x + ops.cast(self.number, x.dtype)
+
+
+def test_whole_numbers_of_another_width_are_read_or_refused(store):
+    """The other backend has the states of random numbers in another dtype."""
+    store.save(keras.Sequential([keras.Input((1,)), Counter("int32", 200)]), {"step": 1})
+    other = keras.Sequential([keras.Input((1,)), Counter("uint8")])
+    store.restore(other)
+    assert other.layers[0].number.dtype == "uint8" and int(other.layers[0].number[0]) == 200
+    store.save(keras.Sequential([keras.Input((1,)), Counter("int32", 300)]), {"step": 2})
+    with pytest.raises(_checks.CheckpointError, match=r"number was saved as int32 with 300, which uint8 cannot hold\."):
+        store.restore(other)
+    assert int(other.layers[0].number[0]) == 200
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [
