@@ -9,6 +9,9 @@ from kerazoo._checks import DataError
 from kerazoo.data import find_splits, read_lines, read_table, read_text
 
 
+COMPRESSED = gzip.compress(b"a\tb\n", mtime=0)  # at a fixed time, for it is a part of a test's name
+
+
 def write(path, content):
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
     return path
@@ -81,7 +84,7 @@ def test_damaged_gzip_is_refused(tmp_path):
     ("name", "content", "message"),
     [
         ("a.tsv.gz", b"a\tb\n", "is not compressed with gzip. Rename it without .gz."),
-        ("a.tsv", gzip.compress(b"a\tb\n", mtime=0), "is compressed with gzip, so its name must end in .gz. Rename it."),
+        ("a.tsv", COMPRESSED, "is compressed with gzip, so its name must end in .gz. Rename it."),
         ("a.csv", "a,b\r\n".encode("utf-16"), "is text in UTF-16. Convert the file, for example with: iconv -f utf-16"),
         ("a.csv", b"PK\x03\x04\x14", "is a ZIP file or a spreadsheet. Unpack it, or save the table as CSV in UTF-8."),
         ("a.csv", b"\xd0\xcf\x11\xe0\xa1", "is a file of an office program. Save the table as CSV in UTF-8."),
