@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from kerazoo._checks import DataError
 from kerazoo.data import find_splits, read_lines, read_table, read_text
 
-
 COMPRESSED = gzip.compress(b"a\tb\n", mtime=0)  # at a fixed time, for it is a part of a test's name
 
 
