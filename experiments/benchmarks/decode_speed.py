@@ -1,4 +1,4 @@
-"""Tokens per second of decoding: kerazoo, KerasHub and transformers in turn on one machine."""
+"""Tokens per second of decoding: kerazoo, KerasHub, transformers and CTranslate2 in turn on one machine."""
 
 import statistics
 import sys
@@ -7,68 +7,57 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments.benchmarks.decoders import HIDDEN_DIM, NUM_BEAMS, NUM_LAYERS, SYSTEMS, VOCABULARY_SIZE
+from experiments.benchmarks.decoders import SYSTEMS
+from experiments.benchmarks.decoding_cases import CASES, Case
 from experiments.benchmarks.timing import timed
 from experiments.benchmarks.workers import request, start_all
 
 FLAGS = flags.FLAGS
 
 
-def cases() -> list[str]:
-    """Returns the names of the cases: model, search, batch."""
-    names = [
-        f"{model} {search} {batch}"
-        for model in ("transformer", "lstm")
-        for search in ("greedy", "beam")
-        for batch in (1, 16)
-    ]
-    return [name for name in names if all(part in name for part in FLAGS.only)]
-
-
 def results() -> list[dict[str, Any]]:
     """Returns a row for each case and system: tokens per second of the median, the slowest and the fastest call."""
-    backends = {system: backend for system, (backend, _) in SYSTEMS.items()}
-    workers = start_all("experiments.benchmarks.decoders", backends, FLAGS.new_tokens)
-    for system, (_, state) in workers.items():
-        if state != "ready":
-            print(f"without {system}: {state}", file=sys.stderr)
-    limits = _limits()
-    rows = []
-    for case in cases():
-        seconds, first = {}, {}
-        for repeat in range(FLAGS.repeats + 1):  # in turn, so that a slow minute of the machine affects all of them
-            for system, (worker, state) in workers.items():
-                if state == "ready" and first.get(system, 0) is not None:
-                    taken = request(worker, case)
-                    if repeat == 0:
-                        first[system] = taken  # compiles
-                    elif taken is not None:
-                        seconds.setdefault(system, []).append(taken)
-        rows += _rows(case, seconds, first, limits)
-    for worker, _ in workers.values():
-        worker.kill()
+    limits, rows = _limits(), []
+    for name, case in CASES.items():
+        chosen = {
+            system: each.variables
+            for system, each in SYSTEMS.items()
+            if each.fits(case) and all(part in f"{name} {system}" for part in FLAGS.only)
+        }
+        workers = start_all("experiments.benchmarks.decoders", chosen, name)
+        replies: dict[str, list[dict[str, Any]]] = {}
+        for _ in range(FLAGS.repeats + 1):  # in turn, so that a slow minute of the machine affects all of them
+            for system, (worker, state) in list(workers.items()):
+                if state == "ready":
+                    replies.setdefault(system, []).append(request(worker, "call"))
+                else:
+                    print(f"{name}: without {system}: {state}", file=sys.stderr)
+                    workers.pop(system)
+        for worker, _ in workers.values():
+            worker.kill()
+        rows += _rows(name, case, replies, limits)
     return rows
 
 
-def _rows(case, seconds, first, limits):
-    model, search, batch = case.split()
-    new_tokens = int(batch) * FLAGS.new_tokens
-    hypotheses = int(batch) * (NUM_BEAMS if search == "beam" else 1)
+def _rows(name: str, case: Case, replies: dict[str, list[dict[str, Any]]], limits: dict[str, float]):
+    new_tokens, hypotheses = case.batch * case.new_tokens, case.batch * case.num_beams
     # One row is bound by reading all weights for each token, many rows by multiplying with them.
     seconds_per_step = limits["read"] if hypotheses == 1 else hypotheses * limits["multiply"]
-    limit = int(batch) / (seconds_per_step * limits["parameters"][model])
+    limit = case.batch / (seconds_per_step * case.weights_of_a_token())
     rows = []
-    for system, taken in seconds.items():
+    for system, (first, *others) in replies.items():
+        taken = [reply["seconds"] for reply in others]
         speed = new_tokens / statistics.median(taken)
         rows.append(
             {
-                "case": case,
+                "case": name,
                 "system": system,
                 "tokens_per_second": round(speed),
                 "slowest": round(new_tokens / max(taken)),
                 "fastest": round(new_tokens / min(taken)),
-                "first_call_seconds": round(first[system], 1),
+                "first_call_seconds": round(first["seconds"], 1),  # compiles
                 "share_of_limit": round(speed / limit, 3),
+                "peak_mib": others[-1]["peak_mib"],
             }
         )
     return sorted(rows, key=lambda row: -row["tokens_per_second"])
@@ -82,30 +71,22 @@ def table(rows: list[dict[str, Any]]) -> str:
         found = [row for row in rows if row["case"] == case]
         hub = max((row["tokens_per_second"] for row in found if row["system"].startswith("KerasHub")), default=None)
         lines += [
-            f"\n{case}: tokens/s, medians of {FLAGS.repeats} calls",
+            f"\n{case} tokens: tokens/s, medians of {FLAGS.repeats} calls",
             f"{'system':{width}}  {'tokens/s':>9} {'slowest':>8} {'fastest':>8} {'first s':>8} {'of limit':>8} "
-            "times hub",
+            f"{'MiB':>6}  times hub",
         ]
         for row in found:
             times = f"{row['tokens_per_second'] / hub:9.2f}" if hub else ""
             lines.append(
                 f"{row['system']:{width}}  {row['tokens_per_second']:9,} {row['slowest']:8,} {row['fastest']:8,} "
-                f"{row['first_call_seconds']:8.1f} {row['share_of_limit']:8.3f}  {times}"
+                f"{row['first_call_seconds']:8.1f} {row['share_of_limit']:8.3f} {row['peak_mib']:6,}  {times}"
             )
     return "\n".join(lines)
 
 
 def _limits():
-    """Returns the seconds per weight to read it and to multiply a row with it, and the weights that a token needs."""
+    """Returns the seconds per weight to read it and to multiply a row with it."""
     weights, square = np.ones((2048, 4096), "float32"), np.ones((2048, 2048), "float32")
     read = min(timed(lambda: np.ones((1, 2048), "float32") @ weights) for _ in range(20)) / weights.size
     multiply = min(timed(lambda: square @ square) for _ in range(5)) / 2048 / square.size
-    # The keys and values of the source are computed once, so a block multiplies six matrices for its two attentions.
-    block = 6 * HIDDEN_DIM**2 + 2 * HIDDEN_DIM * 4 * HIDDEN_DIM
-    recurrence = 2 * HIDDEN_DIM * 4 * HIDDEN_DIM + 2 * HIDDEN_DIM * HIDDEN_DIM
-    head = HIDDEN_DIM * VOCABULARY_SIZE
-    return {
-        "read": read,
-        "multiply": multiply,
-        "parameters": {"transformer": NUM_LAYERS * block + head, "lstm": recurrence + head},
-    }
+    return {"read": read, "multiply": multiply}

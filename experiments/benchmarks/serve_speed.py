@@ -3,8 +3,6 @@
 import contextlib
 import http.client
 import json
-import pathlib
-import random
 import re
 import statistics
 import subprocess
@@ -16,6 +14,7 @@ from typing import Any
 from absl import flags
 
 from experiments import command
+from experiments.benchmarks.texts import random_texts
 from experiments.benchmarks.timing import timed
 from experiments.benchmarks.workers import request, start_all
 
@@ -29,7 +28,7 @@ def results() -> list[dict[str, Any]]:
     """Returns a row for each case, from one server of the model `--model`."""
     if FLAGS.model is None:
         raise command.UsageError("serve needs --model=FOLDER, a SavedModel that takes a text.")
-    texts = _texts()
+    texts = random_texts(FLAGS.texts)
     with _server(FLAGS.model) as server:
         rows = [
             _parallel(server, texts, FLAGS.parallel),
@@ -46,18 +45,6 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"{row['case']}: " + ", ".join(f"{name} {value}" for name, value in row.items() if name != "case")
         for row in rows
     )
-
-
-def _texts():
-    """Returns the lines of a file, or the words of the help texts of Python, in a random order."""
-    if FLAGS.texts is not None:
-        texts = pathlib.Path(FLAGS.texts).read_text(encoding="utf-8").splitlines()
-    else:
-        from pydoc_data.topics import topics
-
-        texts = sorted(set(re.findall(r"\b[a-z]{3,12}\b", " ".join(topics.values()))))
-    random.Random(0).shuffle(texts)
-    return texts
 
 
 class Server:
@@ -199,7 +186,7 @@ def _throughput(server, texts, clients):
 
 def _overhead(server, texts):
     """Compares requests of 16 rows with calls of the signature in a process that has TensorFlow alone, in turn."""
-    workers = start_all("experiments.benchmarks.signature_calls", {"signature": ""}, FLAGS.model)
+    workers = start_all("experiments.benchmarks.signature_calls", {"signature": {}}, FLAGS.model)
     worker, state = workers["signature"]
     if state != "ready":
         raise command.InputError(f"{FLAGS.model}: {state}.")

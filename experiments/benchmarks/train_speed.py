@@ -21,8 +21,8 @@ def results() -> list[dict[str, Any]]:
     rows = []
     for case in CASES:
         chosen = [system for system in SYSTEMS if all(part in f"{case} {system}" for part in FLAGS.only)]
-        backends = {system: SYSTEMS[system][0] for system in chosen}
-        workers = start_all("experiments.benchmarks.trainers", backends, case)
+        variables = {system: {"KERAS_BACKEND": SYSTEMS[system][0] or "tensorflow"} for system in chosen}
+        workers = start_all("experiments.benchmarks.trainers", variables, case)
         seconds, peaks = {}, {}
         for epoch in range(WARMUP_EPOCHS + FLAGS.repeats):  # in turn: a slow minute of the machine affects all alike
             for system, (worker, state) in list(workers.items()):
@@ -74,7 +74,7 @@ def _rows(name, seconds, peaks):
             "slowest": round(units / max(taken)),
             "fastest": round(units / min(taken)),
             "share_of_products": round(limit / statistics.median(taken), 3),
-            "peak_mib": round(peaks[system]),
+            "peak_mib": peaks[system],
         }
         for system, taken in seconds.items()
     ]

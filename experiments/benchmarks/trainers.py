@@ -5,7 +5,6 @@ A request runs one epoch; the reply is the seconds of the epoch and the most mem
 
 import os
 import queue
-import resource
 import sys
 import threading
 import time
@@ -71,8 +70,7 @@ def _epochs(train: Callable[[Any], object]) -> Callable[[str], dict[str, float]]
     def reply(_request):
         allowed.release()
         seconds = taken.get()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return {"error": seconds} if isinstance(seconds, str) else {"seconds": seconds, "peak_mib": peak}
+        return {"error": seconds} if isinstance(seconds, str) else {"seconds": seconds, "peak_mib": workers.peak_mib()}
 
     return reply
 

@@ -1,42 +1,48 @@
 """Systems that are compared, each in a process of its own: it prints that it is ready and then replies to requests.
 
 A request is a line on its standard input. A reply is a line that begins with `MARK`, as some libraries write to
-standard output too.
+standard output too. A process is stopped while it has nothing to reply to, since threads of some libraries keep the
+processors busy while they wait.
 """
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 MARK = "@@"
 
 
-def start_all(module: str, systems: dict[str, str], *arguments: object) -> dict[str, tuple[subprocess.Popen, str]]:
+def start_all(
+    module: str, systems: Mapping[str, Mapping[str, str]], *arguments: object
+) -> dict[str, tuple[subprocess.Popen, str]]:
     """Starts the processes of systems at once.
 
     Args:
         module: the module to run, whose first argument is the name of the system.
-        systems: dictionary from the name of each system to its backend of Keras, `""` for none.
+        systems: dictionary from the name of each system to the environment variables that it gets.
         arguments: the further arguments.
 
     Returns:
         Dictionary from each name to the process, and "ready" or the reason why it is not.
     """
     workers = {}
-    for system, backend in systems.items():
-        environment = {**os.environ, "KERAS_BACKEND": backend or "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    for system, variables in systems.items():
         workers[system] = subprocess.Popen(
             [sys.executable, "-m", module, system, *map(str, arguments)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables},
         )  # fmt: skip
     return {system: (worker, _reply(worker)) for system, worker in workers.items()}
 
 
 def request(worker: subprocess.Popen, line: str) -> Any:
     """Returns the reply of a system to one request."""
+    worker.send_signal(signal.SIGCONT)
     print(line, file=worker.stdin, flush=True)
     return json.loads(_reply(worker))
 
@@ -58,8 +64,14 @@ def serve(make: Callable[[], Callable[[str], Any]]) -> None:
         print(MARK, json.dumps(reply(line)), flush=True)
 
 
+def peak_mib() -> int:
+    """Returns the most memory that this process had so far, in MiB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
 def _reply(worker):
     for line in worker.stdout:
         if line.startswith(MARK):
+            worker.send_signal(signal.SIGSTOP)
             return line[len(MARK) :].strip()
     return "the process ended"

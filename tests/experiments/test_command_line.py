@@ -23,7 +23,7 @@ def test_help_names_every_flag_and_ends_well(name):
     out, err = in_process(name, "--help")
     assert err == ""
     assert "--verbose" in out and f"python -m experiments.{name}" in out
-    assert ("--run_dir" in out) is (name != "benchmark")
+    assert "--run_dir" in out
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,17 @@ def test_a_benchmark_prints_its_figures():
     assert 0 < row["slowest"] <= row["per_second"] <= row["fastest"] and row["peak_mib"] > 0
 
 
+@pytest.mark.slow
+def test_decoding_is_compared_in_processes_that_wait_for_their_turn():
+    out, _ = in_process("benchmark", "decode", "--only=lstm greedy 1 of 64 ker", "--repeats=1", "--json")
+    rows = json.loads(out)
+    assert {row["system"] for row in rows} == {"kerazoo, TensorFlow", "kerazoo, JAX"}
+    assert all(row["tokens_per_second"] > 0 and row["peak_mib"] > 0 for row in rows)
+
+
 def test_a_benchmark_is_named():
-    assert "name one benchmark: train, data, decode, devices, serve; got nothing" in refused("benchmark")
+    assert "predict needs --run_dir=RUN" in refused("benchmark", "predict")
+    assert "name one benchmark: train, data, decode, predict, devices, serve; got nothing" in refused("benchmark")
 
 
 @pytest.mark.parametrize(
