@@ -194,11 +194,12 @@ def test_fresh_process_with_only_tensorflow_gives_the_live_answers(exported, nam
     assert served["label"] == task.decode(logits)
     assert set(served["label"]) <= set(task.targets.names)
     probabilities = np.array(served["probabilities"])
+    np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
     if task.kind == "binary_classifier":
-        np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits)), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(probabilities[:, 1:], 1 / (1 + np.exp(-logits)), rtol=1e-4, atol=1e-5)
     else:
-        np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
         np.testing.assert_allclose(probabilities, np.asarray(keras.ops.softmax(logits)), rtol=1e-4, atol=1e-5)
+    assert served["classes"] == [task.targets.names] * len(probabilities)
 
 
 def test_tokenizers_inside_a_saved_model_need_tensorflow_alone(exported):

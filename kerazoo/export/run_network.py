@@ -87,9 +87,8 @@ class Model:
             texts = self.tokenizer["detokenize"](tokens=tf.constant(found["tokens"]))
             found = {**found, "answer": next(iter(texts.values())).numpy()}
         if "classes" in self.config and "probabilities" in found:
-            p = found["probabilities"]
-            ids = (p[:, 0] > 0.5).astype(int) if p.shape[1] == 1 else p.argmax(axis=1)
-            found = {**found, "label": np.array(self.config["classes"], object)[ids]}
+            names = np.array(self.config["classes"], object)
+            found = {**found, "label": names[found["probabilities"].argmax(axis=1)]}
         return found
 
     def encoded(self, inputs):

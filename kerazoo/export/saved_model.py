@@ -36,7 +36,7 @@ def export(
       of 16 bits with the number of samples a second of the task;
     - a text is `answer` (`text` of a language model, the prompt included), strings [B], with `score` float32 [B], by
       which the search ranks; of a model that fills the gaps `<mask>` of its source it is the whole text;
-    - a label is `label`, strings [B], with `probabilities` float32 [B, C], or [B, 1] for the second of two classes;
+    - a label is `label`, strings [B], with the `probabilities` float32 [B, C] of the `classes`, strings [B, C];
     - pixels are `image`, uint8 [B, H, W, C], with `score`; the prompt of a language model of pixels is the first rows
       of images, uint8 [B, h, W, C];
     - a similarity is `similarity`, float32 [B], of the texts `source` and `target`;

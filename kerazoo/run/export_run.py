@@ -249,8 +249,8 @@ class _LiveOutputs:
         outputs = self.predictor.outputs(self.raw)
         found: dict[str, Any] = {target.outputs[0]: _stacked(task.decode(outputs))}
         if target.modality == "label":
-            probabilities = target.probabilities(outputs)  # a binary classifier exports those of the second class
-            found["probabilities"] = probabilities[:, 1:] if target.binary else probabilities
+            found["probabilities"] = target.probabilities(outputs)
+            found["classes"] = [target.names] * len(outputs)
         if task.is_autoencoder:
             found["error"] = np.asarray(anomalies.errors(task, self.raw, found["reconstruction"]), "float32")
             if threshold is not None:

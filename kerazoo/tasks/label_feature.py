@@ -34,7 +34,7 @@ class LabelFeature(Feature):
     stored_exactly = True
     monitor = ("val_accuracy", "max")
     measures = ("accuracy", "f1")
-    outputs = ("label", "probabilities")
+    outputs = ("label", "probabilities", "classes")
 
     def __init__(self, column: str = "label", binary: bool = False):
         super().__init__(column)
@@ -205,11 +205,13 @@ class LabelFeature(Feature):
     def decode_in_graph(self, outputs: Any) -> dict:
         import tensorflow as tf
 
-        if self.binary:
-            ids, probabilities = tf.cast(outputs[:, 0] > 0, tf.int32), tf.sigmoid(outputs)
-        else:
-            ids, probabilities = tf.argmax(outputs, axis=-1), tf.nn.softmax(outputs)
-        return {"label": tf.gather(tf.constant(self.names), ids), "probabilities": probabilities}
+        logits = tf.concat([tf.zeros_like(outputs), outputs], axis=-1) if self.binary else outputs
+        names = tf.constant(self.names)
+        return {
+            "label": tf.gather(names, tf.argmax(logits, axis=-1)),
+            "probabilities": tf.nn.softmax(logits),
+            "classes": tf.tile(names[None], [tf.shape(logits)[0], 1]),
+        }
 
 
 def class_name(value: Any) -> str:

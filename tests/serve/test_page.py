@@ -68,7 +68,9 @@ class Signals(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float64, name="width")])
     def number(self, width):
         labels = tf.where(width > 2, "large", "small")
-        return {"label": labels, "probabilities": tf.tile(tf.constant([[0.25, 0.75]]), [tf.shape(width)[0], 1])}
+        rows = [tf.shape(width)[0], 1]
+        probabilities, classes = tf.tile([[0.25, 0.75]], rows), tf.tile([["small", "large"]], rows)
+        return {"label": labels, "probabilities": probabilities, "classes": classes}
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ export function prediction(outputs, infos, scalars, before, source, text) {
 function rows(name, outputs, infos, scalars, before, done, text) {
   const value = outputs[name], dtype = infos[name]?.dtype;
   const show = (...nodes) => ({ nodes });
+  if (name === "classes" && rank(outputs.probabilities) === 1) return null; // named with their probabilities
   if (dtype === "DT_STRING" && rank(value) === 1) {
     const scores = ["scores", "score"].find((each) => Array.isArray(outputs[each]) && outputs[each].length === value.length);
     if (scores) done.add(scores);
@@ -38,7 +39,7 @@ function rows(name, outputs, infos, scalars, before, done, text) {
     return show(best(pick(value), pick(scores && outputs[scores]), pick(before?.[name])));
   }
   if (dtype === "DT_STRING" && rank(value) === 0) return { nodes: changed(value, before?.[name]), main: MAIN.includes(name) };
-  if (name === "probabilities" && rank(value) === 1) return show(probabilities(value, outputs.label));
+  if (name === "probabilities" && rank(value) === 1) return show(probabilities(value, outputs.classes));
   if (/sound|audio/.test(name) && rank(value) === 1 && scalars.sample_rate) {
     done.add("length");
     return show(...sound(value.slice(0, outputs.length ?? value.length), scalars.sample_rate));
@@ -84,11 +85,9 @@ function best(texts, scores, before) {
   }));
 }
 
-function probabilities(values, label) {
-  if (values.length === 1) return element("span", { text: `${number(values[0])} for the second class` });
+function probabilities(values, classes) {
   const order = values.map((value, i) => [value, i]).sort((a, b) => b[0] - a[0]).slice(0, 5);
-  const texts = order.map(([, index], position) => position === 0 && label !== undefined ? label : `class ${index}`);
-  return best(texts, order.map(([value]) => value));
+  return best(order.map(([, index]) => classes?.[index] ?? `class ${index}`), order.map(([value]) => value));
 }
 
 function sound(samples, rate) {
