@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -333,6 +334,8 @@ def _size(run, rows, results):
     table = [["", ""]]
     files = sorted(run.checkpoints.glob("*/model.npz"))
     if files:
+        count = _parameters(run, files[-1].parent.name)
+        table += [["parameters", f"{count:,}"]] if count else []
         table.append(["weights of a checkpoint", f"{files[-1].stat().st_size / 1e6:,.2f} MB"])
     seconds = [row[SECONDS] for row in rows if _number(row.get(SECONDS))]
     if seconds:
@@ -344,6 +347,17 @@ def _size(run, rows, results):
         if result.get("seconds"):
             table.append([_text(f"predictions for {split}"), f"{result['examples'] / result['seconds']:,.0f} a second"])
     return _table(table, (1,)) if len(table) > 1 else ""
+
+
+def _parameters(run, name):
+    """Returns the number of values of the weights in a checkpoint, 0 if it cannot be read."""
+    from kerazoo.training import checkpoints
+
+    try:
+        weights = checkpoints.CheckpointStore(run.checkpoints).layout(name)["layouts"]["model"]
+        return sum(math.prod(each["shape"]) for each in weights if "seed_generator" not in each["name"])
+    except checkpoints.DAMAGE:
+        return 0
 
 
 def _configuration(record):

@@ -3,10 +3,11 @@
 import html.parser
 import json
 
+import keras
 import numpy as np
 import pytest
 
-from kerazoo import run
+from kerazoo import run, training
 from kerazoo.run import error_analysis, html_report, report
 from kerazoo.run.sample_table import Sample
 
@@ -102,6 +103,15 @@ def test_a_run_without_epochs_and_results_has_a_page(tmp_path):
     record = {"model": "m", "model_options": {}, "task": "t", "task_options": {}, "training": {}, "import": []}
     assert Page(html_report.page(run_dir, record, {}, "", "")).open == []
     assert html_report.read_metrics(tmp_path / "none") == []
+
+
+def test_the_size_of_the_model_is_that_of_its_checkpoint(folder):
+    assert "parameters" not in html_report.page(folder, folder.record(), {}, "", "")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(2)])
+    training.CheckpointStore(folder.checkpoints).save(model, {"step": 1})
+    page = Page(html_report.page(folder, folder.record(), {}, "", ""))
+    assert page.texts[page.texts.index("parameters") + 1] == str(model.count_params()) == "8"
 
 
 def test_a_chart_of_one_value_and_of_equal_values():
