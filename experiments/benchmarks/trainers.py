@@ -18,12 +18,14 @@ from experiments.benchmarks.training_cases import CASES, Case
 SYSTEMS = {  # name: backend of Keras, library
     "kerazoo, TensorFlow": ("tensorflow", "kerazoo"),
     "kerazoo, JAX": ("jax", "kerazoo"),
+    "kerazoo, TensorFlow, bfloat16 without XLA": ("tensorflow", "kerazoo_bfloat16"),
     "Keras fit, TensorFlow": ("tensorflow", "keras"),
     "Keras fit of 25 steps a call, TensorFlow": ("tensorflow", "keras_25"),
     "Keras fit, JAX": ("jax", "keras"),
     "KerasHub layers, TensorFlow": ("tensorflow", "keras_hub"),
     "PyTorch": ("", "torch"),
     "PyTorch, compiled": ("", "torch_compiled"),
+    "PyTorch, bfloat16": ("", "torch_bfloat16"),
 }
 NUM_HEADS, RATE, FOREVER = 4, 1e-3, 10**6
 
@@ -32,11 +34,13 @@ def serve(system: str, case: str) -> None:
     """Runs the process of one system until its standard input ends."""
     make = {
         "kerazoo": _kerazoo,
+        "kerazoo_bfloat16": _kerazoo_bfloat16,
         "keras": lambda case: _keras(_plain_model(case), case),
         "keras_25": lambda case: _keras(_plain_model(case), case, steps_per_execution=25),
         "keras_hub": lambda case: _keras(_keras_hub_model(case), case),
         "torch": _torch,
         "torch_compiled": lambda case: _torch(case, compiled=True),
+        "torch_bfloat16": lambda case: _torch(case, bfloat16=True),
     }[SYSTEMS[system][1]]
     workers.serve(lambda: _epochs(make(CASES[case])))
 
@@ -93,7 +97,14 @@ def _inputs(case: Case, arrays: dict[str, Any]) -> Any:
     return [arrays["source"], shifted] if case.source_length else shifted
 
 
-def _kerazoo(case: Case) -> Callable:
+def _kerazoo_bfloat16(case: Case) -> Callable:
+    import keras
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    return _kerazoo(case, jit_compile=False)  # XLA computes such products in float32 on a CPU
+
+
+def _kerazoo(case: Case, jit_compile: bool = True) -> Callable:
     import keras
 
     import kerazoo as kz
@@ -121,7 +132,8 @@ def _kerazoo(case: Case) -> Callable:
         inputs = {name: features[name] for name in ("source", "targets") if name in features}
         return inputs if case.source_length else features["targets"], features["targets"], weights[:, None]
 
-    return lambda timer: kz.training.fit(model, corpus, batch, plan, epochs=FOREVER, callbacks=[timer])
+    options = {"epochs": FOREVER, "jit_compile": jit_compile}
+    return lambda timer: kz.training.fit(model, corpus, batch, plan, callbacks=[timer], **options)
 
 
 def _keras(model: Any, case: Case, **options: Any) -> Callable:
@@ -207,7 +219,7 @@ def _keras_hub_model(case: Case) -> Any:
     return keras.Model([source, shifted] if tied else shifted, logits)
 
 
-def _torch(case: Case, compiled: bool = False) -> Callable:
+def _torch(case: Case, compiled: bool = False, bfloat16: bool = False) -> Callable:
     import torch
 
     torch.set_num_threads(os.cpu_count() or 1)
@@ -221,8 +233,9 @@ def _torch(case: Case, compiled: bool = False) -> Callable:
 
     def step(rows):
         optimizer.zero_grad(set_to_none=True)
-        logits = model(*(each[rows] for each in inputs))
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), targets[rows].flatten())
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            logits = model(*(each[rows] for each in inputs))
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), targets[rows].flatten())
         loss.backward()
         optimizer.step()
         return loss
