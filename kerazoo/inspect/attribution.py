@@ -306,6 +306,8 @@ def draw_attribution(
     title: str = "",
     position_label: str = "position",
     origin: str = "upper",
+    row_label: str = "",
+    variables: Sequence[str] | None = None,
 ) -> bytes:
     """Returns attributions as a picture, the bytes of a PNG file: orange adds to the score, purple takes from it.
 
@@ -318,29 +320,37 @@ def draw_attribution(
         source: array `[H, W]` or `[H, W, C]`, plotted beside heat maps, or the lines `[S, V]` of a series above bars.
             Defaults to `None`.
         title: string. Above the picture. Defaults to `""`.
-        position_label: string. What the positions are, with their unit. Defaults to `"position"`.
+        position_label: string. What the positions, or the columns of heat maps, are, with their unit. Defaults to
+            `"position"`.
         origin: `"upper"` or `"lower"`. Where the first row of a heat map is; frequencies of a sound begin below.
             Defaults to `"upper"`.
+        row_label: string. What the rows of heat maps are, with their unit. Defaults to `""`.
+        variables: sequence of V names of the lines of a series. Defaults to `None`: the lines have no legend.
 
     Raises:
         SetupError: if the package matplotlib is not installed.
     """
     arrays = {name: np.asarray(values, np.float64) for name, values in rows.items()}
     if next(iter(arrays.values())).ndim == 2:
-        return _draw_grids(arrays, source, title, origin)
+        return _draw_grids(arrays, source, title, origin, (position_label, row_label))
     count = len(next(iter(arrays.values())))
     series = None if source is None else np.asarray(source, np.float64).reshape(count, -1)
     panels = len(arrays) + (series is not None)
     width = min(16.0, max(5.0, 0.26 * count + 1.5)) if labels is not None else 9.0
+    bar = 0.8 if labels is not None else 1.0  # many bars beside each other show a pattern of gaps
     figure = figures.new_figure(width, 1.7 * panels + 0.8)
     axes = list(figure.subplots(panels, 1, squeeze=False, sharex=True)[:, 0])
     if series is not None:
         panel = axes.pop(0)
         for variable in range(min(series.shape[1], MAX_ROWS)):
-            panel.plot(series[:, variable], linewidth=1, color=figures.COLOURS[variable % len(figures.COLOURS)])
+            color = figures.COLOURS[variable % len(figures.COLOURS)]
+            name = None if variables is None else figures.label(variables[variable])
+            panel.plot(series[:, variable], linewidth=1, color=color, label=name)
         panel.set_ylabel("source", fontsize=8)
+        if variables is not None:
+            panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     for panel, (name, values) in zip(axes, arrays.items()):
-        panel.bar(np.arange(count), values, color=np.where(values < 0, "#7570B3", "#D95F02"), width=0.8)
+        panel.bar(np.arange(count), values, color=np.where(values < 0, "#7570B3", "#D95F02"), width=bar)
         panel.axhline(0, color="black", linewidth=0.6)
         panel.set_ylabel(name, fontsize=8)
         panel.tick_params(axis="y", labelsize=7)
@@ -350,7 +360,7 @@ def draw_attribution(
     return figures.png(figure)
 
 
-def _draw_grids(arrays, source, title, origin):
+def _draw_grids(arrays, source, title, origin, axis_labels):
     """Draws heat maps `[H, W]` beside their source; wide ones below each other."""
     height, width = next(iter(arrays.values())).shape
     panels = len(arrays) + (source is not None)
@@ -372,5 +382,7 @@ def _draw_grids(arrays, source, title, origin):
         figure.colorbar(image, ax=panel, shrink=0.8).ax.tick_params(labelsize=7)
     for panel in figure.axes:
         panel.tick_params(labelsize=7)
+    figure.supxlabel(axis_labels[0], fontsize=9)
+    figure.supylabel(axis_labels[1], fontsize=9)
     figures.set_title(figure, title)
     return figures.png(figure)

@@ -233,12 +233,17 @@ class _Inspection:
         if raw.ndim == 3:  # an image
             rows = {"saliency": np.linalg.norm(gradient, axis=-1), "integrated gradients": values.sum(-1),
                     "occlusion": lost}  # fmt: skip
-            self.write(name, inspect.draw_attribution(rows, source=raw, title=title), about)
+            picture = inspect.draw_attribution(
+                rows, source=raw, title=title, position_label="column, pixels", row_label="row, pixels"
+            )
+            self.write(name, picture, about)
             return
-        if raw.ndim == 2 and raw.shape[1] > attribution.MAX_ROWS:  # frames of a sound by their bands
+        if raw.ndim == 2 and raw.shape[1] > attribution.MAX_ROWS:  # such as frames of a sound by their bands
             rows = {"saliency": gradient.T, "integrated gradients": values.T,
                     "occlusion": np.repeat(lost[None], raw.shape[1], axis=0)}  # fmt: skip
-            self.write(name, inspect.draw_attribution(rows, source=raw.T, title=title, origin="lower"), about)
+            row_label = "log-mel band" if self._modality(source) == "sound" else "variable"
+            labels = {"position_label": self._position(source), "row_label": row_label}
+            self.write(name, inspect.draw_attribution(rows, source=raw.T, title=title, origin="lower", **labels), about)
             return
         self._write_bars(number, case, source, (gradient, values, lost), (name, about, title))
 
@@ -261,7 +266,8 @@ class _Inspection:
             raw = raw[:, None]
         lines = raw if raw.dtype.kind == "f" and raw.shape[1] <= attribution.MAX_ROWS else None
         kind = self._position(source)
-        self.write(name, inspect.draw_attribution(rows, labels, lines, title, kind), about)
+        variables = self._variables(source) if lines is not None else None
+        self.write(name, inspect.draw_attribution(rows, labels, lines, title, kind, variables=variables), about)
         if labels:
             order = np.argsort(-np.abs(summed[: len(labels)]))[:MAX_TABLE]
             table = [[kind, "integrated gradients"], *([labels[row], f"{summed[row]:+.3f}"] for row in order)]
@@ -273,9 +279,17 @@ class _Inspection:
             return "sentence"
         return POSITIONS.get(self._modality(source), "position")
 
+    def _variables(self, source):
+        """Returns the names of the variables of a series, `None` of another source."""
+        feature = self._feature(source)
+        return feature.state["names"] if feature.modality == "series" else None
+
     def _modality(self, source):
+        return self._feature(source).modality
+
+    def _feature(self, source):
         task = self.predictor.task
-        return dict(zip(task.input_names, task.inputs)).get(source, task.targets).modality
+        return dict(zip(task.input_names, task.inputs)).get(source, task.targets)
 
     def _without(self, case, source):
         """Returns the baseline of integrated gradients, and what covers a position in occlusion; `None` for defaults.

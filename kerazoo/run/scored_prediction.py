@@ -115,7 +115,8 @@ def _generated(predictor, raw, target, inputs, labels):
     score = inspect.target_score(scored, model.pad_id)
     value = float(np.asarray(score(model(inputs, training=False)))[0])
     text = target if target is not None else "".join(task.decode([tokens])) if tokens else ""
-    return ScoredPrediction(raw, inputs, score, f"{text!r}: log-odds {value:.2f}", sources, labels)
+    about = f"{repr(text) if text else 'an empty text'}: log-odds {value:.2f}"
+    return ScoredPrediction(raw, inputs, score, about, sources, labels)
 
 
 def _filled(task, raw, inputs, labels, outputs):
