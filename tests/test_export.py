@@ -18,7 +18,8 @@ import kerazoo as kz  # noqa: E402
 from kerazoo import _checks  # noqa: E402
 from kerazoo.export import run_saved_model, saved_model, verification  # noqa: E402
 from kerazoo.run import export_run  # noqa: E402
-from kerazoo.run.predictor import Predictor, build_model  # noqa: E402
+from kerazoo.run.model_building import build_model  # noqa: E402
+from kerazoo.run.predictor import Predictor  # noqa: E402
 from kerazoo.serve import event_stream, servable  # noqa: E402
 
 if keras.backend.backend() != "tensorflow":

@@ -17,7 +17,8 @@ import kerazoo as kz  # noqa: E402
 from kerazoo import _checks  # noqa: E402
 from kerazoo.export import ctranslate2_model, verification  # noqa: E402
 from kerazoo.run import export_formats  # noqa: E402
-from kerazoo.run.predictor import Predictor, build_model  # noqa: E402
+from kerazoo.run.model_building import build_model  # noqa: E402
+from kerazoo.run.predictor import Predictor  # noqa: E402
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("tokenizers are exported with TensorFlow", allow_module_level=True)

@@ -143,11 +143,11 @@ def write_run(path, model, options, task):
         options: dict. Its arguments.
         task: `kerazoo.tasks.Task`. One that is fitted.
     """
-    from kerazoo.run import RunDirectory, TrainingOptions, predictor, variants
+    from kerazoo.run import RunDirectory, TrainingOptions, model_building, predictor, variants
 
     run = RunDirectory(path)
     record = {"kerazoo": "0", "import": [], "model": model, "model_options": options}
     record |= {"training": TrainingOptions().to_dict()}
     record |= {"task": task.name, "task_options": task.options, "made_of": {"run_dir": ""}}
-    built = predictor.build_model(model, task, options)
+    built = model_building.build_model(model, task, options)
     variants.write_run(run, record, predictor.Predictor(built, task), run.baseline, True)

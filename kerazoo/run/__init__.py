@@ -27,7 +27,7 @@ _NAMES = {
     "find_refusal": "memory",
     "inspect_run": "inspection",
     "future_table": "predictor",
-    "load": "predictor",
+    "load": "load_run",
     "printable": "control_characters",
     "probe": "linear_probe",
     "Reproduced": "reproduction",

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.run import baselines, evaluation, resampling, sample_table
-from kerazoo.run import predictor as predictors
+from kerazoo.run import baselines, evaluation, load_run, resampling, sample_table
 
 
 def compare(
-    run_dir: predictors.RunPath,
-    other: predictors.RunPath,
+    run_dir: load_run.RunPath,
+    other: load_run.RunPath,
     split: str = "test",
     limit: int = 0,
     samples: int = 8,

@@ -14,7 +14,7 @@ import numpy as np
 from kerazoo import _files
 from kerazoo.inspect.confusion import by_number, confusion_matrix
 from kerazoo.run import anomalies as anomaly_errors
-from kerazoo.run import baselines, error_analysis, recognition, report, resampling, sample_table
+from kerazoo.run import baselines, error_analysis, load_run, recognition, report, resampling, sample_table
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
 
@@ -64,7 +64,7 @@ class Evaluated(NamedTuple):
 
 
 def evaluate(
-    run_dir: predictors.RunPath,
+    run_dir: load_run.RunPath,
     split: str = "test",
     limit: int = 0,
     samples: int = 8,
@@ -165,7 +165,7 @@ def check_saved(task: "Task", save_predictions: bool | str | os.PathLike) -> Non
 
 
 def finish(
-    run_dir: predictors.RunPath,
+    run_dir: load_run.RunPath,
     found: Evaluated,
     split: str,
     test_data: str | os.PathLike | None,
@@ -181,13 +181,13 @@ def finish(
     publish(run, found, split)
 
 
-def first_run(run_dir: predictors.RunPath) -> directories.RunDirectory:
+def first_run(run_dir: load_run.RunPath) -> directories.RunDirectory:
     """Returns the run, of an ensemble the first one."""
     return directories.RunDirectory(run_dir if isinstance(run_dir, str | os.PathLike) else run_dir[0])
 
 
 def opened(
-    run_dir: predictors.RunPath,
+    run_dir: load_run.RunPath,
     split: str,
     data_dir: str | os.PathLike | None,
     checkpoint: str,
@@ -201,7 +201,7 @@ def opened(
     """
     if test_data is not None and split != "test":
         raise ValueError(f"evaluate: `test_data` are test examples; got split={split!r}. Leave `split` out.")
-    predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
+    predictor = load_run.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
     if test_data is not None:
         predictor.task = predictor.task.with_test_data(test_data)
     names = metrics or first_run(run_dir).record()["training"].get("metrics", ())

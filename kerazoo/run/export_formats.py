@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerazoo import _checks, _files
+from kerazoo.run import model_building
 from kerazoo.run import predictor as predictors
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def export_safetensors(
 
     if options:
         raise ValueError(f"export: format='safetensors' holds weights alone; got {', '.join(options)}. Leave them out.")
-    sizes = predictors.model_sizes(record["model"], predictor.task, record["model_options"])
+    sizes = model_building.model_sizes(record["model"], predictor.task, record["model_options"])
     described = {"model": record["model"], "options": sizes, "kerazoo": record.get("kerazoo", "")}
     with _files.new_folder(directory) as folder:
         transfer.save_weights(predictor.model, folder / "model.safetensors")

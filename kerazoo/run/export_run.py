@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerazoo import _checks
-from kerazoo.run import anomalies, export_formats
+from kerazoo.run import anomalies, export_formats, load_run
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
 
@@ -23,7 +23,7 @@ PRIVATE = ("data_dir", "dev_data", "test_data")  # options whose files are named
 
 
 def export(
-    run_dir: predictors.RunPath,
+    run_dir: load_run.RunPath,
     directory: str | os.PathLike,
     checkpoint: str = "best",
     verify: bool = True,
@@ -74,7 +74,7 @@ def export(
     from kerazoo import export as exporter
 
     export_formats.check(format, quantize)
-    predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
+    predictor = load_run.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
     if format != "saved_model":
         return _export_as(format, run_dir, predictor, directory, verify, quantize, options)
     if predictor.generates and predictor.task.targets.search_options(options).get("search") == "sample":
@@ -122,7 +122,7 @@ def _export_as(format, run_dir, predictor, directory, verify, quantize, options)
 # What a model card tells of a run.
 
 
-def describe(run_dir: predictors.RunPath, task: "Task") -> dict[str, Any]:
+def describe(run_dir: load_run.RunPath, task: "Task") -> dict[str, Any]:
     """Returns what `kerazoo.export.model_card.model_card` tells of a run: its options, its training and its measures.
 
     Args:

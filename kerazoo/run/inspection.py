@@ -13,9 +13,8 @@ from kerazoo import _checks, _files, inspect
 from kerazoo.inspect import attribution, figures
 from kerazoo.inspect.attribution import by_position
 from kerazoo.layers import SentenceEmbedding
-from kerazoo.run import predictor as predictors
+from kerazoo.run import load_run, tensorboard_events
 from kerazoo.run import scored_prediction as scored
-from kerazoo.run import tensorboard_events
 from kerazoo.run.directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def inspect_run(
         _checks.one_of("inspect", "parts", part, PARTS)
     _checks.positive_int("inspect", "limit", limit)
     figures.new_figure(1, 1)  # refuses a machine without matplotlib before anything is computed
-    predictor = predictors.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
+    predictor = load_run.load(run_dir, checkpoint=checkpoint, data_dir=data_dir, imports=imports)
     folder = pathlib.Path(to) if to is not None else RunDirectory(run_dir).inspected
     return inspect_predictor(predictor, folder, lines, parts, target, layers, limit)
 
@@ -307,10 +306,6 @@ class _Inspection:
             mean = values.mean(axis=1, keepdims=True)
             return np.broadcast_to(mean, values.shape).astype(np.float32), mean
         return None, getattr(getattr(self._feature(source), "tokenizer", None), "unknown_id", None)
-
-    def _feature(self, source):
-        task = self.predictor.task
-        return dict(zip(task.input_names, task.inputs)).get(source, task.targets)
 
     def _gates(self, number, case):
         found = _matching(inspect.lstm_gates(self.model, case.inputs), self.pattern)

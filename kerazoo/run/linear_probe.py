@@ -9,8 +9,7 @@ import numpy as np
 
 from kerazoo import _checks, _files
 from kerazoo.run import directory as directories
-from kerazoo.run import layer_features
-from kerazoo.run import predictor as predictors
+from kerazoo.run import layer_features, load_run
 
 if TYPE_CHECKING:
     from kerazoo.tasks import Task
@@ -79,7 +78,7 @@ def probe(
         SetupError: if scikit-learn is not installed.
     """
     _import_sklearn()
-    predictor = predictors.load(run_dir, checkpoint=checkpoint, imports=imports)
+    predictor = load_run.load(run_dir, checkpoint=checkpoint, imports=imports)
     layers = list(layer_features.find(predictor.model, layer))
     if pooling == "none":
         raise ValueError("probe: `pooling` must make one vector of each input; got pooling='none'. Try 'mean'.")

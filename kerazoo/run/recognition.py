@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from kerazoo.run import load_run, report
 from kerazoo.run import predictor as predictors
-from kerazoo.run import report
 
 if TYPE_CHECKING:
     from kerazoo.tasks import Task
@@ -31,7 +31,7 @@ def open_recognizer(task: "Task", run_dir: str | os.PathLike) -> predictors.Pred
             f"{task.owner}: `recognizer` reads sounds that are generated of a text; got recognizer="
             f"{os.fspath(run_dir)!r} for a task that predicts {task.targets.modality}. Leave it out."
         )
-    found = predictors.load(run_dir)
+    found = load_run.load(run_dir)
     modalities = [feature.modality for feature in (*found.task.inputs, found.task.targets)]
     if modalities != ["sound", "text"]:
         raise ValueError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kerazoo import _checks, _files
 from kerazoo.data import lines
 from kerazoo.run import directory as directories
+from kerazoo.run import load_run
 from kerazoo.run import predictor as predictors
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Start:
         imports: str | Sequence[str] = (),
     ):
         self.path = pathlib.Path(os.path.abspath(path))
-        self.checkpoint = _checks.one_of("finetune", "checkpoint", checkpoint, predictors.CHECKPOINTS)
+        self.checkpoint = _checks.one_of("finetune", "checkpoint", checkpoint, load_run.CHECKPOINTS)
         self.vocabulary = _checks.one_of("finetune", "vocabulary", vocabulary, VOCABULARIES)
         self.adapters = [_adapter(each) for each in adapters]
         self.expected = sha256
@@ -138,7 +139,7 @@ class Start:
         """The trained run, with its model and its task."""
         from kerazoo import transfer
 
-        found = predictors.load(self.path, self.checkpoint, imports=self.imports)
+        found = load_run.load(self.path, self.checkpoint, imports=self.imports)
         if self.adapters:
             adapters = transfer.Adapters(found.model)
             for path, _ in self.adapters:

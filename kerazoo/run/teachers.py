@@ -9,7 +9,7 @@ import numpy as np
 from kerazoo import _checks, _files
 from kerazoo.data import Corpus, Ragged, lines
 from kerazoo.run import directory as directories
-from kerazoo.run import predictor as predictors
+from kerazoo.run import load_run
 
 if TYPE_CHECKING:
     import keras
@@ -35,7 +35,7 @@ class Teachers:
 
     def __init__(self, options: "TrainingOptions", imports: Sequence[str] = ()):
         self.options = options
-        self.predictors = [predictors.load(path, imports=imports) for path in options.teacher]
+        self.predictors = [load_run.load(path, imports=imports) for path in options.teacher]
 
     def distil(self, model: "keras.Model") -> None:
         """Adds the distance to the teachers to the loss of a compiled model, see `kerazoo.compress.distil`."""
@@ -115,7 +115,7 @@ class Teachers:
             with np.load(path, allow_pickle=False) as found:
                 if str(found["key"]) == key:
                     return [Ragged(found[f"values_{n}"], found[f"offsets_{n}"]) for n in range(len(corpora))]
-        teacher = predictors.ensemble(self.predictors).model
+        teacher = load_run.ensemble(self.predictors).model
         targets = [self._generated(teacher, each) for each in corpora]
         arrays: dict[str, Any] = {f"values_{n}": each.values for n, each in enumerate(targets)}
         arrays |= {f"offsets_{n}": each.offsets for n, each in enumerate(targets)}

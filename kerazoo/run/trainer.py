@@ -240,7 +240,7 @@ class _Training:
 
     def _prepare(self, keras):
         from kerazoo import compress, models, training
-        from kerazoo.run import compiling, predictor, pretrained_embeddings, teachers
+        from kerazoo.run import compiling, model_building, pretrained_embeddings, teachers
         from kerazoo.training import distribution, processes
 
         started = time.perf_counter()
@@ -261,7 +261,7 @@ class _Training:
         )
         self._check_placement()
         with self.placement.scope():
-            model = predictor.model_of(self.record, self.task, lora=False)
+            model = model_building.model_of(self.record, self.task, lora=False)
             if self.options.packing:
                 models.check_packing(model)
             if self.options.remat:
@@ -463,11 +463,11 @@ class _Training:
 
     def _copy(self):
         """Returns a new model on one device, which predicts in place of one on several."""
-        from kerazoo.run import predictor
+        from kerazoo.run import model_building
         from kerazoo.training import distribution
 
         with distribution.one_device():
-            return predictor.model_of(self.record, self.task)
+            return model_building.model_of(self.record, self.task)
 
     def _save_record(self, command):
         """Writes the options of this call into the run directory; for a new run `run.json` makes it one."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kerazoo import _files
 from kerazoo.compress import recipes as recipe_steps
 from kerazoo.compress.recipes import Step
-from kerazoo.run import batching, trainer, variant_measures, variant_table
+from kerazoo.run import batching, load_run, model_building, trainer, variant_measures, variant_table
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
 from kerazoo.run.options import TrainingOptions
@@ -53,7 +53,7 @@ class VariantMaker:
 
     def load(self, run: directories.RunDirectory) -> predictors.Predictor:
         """Returns the predictor of a run."""
-        return predictors.load(run.path, data_dir=self.data_dir, imports=self.imports)
+        return load_run.load(run.path, data_dir=self.data_dir, imports=self.imports)
 
     def make(self, run: directories.RunDirectory, made: directories.RunDirectory, step: Step, metric: str) -> None:
         """Makes a run of another one; one that is there is trained to its end.
@@ -177,7 +177,7 @@ class VariantMaker:
                     option: old[0] if isinstance(to, int) else tuple(old),
                     **_width_of_heads(name, options, option),
                 }
-                smaller = predictors.build_model(name, predictor.task, options)
+                smaller = model_building.build_model(name, predictor.task, options)
                 part, _, last = option.rpartition(".")
                 compress.shrink(
                     predictor.model,

@@ -9,7 +9,7 @@ from toys import JAX, not_on_jax
 
 import kerazoo as kz
 from kerazoo import tasks
-from kerazoo.run.predictor import build_model
+from kerazoo.run.model_building import build_model
 
 VOCABULARY = 13
 RANDOM = np.random.default_rng(5)

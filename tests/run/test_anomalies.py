@@ -12,7 +12,7 @@ from commands import in_process, refused
 import kerazoo as kz
 from kerazoo._checks import CheckpointError
 from kerazoo.run import anomalies, evaluation
-from kerazoo.run.predictor import build_model
+from kerazoo.run.model_building import build_model
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("images of files are read with TensorFlow", allow_module_level=True)

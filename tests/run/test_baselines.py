@@ -9,7 +9,7 @@ import pytest
 import kerazoo as kz
 from kerazoo import _checks, data
 from kerazoo.run import baselines, evaluation, report
-from kerazoo.run.predictor import build_model
+from kerazoo.run.model_building import build_model
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the tokenizers of a run are TensorFlow's", allow_module_level=True)

@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
         (folder / f"{split}.tsv").write_text(HEADER + "\n".join(rows(count)) + "\n")
     options = {"data_dir": str(folder), "source_column": "word", "target_column": "copy"}
     task = kz.tasks.create("table", "seq2seq", **options)
-    model = kz.run.predictor.build_model("lstm_seq2seq_attention", task, SMALL)
+    model = kz.run.model_building.build_model("lstm_seq2seq_attention", task, SMALL)
     run = kz.run.RunDirectory(folder / "run")
     run.create()
     task.save(run.task)
@@ -156,7 +156,7 @@ def test_groups_are_sorted_as_numbers_and_texts():
 def test_windows_of_a_language_model_have_likelihoods():
     task = kz.tasks.create("topics", "language_model", length=24)
     sizes = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2}
-    predictor = kz.run.Predictor(kz.run.predictor.build_model("transformer_lm_tiny", task, sizes), task)
+    predictor = kz.run.Predictor(kz.run.model_building.build_model("transformer_lm_tiny", task, sizes), task)
     statistics = comparison._likelihoods(predictor, "dev", 5)
     result, _ = evaluation.evaluate_predictor(predictor, "dev", limit=5, samples=0)
     assert statistics.shape == (5, 2) and (statistics[:, 1] <= 24).all()

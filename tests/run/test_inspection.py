@@ -6,7 +6,7 @@ from commands import in_process, refused
 
 import kerazoo as kz
 from kerazoo.run import inspection, scored_prediction
-from kerazoo.run.predictor import build_model
+from kerazoo.run.model_building import build_model
 
 TRAINING = {"epochs": 1, "xla": False, "batch_size": 8, "max_shapes": 1, "optimizer": "sgd"}
 

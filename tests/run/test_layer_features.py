@@ -18,7 +18,7 @@ def predictor(kind="seq2seq", model="transformer+transformer", task="reverse", *
     parts = ("encoder", "decoder") if model.endswith("+transformer") else ("encoder",) if "+" in model else ()
     sizes = {f"{part}.{name}": value for part in parts for name, value in BLOCK.items()}
     sizes |= {} if parts else {**BLOCK, "max_length": 31}
-    return kz.run.Predictor(kz.run.predictor.build_model(model, made, sizes), made, batch_size=3)
+    return kz.run.Predictor(kz.run.model_building.build_model(model, made, sizes), made, batch_size=3)
 
 
 @pytest.fixture(scope="module")

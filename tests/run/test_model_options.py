@@ -9,7 +9,7 @@ import pytest
 
 from kerazoo import _checks, catalog, data, run, tasks
 from kerazoo.run import memory
-from kerazoo.run.predictor import build_model
+from kerazoo.run.model_building import build_model
 
 
 @pytest.fixture(scope="module")

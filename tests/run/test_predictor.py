@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kerazoo import decoding, run, tasks
-from kerazoo.run.predictor import build_model
+from kerazoo.run.model_building import build_model
 
 pytestmark = pytest.mark.usefixtures("run_eagerly")
 

@@ -10,7 +10,8 @@ pytest.importorskip("tensorflow")
 import kerazoo as kz  # noqa: E402
 from kerazoo import _checks  # noqa: E402
 from kerazoo.run import search_index  # noqa: E402
-from kerazoo.run.predictor import Predictor, build_model  # noqa: E402
+from kerazoo.run.model_building import build_model  # noqa: E402
+from kerazoo.run.predictor import Predictor  # noqa: E402
 from kerazoo.text import BM25  # noqa: E402
 
 TITLES = ["heat in slabs", "flow past a plate", "shock waves", "wings of birds", "buckling of shells", "ice on wings"]

@@ -74,7 +74,7 @@ def test_a_model_with_fewer_positions_than_the_task_has_tokens_is_refused(run):
     task = kz.tasks.create("table", "classifier", data_dir=run / "rare.tsv", max_length=17)
     message = r"`max_length` of the model must be at least 17, .*; got max_length=9\. Set the task's max_length=9"
     with pytest.raises(ValueError, match=message):
-        kz.run.predictor.build_model("transformer_classifier", task, {**SMALL, "max_length": 9})
+        kz.run.model_building.build_model("transformer_classifier", task, {**SMALL, "max_length": 9})
 
 
 @pytest.mark.parametrize("kind", ["classifier", "binary_classifier"])

@@ -8,7 +8,8 @@ import tensorflow as tf
 import kerazoo as kz
 from kerazoo._checks import DataError
 from kerazoo.run import baselines
-from kerazoo.run.predictor import Predictor, build_model
+from kerazoo.run.model_building import build_model
+from kerazoo.run.predictor import Predictor
 from kerazoo.tasks.measures import MEASURES
 
 MONTHS = [f"{1990 + i // 12}-{i % 12 + 1:02d}" for i in range(131)]

@@ -90,7 +90,7 @@ def trained(folder):
     for (inputs, targets), (_, name, sizes) in PAIRS.items():
         keras.utils.set_random_seed(3)
         task = create(folder, inputs, targets)
-        model = kz.run.predictor.build_model(name, task, sizes)
+        model = kz.run.model_building.build_model(name, task, sizes)
         model.compile("adam", task.loss(), weighted_metrics=task.metrics(), run_eagerly=True)
         # Attention over the one position of a label has no use for its keys, whose gradient is zero.
         weights = [w for w in model.trainable_variables if inputs != "label:colour" or "key/kernel" not in w.path]
@@ -221,4 +221,4 @@ def test_refusals(folder, options, message):
 def test_a_model_has_an_encoder_for_each_input(folder, inputs, model):
     task = kz.tasks.create("table", "seq2seq", data_dir=folder / "table.tsv", inputs=inputs, targets="text:colour")
     with pytest.raises(ValueError, match="`model` must have an encoder for each input; got model='.*,lstm.lstm'"):
-        kz.run.predictor.build_model(model, task, {})
+        kz.run.model_building.build_model(model, task, {})

@@ -198,7 +198,7 @@ def test_masked_tokens_are_trained_measured_and_filled(folder, tmp_path):
 @pytest.mark.usefixtures("run_eagerly")
 def test_spans_are_measured_filled_and_exported(folder, tmp_path):
     task = make("span_corruption", folder)
-    model = kz.run.predictor.build_model("lstm+lstm", task, {"encoder.units": 7, "decoder.units": 7})
+    model = kz.run.model_building.build_model("lstm+lstm", task, {"encoder.units": 7, "decoder.units": 7})
     predictor = kz.run.Predictor(model, task)
     result, samples = kz.run.evaluation.evaluate_predictor(predictor, "dev", limit=5, samples=1)
     assert (

@@ -9,7 +9,7 @@ from keras import ops
 import kerazoo as kz
 from kerazoo._checks import DataError
 from kerazoo.data import MemorySource
-from kerazoo.run import predictor
+from kerazoo.run import model_building
 from kerazoo.tasks.prompted_text import PromptedTextFeature
 
 TEXTS = {"prompt": ["ab", "", "abcabc", "b"], "target": ["c", "ba", "abc", ""]}
@@ -70,7 +70,7 @@ def test_a_prediction_has_no_prompt(task):
 
 def test_a_model_predicts_what_follows(task):
     keras.utils.set_random_seed(1)
-    model = predictor.build_model("lstm_lm", task, {"units": 7, "embedding_dim": 5})
+    model = model_building.build_model("lstm_lm", task, {"units": 7, "embedding_dim": 5})
     found = kz.run.Predictor(model, task)
     texts = found(["ab", "abcabc", ""])
     assert all(len(text) <= 8 for text in texts)

@@ -12,7 +12,7 @@ import tensorflow as tf
 import kerazoo as kz
 from kerazoo._checks import DataError
 from kerazoo.run import recognition
-from kerazoo.run.predictor import build_model
+from kerazoo.run.model_building import build_model
 from kerazoo.tasks import griffin_lim
 from kerazoo.tasks.log_mel import FLOOR, LogMel
 from kerazoo.tasks.measures import MEASURES, aligned_distance
