@@ -62,7 +62,10 @@ def _without_empty(block, delimiter):
 def _columns_fit_unquoted(block, delimiter):
     """Returns whether all records have the same number of columns only if quotes are removed."""
     lines = block.split("\n")[:-1]
-    unquoted = {len(row) for row in csv.reader((line + "\n" for line in lines), delimiter=delimiter)}
+    try:
+        unquoted = {len(row) for row in csv.reader((line + "\n" for line in lines), delimiter=delimiter)}
+    except csv.Error:  # a carriage return in a value without quotes, as no program that quotes writes it
+        return False
     return len(unquoted) == 1 and len({line.count(delimiter) for line in lines}) > 1
 
 

@@ -199,6 +199,12 @@ def test_bad_lines_stop_or_are_skipped_and_counted(tmp_path, name, content, colu
     assert counting.count == 1
 
 
+def test_a_carriage_return_beside_a_quote_is_refused_in_our_words(tmp_path):
+    for content in ('\ra\n"\n', 'x\ry\tb\nc\t"d"\n'):
+        with pytest.raises(DataError, match=r"a.tsv:2: are the quotes of .* Say quote="):
+            read(write(tmp_path / "a.tsv", content), (0, 1))
+
+
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
 @pytest.mark.parametrize(
     "name, content, columns",
