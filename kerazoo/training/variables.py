@@ -15,6 +15,7 @@ import numpy as np
 from kerazoo import _checks
 from kerazoo.training import processes
 
+COUNTS = ("int32", "int64", "uint32", "uint64")  # dtypes of what is counted, and of the states of random numbers
 HEADER_BYTES = 1024  # of an array in an `.npz` file, and of the file itself, at most
 _NUMBER = re.compile(r"_\d+(?=/|_|$)")  # what Keras appends to the second layer of a class, and to the next model
 
@@ -27,7 +28,8 @@ def layout(variables: list) -> list[dict]:
 def compare(path: os.PathLike, part: str, saved: list[dict], existing: list[dict]) -> None:
     """Raises a CheckpointError that names the first variable which differs.
 
-    Integers may have another width: the states of random numbers are int64 with TensorFlow and uint32 with JAX.
+    Counts may have another width: the states of random numbers are int64 with TensorFlow and uint32 with JAX. Weights
+    in few bits may not.
     """
     for index in range(max(len(saved), len(existing))):
         one, two = (side[index] if index < len(side) else None for side in (saved, existing))
@@ -57,7 +59,7 @@ def converted(path: os.PathLike, variable: keras.Variable, value: np.ndarray) ->
 
 
 def _same_kind(one, two):
-    return one["dtype"] == two["dtype"] or all("int" in each["dtype"] for each in (one, two))
+    return one["dtype"] == two["dtype"] or all(each["dtype"] in COUNTS for each in (one, two))
 
 
 def _same_name(part, one, two):
