@@ -37,7 +37,11 @@ def start_all(
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables},
         )  # fmt: skip
-    return {system: (worker, _reply(worker)) for system, worker in workers.items()}
+    states = {system: _reply(worker) for system, worker in workers.items()}
+    for system, state in states.items():
+        if state != "ready":  # its process would stay stopped
+            workers[system].kill()
+    return {system: (worker, states[system]) for system, worker in workers.items()}
 
 
 def request(worker: subprocess.Popen, line: str) -> Any:
