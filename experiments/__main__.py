@@ -23,6 +23,7 @@ COMMANDS = (
     "inspect",
     "probe",
     "search",
+    "shortlist",
     "reproduce",
     "benchmark",
     "launch",

@@ -22,6 +22,7 @@ from kerazoo.decoding.sampling import Greedy, Sample
 from kerazoo.decoding.score import Scored, align, score
 from kerazoo.decoding.search import Search
 from kerazoo.decoding.searches import make_search
+from kerazoo.decoding.shortlist import Shortlist
 from kerazoo.decoding.speculative import Speculative
 from kerazoo.decoding.stop_strings import StopStrings
 from kerazoo.decoding.stream import IncrementalDetokenizer, stream
@@ -48,6 +49,7 @@ __all__ = [
     "Sample",
     "Scored",
     "Search",
+    "Shortlist",
     "SourceModel",
     "Speculative",
     "StepContext",

@@ -8,7 +8,7 @@ so it returns fewer sequences, and none if no sequence keeps the constraints.
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from keras import ops
@@ -68,6 +68,7 @@ class RepetitionPenalty:
         Controllable Generation, arXiv:1909.05858.
     """
 
+    names_tokens: ClassVar[bool] = False
     factor: float
 
     def __post_init__(self):
@@ -88,6 +89,7 @@ class NoRepeatNgram:
         size: int, above 0. The length n.
     """
 
+    names_tokens: ClassVar[bool] = False
     size: int
 
     def __post_init__(self):
@@ -119,6 +121,7 @@ class MinLength:
         ValueError: if `ratio` is set and the source has no mask.
     """
 
+    names_tokens: ClassVar[bool] = False
     tokens: int = 0
     ratio: float = 0.0
 
@@ -143,6 +146,7 @@ class MaxLength:
         ValueError: if `ratio` is set and the source has no mask.
     """
 
+    names_tokens: ClassVar[bool] = False
     tokens: int = 0
     ratio: float = 0.0
 

@@ -15,7 +15,7 @@ class DecodingContext:
 
     Args:
         encoded: nest of tensors. What `model.encode` returned. Defaults to `None`, for a model without a source.
-        source: nest of tensors. The arguments of `encode`, for a search that runs a draft model. Defaults to `None`.
+        source: nest of tensors. The arguments of `encode`, for a search with `reads_source`. Defaults to `None`.
         prompt: int32 [B, P]. First tokens of each sequence, P at most `max_length` of `decode`. Required without a
             source. Defaults to none.
         prompt_lengths: int32 [B]. Number of valid tokens of each prompt. Defaults to P.

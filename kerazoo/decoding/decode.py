@@ -19,6 +19,7 @@ from kerazoo.decoding.decoding_state import (
     zeros_like_observed,
 )
 from kerazoo.decoding.protocol import Decodable
+from kerazoo.decoding.restricted_model import restrict
 from kerazoo.decoding.search import Search, is_any
 
 
@@ -48,9 +49,11 @@ def decode(model: Decodable, search: Search, max_length: int, context: DecodingC
     context = context.complete(model, max_length)
     if search.models:
         return mask_result(search.run(model, max_length, context), model.pad_id)
+    model, context, to_tokens = restrict(model, search, context)
     variables = start_loop(model, search, max_length, context)
     variables = run_loop(model, search, variables, context)
-    return mask_result(search.result(variables["search"]), model.pad_id)
+    found = mask_result(search.result(variables["search"]), model.pad_id)
+    return {**found, "tokens": to_tokens(found["tokens"])}
 
 
 def mask_result(result: dict[str, Any], pad_id: int) -> dict[str, Any]:

@@ -201,8 +201,8 @@ def _run(model, batch, jit_compile, alignment):
     """Pads a batch, runs its program, and removes the padding from the result."""
     arrays = batch.arrays()
     encoded = programs.encoder_program(model, arrays["source"], jit_compile)(arrays["source"])
-    if not batch.search.models:
-        arrays["source"] = ()  # only a draft model encodes it again
+    if not batch.search.reads_source:
+        arrays["source"] = ()
     found = _search_program(model, batch, jit_compile)(encoded, arrays)
     if alignment:
         found["alignment"] = _alignment_program(model, jit_compile)(encoded, found["tokens"], found["lengths"])

@@ -1,7 +1,7 @@
 """The decoding protocol: what a search calls on a model."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -100,6 +100,14 @@ class Decodable(SourceModel):
             num_rows: int. B * W, or `None` if it is not known.
         """
         return contextlib.nullcontext()
+
+    def logits_of(self, tokens: Any) -> Callable[[Any], Any] | None:
+        """Returns a function from the `"hidden"` of a step to the logits [B * W, K] of the tokens [K] alone.
+
+        `None`, the default, for a model whose logits are more than a product of these vectors: a search over a
+        `Shortlist` then takes them from those of the whole vocabulary.
+        """
+        return None
 
     def step_many(self, tokens: Any, cache: dict[str, Any], index: Any) -> tuple[Any, dict[str, Any]]:
         """Returns logits [B * W, T, V] for the positions from `index` on, and the new cache, from tokens [B * W, T]."""

@@ -8,6 +8,7 @@ from keras import ops
 
 from kerazoo.decoding.context import DecodingContext, StepContext
 from kerazoo.decoding.protocol import Decodable
+from kerazoo.decoding.shortlist import Shortlist
 from kerazoo.decoding.stop_strings import StopStrings
 
 
@@ -23,10 +24,13 @@ class Search:
         constraints: callable or sequence of callables of `kerazoo.decoding.constraints`. Applied in order. Defaults to
             none.
         stop_strings: `StopStrings`. A sequence also ends where its text contains one of them. Defaults to `None`.
+        shortlist: `Shortlist`. The tokens among which the search chooses. It excludes stop strings, and constraints
+            that name tokens. Defaults to `None`: all.
     """
 
     constraints: Any = dataclasses.field(default=(), kw_only=True)
     stop_strings: StopStrings | None = dataclasses.field(default=None, kw_only=True)
+    shortlist: Shortlist | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self):
         given = self.constraints
@@ -40,6 +44,22 @@ class Search:
             raise TypeError(
                 f"{type(self).__name__}: `stop_strings` must be a kerazoo.decoding.StopStrings, which holds the bytes "
                 f"of each token; got {self.stop_strings!r}."
+            )
+        self._check_shortlist()
+
+    def _check_shortlist(self):
+        owner = type(self).__name__
+        if self.shortlist is None:
+            return
+        if not isinstance(self.shortlist, Shortlist):
+            raise TypeError(f"{owner}: `shortlist` must be a kerazoo.decoding.Shortlist; got {self.shortlist!r}.")
+        # What names tokens by their ids cannot be used where tokens are positions of the shortlist.
+        others = [type(each).__name__ for each in self.constraints if getattr(each, "names_tokens", True)]
+        others += ["StopStrings"] * (self.stop_strings is not None) + [owner] * bool(self.models)
+        if others:
+            raise ValueError(
+                f"{owner}: `shortlist` works with greedy search, sampling, beams and contrastive search, and with "
+                f"constraints that name no tokens; got {', '.join(others)} as well. Leave one of them out."
             )
 
     @property
@@ -61,6 +81,11 @@ class Search:
     def models(self) -> tuple[Decodable, ...]:
         """Further models that the search runs. Such a search has a loop of its own, `run`."""
         return ()
+
+    @property
+    def reads_source(self) -> bool:
+        """Whether `DecodingContext.source` is required: for a draft model, or for the tokens of a shortlist."""
+        return bool(self.models) or self.shortlist is not None
 
     def new_seed(self) -> int:
         """Returns the seed of one call."""

@@ -11,6 +11,7 @@ from kerazoo.decoding import programs
 from kerazoo.decoding.decode import run_loop, start_loop
 from kerazoo.decoding.generate import build_context, read_batch
 from kerazoo.decoding.protocol import Decodable
+from kerazoo.decoding.restricted_model import restrict
 from kerazoo.decoding.result import without_end
 from kerazoo.decoding.search import Search
 
@@ -76,8 +77,9 @@ def stream(
 def _blocks(model, batch, block, jit_compile):
     start, continue_ = _programs(model, batch, jit_compile)
     arrays = batch.arrays()
-    source = arrays.pop("source")
-    encoded = programs.encoder_program(model, source, jit_compile)(source)
+    encoded = programs.encoder_program(model, arrays["source"], jit_compile)(arrays["source"])
+    if not batch.search.reads_source:
+        arrays["source"] = ()
     variables = start(encoded, arrays)
     returned = batch.prompt_lengths.copy()
     while True:
@@ -95,15 +97,18 @@ def _programs(model, batch, jit_compile):
     """Returns the program of the first call, and that of each block."""
     search, padded_length, end_ids = batch.program_key
 
-    def context(encoded, arrays):
-        return build_context(encoded, {**arrays, "source": ()}, end_ids).complete(model, padded_length)
+    def restricted(encoded, arrays):
+        return restrict(model, search, build_context(encoded, arrays, end_ids).complete(model, padded_length))
 
     def start(encoded, arrays):
-        return start_loop(model, search, padded_length, context(encoded, arrays))
+        restricted_model, context, _ = restricted(encoded, arrays)
+        return start_loop(restricted_model, search, padded_length, context)
 
     def continue_(variables, encoded, arrays, num_positions):
-        variables = run_loop(model, search, variables, context(encoded, arrays), num_positions)
-        return variables, {name: variables["search"][name] for name in _OUTPUTS}
+        restricted_model, context, to_tokens = restricted(encoded, arrays)
+        variables = run_loop(restricted_model, search, variables, context, num_positions)
+        outputs = {name: variables["search"][name] for name in _OUTPUTS}
+        return variables, {**outputs, "tokens": to_tokens(outputs["tokens"])}
 
     description = f"{type(search).__name__} for up to {padded_length} tokens"
     return (

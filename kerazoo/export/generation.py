@@ -29,7 +29,7 @@ def with_several_results(search: decoding.Search) -> decoding.Search:
     if isinstance(search, decoding.Sample):
         return dataclasses.replace(search, n_best=NUM_BEAMS)
     if isinstance(search, decoding.Greedy):
-        shared = {"constraints": search.constraints, "stop_strings": search.stop_strings}
+        shared = {name: getattr(search, name) for name in ("constraints", "stop_strings", "shortlist")}
         return decoding.Beam(NUM_BEAMS, n_best=NUM_BEAMS, **shared)
     return search
 
@@ -146,6 +146,7 @@ class GenerationGraph:
         else:
             found = self.encoded({name: values[name] for name in self.raw})
             inputs, options["encoded"] = found["inputs"], found["encoded"]
+            options["source"] = inputs["source"] if len(inputs) == 1 else inputs
         found = decoding.decode(self.model, search, self.max_length, decoding.DecodingContext(**options))
         return {**found, "inputs": inputs, "prompt": prompt, "prompt_lengths": lengths}
 
@@ -204,6 +205,7 @@ def _with_temperature(search, temperature):
         largest = ops.max(log_probs, axis=-1, keepdims=True)  # as `Sample` does, to the last bit
         return (log_probs - largest) / ops.maximum(temperature, MIN_TEMPERATURE)
 
+    divided.names_tokens = False
     return dataclasses.replace(search, temperature=1.0, constraints=(*search.constraints, divided))
 
 

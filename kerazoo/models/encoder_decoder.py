@@ -1,5 +1,6 @@
 """EncoderDecoder: any encoder, or several of them, with any decoder."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -152,6 +153,10 @@ class EncoderDecoder(TokenDecoderMixin, EncoderModel, Decodable):
             return cache
         copied = self.pointer.memory(encoded["sequence"], encoded["tokens"], encoded["mask"])
         return {**cache, "memory": {**cache["memory"], "copy": copied}}
+
+    def logits_of(self, tokens: Any) -> Callable[[Any], Any] | None:
+        """Returns what computes the logits of some tokens, see `kerazoo.decoding.Decodable`; `None` with `copy`."""
+        return super().logits_of(tokens) if self.pointer is None else None
 
     def step(self, tokens: Any, cache: dict[str, Any], index: Any) -> tuple[Any, dict[str, Any]]:
         """Returns logits `[B * W, V]` for position `index`, and the cache, see `kerazoo.decoding.Decodable`."""

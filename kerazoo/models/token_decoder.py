@@ -1,12 +1,13 @@
 """TokenDecoderMixin: the target side of a model, from token ids over an embedding and a decoder to logits."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from kerazoo import _checks
+from kerazoo import _backend, _checks
 from kerazoo.layers import TokenEmbedding, TransformerDecoder, shift_right, without_mask
 from kerazoo.layers.products import Dense
 from kerazoo.models import segments
@@ -130,6 +131,28 @@ class TokenDecoderMixin:
         if not self.tie_output or not isinstance(self.target_embedding, TokenEmbedding):
             return contextlib.nullcontext()
         return self.target_embedding.table.transposed_once(num_rows)
+
+    def logits_of(self, tokens: Any) -> Callable[[Any], Any] | None:
+        """Returns a function from vectors `[B, D]` to the logits `[B, K]` of the tokens `[K]` alone.
+
+        See `kerazoo.decoding.Decodable`.
+        """
+        layer = getattr(self.target_embedding, "table", None) if self.tie_output else self.head
+        if layer is None or layer.quantization_mode is not None:
+            return None
+        bias = self.output_bias if self.tie_output else layer.bias
+        weight, axis = (layer.embeddings, 0) if self.tie_output else (layer.kernel, 1)
+        weight = ops.take(ops.convert_to_tensor(weight), tokens, axis=axis)
+        kernel = ops.transpose(weight) if self.tie_output else weight  # [D, K]
+        if _backend.has_barrier():  # otherwise XLA gathers it in each step
+            kernel = _backend.barrier(kernel)
+        bias = None if bias is None else ops.take(ops.convert_to_tensor(bias), tokens, axis=0)
+
+        def logits(x):
+            x = ops.cast(ops.matmul(x, ops.cast(kernel, x.dtype)), "float32")
+            return x if bias is None else x + ops.cast(bias, "float32")
+
+        return logits
 
     def start(self, batch_size: Any, max_length: int, encoded: Any = None, num_beams: int = 1) -> dict[str, Any]:
         """Returns the cache of `num_beams` hypotheses for each source, of at most `max_length` tokens.

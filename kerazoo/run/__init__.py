@@ -7,6 +7,7 @@ from kerazoo import registry
 
 _NAMES = {
     "DevErrors": "anomalies",
+    "FittedShortlist": "shortlists",
     "Found": "search_index",
     "Index": "search_index",
     "Prediction": "predictor",
@@ -25,6 +26,7 @@ _NAMES = {
     "finetune": "finetuning",
     "export": "export_run",
     "find_refusal": "memory",
+    "fit_shortlist": "shortlists",
     "inspect_run": "inspection",
     "future_table": "predictor",
     "load": "load_run",

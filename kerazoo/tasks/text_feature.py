@@ -352,9 +352,10 @@ class TextFeature(Feature):
         return np.take(self.tokenizer.character_counts, tokens)
 
     def search_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the options with token ids in place of the texts of `prefix`, `allowed`, `forbidden`, `stop_strings`.
+        """Returns the options with token ids in place of texts, and objects in place of stop strings and of a file.
 
-        Called once for all batches, because the table of pieces is large.
+        Texts are `prefix`, `allowed` and `forbidden`, the file is that of a `shortlist`. Called once for all batches,
+        because the table of pieces is large.
         """
         options = dict(options)
         for name in ("prefix", "allowed", "forbidden"):
@@ -365,7 +366,21 @@ class TextFeature(Feature):
             from kerazoo import decoding
 
             options["stop_strings"] = decoding.StopStrings(stop, self.tokenizer.token_bytes)
+        if options.get("shortlist") is not None:
+            options["shortlist"] = self._shortlist(options["shortlist"])
         return options
+
+    def _shortlist(self, given):
+        """Returns a shortlist that is given by its file, or as an object."""
+        from kerazoo import decoding
+
+        found = decoding.Shortlist.load(given) if isinstance(given, str | os.PathLike) else given
+        if getattr(found, "tokenizer_hash", "") not in ("", self.tokenizer.hash):
+            raise ValueError(
+                f"{self.owner}: `shortlist` must be of the tokens of the targets; got {given!s:.200}, which is of "
+                "other ones. Make it from this run: python -m experiments.shortlist --run_dir=RUN."
+            )
+        return found
 
     def inputs(self, values: Any) -> Any:
         from keras import ops

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from commands import in_process, refused
 
@@ -57,6 +58,29 @@ def test_subwords_train_answer_and_export(finished, tmp_path, monkeypatch):
     )
     kz.run.export(folder / "run", tmp_path / "saved", signatures=["score"])
     assert "| `score` |" in (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("run_eagerly")
+def test_a_shortlist_is_made_measured_and_exported(finished, tmp_path, monkeypatch):
+    run = f"--run_dir={finished[0]}/run"
+    path = tmp_path / "list.npz"
+    out, _ = in_process("shortlist", run, f"--to={path}", "--size=31", "--num_frequent=20", "--num_candidates=3")
+    assert f"{path}: lists of 31 of 283 target tokens" in out and "dev: the lists of 36 examples" in out
+    given = f"--option=shortlist={path}"
+    out, _ = in_process("predict", run, given, "the black cat sits")
+    tokens = kz.load(finished[0] / "run").task.targets.tokenizer.tokenize([out.strip()]).to_list()[0]
+    held = set(np.asarray(kz.decoding.Shortlist.load(path).frequent).tolist())
+    assert len(held) == 20 and len(set(tokens)) <= 31
+    out, _ = in_process("evaluate", run, "--limit=5", "--split=dev", given)
+    assert "token_error_rate" in out
+    monkeypatch.setattr(
+        verification, "run_fresh", lambda _, cases, __: [run_saved_model.outputs(**case) for case in cases]
+    )
+    in_process("export", run, f"--to={tmp_path}/saved", given, "--signatures=generate")
+    message = refused("predict", run, f"--option=shortlist={finished[0]}/train.tsv", "x", code=3)
+    assert "train.tsv: it is no shortlist. Make it with `python -m experiments.shortlist`" in message
+    message = refused("predict", run, "--option=shortlist=5", "x")
+    assert "`shortlist` must be a kerazoo.decoding.Shortlist; got 5" in message
 
 
 def test_another_vocabulary_is_refused(finished, tmp_path):
