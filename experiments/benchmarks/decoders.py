@@ -66,12 +66,23 @@ def _kerazoo_model(name: str) -> Any:
     return made
 
 
-def _kerazoo(case: Case) -> Callable[[], object]:
+def _kerazoo(case: Case, shortlist: bool = False) -> Callable[[], object]:
     made, sources = _kerazoo_model(case.model), case.sources()
     options = {"num_beams": NUM_BEAMS} if case.search == "beam" else {}
-    # The end is forbidden, so that all systems generate the same number of tokens.
-    options["forbidden"] = made.end_id
+    # The end is excluded, so that all systems generate the same number of tokens.
+    if shortlist:
+        options |= {"shortlist": _random_shortlist(), "min_length": case.new_tokens}
+    else:
+        options["forbidden"] = made.end_id
     return lambda: made.generate(sources, search=case.search, max_length=case.new_tokens, jit_compile=True, **options)
+
+
+def _random_shortlist() -> Any:
+    """Returns a shortlist of the default sizes; which tokens it holds does not change the time."""
+    import kerazoo as kz
+
+    candidates = np.random.default_rng(1).integers(4, VOCABULARY_SIZE, (VOCABULARY_SIZE, 20))
+    return kz.decoding.Shortlist(np.arange(4, 504), candidates, vocabulary_size=VOCABULARY_SIZE)
 
 
 def _uncached(case: Case) -> Callable[[], object]:
@@ -176,6 +187,8 @@ def _torch_lstm(case: Case) -> Callable[[], object]:
 SYSTEMS = {
     "kerazoo, TensorFlow": System(_kerazoo, fits=lambda case: True),
     "kerazoo, JAX": System(_kerazoo, JAX, fits=lambda case: True),
+    "kerazoo with a shortlist, TensorFlow": System(lambda case: _kerazoo(case, shortlist=True), fits=lambda case: True),
+    "kerazoo with a shortlist, JAX": System(lambda case: _kerazoo(case, shortlist=True), JAX, fits=lambda case: True),
     "kerazoo uncached, TensorFlow": System(
         _uncached, fits=lambda case: case.search == "greedy" and case.batch <= 16 and case.new_tokens <= 64
     ),

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from kerazoo.data import Corpus
 from kerazoo.run import load_run
 
 MEASURED = 200  # dev examples
@@ -49,7 +50,7 @@ def fit_shortlist(
         A `FittedShortlist`. Without a source of token ids its shortlist has the most frequent tokens alone.
 
     Raises:
-        ValueError: if the run generates no text.
+        ValueError: if the run generates no text, or its data is a stream.
     """
     from kerazoo import decoding
 
@@ -59,7 +60,7 @@ def fit_shortlist(
         raise ValueError(
             f"fit_shortlist: needs a run that generates text; got {task.owner}, which predicts {task.targets.modality}."
         )
-    sources, targets = _rows(task.load("train"))
+    sources, targets = _rows(_corpus(task, "train"))
     known = model.source_vocabulary_sizes.get("source") if sources is not None else None
     shortlist = decoding.Shortlist.fit(
         [[]] * len(targets) if known is None else sources,
@@ -69,10 +70,21 @@ def fit_shortlist(
         num_candidates=num_candidates,
         num_frequent=num_frequent,
         size=size,
-        tokenizer_hash=task.targets.tokenizer.hash,
+        tokenizer_hash=cast(Any, task.targets).tokenizer.hash,
     )
-    dev = task.load("dev").sample(MEASURED) if "dev" in task.source.splits() else None
+    dev = _corpus(task, "dev").sample(MEASURED) if "dev" in task.source.splits() else None
     return FittedShortlist(shortlist, *_held(shortlist, dev, known is not None))
+
+
+def _corpus(task, split):
+    """Returns the tokens of a split, which a run with a stream of files does not keep."""
+    corpus = task.load(split)
+    if not isinstance(corpus, Corpus):
+        raise ValueError(
+            f"fit_shortlist: needs the examples of {task.owner} in memory, and they are a stream. Train a run without "
+            "`stream` on a part of them, with the same vocabularies, for its shortlist."
+        )
+    return corpus
 
 
 def _rows(corpus):
@@ -89,6 +101,6 @@ def _held(shortlist, corpus, has_source):
     sources, targets = _rows(corpus)
     held = []
     for number, target in enumerate(targets):
-        source = sources[number][None] if has_source else None
+        source = cast(Any, sources)[number][None] if has_source else None
         held.append(np.isin(target, np.asarray(shortlist.select(source))))
     return len(held), float(np.mean(np.concatenate(held))), float(np.mean([each.all() for each in held]))
