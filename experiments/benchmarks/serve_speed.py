@@ -1,9 +1,16 @@
-"""A server of a model under load: what is lost, how long requests take, what batches gain and what HTTP costs."""
+"""A server of a model under load: what is lost, how long requests take, what batches gain and what HTTP costs.
+
+LitServe answers the same requests where it is installed.
+"""
 
 import contextlib
 import http.client
+import importlib.util
 import json
+import os
 import re
+import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -22,6 +29,8 @@ FLAGS = flags.FLAGS
 ROWS = 16  # of the requests that are compared with the loop over the signature
 CLIENTS = 32  # that send at the same time for the throughput with batches
 SECONDS = 5.0  # of a measured throughput
+START_SECONDS = 120.0  # in which a server must be ready
+JSON = "application/json"
 
 
 def results() -> list[dict[str, Any]]:
@@ -30,13 +39,16 @@ def results() -> list[dict[str, Any]]:
         raise command.UsageError("serve needs --model=FOLDER, a SavedModel that takes a text.")
     texts = random_texts(FLAGS.texts)
     with _server(FLAGS.model) as server:
+        status, reply = server.connect()(texts[:1])
+        if status != 200:
+            raise command.InputError(f"{FLAGS.model}: must answer a text; got {reply.get('error', status)}")
         rows = [
             _parallel(server, texts, FLAGS.parallel),
             _in_a_row(server, texts, FLAGS.requests),
             *_throughputs(server, texts),
         ]
         rows.append(_overhead(server, texts))
-    return rows
+    return rows + _peer_rows(texts)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -53,12 +65,26 @@ class Server:
     def __init__(self, process, host, port, name):
         self.process, self.address, self.name = process, (host, port), name
 
+    @property
+    def path(self):
+        """Where predictions are requested."""
+        return f"/v1/models/{self.name}:predict"
+
+    def is_healthy(self):
+        """Returns whether the server answers."""
+        connection = http.client.HTTPConnection(*self.address, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
     def connect(self):
         """Returns a function from texts to the status and the predictions, or the message of an error."""
         connection = http.client.HTTPConnection(*self.address, timeout=120)
 
         def predict(texts):
-            connection.request("POST", f"/v1/models/{self.name}:predict", json.dumps({"instances": texts}))
+            connection.request("POST", self.path, json.dumps({"instances": texts}), {"Content-Type": JSON})
             response = connection.getresponse()
             return response.status, json.loads(response.read())
 
@@ -78,6 +104,57 @@ class Server:
     def request_seconds(self):
         """Returns the seconds that all requests took inside the server, and their number."""
         return [self.metric(f'kerazoo_request_seconds_{what}{{model="{self.name}"}}') for what in ("sum", "count")]
+
+
+class PeerServer(Server):
+    """The server of `experiments.benchmarks.litserve_server`."""
+
+    path = "/predict"
+
+
+@contextlib.contextmanager
+def _peer(folder):
+    """Starts LitServe with a model on a free port, and ends it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.benchmarks.litserve_server", folder, str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    server, end = PeerServer(process, "127.0.0.1", port, "litserve"), time.monotonic() + START_SECONDS
+    try:
+        while not server.is_healthy():
+            if process.poll() is not None or time.monotonic() > end:
+                raise command.InputError(f"{folder}: LitServe cannot serve it.")
+            time.sleep(0.2)
+        yield server
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
+        process.wait(60)
+
+
+def _peer_rows(texts):
+    """Returns the rows of LitServe; none where it is not installed."""
+    if importlib.util.find_spec("litserve") is None:
+        print("without LitServe: pip install litserve", file=sys.stderr)
+        return []
+    with _peer(FLAGS.model) as server:
+        rows = [
+            _parallel(server, texts, FLAGS.parallel),
+            *_throughputs(server, texts),
+            {"case": f"{ROWS} rows", "over_http_ms": round(1000 * _seconds_of_rows(server, texts), 2)},
+        ]
+    return [{**row, "case": f"LitServe, {row['case']}"} for row in rows]
+
+
+def _seconds_of_rows(server, texts):
+    """Returns the median time of requests of 16 rows."""
+    predict, found = server.connect(), []
+    for number in range(10 * FLAGS.repeats + 2):
+        rows = _rows(texts, number)
+        found.append(timed(lambda rows=rows: predict(rows)))
+    return statistics.median(found[2:])
 
 
 @contextlib.contextmanager
@@ -192,7 +269,7 @@ def _overhead(server, texts):
         raise command.InputError(f"{FLAGS.model}: {state}.")
     predict, over_http, alone, before = server.connect(), [], [], [0.0, 0.0]
     for number in range(10 * FLAGS.repeats + 2):
-        rows = [texts[(number * ROWS + row) % len(texts)] for row in range(ROWS)]
+        rows = _rows(texts, number)
         taken = timed(lambda rows=rows: predict(rows))
         called = request(worker, json.dumps(rows))
         if number == 1:  # the first ones prepare the graph
@@ -211,6 +288,11 @@ def _overhead(server, texts):
         "signature_mean_ms": round(1000 * statistics.mean(alone), 2),
         "overhead_percent": round(100 * (served / signature - 1), 1),
     }
+
+
+def _rows(texts, number):
+    """Returns the texts of a request of 16 rows."""
+    return [texts[(number * ROWS + row) % len(texts)] for row in range(ROWS)]
 
 
 def _cycle(texts, count):

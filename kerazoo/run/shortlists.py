@@ -80,10 +80,7 @@ def _corpus(task, split):
     """Returns the tokens of a split, which a run with a stream of files does not keep."""
     corpus = task.load(split)
     if not isinstance(corpus, Corpus):
-        raise ValueError(
-            f"fit_shortlist: needs the examples of {task.owner} in memory, and they are a stream. Train a run without "
-            "`stream` on a part of them, with the same vocabularies, for its shortlist."
-        )
+        raise ValueError(f"fit_shortlist: needs examples in memory; got {task.owner} with streamed=True.")
     return corpus
 
 
