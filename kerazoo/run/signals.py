@@ -13,23 +13,29 @@ class _Stopped(BaseException):
 
 
 class Pending:
-    """Whether SIGTERM has come where the error of its handler may have been dropped."""
+    """Whether SIGTERM has come where the error of its handler may have been dropped, and whether training runs."""
 
     def __init__(self):
         self.stopped = False
+        self.in_training = False
 
-    def send_again(self) -> None:
-        """Sends SIGTERM once more, to the handlers of a training that begins, if it came before."""
+    def begin_training(self) -> None:
+        """Leaves the signals to a training; sends SIGTERM once more, to its handler, if it came before."""
+        self.in_training = True
         if self.stopped:
             signal.raise_signal(signal.SIGTERM)
+
+    def end_training(self) -> None:
+        """Takes the signals back."""
+        self.in_training = False
 
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[Pending]:
     """Within it SIGTERM raises a `PreemptedError`, and a second one ends the process at once.
 
-    While training runs the signals are those of `kerazoo.training.Checkpoints`. Python drops an error that is raised in
-    a callback of the garbage collector: a training that begins then calls `send_again` of what this yields.
+    While training runs the first signal is that of `kerazoo.training.Checkpoints`. Python drops an error that is raised
+    in a callback of the garbage collector: what this yields sends a signal again when training begins.
     """
     pending = Pending()
     if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
@@ -38,9 +44,12 @@ def stoppable() -> Iterator[Pending]:
     before = signal.getsignal(signal.SIGTERM)
 
     def stop(number, frame):
-        del number, frame
+        del frame
+        signal.signal(number, before or signal.SIG_DFL)
+        if pending.in_training:  # the second one
+            signal.raise_signal(number)
+            return
         pending.stopped = True
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
         raise _Stopped
 
     signal.signal(signal.SIGTERM, stop)

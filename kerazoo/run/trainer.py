@@ -704,7 +704,10 @@ class _Training:
             training.StopOnNonFinite(store),
             *([training.Progress(), training.MetricsLog(self.run.metrics)] if first else []),
             saver,
-            keras.callbacks.LambdaCallback(on_train_begin=lambda logs: self.pending.send_again()),  # saver obeys it
+            keras.callbacks.LambdaCallback(
+                on_train_begin=lambda logs: self.pending.begin_training(),  # saver obeys it
+                on_train_end=lambda logs: self.pending.end_training(),
+            ),
         ]
         if first and (steps := self.options.profiled_steps()):
             chosen.append(training.Profile(self.run.profile, *steps))

@@ -304,6 +304,22 @@ def test_a_signal_outside_of_training_is_told(table, monkeypatch, owner, name):
     train(table)
 
 
+def test_a_second_signal_in_training_acts_at_once():
+    seen, before = [], signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        with signals.stoppable() as pending:
+            pending.begin_training()  # whose callback has handled the first one
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert seen == [signal.SIGTERM]
+        with pytest.raises(_checks.PreemptedError), signals.stoppable() as pending:
+            pending.begin_training()
+            pending.end_training()
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_signal_in_a_callback_of_the_garbage_collector_is_not_lost(table, monkeypatch):
     dropped, load = [], trainer._Training._load_data
 
