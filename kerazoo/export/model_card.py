@@ -224,6 +224,12 @@ def _search(search):
         for name, value in vars(search).items()
         if isinstance(value, str | int | float) and not name.startswith("_")
     }
+    if search.constraints:
+        values["constraints"] = ", ".join(repr(each) for each in search.constraints)
+    if search.stop_strings is not None:
+        values["stop_strings"] = ", ".join(map(repr, search.stop_strings.strings))
+    if search.shortlist is not None:
+        values["shortlist"] = f"{search.shortlist.size:,} of {search.shortlist.vocabulary_size:,} tokens"
     return f"{type(search).__name__.lower()} {_options(values) if values else ''}".rstrip()
 
 

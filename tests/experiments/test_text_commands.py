@@ -76,7 +76,9 @@ def test_a_shortlist_is_made_measured_and_exported(finished, tmp_path, monkeypat
     monkeypatch.setattr(
         verification, "run_fresh", lambda _, cases, __: [run_saved_model.outputs(**case) for case in cases]
     )
-    in_process("export", run, f"--to={tmp_path}/saved", given, "--signatures=generate")
+    in_process("export", run, f"--to={tmp_path}/saved", given, "--option=no_repeat_ngram=3", "--signatures=generate")
+    card = (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
+    assert "`constraints=NoRepeatNgram(size=3)`, `shortlist=31 of 283 tokens`" in card
     message = refused("predict", run, f"--option=shortlist={finished[0]}/train.tsv", "x", code=3)
     assert "train.tsv: it is no shortlist. Make it with `python -m experiments.shortlist`" in message
     message = refused("predict", run, "--option=shortlist=5", "x")
