@@ -137,7 +137,7 @@ def _peer(folder):
 def _peer_rows(texts):
     """Returns the rows of LitServe; none where it is not installed."""
     if importlib.util.find_spec("litserve") is None:
-        print("without LitServe: pip install litserve", file=sys.stderr)
+        print("without LitServe: install the extra `peers`", file=sys.stderr)
         return []
     with _peer(FLAGS.model) as server:
         rows = [

@@ -61,11 +61,11 @@ def fit_shortlist(
             f"fit_shortlist: needs a run that generates text; got {task.owner}, which predicts {task.targets.modality}."
         )
     sources, targets = _rows(_corpus(task, "train"))
-    known = model.source_vocabulary_sizes.get("source") if sources is not None else None
+    source_size = model.source_vocabulary_sizes.get("source") if sources is not None else None
     shortlist = decoding.Shortlist.fit(
-        [[]] * len(targets) if known is None else sources,
+        [[]] * len(targets) if source_size is None else sources,
         targets,
-        source_vocabulary_size=known or 0,
+        source_vocabulary_size=source_size or 0,
         vocabulary_size=model.vocabulary_size,
         num_candidates=num_candidates,
         num_frequent=num_frequent,
@@ -73,7 +73,7 @@ def fit_shortlist(
         tokenizer_hash=cast(Any, task.targets).tokenizer.hash,
     )
     dev = _corpus(task, "dev").sample(MEASURED) if "dev" in task.source.splits() else None
-    return FittedShortlist(shortlist, *_held(shortlist, dev, known is not None))
+    return FittedShortlist(shortlist, *_held(shortlist, dev, source_size is not None))
 
 
 def _corpus(task, split):
