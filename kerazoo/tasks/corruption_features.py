@@ -306,4 +306,4 @@ class DenoisedTextFeature(CorruptedTextFeature):
     def metrics(self) -> list:
         from kerazoo.training.metrics import SequenceAccuracy
 
-        return [*super().metrics(), SequenceAccuracy()]
+        return [*super().metrics(), SequenceAccuracy(self.tokenizer.end_id)]

@@ -488,7 +488,8 @@ class TextFeature(Feature):
     def metrics(self) -> list:
         from kerazoo.training.metrics import Perplexity, SequenceAccuracy, TokenAccuracy
 
-        return [TokenAccuracy(name="token_accuracy"), Perplexity() if self.window else SequenceAccuracy()]
+        whole = Perplexity() if self.window else SequenceAccuracy(self.tokenizer.end_id)
+        return [TokenAccuracy(name="token_accuracy"), whole]
 
     def summary(self, values: Any) -> str:
         """Returns the shortest and the longest text with their numbers of tokens."""

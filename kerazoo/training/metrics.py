@@ -85,6 +85,8 @@ class SequenceAccuracy(_Ratio):
     of a search.
 
     Args:
+        end_id: int. The token that ends a sequence, where a row may hold several, as packed rows do. Defaults to
+            `None`: a row is a sequence.
         name: string. Name of the metric. Defaults to `"sequence_accuracy"`.
 
     Call arguments:
@@ -108,13 +110,27 @@ class SequenceAccuracy(_Ratio):
     ```
     """
 
-    def __init__(self, name: str = "sequence_accuracy"):
+    def __init__(self, end_id: int | None = None, name: str = "sequence_accuracy"):
         super().__init__(name)
+        self.end_id = None if end_id is None else _checks.non_negative_int("SequenceAccuracy", "end_id", end_id)
 
     def _values(self, y_true, y_pred, weight):
         valid = weight > 0
         wrong = ops.logical_and(valid, ops.not_equal(predicted_classes(y_pred), y_true))  # [B, T]
+        if self.end_id is not None:
+            return self._of_parts(wrong, valid, ops.cast(ops.equal(y_true, self.end_id), "int32"))
         return ops.logical_not(ops.any(wrong, axis=-1)), ops.cast(ops.any(valid, axis=-1), "float32")  # [B]
+
+    def _of_parts(self, wrong, valid, is_end):
+        """Returns the same for the sequences that make up the rows, `[B * T]`, most of which are empty."""
+        rows, length = ops.shape(is_end)
+        numbers = ops.arange(rows, dtype="int32")[:, None] * length + ops.cumsum(is_end, axis=-1) - is_end  # [B, T]
+        counts = ops.reshape(ops.cast(ops.stack([wrong, valid], axis=-1), "float32"), (-1, 2))
+        counts = ops.segment_sum(counts, ops.reshape(numbers, (-1,)), num_segments=rows * length)
+        return ops.equal(counts[:, 0], 0), ops.cast(counts[:, 1] > 0, "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {"end_id": self.end_id, **super().get_config()}
 
 
 @keras.saving.register_keras_serializable(package="kerazoo")

@@ -48,6 +48,21 @@ def test_sequence_accuracy_needs_every_real_token():
     assert measured(metrics.SequenceAccuracy(), (targets, logits)) == pytest.approx(1 / 4)
 
 
+def test_sequence_accuracy_of_packed_rows_is_that_of_their_sequences(batches):
+    parts = [[5, 4, 2], [3, 2], [2], [4, 4, 4], [5, 2], [3, 3, 2]]  # the fourth was cut, so it has no end
+    predicted = [[5, 4, 2], [3, 5], [2], [4, 4, 4], [5, 2], [5, 3, 2]]
+    rows = [[0, 1, 2], [3], [4, 5], []]
+    packed, logits = np.zeros((4, 7), int), np.zeros((4, 7, 6))
+    for number, row in enumerate(rows):
+        tokens, found = ([token for part in row for token in values[part]] for values in (parts, predicted))
+        packed[number, : len(tokens)] = tokens
+        logits[number, : len(found)] = np.eye(6)[found]
+    batch = packed, logits, (packed > 0).astype("float32")
+    assert measured(metrics.SequenceAccuracy(end_id=2), batch) == pytest.approx(4 / 6)
+    assert measured(metrics.SequenceAccuracy(), batch) == pytest.approx(1 / 3)
+    assert measured(metrics.SequenceAccuracy(end_id=99), *batches) == measured(metrics.SequenceAccuracy(), *batches)
+
+
 def test_perplexity_is_the_same_in_one_batch_or_many(batches):
     targets, _, real, logits = joined(batches)
     each = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, targets[..., None], -1)[..., 0]
@@ -76,7 +91,14 @@ def test_f1_leaves_out_classes_that_do_not_occur():
 
 
 @pytest.mark.parametrize(
-    "make", [metrics.TokenAccuracy, metrics.SequenceAccuracy, metrics.Perplexity, lambda: metrics.F1(3, "micro")]
+    "make",
+    [
+        metrics.TokenAccuracy,
+        metrics.SequenceAccuracy,
+        lambda: metrics.SequenceAccuracy(end_id=1),
+        metrics.Perplexity,
+        lambda: metrics.F1(3, "micro"),
+    ],
 )
 def test_reset_and_config_round_trip(make, batches):
     metric = make()
