@@ -225,6 +225,7 @@ def test_refusals(make, message):
 
 
 def test_a_list_of_another_vocabulary_is_refused():
+    pytest.importorskip("tensorflow")  # the tokenizers are TensorFlow's
     task = kz.tasks.create("reverse", length=5, examples=47)
     task.load("train")
     other = shortlist(tokenizer_hash="another")
