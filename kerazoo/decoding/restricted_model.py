@@ -19,13 +19,12 @@ class RestrictedModel(Decodable):
     Args:
         model: `Decodable`.
         tokens: int32 `[K]`. The tokens of the shortlist, in ascending order.
-        size: int. Their number K.
         context: `DecodingContext`, completed, with the prompt in tokens.
         num_beams: int. Number of hypotheses of each source.
     """
 
-    def __init__(self, model: Decodable, tokens: Any, size: int, context: DecodingContext, num_beams: int):
-        self.model, self.tokens, self.vocabulary_size = model, tokens, size
+    def __init__(self, model: Decodable, tokens: Any, context: DecodingContext, num_beams: int):
+        self.model, self.tokens, self.vocabulary_size = model, tokens, tokens.shape[0]
         self.context, self.num_beams = context, num_beams
         self.pad_id, self.start_id, self.end_id = model.pad_id, model.start_id, model.end_id
         self.max_length = model.max_length
@@ -101,8 +100,8 @@ def restrict(
         )
     # Since the tokens up to the last special one are all there, special tokens are at the positions of their ids.
     tokens = shortlist.select(source, context.prompt, first)  # [K]
-    restricted = RestrictedModel(model, tokens, shortlist.size, context, search.beams_per_source)
-    positions = ops.reshape(ops.cast(ops.searchsorted(tokens, ops.reshape(context.prompt, (-1,))), "int32"), (-1,))
+    restricted = RestrictedModel(model, tokens, context, search.beams_per_source)
+    positions = ops.cast(ops.searchsorted(tokens, ops.reshape(context.prompt, (-1,))), "int32")
     positions = ops.minimum(ops.reshape(positions, ops.shape(context.prompt)), shortlist.size - 1)
     # A token of a prompt that found no room is read by the model, and padding for the search.
     is_listed = ops.take(tokens, positions, axis=0) == context.prompt

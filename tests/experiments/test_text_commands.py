@@ -68,9 +68,12 @@ def test_a_shortlist_is_made_used_and_exported(finished, tmp_path, monkeypatch):
     assert f"{path}: lists of 31 of 283 target tokens" in out and "dev: the lists of 36 examples" in out
     given = f"--option=shortlist={path}"
     out, _ = in_process("predict", run, given, "the black cat sits")
-    tokens = kz.load(finished[0] / "run").task.targets.tokenizer.tokenize([out.strip()]).to_list()[0]
-    held = set(np.asarray(kz.decoding.Shortlist.load(path).frequent).tolist())
-    assert len(held) == 20 and len(set(tokens)) <= 31
+    predictor = kz.load(finished[0] / "run")
+    (found,) = predictor.predictions(["the black cat sits"], shortlist=path)[0]
+    held = kz.decoding.Shortlist.load(path)
+    source = predictor.task.encode(["the black cat sits"])["source"]
+    assert out.rstrip("\n") == kz.run.printable(found.text) and len(held.frequent) == 20
+    assert set(found.tokens) <= set(np.asarray(held.select(source, first=3)).tolist())
     monkeypatch.setattr(
         verification, "run_fresh", lambda _, cases, __: [run_saved_model.outputs(**case) for case in cases]
     )
