@@ -18,10 +18,9 @@ QUICK = {
     "transformer": "lstm_values",
 }
 SLOW = pytest.mark.slow
-if JAX:  # the catalog has other pairs, and the layers themselves are all tested there
-    PAIRS = [("conv", "lstm")]
 
 
+@not_on_jax  # the catalog has other pairs, and the layers themselves are all tested there
 @pytest.mark.parametrize("encoder, decoder", PAIRS)
 def test_pair_keeps_the_contract(encoder, decoder):
     model = create_tiny(f"{encoder}+{decoder}", source_vocabulary_size=11, embedding_dim=8)
