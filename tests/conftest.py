@@ -114,3 +114,38 @@ def run_eagerly():
 
     with model_contracts.eager_searches():
         yield
+
+
+# Packages whose tests run many small models for a few steps; that programs give the same is shown in `models`,
+# `decoding` and `training`.
+EAGER = ("compress", "experiments", "inspect", "run", "tasks", "transfer")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _without_programs(request):
+    """Trains and searches without tracing in the packages above, also in fixtures of a module."""
+    if request.path.relative_to(ROOT / "tests").parts[0] not in EAGER:
+        yield None
+        return
+    import keras
+    import model_contracts
+
+    original = keras.Model.compile
+
+    def compile_eagerly(model, *arguments, **options):
+        original(model, *arguments, **{**options, "run_eagerly": True, "jit_compile": False})
+
+    with pytest.MonkeyPatch.context() as patch, model_contracts.eager_searches():
+        patch.setattr(keras.Model, "compile", compile_eagerly)
+        yield original
+
+
+@pytest.fixture
+def programs(_without_programs, monkeypatch):
+    """Traces after all: for tests of what a program does."""
+    import keras
+    import model_contracts
+
+    monkeypatch.setattr(keras.Model, "compile", _without_programs)
+    with model_contracts.traced_searches():
+        yield

@@ -129,6 +129,8 @@ STOP = ["t", "h", ".*", "é"]  # the first two are in the prompts as well
 STOPPED = {"search": "sample", "seed": 3, "max_length": 19, "stop_strings": STOP}
 CASES["stopped"] = ("transformer_lm_tiny", "language_model", STOPPED, {})
 CASES["tagged"] = ("lstm_seq2seq", "tagged", {}, {})
+# Others are like them; `python -m pytest -m slow tests/test_export.py` has them.
+REPEATED = ("PixelLM", "lstm_lm", "patch_forecaster", "tagged", "transformer_classifier")
 
 
 ECHOED = ["汉字 E\u0301", "ab"]
@@ -153,10 +155,13 @@ class Echo(tf.Module):
 
 
 @pytest.fixture(scope="module")
-def exported(tasks, tmp_path_factory):
+def exported(tasks, tmp_path_factory, request):
     """Every case exported: name -> (folder, model, task, raw inputs, options), and what a fresh process answers."""
     cases, folder = {}, tmp_path_factory.mktemp("exported")
+    left_out = () if any(item.get_closest_marker("slow") for item in request.session.items) else REPEATED
     for name, (row, key, options, overrides) in CASES.items():
+        if name in left_out:
+            continue
         task = tasks[key]
         model = small(row, task, **overrides)
         # The other signatures are those of the tests below.
@@ -170,7 +175,10 @@ def exported(tasks, tmp_path_factory):
     return {name: (*case, outputs) for (name, case), outputs in zip(cases.items(), served, strict=True)}
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "stopped"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in REPEATED else ()) for name in CASES if name != "stopped"],
+)
 def test_fresh_process_with_only_tensorflow_gives_the_live_answers(exported, name):
     _, model, task, raw, options, served = exported[name]
     inputs = task.encode(raw)

@@ -115,6 +115,7 @@ def test_a_quantized_model_decodes_like_one_with_the_rounded_weights(model, form
     np.testing.assert_allclose(one.scores, two.scores, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("programs")
 def test_a_program_computes_each_weight_once_outside_of_its_loop(model, monkeypatch):
     kz.compress.quantize(model, "int8")
     computed = []

@@ -97,6 +97,18 @@ ONE_OF_EACH_CLASS = [
 ]  # fmt: skip
 
 
+# Rows whose class and parts are in other rows as well; `python -m pytest -m slow tests/models` has them.
+REPEATED = [
+    "lstm_seq2seq", "minilm_l6", "pixel_transformer", "transformer_dual_encoder", "transformer_lm_base",
+    "transformer_seq2seq_small", "transformer_seq2seq_tiny",
+]  # fmt: skip
+ROWS = [pytest.param(name, marks=pytest.mark.slow if name in REPEATED else ()) for name in sorted(TINY)]
+QUANTIZED = [
+    "cnn_classifier", "dense_autoencoder", "lstm_seq2seq_attention", "patch_forecaster", "pixel_lstm",
+    "transformer_lm_small", "transformer_seq2seq_base",
+]  # fmt: skip
+
+
 def inputs_of(model):
     """Random inputs of three rows like those that the model builds itself from; sequences end in padding."""
     rng = np.random.default_rng(3)
@@ -118,7 +130,7 @@ def test_every_row_is_here():
     assert sorted(classes) == sorted({kz.describe(name).class_name for name in TINY})
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH_CLASS if JAX else sorted(TINY))
+@pytest.mark.parametrize("name", ONE_OF_EACH_CLASS if JAX else ROWS)
 def test_row_keeps_the_contract(name):
     model = kz.create(name, **TINY[name])
     check_model(model, inputs_of(model))
@@ -157,7 +169,7 @@ def test_the_code_of_an_autoencoder_is_linear_unless_it_has_an_activation():
     assert names == ["tanh", "relu", "linear"]
 
 
-@pytest.mark.parametrize("name", ["cnn_classifier", "transformer_lm_small"] if JAX else ONE_OF_EACH_CLASS)
+@pytest.mark.parametrize("name", ["cnn_classifier", "transformer_lm_small"] if JAX else QUANTIZED)
 def test_a_quantized_row_computes_with_the_rounded_weights(name, monkeypatch):
     monkeypatch.setattr(quantization, "MIN_SIZE", 1)
     model, plain = kz.create(name, **TINY[name]), kz.create(name, **TINY[name])

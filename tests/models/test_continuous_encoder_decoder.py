@@ -13,8 +13,10 @@ FUTURE = RNG.normal(size=(3, 7, 2)).astype("float32") * 5 + 100
 
 
 @not_on_jax
-@pytest.mark.parametrize("name", ["lstm+transformer_values", "conv+lstm_values"])
-@pytest.mark.parametrize("options", [{"quantiles": (0.1, 0.5, 0.9)}, {"stop": True}])
+@pytest.mark.parametrize(
+    "name, options",
+    [("lstm+transformer_values", {"quantiles": (0.1, 0.5, 0.9)}), ("conv+lstm_values", {"stop": True})],
+)
 def test_options_keep_the_contract(name, options):
     model = create_tiny(name, input_shape=(11, 2), first_values="last", instance_normalization=True, **options)
     check_model(model, {"source": SERIES / 100, "targets": FUTURE / 100})

@@ -10,7 +10,6 @@ from toys import JAX, not_on_jax
 
 from kerazoo import layers, models
 
-PAIRS = [(encoder, decoder) for encoder in ENCODERS for decoder in ("lstm", "transformer")]
 QUICK = {
     "dense": "lstm_values",
     "conv": "transformer_values",
@@ -18,6 +17,12 @@ QUICK = {
     "transformer": "lstm_values",
 }
 SLOW = pytest.mark.slow
+# Each encoder with the decoder that it is quick with, for tokens and for values.
+PAIRS = [
+    pytest.param(encoder, decoder, marks=() if QUICK[encoder] == f"{decoder}_values" else SLOW)
+    for encoder in ENCODERS
+    for decoder in ("lstm", "transformer")
+]
 
 
 @not_on_jax  # the catalog has other pairs, and the layers themselves are all tested there

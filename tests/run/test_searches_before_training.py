@@ -33,6 +33,7 @@ def train(folder, name="run", **training):
     return predictor.model.get_weights(), "\n".join(lines)
 
 
+@pytest.mark.usefixtures("programs")  # many steps
 def test_the_learning_rate_is_found_once_and_changes_nothing_else(table):
     _, said = train(table, learning_rate="find", gradient_accumulation_steps=2)
     found = RunDirectory(table / "run").record()["found"]["learning_rate"]
