@@ -68,7 +68,7 @@ PAIRS = {
 }  # fmt: skip
 # Their inputs and targets are in other pairs as well; `python -m pytest -m slow tests/tasks/test_pairs.py` has them.
 REPEATED = [
-    ("text:caption", "label:shade"), ("text:caption", "number:score"), ("text:question,text:caption", "text:colour"),
+    ("text:caption", "label:shade"), ("text:caption", "number:score"),
     ("image:file", "number:score,number:size"), ("number:score,number:size", "label:colour"),
     ("series", "label:state"), ("series", "number:b"),
 ]  # fmt: skip
