@@ -83,6 +83,7 @@ def test_integrated_gradients_of_texts_are_complete_and_padding_has_none():
     np.testing.assert_allclose(score(model(TOKENS)), expected, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("programs")  # many steps
 def test_a_shared_embedding_is_replaced_for_the_source_alone():
     """One table embeds the source, then the targets, and makes the logits."""
     model = kz.create("transformer_seq2seq_tiny", source_vocabulary_size=11, target_vocabulary_size=11,
