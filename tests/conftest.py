@@ -125,27 +125,32 @@ EAGER = ("compress", "experiments", "inspect", "run", "tasks", "transfer")
 def _without_programs(request):
     """Trains and searches without tracing in the packages above, also in fixtures of a module."""
     if request.path.relative_to(ROOT / "tests").parts[0] not in EAGER:
-        yield None
+        yield
         return
     import keras
     import model_contracts
+
+    from kerazoo import _backend
 
     original = keras.Model.compile
 
     def compile_eagerly(model, *arguments, **options):
         original(model, *arguments, **{**options, "run_eagerly": True, "jit_compile": False})
 
+    replaced = [(_backend, "compile", _backend.compile), (keras.Model, "compile", original)]
     with pytest.MonkeyPatch.context() as patch, model_contracts.eager_searches():
         patch.setattr(keras.Model, "compile", compile_eagerly)
-        yield original
+        yield replaced
 
 
 @pytest.fixture
 def programs(_without_programs, monkeypatch):
     """Traces after all: for tests of what a program does."""
-    import keras
-    import model_contracts
+    for owner, name, value in _without_programs:
+        monkeypatch.setattr(owner, name, value)
 
-    monkeypatch.setattr(keras.Model, "compile", _without_programs)
-    with model_contracts.traced_searches():
-        yield
+
+@pytest.fixture(scope="session")
+def with_slow_cases(request):
+    """Whether this session runs cases that are marked slow, for fixtures that prepare all cases at once."""
+    return any(item.get_closest_marker("slow") for item in request.session.items)

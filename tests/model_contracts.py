@@ -14,7 +14,6 @@ import kerazoo as kz
 from kerazoo import _backend
 from kerazoo.decoding import ContinuousDecodable, Decodable
 
-COMPILE = _backend.compile
 BLOCK = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2, "intermediate_dim": 11, "dropout": 0.0}
 
 # Tiny sizes of the parts of composed models, and what the outputs of one vector need.
@@ -201,11 +200,6 @@ def eager_searches():
     if JAX:
         return contextlib.nullcontext()
     return mock.patch.object(_backend, "compile", lambda function, variables=(), jit=False: function)
-
-
-def traced_searches():
-    """Within it, searches are traced also inside of `eager_searches`."""
-    return mock.patch.object(_backend, "compile", COMPILE)
 
 
 def called(model, inputs):

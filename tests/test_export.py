@@ -155,12 +155,11 @@ class Echo(tf.Module):
 
 
 @pytest.fixture(scope="module")
-def exported(tasks, tmp_path_factory, request):
+def exported(tasks, tmp_path_factory, with_slow_cases):
     """Every case exported: name -> (folder, model, task, raw inputs, options), and what a fresh process answers."""
     cases, folder = {}, tmp_path_factory.mktemp("exported")
-    left_out = () if any(item.get_closest_marker("slow") for item in request.session.items) else REPEATED
     for name, (row, key, options, overrides) in CASES.items():
-        if name in left_out:
+        if name in REPEATED and not with_slow_cases:
             continue
         task = tasks[key]
         model = small(row, task, **overrides)

@@ -74,7 +74,9 @@ def run_here(code, cases, names):
     return [{name: run_ctranslate2.to_json(value) for name, value in each.items()} for each in found]
 
 
-@pytest.mark.parametrize("name", ["pre", *(pytest.param(name, marks=pytest.mark.slow) for name in list(VARIANTS)[1:])])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "pre" else pytest.mark.slow) for name in VARIANTS]
+)
 @pytest.mark.usefixtures("run_eagerly")
 def test_ctranslate2_repeats_greedy_search_and_beams(name, task, tmp_path, monkeypatch):
     pytest.importorskip("ctranslate2")

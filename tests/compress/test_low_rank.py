@@ -44,7 +44,7 @@ def test_the_rank_is_the_smallest_with_the_share_of_the_energy(model):
     np.testing.assert_allclose(np.asarray(layer(x)), x @ np.asarray(layer.kernel) + np.asarray(layer.bias), atol=1e-5)
 
 
-def test_a_factorized_model_predicts_decodes_trains_and_loads(model, tmp_path, run_eagerly):
+def test_a_factorized_model_predicts_decodes_trains_and_loads(model, tmp_path):
     inputs = {"source": SOURCE, "targets": SOURCE}
     before, count = np.asarray(model(inputs)), model.count_params()
     described = kz.compress.factorize(model, 0.999)

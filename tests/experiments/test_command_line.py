@@ -181,7 +181,6 @@ def test_a_run_prints_progress_predictions_rates_and_the_next_commands(finished)
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_evaluate_writes_the_figures(finished):
     run, *_ = finished
     out, _ = in_process("evaluate", f"--run_dir={run}", "--limit=7")
@@ -196,7 +195,6 @@ def test_evaluate_writes_the_figures(finished):
     assert f"token_error_rate {written['metrics']['token_error_rate']:.4f}" in out
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_predict_reads_arguments_and_lines_alike(finished):
     run, *_ = finished
     out, err = in_process("predict", f"--run_dir={run}", "aei", "bfj")
@@ -206,7 +204,6 @@ def test_predict_reads_arguments_and_lines_alike(finished):
     assert "standard input:2: not UTF-8" in refused("predict", f"--run_dir={run}", stdin=b"aei\n\xff\n", code=3)
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_predict_prints_several_predictions_and_scores(finished):
     run, *_ = finished
     out, _ = in_process("predict", f"--run_dir={run}", "--n_best=3", "--scores", f"--ensemble={run}", "aei", "bfj")
@@ -218,7 +215,6 @@ def test_predict_prints_several_predictions_and_scores(finished):
     assert len(out.split("\t")) == 2 and float(out.split()[0]) < 0 < float(out.split()[1])
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_evaluate_takes_the_options_of_a_search(finished):
     run, *_ = finished
     in_process(
@@ -266,7 +262,6 @@ def test_a_run_continues_and_refuses_another_model(finished):
     assert "belongs to another run" in err and "lstm_seq2seq_attention" in err
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_export_gives_the_same_predictions(finished, tmp_path):
     run, *_ = finished
     tf = pytest.importorskip("tensorflow")

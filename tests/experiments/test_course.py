@@ -70,7 +70,6 @@ def page_and_marks(page):
     return pytest.param(page, id=page.name, marks=marks)
 
 
-@pytest.mark.usefixtures("run_eagerly")
 @pytest.mark.parametrize("page", [page_and_marks(page) for page in LESSONS])
 def test_the_blocks_of_a_lesson_run_in_order(page, tmp_path, monkeypatch, request):
     data = request.getfixturevalue("shared_data") if "=DATA" in page.read_text() else None

@@ -44,7 +44,6 @@ def finished(tmp_path_factory):
     return folder, arguments, out, err
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_subwords_train_answer_and_export(finished, tmp_path, monkeypatch):
     folder, _, out, err = finished
     assert "token_error_rate" in out and "resumes" not in err.lower()
@@ -60,7 +59,6 @@ def test_subwords_train_answer_and_export(finished, tmp_path, monkeypatch):
     assert "| `score` |" in (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_a_shortlist_is_made_used_and_exported(finished, tmp_path, monkeypatch):
     run = f"--run_dir={finished[0]}/run"
     path = tmp_path / "list.npz"

@@ -107,6 +107,7 @@ QUANTIZED = [
     "cnn_classifier", "dense_autoencoder", "lstm_seq2seq_attention", "patch_forecaster", "pixel_lstm",
     "transformer_lm_small", "transformer_seq2seq_base",
 ]  # fmt: skip
+QUANTIZED_ROWS = [pytest.param(name, marks=() if name in QUANTIZED else pytest.mark.slow) for name in ONE_OF_EACH_CLASS]
 
 
 def inputs_of(model):
@@ -169,7 +170,7 @@ def test_the_code_of_an_autoencoder_is_linear_unless_it_has_an_activation():
     assert names == ["tanh", "relu", "linear"]
 
 
-@pytest.mark.parametrize("name", ["cnn_classifier", "transformer_lm_small"] if JAX else QUANTIZED)
+@pytest.mark.parametrize("name", ["cnn_classifier", "transformer_lm_small"] if JAX else QUANTIZED_ROWS)
 def test_a_quantized_row_computes_with_the_rounded_weights(name, monkeypatch):
     monkeypatch.setattr(quantization, "MIN_SIZE", 1)
     model, plain = kz.create(name, **TINY[name]), kz.create(name, **TINY[name])

@@ -15,7 +15,12 @@ FUTURE = RNG.normal(size=(3, 7, 2)).astype("float32") * 5 + 100
 @not_on_jax
 @pytest.mark.parametrize(
     "name, options",
-    [("lstm+transformer_values", {"quantiles": (0.1, 0.5, 0.9)}), ("conv+lstm_values", {"stop": True})],
+    [
+        ("lstm+transformer_values", {"quantiles": (0.1, 0.5, 0.9)}),
+        ("conv+lstm_values", {"stop": True}),
+        pytest.param("lstm+transformer_values", {"stop": True}, marks=pytest.mark.slow),
+        pytest.param("conv+lstm_values", {"quantiles": (0.1, 0.5, 0.9)}, marks=pytest.mark.slow),
+    ],
 )
 def test_options_keep_the_contract(name, options):
     model = create_tiny(name, input_shape=(11, 2), first_values="last", instance_normalization=True, **options)

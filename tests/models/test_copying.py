@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 from model_contracts import check_model
-from toys import not_on_jax
+from toys import JAX, not_on_jax
 
 import kerazoo as kz
 from kerazoo import tasks
@@ -66,8 +66,7 @@ def test_nothing_to_copy_leaves_the_logits():
     np.testing.assert_allclose(np.exp(ops.convert_to_numpy(found))[:, 1], softmax(logits)[:, 1], rtol=1e-5)
 
 
-@not_on_jax
-@pytest.mark.parametrize("make", [transformer, lstm])
+@pytest.mark.parametrize("make", [pytest.param(transformer, marks=pytest.mark.slow)] if JAX else [transformer, lstm])
 def test_keeps_the_contract_of_models(make):
     source, targets = (RANDOM.integers(3, VOCABULARY, size=(3, length)).astype("int32") for length in (5, 7))
     source[1, 3:], targets[2, 4:] = 0, 0

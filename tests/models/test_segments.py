@@ -61,15 +61,15 @@ def gradients(model, inputs, targets, weights):
     return loss, [a - b for a, b in zip(before, after)]
 
 
-@pytest.mark.parametrize(
-    "make, positions",
-    [
-        (language_model, "rotary"),
-        pytest.param(copying, "learned", marks=not_on_jax),
-        pytest.param(seq2seq, "sinusoidal", marks=not_on_jax),
-        pytest.param(seq2seq, "rotary", marks=not_on_jax),
-    ],
-)
+QUICK = [(language_model, "rotary"), (copying, "learned"), (seq2seq, "sinusoidal"), (seq2seq, "rotary")]
+ROWS = [
+    pytest.param(make, positions, marks=() if (make, positions) in QUICK else pytest.mark.slow)
+    for make in (seq2seq, copying, language_model)
+    for positions in ("sinusoidal", "learned", "rotary")
+]
+
+
+@pytest.mark.parametrize("make, positions", QUICK[:1] if JAX else ROWS)
 def test_packed_and_unpacked_rows_have_the_same_loss_and_gradients(make, positions):
     model, held = make(positions), corpus()
     names = ("targets",) if make is language_model else ("source", "targets")

@@ -134,7 +134,7 @@ def test_windows_of_a_file_as_a_table_and_a_picture(series, tmp_path):
         last.reconstructions(found.windows[:1], 0.9)
 
 
-def test_a_digit_that_was_left_out_is_looked_for_in_test(run_eagerly):
+def test_a_digit_that_was_left_out_is_looked_for_in_test():
     task = kz.tasks.create("digits", "autoencoder", anomalies="label=3")
     labels = [set(task.columns(split)["label"]) for split in ("train", "dev", "test")]
     assert [("3" in each, len(each)) for each in labels] == [(False, 9), (False, 9), (True, 10)]

@@ -73,7 +73,7 @@ def test_a_language_model_is_compared_with_the_frequencies_of_tokens():
     assert result["metrics"]["baseline.nats"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_best_on_dev_is_chosen_and_measured_in_the_evaluation(run_eagerly, tmp_path):
+def test_the_best_on_dev_is_chosen_and_measured_in_the_evaluation(tmp_path):
     task = kz.tasks.create("copy", length=5)
     corpus = task.load("train")
     baseline = baselines.fit(task, corpus, True)

@@ -16,7 +16,6 @@ from kerazoo.tasks import MEASURES
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the tokenizers of a run are TensorFlow's", allow_module_level=True)
 
-pytestmark = pytest.mark.usefixtures("run_eagerly")
 
 SMALL = {"units": 7, "encoder_units": 5, "embedding_dim": 5}
 HEADER = "kind\tword\tcopy\n"

@@ -31,7 +31,7 @@ def classifying(tmp_path_factory):
     return folder / "run"
 
 
-def test_a_model_that_generates(reversing, tmp_path, run_eagerly):
+def test_a_model_that_generates(reversing, tmp_path):
     parts = ("attention", "attribution", "gates", "confusion")
     found = inspection.inspect_predictor(reversing, tmp_path, ["abc"], parts, target="cba")
     names = {path.name for path in tmp_path.iterdir()}

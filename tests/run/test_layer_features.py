@@ -29,7 +29,6 @@ def reversing():
 WORDS = ["ab", "abcde", "c", "dcb", "ea", "abcdeab", "b"]
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_the_output_of_a_block_is_that_of_the_block(reversing):
     model, task = reversing.model, reversing.task
     found = reversing.features(WORDS, ["encoder.block_0", "encoder"])
@@ -44,7 +43,6 @@ def test_the_output_of_a_block_is_that_of_the_block(reversing):
     np.testing.assert_allclose(found["encoder"], reversing.embed(WORDS), atol=1e-5)
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_poolings(reversing):
     words = WORDS[:4]
     whole = reversing.features(words, "block_1", "none")["encoder.block_1"]
@@ -54,7 +52,6 @@ def test_poolings(reversing):
         np.testing.assert_allclose(found, [reduce(each) for each in whole], atol=1e-6)
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_patterns_choose_layers_of_their_depth_and_calls_leave_no_trace(reversing):
     assert list(layer_features.find(reversing.model, "encoder.block_*")) == ["encoder.block_0", "encoder.block_1"]
     assert "encoder.block_0.feed_forward" in layer_features.find(reversing.model, "encoder.block_0.*")
@@ -67,7 +64,6 @@ def test_patterns_choose_layers_of_their_depth_and_calls_leave_no_trace(reversin
     assert reversing.features([], "encoder") == {}
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_a_decoder_reads_what_it_generates(reversing):
     found = reversing.features(WORDS[:2], "decoder.block_1", "none")["decoder.block_1"]
     rows = reversing.outputs(WORDS[:2])
@@ -78,7 +74,6 @@ def test_a_decoder_reads_what_it_generates(reversing):
     np.testing.assert_allclose(found[0], np.array(calls["x"][0])[0, : len(found[0])], atol=1e-5)
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_a_position_of_a_language_model_has_read_the_tokens_up_to_it():
     made = predictor("language_model", "transformer_lm_tiny", "topics", length=31)
     one, two = made.features(["the end", "the bed"], "decoder.block_1", "none")["decoder.block_1"]
@@ -89,7 +84,6 @@ def test_a_position_of_a_language_model_has_read_the_tokens_up_to_it():
     np.testing.assert_allclose(mean[0], one.mean(axis=0), atol=1e-5)
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_any_number_of_inputs_goes_into_a_file(reversing, tmp_path):
     words = iter(WORDS * 3)
     shapes = kz.run.write_features(reversing, words, tmp_path / "new" / "f.npz", "encoder.block_*")
@@ -124,7 +118,6 @@ def autoencoder(tmp_path_factory):
     return run
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_a_probe_finds_digits_in_codes(autoencoder):
     out, _ = in_process("probe", f"--run_dir={autoencoder}", "--layer=encoder", "--task=digits", "--limit=401")
     head, row, baseline = out.splitlines()

@@ -69,7 +69,7 @@ def test_averages_of_the_weights_are_measured_selected_and_loaded(table, tmp_pat
     assert parts == log
 
 
-def test_predictions_are_measured_by_all_chosen_measures(run_eagerly):
+def test_predictions_are_measured_by_all_chosen_measures():
     task = kz.tasks.create("copy", length=5)
     model = kz.run.model_building.build_model("lstm_seq2seq_attention", task, {"units": 7, "encoder_units": 5})
     callback = monitoring.PredictDev(task, ("bleu", "exact_match"), 5)

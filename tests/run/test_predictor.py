@@ -7,8 +7,6 @@ import pytest
 from kerazoo import decoding, run, tasks
 from kerazoo.run.model_building import build_model
 
-pytestmark = pytest.mark.usefixtures("run_eagerly")
-
 WORDS = ["abc", "j", "ggba", "a"]
 
 

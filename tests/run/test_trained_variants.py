@@ -111,7 +111,7 @@ def test_students(run, made):
         compress(run, to, "shrink:unit=3")
 
 
-def test_teachers_predict_targets_for_texts(tmp_path, run_eagerly):
+def test_teachers_predict_targets_for_texts(tmp_path):
     task = kz.tasks.create("reverse", length=3, examples=31)
     corpus = task.load("train")
     for name in ("0", "1"):

@@ -102,7 +102,7 @@ def test_ranges_of_inputs_are_chosen_on_dev(made, images, exported):
 
 
 @pytest.mark.slow
-def test_a_variant_of_a_model_that_generates(tmp_path, monkeypatch, run_eagerly):
+def test_a_variant_of_a_model_that_generates(tmp_path, monkeypatch):
     sizes = {"units": 23, "embedding_dim": 19, "attention": "multiplicative"}
     task = kz.tasks.create("reverse", length=3, examples=97)
     task.load("train")

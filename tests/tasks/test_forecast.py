@@ -161,7 +161,6 @@ def test_refusals(path, options, message):
         kz.tasks.create("forecast", **{"data_dir": path, "window": 13, "horizon": 5, **options})
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_samples_of_an_evaluation_are_drawn_with_their_quantiles(predictor):
     from kerazoo.run import pictures
     from kerazoo.run.evaluation import evaluate_predictor
@@ -217,7 +216,6 @@ def test_a_model_predicts_any_file_whatever_its_scale(two_files):
         build_model("linear_forecaster", two_files, {"instance_normalization": False})
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_an_evaluation_by_file(two_files):
     from kerazoo.run.evaluation import evaluate_predictor
 

@@ -1,7 +1,6 @@
 """Every sensible pair of features: a training step, predictions, an evaluation, and an exported model that agrees."""
 
 import keras
-import model_contracts
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -91,12 +90,11 @@ def create(folder, inputs, targets):
 
 
 @pytest.fixture(scope="module")
-def trained(folder, request):
+def trained(folder, with_slow_cases):
     """Every pair after a training step: its predictor, the weights' change, and the loss."""
     results = {}
-    left_out = () if any(item.get_closest_marker("slow") for item in request.session.items) else REPEATED
     for (inputs, targets), (_, name, sizes) in PAIRS.items():
-        if (inputs, targets) in left_out:
+        if (inputs, targets) in REPEATED and not with_slow_cases:
             continue
         keras.utils.set_random_seed(3)
         task = create(folder, inputs, targets)
@@ -127,14 +125,12 @@ def exported(trained, tmp_path_factory):
         jobs.append((path, columns))
         if task.file_signature:
             jobs.append((path, task.encode_files(columns), "serving_files"))
-        with model_contracts.eager_searches():
-            live[pair] = predictor(raw)
+        live[pair] = predictor(raw)
     outputs = iter(verification.fresh_outputs(jobs))
     counts = {pair: 1 + bool(trained[pair][0].task.file_signature) for pair in live}  # images are read as files as well
     return {pair: (predictions, [next(outputs) for _ in range(counts[pair])]) for pair, predictions in live.items()}
 
 
-@pytest.mark.usefixtures("run_eagerly")
 @pytest.mark.parametrize("pair", CASES, ids=lambda pair: f"{pair[0]}-{pair[1]}")
 def test_a_pair_trains_evaluates_and_exports(trained, exported, pair):
     predictor, changed, loss = trained[pair]
@@ -188,7 +184,6 @@ def test_files_are_relative_to_their_table_and_named_in_errors(folder, tmp_path)
         broken.load("train")
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_several_columns_are_given_as_tuples_dicts_and_lines(trained):
     predictor = trained["text:question,text:caption", "text:colour"][0]
     row = {"question": "which dark", "caption": "a dark red 3"}

@@ -181,7 +181,6 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(folder, tmp_path):
         np.testing.assert_allclose(one, two, atol=1e-6)
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_masked_tokens_are_trained_measured_and_filled(folder, tmp_path):
     in_process("run", *arguments("masked_tokens", folder, tmp_path / "run"), "--epochs=1", "--limit=32")
     predictor = kz.load(tmp_path / "run")
@@ -195,7 +194,6 @@ def test_masked_tokens_are_trained_measured_and_filled(folder, tmp_path):
     assert found["baseline"].startswith("most frequent token") and "<mask>" in str(found["samples"])
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_spans_are_measured_filled_and_exported(folder, tmp_path):
     task = make("span_corruption", folder)
     model = kz.run.model_building.build_model("lstm+lstm", task, {"encoder.units": 7, "decoder.units": 7})

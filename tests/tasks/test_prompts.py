@@ -81,7 +81,6 @@ def test_a_model_predicts_what_follows(task):
     assert evaluated["sequence_error_rate"] == 0
 
 
-@pytest.mark.usefixtures("run_eagerly")
 def test_the_command_tunes_a_language_model(tmp_path):
     (tmp_path / "text.txt").write_text("abcd efgh\n" * 40)
     (tmp_path / "pairs.tsv").write_text("question\tanswer\n" + "".join(
