@@ -325,7 +325,7 @@ def test_all_signatures_repeat_the_live_model(name, tasks, tmp_path, monkeypatch
     monkeypatch.setattr(verification, "run_fresh", run_here)
     raw, references, _ = export_run.examples(task, with_references=True)
     cases = export_run.live_cases(predictor, raw[:3], references[:3], kz.export.OPTIONAL, None, options)
-    compared = verification.write_verified(path, cases, {})
+    compared = verification.write_verified(path, cases, {"search": {"search": options.get("search")}})
     expected = {"serving_default"}
     if task.targets.generated:
         text = task.targets.modality == "text"
@@ -335,16 +335,18 @@ def test_all_signatures_repeat_the_live_model(name, tasks, tmp_path, monkeypatch
     expected |= {"serving_files"} if task.file_signature else set()
     assert set(compared) == expected
     served = tf.saved_model.load(path).signatures
-    assert set(served) == expected | ({"start", "detokenize"} & set(served) if "step" in expected else set())
+    assert set(served) == expected | ({"start", "choose", "detokenize"} & set(served) if "step" in expected else set())
     card = (path / "README.md").read_text(encoding="utf-8")
     assert all(f"| `{signature}` |" in card for signature in served) and "was not evaluated" in card
-    if "detokenize" in served and not options:  # a server decodes step by step
+    if "detokenize" in served:  # a server decodes step by step
         functions = {signature: servable.Signature({}, {}, function) for signature, function in served.items()}
         decoder = event_stream.step_decoder(types.SimpleNamespace(folder=path, signatures=functions))
         tensors = {name: np.array(values, object) for name, values in task.pack(raw[:1]).items()}
         *_, last = decoder.events(tensors, as_rows=True)
+        # A beam is streamed by greedy search with the same constraints.
+        streamed = {key: x for key, x in {**options, "search": decoder.search}.items() if key != "num_beams"}
         (prediction,) = json.loads(last.partition(b"data: ")[2])["predictions"]
-        assert [prediction[task.targets.outputs[0]]] == predictor(raw[:1], search="greedy")
+        assert [prediction[task.targets.outputs[0]]] == predictor(raw[:1], **streamed)
 
 
 def test_a_signature_that_samples_takes_seed_and_temperature(tasks, tmp_path):

@@ -125,14 +125,25 @@ def run_loop(
         finished = ops.logical_or(search.is_finished(changing["search"]), ops.logical_not(context.row_mask))
         return ops.logical_and(changing["index"] < stop, ops.any(ops.logical_not(finished)))
 
-    body = functools.partial(_decode_position, model, search, context, constants)
+    body = functools.partial(decode_position, model, search, context, constants)
     sources, num_beams = variables["search"]["tokens"].shape[:2]
     with model.prepared_loop(None if sources is None else sources * num_beams):
         return {**constants, **ops.while_loop(condition, body, (changing,))[0]}
 
 
-def _decode_position(model, search, context, constants, changing):
-    """Runs one step of the model and of the search, the body of the loop."""
+def decode_position(model, search, context, constants, changing):
+    """Runs one step of the model and of the search, the body of the loop.
+
+    Args:
+        model: `Decodable`.
+        search: `Search`.
+        context: `DecodingContext`, completed.
+        constants: dict. The loop variables that no step changes.
+        changing: dict. All others.
+
+    Returns:
+        A tuple of those that change.
+    """
     variables = {**constants, **changing}
     index, state, num_beams = variables["index"], variables["search"], search.beams_per_source
     last = ops.take(state["tokens"], ops.maximum(index - 1, 0), axis=2)  # [B, W]

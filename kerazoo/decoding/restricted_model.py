@@ -59,6 +59,13 @@ class RestrictedModel(Decodable):
         prompt, is_prompt = repeat_for_beams((prompt, is_prompt), self.num_beams)
         return ops.where(is_prompt, prompt, ops.take(self.tokens, positions, axis=0))
 
+    def to_positions(self, tokens: Any) -> Any:
+        """Returns the positions of tokens [B, T] in the shortlist; of those that it does not hold that of padding."""
+        positions = ops.cast(ops.searchsorted(self.tokens, ops.reshape(tokens, (-1,))), "int32")
+        positions = ops.minimum(ops.reshape(positions, ops.shape(tokens)), self.tokens.shape[0] - 1)
+        # A token of a prompt that found no room is read by the model, and padding for the search.
+        return ops.where(ops.take(self.tokens, positions, axis=0) == tokens, positions, self.pad_id)
+
     def to_tokens(self, positions: Any) -> Any:
         """Returns the tokens of results [B, N, T]."""
         length, width = positions.shape[-1], self.context.prompt.shape[1]
@@ -101,12 +108,11 @@ def restrict(
     # Since the tokens up to the last special one are all there, special tokens are at the positions of their ids.
     tokens = shortlist.select(source, context.prompt, first)  # [K]
     restricted = RestrictedModel(model, tokens, context, search.beams_per_source)
-    positions = ops.cast(ops.searchsorted(tokens, ops.reshape(context.prompt, (-1,))), "int32")
-    positions = ops.minimum(ops.reshape(positions, ops.shape(context.prompt)), shortlist.size - 1)
-    # A token of a prompt that found no room is read by the model, and padding for the search.
-    is_listed = ops.take(tokens, positions, axis=0) == context.prompt
-    prompt = ops.where(is_listed, positions, model.pad_id)
-    return restricted, dataclasses.replace(context, prompt=prompt), restricted.to_tokens
+    return (
+        restricted,
+        dataclasses.replace(context, prompt=restricted.to_positions(context.prompt)),
+        restricted.to_tokens,
+    )
 
 
 def _source_tokens(shortlist, source):

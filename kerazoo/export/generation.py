@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from kerazoo import _checks, decoding
+from kerazoo.decoding.choose import choose
 
 NUM_BEAMS = 4  # of the signature `generate` where the search that is exported has one result
 MIN_TEMPERATURE = 1e-6
@@ -66,7 +67,7 @@ class GenerationGraph:
         """Returns the inputs of the model, cut to its largest number of tokens, and what the encoder makes of them."""
         limits = self.model.max_source_lengths
         inputs = {name: tokens[:, : limits.get(name)] for name, tokens in self.encode(raw).items()}
-        encoded = self.model.encode(inputs["source"] if len(inputs) == 1 else inputs, training=False)
+        encoded = self.model.encode(_single(inputs), training=False)
         return {"inputs": inputs, "encoded": encoded}
 
     # The options of a search that are inputs of a signature.
@@ -146,22 +147,80 @@ class GenerationGraph:
         else:
             found = self.encoded({name: values[name] for name in self.raw})
             inputs, options["encoded"] = found["inputs"], found["encoded"]
-            options["source"] = inputs["source"] if len(inputs) == 1 else inputs
+            options["source"] = _single(inputs)
         found = decoding.decode(self.model, search, self.max_length, decoding.DecodingContext(**options))
         return {**found, "inputs": inputs, "prompt": prompt, "prompt_lengths": lengths}
 
+    # Choosing one token.
+
+    def choice_specs(self, vocabulary_size: int) -> dict[str, Any]:
+        """Returns the inputs of `chosen`: the raw ones, `logits`, `tokens` and `index`."""
+        import tensorflow as tf
+
+        batch = next(iter(self.raw.values())).shape[0]
+        logits, tokens = tf.TensorSpec([batch, vocabulary_size]), tf.TensorSpec([batch, self.max_length], "int32")
+        return {**self.raw, "logits": logits, "tokens": tokens, "index": tf.TensorSpec([], "int32")}
+
+    def chosen(self, search: decoding.Search, seed: int, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the tokens that a search chooses for one position.
+
+        Args:
+            search: `kerazoo.decoding.Search` that never revises a token.
+            seed: int. Its seed.
+            values: dict of tensors by `choice_specs`. The inputs, the logits of the position, the tokens before it, and
+                its number.
+
+        Returns:
+            dict: `token` int32 [B], its log-probability `token_score` float32 [B], `is_last` bool [B], and of a model
+            that generates text under the name of its output the text so far [B]; what may be the beginning of a stop
+            string is not in it yet.
+        """
+        import tensorflow as tf
+
+        options: dict[str, Any] = {"max_lengths": self.max_length, "seed": seed}
+        if self.task.is_language_model:
+            prompt, lengths = self._prompt(self.encode(values)["prompt"])
+            options |= {"prompt": prompt, "prompt_lengths": tf.minimum(lengths, self.max_length - 1)}
+        else:
+            # The mask of the source alone is read, and that by constraints.
+            found = self.encoded({name: values[name] for name in self.raw})
+            options["encoded"] = _only_mask(found["encoded"]) if search.constraints else None
+            if options["encoded"] is None:
+                nothing = tf.zeros_like(values["tokens"][:, :1])
+                options |= {"prompt": nothing, "prompt_lengths": nothing[:, 0]}
+            options["source"] = _single(found["inputs"])
+        context, index = decoding.DecodingContext(**options), values["index"]
+        found = choose(self.model, search, context, values["logits"], values["tokens"], index)
+        token = tf.gather(found["tokens"], index, axis=1)
+        outputs = {"token": token, "token_score": found["token_scores"], "is_last": found["is_last"]}
+        if self.task.targets.modality == "text":
+            rows = self._prompts(values)
+            text = self._decoded(found["tokens"], rows, search)
+            if search.stop_strings is not None:
+                shorter = self._cut(text, rows, _beginnings(search.stop_strings.strings))
+                text = tf.where(found["is_last"], text, shorter)
+            outputs[self.task.targets.outputs[0]] = text
+        return outputs
+
+    # From tokens to predictions.
+
     def _decoded(self, tokens, rows, search):
         """Returns the predictions for token ids [R, T]; `rows` are the inputs of the model and the raw prompts."""
-        import tensorflow as tf
 
         if self.task.targets.fills:
             tokens = self.task.targets.complete(tokens, rows)
         decoded = self.task.decode_in_graph(tokens)[self.task.targets.outputs[0]]
         if search.stop_strings is None:
             return decoded
+        return self._cut(decoded, rows, rf"(?:{_pattern(search.stop_strings.strings)}).*")
+
+    def _cut(self, texts, rows, pattern):
+        """Returns texts without what a pattern matches after their prompts."""
+        import tensorflow as tf
+
         repeats = self.task.is_language_model and self.task.targets.repeats_prompt
-        prompts = rows["raw prompt"] if repeats else tf.fill([tf.shape(decoded)[0]], "")
-        return _cut(decoded, prompts, search.stop_strings.strings)
+        prompts = rows["raw prompt"] if repeats else tf.fill([tf.shape(texts)[0]], "")
+        return _without(texts, prompts, pattern)
 
     def _prompts(self, values):
         return {"raw prompt": values["prompt"]} if self.task.is_language_model else {}
@@ -218,13 +277,33 @@ def _where(condition, values, others=None):
     return tf.where(tf.reshape(condition, shape), values, others)
 
 
-def _cut(texts, prompts, stop_strings):
-    """Returns texts up to the first stop string after their prompts."""
+def _single(inputs):
+    """Returns the input of a model that has one, else all of them by name."""
+    return inputs["source"] if len(inputs) == 1 else inputs
+
+
+def _only_mask(encoded):
+    """Returns an encoded source without all but its mask, `None` for one without a mask."""
+    mask = encoded.get("mask") if isinstance(encoded, Mapping) else None
+    return None if mask is None else {"mask": mask}
+
+
+def _pattern(texts):
+    """Returns a regular expression that matches any of the texts."""
+    return "|".join("".join(rf"\x{{{ord(character):x}}}" for character in text) for text in texts)
+
+
+def _beginnings(texts):
+    """Returns a regular expression that matches the beginning of any of the texts at the end of a text."""
+    return rf"(?:{_pattern(text[:size] for text in texts for size in range(len(text) - 1, 0, -1)) or 'x^'})$"
+
+
+def _without(texts, prompts, pattern):
+    """Returns texts without what a regular expression matches after their prompts."""
     import tensorflow as tf
 
     whole = tf.strings.length(texts, unit="UTF8_CHAR")
     size = tf.minimum(tf.strings.length(prompts, unit="UTF8_CHAR"), whole)
     prompts = tf.strings.substr(texts, tf.zeros_like(size), size, unit="UTF8_CHAR")
     rest = tf.strings.substr(texts, size, whole - size, unit="UTF8_CHAR")
-    stop = "|".join("".join(rf"\x{{{ord(character):x}}}" for character in text) for text in stop_strings)
-    return tf.strings.join([prompts, tf.strings.regex_replace(rest, f"(?s)(?:{stop}).*", "")])
+    return tf.strings.join([prompts, tf.strings.regex_replace(rest, f"(?s){pattern}", "")])

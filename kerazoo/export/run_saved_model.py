@@ -1,7 +1,7 @@
 """Runs signatures of a SavedModel with TensorFlow alone: a script that reads cases as JSON and writes their outputs.
 
-`kerazoo.export.verify` starts it in a fresh process. `decode` shows how the signatures `start` and `step` decode token
-by token.
+`kerazoo.export.verify` starts it in a fresh process. `decode` shows how the signatures `start`, `step` and `choose`
+decode token by token.
 """
 
 import base64
@@ -46,38 +46,26 @@ def call(serve, inputs):
     return {name: value.numpy() for name, value in serve(**tensors).items()}
 
 
-def decode(signatures, inputs, start_id, end_id, pad_id, max_length):
-    """Returns the greedy `tokens` [B, T] and their log-probability `score` [B], by `start` and `step`."""
-    cache = call(signatures["start"], inputs)
+def decode(signatures, inputs, start_id, pad_id, max_length):
+    """Returns the `tokens` [B, T] and their log-probability `score` [B], by `start`, `step` and `choose`."""
+    started = call(signatures["start"], inputs)
+    cache = {name: value for name, value in started.items() if name not in ("tokens", "lengths")}  # of prompts
     batch = len(next(iter(inputs.values())))
-    prompt, lengths = cache.pop("tokens", np.zeros((batch, 0), np.int32)), cache.pop("lengths", np.zeros(batch, int))
-    lengths = np.minimum(lengths, max_length - 1)
     tokens = np.full((batch, max_length), pad_id, np.int32)
     score, done = np.zeros(batch), np.zeros(batch, bool)
     before = np.full(batch, start_id, np.int32)
     for index in range(max_length):
         found = call(signatures["step"], {"tokens": before, "index": index, **cache})
-        log_probs = log_softmax(found.pop("logits"))
-        found.pop("attention", None)
-        cache.update(found)
-        allowed = np.where(np.isin(np.arange(log_probs.shape[1]), [pad_id, start_id]), -np.inf, 0.0)
-        allowed[end_id] = 0.0
-        chosen = np.argmax(log_probs + allowed, axis=1)
-        forced = index < lengths
-        before = np.where(forced, prompt[:, min(index, prompt.shape[1] - 1)] if prompt.shape[1] else 0, chosen)
-        before = before.astype(np.int32)
+        logits = found.pop("logits")
+        cache.update({name: value for name, value in found.items() if name in cache})
+        found = call(signatures["choose"], {**inputs, "logits": logits, "tokens": tokens, "index": index})
+        before = found["token"]
         tokens[:, index] = np.where(done, pad_id, before)
-        score += np.where(done | forced, 0.0, log_probs[np.arange(batch), before])
-        done |= ~forced & (before == end_id)
+        score += np.where(done, 0.0, found["token_score"])
+        done |= found["is_last"]
         if done.all():
             break
     return {"tokens": tokens, "score": score}
-
-
-def log_softmax(logits):
-    """Returns log-probabilities of logits [B, V]."""
-    shifted = logits.astype("float64") - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def from_json(value):

@@ -61,7 +61,10 @@ def export(
     - `step` decodes token by token from outside: `start` gives the caches by name for raw inputs (of a language model
       also the `tokens` and `lengths` of the prompt), `step` takes the `tokens` int32 [B] before the position `index`
       and the caches, and gives `logits` float32 [B, V], those of the caches that change, and the `attention` to the
-      source where the model has one; `detokenize` gives the text of `tokens` [B, T].
+      source where the model has one; `choose` gives the next `token` int32 [B], its log-probability `token_score`
+      float32 [B], whether it is the last one as `is_last` bool [B], and the text so far, from the raw inputs, the
+      `logits`, the `tokens` int32 [B, max_length] so far, and `index`, by the search of the export (by greedy search
+      with its options, if that may revise its tokens); `detokenize` gives the text of `tokens` [B, T].
 
     The folder also has the model card `README.md`.
 

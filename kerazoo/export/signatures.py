@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kerazoo import _checks, decoding
+from kerazoo.decoding.choose import token_by_token
 from kerazoo.export import generation, steps
 
 # Those that a model may have beside `serving_default` and `serving_files`.
@@ -98,7 +99,7 @@ def of_generating(
         embed = lambda values: {"vector": model.pool(graph.encoded(values)["encoded"])}  # noqa: E731
         found["embed"] = Signature(embed, raw, "a vector for each input: the mean of what the encoder returns")
     if "step" in names and not task.targets.fills:
-        found |= _of_steps(model, task, graph, max_length, raw)
+        found |= _of_steps(task, graph, steps.StepGraph(model, task, graph, max_length, raw), search)
     return found
 
 
@@ -139,14 +140,19 @@ def _of_tokens(model, task, raw, names):
     return found
 
 
-def _of_steps(model, task, graph, max_length, raw):
-    """Returns the signatures with which a caller decodes token by token: `start`, `step` and `detokenize`."""
+def _of_steps(task, graph, stepper, search):
+    """Returns the signatures with which a caller decodes token by token: `start`, `step`, `choose`, `detokenize`."""
     import tensorflow as tf
 
-    stepper = steps.StepGraph(model, task, graph, max_length, raw)
+    step, seed = generation.program(stepper.step, stepper.specs), generation.seed_of(search)
+    search = token_by_token(search)
+    choices = graph.choice_specs(step.structured_outputs["logits"].shape[1])
+    choose = lambda values: graph.chosen(search, seed, values)  # noqa: E731
+    about = f"the token that {type(search).__name__.lower()} search chooses by the logits, and what is generated so far"
     found = {
-        "start": Signature(stepper.start, raw, "the caches before the first token"),
-        "step": Signature(stepper.step, stepper.specs, "the logits of the next token, and the caches after it"),
+        "start": Signature(stepper.start, graph.raw, "the caches before the first token"),
+        "step": Signature(step, stepper.specs, "the logits of the next token, and the caches after it"),
+        "choose": Signature(choose, choices, about),
     }
     if task.targets.modality == "text":
         specs = {"tokens": tf.TensorSpec([None, None], "int32")}

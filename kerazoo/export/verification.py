@@ -48,8 +48,7 @@ class Case:
         outputs: dict of name to a list, nested for several results, of strings, or an array; or a list of arrays.
         tolerance: float. The largest difference between two numbers, relative and absolute. Defaults to `1e-4`.
         options: dict of plain values. What the program of the format takes in addition: for the signature `step` of a
-            SavedModel `start_id`, `end_id`, `pad_id` and `max_length`, with which it decodes greedily. Defaults to
-            `None`.
+            SavedModel `start_id`, `pad_id` and `max_length`, with which it decodes token by token. Defaults to `None`.
     """
 
     signature: str

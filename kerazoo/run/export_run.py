@@ -260,8 +260,9 @@ class _LiveOutputs:
     def generated(self, names):
         """Returns the cases of the signatures of a model that generates."""
         from kerazoo import export as exporter
+        from kerazoo.decoding.choose import token_by_token
 
-        found, task, model = [], self.task, self.model
+        found, task = [], self.task
         search = exporter.exported_search(task, self.options)
         max_length = self.options.get("max_length") or task.max_length
         if "generate" in names:
@@ -272,13 +273,16 @@ class _LiveOutputs:
         if {"score", "logits"} & set(names) and task.targets.scored_names:
             found += self._scored(names)
         if "step" in names:
-            ids = {"start_id": model.start_id, "end_id": model.end_id, "pad_id": model.pad_id}
-            greedy = export_formats.searched(self.predictor, self.raw, "greedy", max_length)
-            outputs = {"tokens": greedy.tokens[:, 0], "score": greedy.scores[:, 0]}
-            rows = _first_rows({"inputs": self.packed, **outputs}, 4 if max_length > 200 else len(self.raw))
-            inputs = rows.pop("inputs")
-            found.append(self.case("step", rows, inputs, options={**ids, "max_length": int(max_length)}))
+            found.append(self._stepped(token_by_token(search), int(max_length)))
         return found
+
+    def _stepped(self, search, max_length):
+        """Returns the case of `start`, `step` and `choose`."""
+        raw = self.raw[: 4 if max_length > 200 else None]
+        found = export_formats.searched(self.predictor, raw, search, max_length)
+        outputs = {"tokens": found.tokens[:, 0], "score": found.token_scores[:, 0].sum(axis=-1)}
+        options = {"start_id": self.model.start_id, "pad_id": self.model.pad_id, "max_length": max_length}
+        return self.case("step", outputs, _first_rows(self.packed, len(raw)), options=options)
 
     def _ranked(self, search, seed, max_length):
         """Returns the case of `generate`."""

@@ -19,8 +19,9 @@ from kerazoo.serve.servable import Servable
 PART = re.compile(r"\s*\S+|\s+$")  # a word with the blanks before it
 RECORD = "VERIFY.json"  # of an export, which has the token ids for decoding step by step
 MAX_RECORD_BYTES = 1 << 28
-STEPS = ("start", "step", "detokenize")  # the signatures for decoding step by step
-IDS = ("start_id", "end_id", "pad_id", "max_length")
+STEPS = ("start", "step", "choose", "detokenize")  # the signatures for decoding step by step
+IDS = ("start_id", "pad_id", "max_length")
+CHOSEN = ("token", "token_score", "is_last")  # what `choose` returns beside the text
 INCOMPLETE = "\ufffd"  # of a character whose last bytes are still to come
 
 
@@ -67,21 +68,21 @@ def _texts(outputs: Mapping[str, np.ndarray]) -> list[Any]:
 
 @dataclasses.dataclass(frozen=True)
 class StepDecoder:
-    """Decodes one text greedily by the signatures `start` and `step` of an exported model.
+    """Decodes one text token by token by the signatures `start`, `step` and `choose` of an exported model.
 
     Args:
         servable: `Servable`.
         start_id: int. The token before the first one.
-        end_id: int. The token that ends a text.
         pad_id: int. The padding token.
         max_length: int. The largest number of tokens, the prompt included.
+        search: string. The name of the search of `choose`. Defaults to `"greedy"`.
     """
 
     servable: Servable
     start_id: int
-    end_id: int
     pad_id: int
     max_length: int
+    search: str = "greedy"
 
     def events(self, tensors: Mapping[str, np.ndarray], as_rows: bool) -> Iterator[bytes]:
         """Yields the events of a text as its tokens are computed.
@@ -94,17 +95,16 @@ class StepDecoder:
             tensors: dict from names to arrays of one row.
             as_rows: bool. Whether the result is a list of predictions, or the outputs by name.
         """
-        yield event("start", {"incremental": True, "search": "greedy"})
-        decoded, sent, name, text = _Decoded(), "", "", ""
+        yield event("start", {"incremental": True, "search": self.search})
+        decoded, sent = _Decoded(), ""
         for is_last in self._steps(tensors, decoded):
-            name, (text,) = self._texts([decoded.tokens])
-            complete = text if is_last else text.rstrip(INCOMPLETE)
+            complete = decoded.text if is_last else decoded.text.rstrip(INCOMPLETE)
             if complete.startswith(sent) and len(complete) > len(sent):
                 yield event("token", {"row": 0, "text": complete[len(sent) :]})
                 sent = complete
-        _, parts = self._texts([[token] for token in decoded.tokens])
+        name, parts = self._texts([[token] for token in decoded.tokens])
         outputs = {
-            name: _text_array([text]),
+            name: _text_array([decoded.text]),
             "score": np.array([decoded.score], "float32"),
             "tokens": _text_array(parts)[None],
         }
@@ -120,44 +120,39 @@ class StepDecoder:
 
     def _steps(self, tensors, decoded):
         """Adds a token to what is decoded again and again, and yields after each whether it is the last one."""
-        cache = self.servable.signatures["start"](tensors)
-        prompt = [int(token) for token in cache.pop("tokens", np.zeros((1, 0)))[0]]
-        prompt = prompt[: min(int(cache.pop("lengths", [0])[0]), self.max_length - 1)]
-        excluded = [each for each in (self.pad_id, self.start_id) if each != self.end_id]
-        token = self.start_id
+        start, step, choose = (self.servable.signatures[name] for name in ("start", "step", "choose"))
+        cache = start(tensors)
+        # What `start` returns for a language model beside the caches.
+        _, prompt_length = cache.pop("tokens", None), int(cache.pop("lengths", [0])[0])
+        so_far = np.full((1, self.max_length), self.pad_id, "int32")
+        before = np.array([self.start_id], "int32")
         for index in range(self.max_length):
-            position = {"tokens": np.array([token], "int32"), "index": np.array(index, "int32")}
-            found = self.servable.signatures["step"]({**position, **cache})
+            position = np.array(index, "int32")
+            found = step({"tokens": before, "index": position, **cache})
             cache.update({name: array for name, array in found.items() if name in cache})
             if "attention" in found:
                 decoded.alignment.append(found["attention"][0])
-            if index < len(prompt):
-                token = prompt[index]
-                decoded.tokens.append(token)
-                continue
-            log_probs = _log_softmax(found["logits"][0].astype("float64"))
-            log_probs[excluded] = -np.inf
-            token = int(np.argmax(log_probs))
-            decoded.tokens.append(token)
-            decoded.score += float(log_probs[token])
-            is_last = token == self.end_id or index + 1 == self.max_length
-            yield is_last
+            chosen = choose({**tensors, "logits": found["logits"], "tokens": so_far, "index": position})
+            before, score, (is_last,) = (chosen.pop(name) for name in CHOSEN)
+            so_far[0, index] = before[0]
+            decoded.tokens.append(int(before[0]))
+            decoded.score += float(score[0])
+            (text,) = next(iter(chosen.values()))
+            decoded.text = text.decode("utf-8", "replace")
+            if is_last or index >= prompt_length:
+                yield bool(is_last)
             if is_last:
                 return
 
 
 @dataclasses.dataclass
 class _Decoded:
-    """The tokens so far, the log-probability of those that are no prompt, and the attention of each."""
+    """The tokens so far, their text and log-probability, and the attention of each."""
 
     tokens: list[int] = dataclasses.field(default_factory=list)
+    text: str = ""
     score: float = 0.0
     alignment: list[np.ndarray] = dataclasses.field(default_factory=list)
-
-
-def _log_softmax(logits):
-    shifted = logits - logits.max()
-    return shifted - np.log(np.exp(shifted).sum())
 
 
 def _text_array(texts):
@@ -173,6 +168,8 @@ def step_decoder(servable: Servable) -> StepDecoder | None:
     try:
         record = json.loads(_files.read_file(servable.folder / RECORD, MAX_RECORD_BYTES))
         (case,) = [case for case in record["cases"] if case["signature"] == "step"]
-        return StepDecoder(servable, **{name: int(case["options"][name]) for name in IDS})
+        samples = str(record.get("search", {}).get("search")).lower().startswith("sample")
+        ids = {name: int(case["options"][name]) for name in IDS}
+        return StepDecoder(servable, **ids, search="sample" if samples else "greedy")
     except (OSError, ValueError, LookupError, TypeError):
         return None  # it was not verified, so nothing says what the ids are

@@ -10,7 +10,7 @@ import pytest
 from kerazoo.serve import event_stream
 from kerazoo.serve.event_stream import StepDecoder, step_decoder
 
-IDS = {"start_id": 1, "end_id": 2, "pad_id": 0, "max_length": 7}
+IDS = {"start_id": 1, "pad_id": 0, "max_length": 7}
 LETTERS = "....aé\ufffd"
 
 
@@ -19,7 +19,7 @@ class Model:
 
     def __init__(self, plan, folder=pathlib.Path("none"), prompt=()):
         self.plan, self.folder, self.prompt, self.read = plan, folder, list(prompt), []
-        self.signatures = {"start": self.start, "step": self.step, "detokenize": self.detokenize}
+        self.signatures = {"start": self.start, "step": self.step, "choose": self.choose, "detokenize": self.detokenize}
 
     def start(self, tensors):
         assert tensors == {"source": ["x"]}
@@ -32,10 +32,24 @@ class Model:
         index = int(tensors["index"])
         assert tensors["memory"].sum() == 2 and tensors["cache"].sum() == 3 * index
         self.read.append(int(tensors["tokens"][0]))
-        logits = np.zeros((1, 7), "float32")
-        logits[0, self.plan[index]] = 3
-        logits[0, :2] = 9  # padding and the start token, which are never written
+        logits = np.full((1, 7), index, "float32")
         return {"logits": logits, "cache": tensors["cache"] + 1, "attention": np.array([[index, 1.0]])}
+
+    def choose(self, tensors):
+        index, tokens = int(tensors["index"]), tensors["tokens"]
+        assert tensors["source"] == ["x"] and tensors["logits"][0, 0] == index
+        assert np.count_nonzero(tokens) == index and tokens.shape[1] <= 7
+        prompt = self.prompt[: tokens.shape[1] - 1]
+        token = [*prompt, *self.plan[len(prompt) :]][index]
+        score = 0.0 if index < len(prompt) else -0.5
+        text = self.detokenize({"tokens": [[*tokens[0][:index], token]]})["answer"]
+        is_last = (token == 2 and index >= len(prompt)) or index + 1 == tokens.shape[1]
+        return {
+            "token": np.array([token], "int32"),
+            "token_score": np.array([score]),
+            "is_last": np.array([is_last]),
+            "answer": text,
+        }
 
     def detokenize(self, tensors):
         texts = ["".join(LETTERS[token] for token in row if token > 2) for row in tensors["tokens"]]
@@ -54,10 +68,8 @@ def test_tokens_come_in_turn_until_the_end_token():
     assert found[0] == ("start", {"incremental": True, "search": "greedy"})
     assert found[1:-1] == [("token", {"row": 0, "text": text}) for text in "aéa"]
     assert model.read == [1, 4, 5, 4]
-    logits = np.array([9.0, 9, 0, 0, 3, 0, 0])
-    score = 4 * (3 - np.log(np.exp(logits).sum()))
     (prediction,) = found[-1][1]["predictions"]
-    assert prediction["answer"] == "aéa" and prediction["score"] == pytest.approx(score, rel=1e-5)
+    assert prediction["answer"] == "aéa" and prediction["score"] == -2
     assert prediction["tokens"] == ["a", "é", "a", ""]
     assert prediction["alignment"] == [[0, 1], [1, 1], [2, 1], [3, 1]]
     assert events(model, as_rows=False)[-1][1]["outputs"]["answer"] == ["aéa"]
@@ -84,8 +96,10 @@ def test_ids_come_from_the_record_of_the_export(tmp_path):
     cases = [{"signature": "score"}, {"signature": "step", "options": IDS}]
     (tmp_path / "VERIFY.json").write_text(json.dumps({"cases": cases}))
     decoder = step_decoder(model)
-    assert (decoder.start_id, decoder.end_id, decoder.pad_id, decoder.max_length) == (1, 2, 0, 7)
-    (tmp_path / "VERIFY.json").write_text(json.dumps({"cases": [{"signature": "step", "options": {"end_id": 1}}]}))
+    assert (decoder.start_id, decoder.pad_id, decoder.max_length, decoder.search) == (1, 0, 7, "greedy")
+    (tmp_path / "VERIFY.json").write_text(json.dumps({"cases": cases, "search": {"search": "sample", "seed": 0}}))
+    assert step_decoder(model).search == "sample"
+    (tmp_path / "VERIFY.json").write_text(json.dumps({"cases": [{"signature": "step", "options": {"pad_id": 1}}]}))
     assert step_decoder(model) is None
     del model.signatures["detokenize"]
     assert step_decoder(model) is None
