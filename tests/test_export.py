@@ -370,6 +370,17 @@ def test_a_signature_that_samples_takes_seed_and_temperature(tasks, tmp_path):
     }  # fmt: skip
 
 
+def test_columns_with_the_names_of_other_inputs_are_refused(tmp_path):
+    (tmp_path / "train.tsv").write_text("tokens\tindex\tanswer\n" + "ab\tx\tba\n" * 3)
+    task = kz.tasks.create(
+        "table", data_dir=str(tmp_path), inputs="text:tokens,text:index", targets="text:answer",
+        source_tokens="characters", target_tokens="characters",
+    )  # fmt: skip
+    model = small("lstm_seq2seq", task)
+    with pytest.raises(ValueError, match="signatures `logits`, `step`; got index, tokens. Name those to write"):
+        saved_model.export(model, task, tmp_path / "saved", signatures=["embed", "logits", "step"])
+
+
 def test_unknown_signatures_are_refused(tasks, tmp_path):
     model, task = small("mlp_classifier", tasks["classifier"]), tasks["classifier"]
     with pytest.raises(ValueError, match="`signatures` must be one of .*generate.*; got .*'nbest'"):

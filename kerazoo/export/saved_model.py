@@ -92,8 +92,9 @@ def export(
         The path of the folder.
 
     Raises:
-        ValueError: if the search is unknown, needs a second model or more tokens than the model has positions, or the
-            model does not generate and takes no search.
+        ValueError: if the search is unknown, needs a second model or more tokens than the model has positions, if the
+            model does not generate and takes no search, or if an input of the task has the name of another input of a
+            signature.
         SetupError: if the backend is not TensorFlow, or the folder is not empty or cannot be written.
 
     Example:

@@ -81,6 +81,7 @@ def of_generating(
     raw = raw_specs(task.signature)
     graph = generation.GenerationGraph(model, task, max_length, raw)
     ranked = generation.with_several_results(search)
+    _check_inputs(task, raw, names, graph.scalar_specs(ranked))
     first = graph.ranked(search)
     seed = generation.seed_of(search)
 
@@ -101,6 +102,21 @@ def of_generating(
     if "step" in names and not task.targets.fills:
         found |= _of_steps(task, graph, steps.StepGraph(model, task, graph, max_length, raw), search)
     return found
+
+
+def _check_inputs(task, raw, names, options):
+    """Raises ValueError if an input of the task has the name of another input of a signature."""
+    own = {"generate": options, "step": ("logits", "tokens", "index")}
+    if not task.is_language_model:  # whose texts are no inputs of these
+        own |= {"logits": ("tokens",), "score": ("tokens", *task.targets.scored_names)}
+    found = {name: set(raw) & set(own.get(name, ())) for name in names}
+    refused = [f"`{name}`" for name, same in found.items() if same]
+    if refused:
+        raise ValueError(
+            f"export: inputs of the task have the names of other inputs of the signatures {', '.join(refused)}; got "
+            f"{', '.join(sorted(set().union(*found.values())))}. Name those to write with `signatures`, without these, "
+            "or rename the columns."
+        )
 
 
 def _of_tokens(model, task, raw, names):
