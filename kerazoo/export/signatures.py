@@ -106,10 +106,10 @@ def of_generating(
 
 def _check_inputs(task, raw, names, options):
     """Raises ValueError if an input of the task has the name of another input of a signature."""
-    own = {"generate": options, "step": ("logits", "tokens", "index")}
+    taken = {"generate": options, "step": ("logits", "tokens", "index")}
     if not task.is_language_model:  # whose texts are no inputs of these
-        own |= {"logits": ("tokens",), "score": ("tokens", *task.targets.scored_names)}
-    found = {name: set(raw) & set(own.get(name, ())) for name in names}
+        taken |= {"logits": ("tokens",), "score": ("tokens", *task.targets.scored_names)}
+    found = {name: set(raw) & set(taken.get(name, ())) for name in names}
     refused = [f"`{name}`" for name, same in found.items() if same]
     if refused:
         raise ValueError(
