@@ -63,10 +63,14 @@ class GenerationGraph:
             )
         self.encoded: Any = None if task.is_language_model else program(self._encode, raw)
 
+    def _inputs(self, raw):
+        """Returns the inputs of the model, cut to its largest number of tokens."""
+        limits = self.model.max_source_lengths
+        return {name: tokens[:, : limits.get(name)] for name, tokens in self.encode(raw).items()}
+
     def _encode(self, raw):
         """Returns the inputs of the model, cut to its largest number of tokens, and what the encoder makes of them."""
-        limits = self.model.max_source_lengths
-        inputs = {name: tokens[:, : limits.get(name)] for name, tokens in self.encode(raw).items()}
+        inputs = self._inputs(raw)
         encoded = self.model.encode(_single(inputs), training=False)
         return {"inputs": inputs, "encoded": encoded}
 
@@ -182,13 +186,13 @@ class GenerationGraph:
             prompt, lengths = self._prompt(self.encode(values)["prompt"])
             options |= {"prompt": prompt, "prompt_lengths": tf.minimum(lengths, self.max_length - 1)}
         else:
-            # The mask of the source alone is read, and that by constraints.
-            found = self.encoded({name: values[name] for name in self.raw})
-            options["encoded"] = _only_mask(found["encoded"]) if search.constraints else None
-            if options["encoded"] is None:
-                nothing = tf.zeros_like(values["tokens"][:, :1])
-                options |= {"prompt": nothing, "prompt_lengths": nothing[:, 0]}
-            options["source"] = _single(found["inputs"])
+            raw = {name: values[name] for name in self.raw}
+            nothing = tf.zeros_like(values["tokens"][:, :1])
+            options |= {"prompt": nothing, "prompt_lengths": nothing[:, 0]}
+            # The encoder runs again for constraints alone, which may read the mask of the source.
+            options["encoded"] = _only_mask(self.encoded(raw)["encoded"]) if search.constraints else None
+            if search.reads_source:
+                options["source"] = _single(self._inputs(raw))
         context, index = decoding.DecodingContext(**options), values["index"]
         found = choose(self.model, search, context, values["logits"], values["tokens"], index)
         token = tf.gather(found["tokens"], index, axis=1)

@@ -122,8 +122,8 @@ class StepDecoder:
         """Adds a token to what is decoded again and again, and yields after each whether it is the last one."""
         start, step, choose = (self.servable.signatures[name] for name in ("start", "step", "choose"))
         cache = start(tensors)
-        # What `start` returns for a language model beside the caches.
-        _, prompt_length = cache.pop("tokens", None), int(cache.pop("lengths", [0])[0])
+        cache.pop("tokens", None)  # of the prompt of a language model, whose length is beside it
+        prompt_length = int(cache.pop("lengths", [0])[0])
         so_far = np.full((1, self.max_length), self.pad_id, "int32")
         before = np.array([self.start_id], "int32")
         for index in range(self.max_length):
