@@ -54,11 +54,12 @@ class Augment:
 
     Args:
         items: list of strings `"NAME"` or `"NAME:OPTION=VALUE,OPTION=VALUE"`, applied in this order. For images: `flip`
-            (mode), `shift` (max_shift, fill), `crop` (fraction), `cutout` (rate, fraction), `contrast` (factor),
-            `brightness` (factor), `mixup` (alpha), `patch_mask` (rate, size). For tokens: `word_dropout` (rate),
-            `replacement` (rate, by, on), `permutation` (distance), `rotation` (max_shift). For series: `shift`
-            (max_shift, fill), `amplitude` (factor). For frames of sound: `shift` (max_shift, fill), `spec_augment`
-            (num_time_masks, time_width, num_frequency_masks, frequency_width, time_fraction).
+            (mode), `shift` (max_shift, fill), `crop` (fraction), `affine` (degrees, zoom, shear), `cutout` (rate,
+            fraction), `contrast` (factor), `brightness` (factor), `mixup` (alpha), `patch_mask` (rate, size). For
+            tokens: `word_dropout` (rate), `replacement` (rate, by, on), `permutation` (distance), `rotation`
+            (max_shift). For series: `shift` (max_shift, fill), `amplitude` (factor). For frames of sound: `shift`
+            (max_shift, fill), `spec_augment` (num_time_masks, time_width, num_frequency_masks, frequency_width,
+            time_fraction).
         corpus: the training `Corpus`.
         seed: integer of at least 0. Defaults to `0`.
         packed: bool. Whether several sequences share a row. Defaults to `False`.
@@ -193,6 +194,54 @@ def crop(context: Context, fraction: float = 0.85) -> Callable:
         return ops.image.resize(images, (height, width))
 
     return _each(context, change)
+
+
+@_register("affine", "images")
+def affine(context: Context, degrees: float = 10.0, zoom: float = 0.1, shear: float = 0.0) -> Callable:
+    """Rotates each image about its center by up to `degrees`, zooms it by up to `zoom` in or out, and slants it.
+
+    A row at distance d from the center moves sideways by up to `shear` times d. Pixels are interpolated linearly once
+    for all three; those from outside the image are 0.
+    """
+    import keras
+    from keras import ops
+
+    degrees = _checks.number("augment affine", "degrees", degrees, low=0, high=180)
+    zoom = _checks.number("augment affine", "zoom", zoom, low=0, high=1, high_open=True)
+    shear = _checks.number("augment affine", "shear", shear, low=0, high=1)
+
+    def change(images, seeds):
+        shape = (ops.shape(images)[0], 1, 1)
+        angle = keras.random.uniform(shape, -degrees, degrees, seed=seeds) * (np.pi / 180)
+        scale = keras.random.uniform(shape, 1 - zoom, 1 + zoom, seed=seeds)
+        slant = keras.random.uniform(shape, -shear, shear, seed=seeds)
+        height, width = images.shape[1:3]
+        down = ops.arange(height, dtype="float32")[:, None] - (height - 1) / 2  # from the center
+        right = ops.arange(width, dtype="float32") - (width - 1) / 2
+        # Where each pixel of the new image is read from.
+        rows = (ops.cos(angle) * down - ops.sin(angle) * right) / scale + (height - 1) / 2
+        columns = (ops.sin(angle) * down + ops.cos(angle) * right + slant * down) / scale + (width - 1) / 2
+        return _interpolated(ops.cast(images, "float32"), rows, columns)
+
+    return _each(context, change)
+
+
+def _interpolated(images, rows, columns):
+    """Returns images [B, H, W, C] at fractional positions [B, H, W]: 0 outside."""
+    from keras import ops
+
+    height, width, channels = images.shape[1:]
+    pixels = ops.reshape(images, (-1, height * width, channels))
+    top, left = ops.floor(rows), ops.floor(columns)
+    total = 0.0
+    for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
+        share = (1 - ops.abs(rows - row)) * (1 - ops.abs(columns - column))
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        index = ops.clip(row, 0, height - 1) * width + ops.clip(column, 0, width - 1)
+        index = ops.reshape(ops.cast(index, "int32"), (-1, height * width, 1))
+        found = ops.reshape(ops.take_along_axis(pixels, index, axis=1), ops.shape(images))
+        total = total + ops.where(inside, share, 0.0)[..., None] * found
+    return total
 
 
 @_register("cutout", "images")

@@ -3,12 +3,14 @@
 import keras
 import numpy as np
 import pytest
+import scipy.ndimage
 from keras import ops
 from toys import not_on_jax
 
 import kerazoo as kz
 from kerazoo import _backend
 from kerazoo.data import Augment, Corpus, Ragged, augment
+from kerazoo.layers.seeds import StepSeeds
 
 B, T = 7, 5
 
@@ -43,6 +45,7 @@ def numpy(features):
 
 def test_names_of_each_kind_of_data():
     assert augment.names("images") == [
+        "affine",
         "brightness",
         "contrast",
         "crop",
@@ -156,6 +159,25 @@ def test_a_crop_is_a_part_of_its_own_image(images):
     assert np.allclose(whole, features["image"], atol=1e-5)
 
 
+def test_affine_reads_each_image_where_scipy_does():
+    random, degrees, zoom, shear = np.random.default_rng(0), 37.0, 0.3, 0.2
+    images = random.uniform(0, 255, (B, 11, 13, 2)).astype("float32")
+    corpus, seeds = Corpus({"image": images}), StepSeeds(4, 9)
+    item = f"affine:degrees={degrees},zoom={zoom},shear={shear}"
+    made = numpy(Augment([item], corpus, seed=4)({"image": images}, 9))["image"]
+    limits = ((-degrees, degrees), (1 - zoom, 1 + zoom), (-shear, shear))
+    sampled = [ops.convert_to_numpy(keras.random.uniform((B, 1, 1), *each, seed=seeds)).ravel() for each in limits]
+    center = np.array([5.0, 6.0])
+    for image, found, angle, scale, slant in zip(images, made, np.radians(sampled[0]), *sampled[1:]):
+        matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle) + slant, np.cos(angle)]]) / scale
+        for channel in range(2):
+            padded = np.pad(image[..., channel], 20)  # scipy drops what lies within a pixel outside
+            expected = scipy.ndimage.affine_transform(padded, matrix, center + 20 - matrix @ (center + 20), order=1)
+            np.testing.assert_allclose(found[..., channel], expected[20:-20, 20:-20], atol=0.05)
+    same = numpy(Augment(["affine:degrees=0,zoom=0"], corpus)({"image": images}, 0))["image"]
+    np.testing.assert_allclose(same, images, atol=1e-3)
+
+
 def test_flip_mirrors_some_images(images):
     features = batch(images)
     made = numpy(Augment(["flip"], images)(features, 0))["image"]
@@ -236,6 +258,8 @@ def test_more_refusals(texts, images):
         Augment(["rotation"], images)
     with pytest.raises(ValueError, match=r"`fraction` must be a number in \(0, 1\]; got fraction=3"):
         Augment(["crop:fraction=3"], images)
+    with pytest.raises(ValueError, match=r"`zoom` must be a number in \[0, 1\); got zoom=1"):
+        Augment(["affine:zoom=1"], images)
     with pytest.raises(ValueError, match="neither images, tokens, series nor frames. Fitting: none"):
         Augment(["flip"], Corpus({"label": np.arange(3)}))
 
