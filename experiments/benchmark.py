@@ -11,6 +11,7 @@ python -m experiments.benchmark serve --model=SAVED      # a server under load, 
 """
 
 import json
+import re
 
 from absl import flags
 
@@ -33,8 +34,19 @@ with command.flag_group("All benchmarks"):
     flags.DEFINE_integer("repeats", 5, "Measured epochs or calls of each system, in turn.", lower_bound=1)
     flags.DEFINE_bool("json", False, "Print the figures as JSON and not as a table.")
 with command.flag_group("train and decode"):
-    flags.DEFINE_multi_string("only", [], "Measure only what has this in the name of its case followed by that of its "
-                                          "system; may be repeated.")  # fmt: skip
+    flags.DEFINE_multi_string("only", [], "Measure only where this regular expression is found in the name of the case "
+                                          "followed by that of the system; may be repeated.")  # fmt: skip
+
+    @flags.validator("only", "must be regular expressions, such as 'JAX|PyTorch'")
+    def _check_only(value):
+        try:
+            return all(map(re.compile, value))
+        except re.error:
+            return False
+
+
+with command.flag_group("train"):
+    flags.DEFINE_bool("large", False, "Measure the large cases as well, which are made for a GPU.")
 with command.flag_group("data"):
     flags.DEFINE_integer("batch_size", 32, "Examples of one optimizer step.", lower_bound=1)
     flags.DEFINE_string("data_dir", None, "Table of pairs of texts, as for --task=tsv; random words by default.")

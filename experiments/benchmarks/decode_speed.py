@@ -1,5 +1,6 @@
 """Tokens per second of decoding: kerazoo, KerasHub, transformers and CTranslate2 in turn on one machine."""
 
+import re
 import statistics
 import sys
 from typing import Any
@@ -22,7 +23,7 @@ def results() -> list[dict[str, Any]]:
         chosen = {
             system: each.variables
             for system, each in SYSTEMS.items()
-            if each.fits(case) and all(part in f"{name} {system}" for part in FLAGS.only)
+            if each.fits(case) and all(re.search(part, f"{name} {system}") for part in FLAGS.only)
         }
         workers = start_all("experiments.benchmarks.decoders", chosen, name)
         replies: dict[str, list[dict[str, Any]]] = {}

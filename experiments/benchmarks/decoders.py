@@ -123,17 +123,17 @@ def _transformers(case: Case) -> Callable[[], object]:
     import torch
     from transformers import BartConfig, BartForConditionalGeneration
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    device = workers.torch_device()
     sizes = {"vocab_size": VOCABULARY_SIZE, "d_model": HIDDEN_DIM, "max_position_embeddings": 1024}
     for side in ("encoder", "decoder"):
         sizes |= {f"{side}_layers": NUM_LAYERS, f"{side}_attention_heads": NUM_HEADS, f"{side}_ffn_dim": 4 * HIDDEN_DIM}
     language_model = BartForConditionalGeneration(BartConfig(**sizes)).eval()
-    sources = torch.tensor(case.sources()).long()
+    sources = torch.from_numpy(case.sources()).to(device).long()
     options = {"max_new_tokens": case.new_tokens, "min_new_tokens": case.new_tokens, "num_beams": case.num_beams}
 
     def call():
         with torch.inference_mode():
-            language_model.generate(sources, do_sample=False, **options)
+            language_model.generate(sources, do_sample=False, **options).cpu()
 
     return call
 
@@ -164,22 +164,23 @@ def _torch_lstm(case: Case) -> Callable[[], object]:
     import torch
     from torch import nn
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    device = workers.torch_device()
     tables = [nn.Embedding(VOCABULARY_SIZE, HIDDEN_DIM) for _ in range(2)]
     encoder = nn.LSTM(HIDDEN_DIM, HIDDEN_DIM, batch_first=True)
     cell, head = nn.LSTMCell(HIDDEN_DIM, HIDDEN_DIM), nn.Linear(HIDDEN_DIM, VOCABULARY_SIZE)
     query, combine = nn.Linear(HIDDEN_DIM, HIDDEN_DIM, bias=False), nn.Linear(2 * HIDDEN_DIM, HIDDEN_DIM)
-    sources = torch.from_numpy(case.sources()).long()
+    sources = torch.from_numpy(case.sources()).to(device).long()
 
     def call():
         with torch.inference_mode():
             encoded, state = encoder(tables[0](sources))
-            state, found = tuple(each[0] for each in state), [torch.ones(case.batch, dtype=torch.long)]
+            state, found = tuple(each[0] for each in state), [torch.ones(case.batch, dtype=torch.long, device=device)]
             for _ in range(case.new_tokens):
                 state = cell(tables[1](found[-1]), state)
                 weights = torch.einsum("bd,bsd->bs", query(state[0]), encoded).softmax(-1)
                 context = torch.einsum("bs,bsd->bd", weights, encoded)
                 found.append(head(combine(torch.cat([context, state[0]], -1)).tanh()).argmax(-1))
+            torch.stack(found).cpu()
 
     return call
 

@@ -1,5 +1,6 @@
 """Tokens or samples per second of training: kerazoo, plain Keras, KerasHub's layers and PyTorch in turn."""
 
+import re
 import statistics
 import sys
 from typing import Any
@@ -20,7 +21,9 @@ def results() -> list[dict[str, Any]]:
     """Returns a row for each case and system: the speed of the median, the slowest and the fastest epoch."""
     rows = []
     for case in CASES:
-        chosen = [system for system in SYSTEMS if all(part in f"{case} {system}" for part in FLAGS.only)]
+        if CASES[case].large and not FLAGS.large:
+            continue
+        chosen = [system for system in SYSTEMS if all(re.search(part, f"{case} {system}") for part in FLAGS.only)]
         variables = {system: {"KERAS_BACKEND": SYSTEMS[system][0] or "tensorflow"} for system in chosen}
         workers = start_all("experiments.benchmarks.trainers", variables, case)
         seconds, peaks = {}, {}

@@ -3,7 +3,6 @@
 A request runs one epoch; the reply is the seconds of the epoch and the most memory of the process so far.
 """
 
-import os
 import queue
 import sys
 import threading
@@ -18,29 +17,36 @@ from experiments.benchmarks.training_cases import CASES, Case
 SYSTEMS = {  # name: backend of Keras, library
     "kerazoo, TensorFlow": ("tensorflow", "kerazoo"),
     "kerazoo, JAX": ("jax", "kerazoo"),
-    "kerazoo, TensorFlow, bfloat16 without XLA": ("tensorflow", "kerazoo_bfloat16"),
+    "kerazoo, TensorFlow, bfloat16 without XLA": ("tensorflow", "kerazoo_bfloat16_without_xla"),
+    "kerazoo, JAX, bfloat16": ("jax", "kerazoo_bfloat16"),
     "Keras fit, TensorFlow": ("tensorflow", "keras"),
     "Keras fit of 25 steps a call, TensorFlow": ("tensorflow", "keras_25"),
     "Keras fit, JAX": ("jax", "keras"),
+    "Keras fit, JAX, bfloat16": ("jax", "keras_bfloat16"),
     "KerasHub layers, TensorFlow": ("tensorflow", "keras_hub"),
     "PyTorch": ("", "torch"),
     "PyTorch, compiled": ("", "torch_compiled"),
     "PyTorch, bfloat16": ("", "torch_bfloat16"),
+    "PyTorch, compiled, bfloat16": ("", "torch_compiled_bfloat16"),
 }
-NUM_HEADS, RATE, FOREVER = 4, 1e-3, 10**6
+RATE, FOREVER = 1e-3, 10**6
 
 
 def serve(system: str, case: str) -> None:
     """Runs the process of one system until its standard input ends."""
     make = {
         "kerazoo": _kerazoo,
-        "kerazoo_bfloat16": _kerazoo_bfloat16,
+        "kerazoo_bfloat16": _in_bfloat16(_kerazoo),
+        # XLA computes such products in float32 on a CPU.
+        "kerazoo_bfloat16_without_xla": _in_bfloat16(lambda case: _kerazoo(case, jit_compile=False)),
         "keras": lambda case: _keras(_plain_model(case), case),
+        "keras_bfloat16": _in_bfloat16(lambda case: _keras(_plain_model(case), case)),
         "keras_25": lambda case: _keras(_plain_model(case), case, steps_per_execution=25),
         "keras_hub": lambda case: _keras(_keras_hub_model(case), case),
         "torch": _torch,
         "torch_compiled": lambda case: _torch(case, compiled=True),
         "torch_bfloat16": lambda case: _torch(case, bfloat16=True),
+        "torch_compiled_bfloat16": lambda case: _torch(case, compiled=True, bfloat16=True),
     }[SYSTEMS[system][1]]
     workers.serve(lambda: _epochs(make(CASES[case])))
 
@@ -97,11 +103,14 @@ def _inputs(case: Case, arrays: dict[str, Any]) -> Any:
     return [arrays["source"], shifted] if case.source_length else shifted
 
 
-def _kerazoo_bfloat16(case: Case) -> Callable:
-    import keras
+def _in_bfloat16(make: Callable[[Case], Callable]) -> Callable[[Case], Callable]:
+    def made(case):
+        import keras
 
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    return _kerazoo(case, jit_compile=False)  # XLA computes such products in float32 on a CPU
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        return make(case)
+
+    return made
 
 
 def _kerazoo(case: Case, jit_compile: bool = True) -> Callable:
@@ -110,7 +119,7 @@ def _kerazoo(case: Case, jit_compile: bool = True) -> Callable:
     import kerazoo as kz
 
     sizes = {"source_vocabulary_size": case.vocabulary_size, "target_vocabulary_size": case.vocabulary_size}
-    shared = {"hidden_dim": case.hidden_dim, "num_heads": NUM_HEADS, "intermediate_dim": 4 * case.hidden_dim}
+    shared = {"hidden_dim": case.hidden_dim, "num_heads": case.num_heads, "intermediate_dim": 4 * case.hidden_dim}
     layers = {"num_encoder_layers": case.num_layers, "num_decoder_layers": case.num_layers}
     shared |= {"dropout": 0.0, "norm": "pre", "activation": "relu"}
     if case.kind == "dense":
@@ -160,7 +169,7 @@ def _plain_model(case: Case) -> Any:
 
     def attend(x, other=None, causal=False):
         y = layers.LayerNormalization()(x)
-        attention = layers.MultiHeadAttention(NUM_HEADS, D // NUM_HEADS)
+        attention = layers.MultiHeadAttention(case.num_heads, D // case.num_heads)
         return x + attention(y, y if other is None else other, use_causal_mask=causal)
 
     def feed_forward(x):
@@ -209,11 +218,11 @@ def _keras_hub_model(case: Case) -> Any:
     if tied:
         encoded = table(source)
         for _ in range(case.num_layers):
-            encoded = hub.TransformerEncoder(4 * D, NUM_HEADS, normalize_first=True)(encoded)
+            encoded = hub.TransformerEncoder(4 * D, case.num_heads, normalize_first=True)(encoded)
         encoded = keras.layers.LayerNormalization()(encoded)
     x = table(shifted)
     for _ in range(case.num_layers):
-        x = hub.TransformerDecoder(4 * D, NUM_HEADS, normalize_first=True)(x, encoded)
+        x = hub.TransformerDecoder(4 * D, case.num_heads, normalize_first=True)(x, encoded)
     x = keras.layers.LayerNormalization()(x)
     logits = table.token_embedding(x, reverse=True) if tied else keras.layers.Dense(V)(x)
     return keras.Model([source, shifted] if tied else shifted, logits)
@@ -222,18 +231,18 @@ def _keras_hub_model(case: Case) -> Any:
 def _torch(case: Case, compiled: bool = False, bfloat16: bool = False) -> Callable:
     import torch
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    device = workers.torch_device()
     model = _torch_model(case)
     optimizer = torch.optim.Adam(model.parameters(), RATE, fused=True)
     arrays = case.arrays()
     inputs = _inputs(case, arrays)
-    inputs = [torch.from_numpy(each) for each in (inputs if isinstance(inputs, list) else [inputs])]
+    inputs = [torch.from_numpy(each).to(device) for each in (inputs if isinstance(inputs, list) else [inputs])]
     inputs = [each if each.is_floating_point() else each.long() for each in inputs]
-    targets = torch.from_numpy(arrays["targets"]).long()
+    targets = torch.from_numpy(arrays["targets"]).to(device).long()
 
     def step(rows):
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
             logits = model(*(each[rows] for each in inputs))
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), targets[rows].flatten())
         loss.backward()
@@ -246,7 +255,7 @@ def _torch(case: Case, compiled: bool = False, bfloat16: bool = False) -> Callab
     def train(timer):
         while True:
             timer.on_epoch_begin()
-            losses = [step(rows) for rows in torch.randperm(len(targets)).split(case.batch_size)]
+            losses = [step(rows) for rows in torch.randperm(len(targets), device=device).split(case.batch_size)]
             losses[-1].item()
             timer.on_epoch_end()
 
@@ -280,7 +289,7 @@ def _torch_model(case: Case) -> Any:
         def __init__(self):
             super().__init__()
             self.table, self.positions = nn.Embedding(V, D), nn.Embedding(T, D)
-            blocks = nn.TransformerEncoderLayer(D, NUM_HEADS, **options)
+            blocks = nn.TransformerEncoderLayer(D, case.num_heads, **options)
             self.blocks = nn.TransformerEncoder(blocks, case.num_layers, nn.LayerNorm(D), enable_nested_tensor=False)
             self.head = nn.Linear(D, V)
 
@@ -293,7 +302,7 @@ def _torch_model(case: Case) -> Any:
             super().__init__()
             self.table = nn.Embedding(V, D)
             self.source, self.shifted = nn.Embedding(S, D), nn.Embedding(T, D)
-            self.blocks = nn.Transformer(D, NUM_HEADS, case.num_layers, case.num_layers, **options)
+            self.blocks = nn.Transformer(D, case.num_heads, case.num_layers, case.num_layers, **options)
 
         def forward(self, source, shifted):
             source, x = self.table(source) + self.source.weight, self.table(shifted) + self.shifted.weight

@@ -9,9 +9,9 @@ import numpy as np
 class Case:
     """A model of a kind and its sizes; an epoch has `steps` steps of `batch_size` examples.
 
-    `source_length` is 0 where there is no encoder. Transformers have four heads and an inner width of four times
-    `hidden_dim`; `hidden_dim` is the width of the embedding of an LSTM. The table of the encoder-decoder's embeddings
-    is that of its head.
+    `source_length` is 0 where there is no encoder. Transformers have an inner width of four times `hidden_dim`;
+    `hidden_dim` is the width of the embedding of an LSTM. The table of the encoder-decoder's embeddings is that of its
+    head. A case is `large` that takes minutes a step on two cores.
     """
 
     kind: str
@@ -21,8 +21,10 @@ class Case:
     hidden_dim: int = 128
     units: int = 0
     num_layers: int = 0
+    num_heads: int = 4
     source_length: int = 0
     target_length: int = 1
+    large: bool = False
 
     @property
     def unit(self) -> str:
@@ -70,4 +72,5 @@ CASES = {
     "encoder-decoder": Case("encoder-decoder", 32, 4, 8192, 256, num_layers=4, source_length=64, target_length=64),
     "lstm": Case("lstm", 64, 100, 1000, 256, units=128, source_length=10, target_length=10),
     "lstm-large": Case("lstm", 64, 4, 8192, 256, units=512, source_length=32, target_length=32),
+    "decoder-large": Case("decoder", 16, 8, 32768, 768, num_layers=12, num_heads=12, target_length=512, large=True),
 }
