@@ -93,7 +93,7 @@ def define_layer() -> None:
 def define_cache() -> None:
     """Defines `--cache_dir`."""
     with flag_group("Task and data", {"cache_dir": "KERAZOO_CACHE, else ~/.cache/kerazoo"}):
-        flags.DEFINE_string("cache_dir", None, "Folder of prepared data; empty to keep all data in memory.")
+        flags.DEFINE_string("cache_dir", None, "Folder of prepared data and compiled programs; empty for none on disk.")
 
 
 def define_task() -> None:

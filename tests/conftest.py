@@ -4,6 +4,7 @@ import gc
 import os
 import pathlib
 import sys
+from importlib.machinery import PathFinder
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -17,14 +18,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one comp
 
 if os.environ.get("KERAZOO_NO_TENSORFLOW") == "1":
 
-    class _Refuse:
-        """Makes `import tensorflow` fail as it does on a machine that has none."""
+    class _WithoutTensorFlow(PathFinder):
+        """Finds what a machine without TensorFlow has."""
 
-        def find_spec(self, name, path=None, target=None):
-            if name.split(".")[0] in ("tensorflow", "tensorflow_datasets"):
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        @classmethod
+        def find_spec(cls, fullname, path=None, target=None):
+            without = fullname.split(".")[0] in ("tensorflow", "tensorflow_datasets")
+            return None if without else super().find_spec(fullname, path, target)
 
-    sys.meta_path.insert(0, _Refuse())
+    sys.meta_path[sys.meta_path.index(PathFinder)] = _WithoutTensorFlow
 
 import pytest  # noqa: E402
 

@@ -22,14 +22,15 @@ ADVICE = "Name another folder with cache_dir=FOLDER, or none with cache_dir='' (
 
 
 def set_cache_dir(folder: str | os.PathLike) -> None:
-    """Sets the folder of prepared data.
+    """Sets the folder of prepared data and, on JAX, of compiled programs.
 
     The default is the folder in the environment variable `KERAZOO_CACHE`, else `kerazoo` in the user's folder of
     caches (`XDG_CACHE_HOME`, `~/.cache`). The folder may be deleted whenever no run is reading it. Whenever a new entry
     is made, entries that were not read for 30 days are deleted.
 
     Args:
-        folder: string or path. The empty string keeps nothing on disk, and all data in memory.
+        folder: string or path. The empty string keeps nothing on disk, and all data in memory. Once a model of a run
+            was made, it no longer changes where its process keeps compiled programs.
 
     Example:
 
@@ -53,6 +54,12 @@ def cache_dir() -> pathlib.Path | None:
     if named is not None:
         return pathlib.Path(named).expanduser() if named else None
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "kerazoo"
+
+
+def compiled_programs_dir() -> pathlib.Path | None:
+    """Returns the folder of compiled programs, within that of prepared data, or `None` if nothing is kept."""
+    root = cache_dir()
+    return None if root is None else root / "programs"
 
 
 def fingerprint(paths: Iterable[str | os.PathLike]) -> list:

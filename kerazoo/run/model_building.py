@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerazoo import _backend, _checks, catalog
+from kerazoo.data import cache
 from kerazoo.run import memory, model_options
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def model_of(
     """
     from kerazoo import compress
 
+    _backend.keep_programs(cache.compiled_programs_dir())
     factors, stored = record.get("low_rank"), record.get("stored_weights")
     weights_of_a_byte = WEIGHTS_OF_A_BYTE if factors or stored else 1
     model = build_model(record["model"], task, record["model_options"], store, weights_of_a_byte)
