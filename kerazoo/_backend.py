@@ -15,6 +15,7 @@ from kerazoo import _checks
 UNUSED_SECONDS = 30 * 24 * 3600  # after which a kept program that was not read is deleted
 MIN_COMPILE_SECONDS = 0.1  # of a program that is kept
 
+
 def compile(function: Callable[..., Any], variables: Iterable[Any] = (), jit: bool = False) -> Callable[..., Any]:
     """Returns `function` compiled for the backend in use; it may read `variables` and must not change them.
 
