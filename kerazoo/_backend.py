@@ -9,9 +9,18 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerazoo import _checks
 
+_initializers = keras.initializers
+RANDOM = (
+    _initializers.RandomNormal,
+    _initializers.RandomUniform,
+    _initializers.TruncatedNormal,
+    _initializers.VarianceScaling,
+    _initializers.Orthogonal,
+)
 UNUSED_SECONDS = 30 * 24 * 3600  # after which a kept program that was not read is deleted
 MIN_COMPILE_SECONDS = 0.1  # of a program that is kept
 
@@ -226,11 +235,19 @@ def no_memory() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def values_at_the_end() -> Iterator[None]:
-    """Within it, layers build weights that have a shape and a dtype; they get values when it ends without an error."""
+def values_at_the_end(are_restored: bool = False) -> Iterator[None]:
+    """Within it, layers build weights that have a shape and a dtype; they get values when it ends without an error.
+
+    Args:
+        are_restored: bool. Whether the weights are restored afterwards: those that would be random are zero until then,
+            since sampling them takes time. Defaults to `False`.
+    """
     with discard_failed_weights():
         with keras.StatelessScope(initialize_variables=False):
             yield
+        for weight in _waiting_weights() if are_restored else ():
+            if isinstance(weight._initializer, RANDOM):
+                weight._initializer = lambda shape, dtype: keras.ops.convert_to_tensor(np.zeros(shape), dtype)
         with keras.StatelessScope():
             pass  # at its end Keras gives values to all weights that wait for them
 

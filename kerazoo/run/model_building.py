@@ -150,7 +150,7 @@ def _build(model, task, store, weights_of_a_byte):
     from kerazoo.models.base_model import BaseModel
 
     if isinstance(model, BaseModel):
-        with _backend.values_at_the_end():
+        with _backend.values_at_the_end(are_restored=store is not None):
             model.build_from_inputs()
             if store is not None:
                 _check_count(model, store, weights_of_a_byte)
