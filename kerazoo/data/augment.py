@@ -54,7 +54,7 @@ class Augment:
 
     Args:
         items: list of strings `"NAME"` or `"NAME:OPTION=VALUE,OPTION=VALUE"`, applied in this order. For images: `flip`
-            (mode), `shift` (max_shift, fill), `crop` (fraction), `affine` (degrees, zoom, shear), `cutout` (rate,
+            (mode), `shift` (max_shift, fill), `crop` (fraction), `affine` (degrees, zoom, shear, fill), `cutout` (rate,
             fraction), `contrast` (factor), `brightness` (factor), `mixup` (alpha), `patch_mask` (rate, size). For
             tokens: `word_dropout` (rate), `replacement` (rate, by, on), `permutation` (distance), `rotation`
             (max_shift). For series: `shift` (max_shift, fill), `amplitude` (factor). For frames of sound: `shift`
@@ -197,11 +197,13 @@ def crop(context: Context, fraction: float = 0.85) -> Callable:
 
 
 @_register("affine", "images")
-def affine(context: Context, degrees: float = 10.0, zoom: float = 0.1, shear: float = 0.0) -> Callable:
+def affine(
+    context: Context, degrees: float = 10.0, zoom: float = 0.1, shear: float = 0.0, fill: str = "zero"
+) -> Callable:
     """Rotates each image about its center by up to `degrees`, zooms it by up to `zoom` in or out, and slants it.
 
     A row at distance d from the center moves sideways by up to `shear` times d. Pixels are interpolated linearly once
-    for all three; those from outside the image are 0.
+    for all three; those from outside the image are 0 with `fill="zero"`, and those of its edge with `"edge"`.
     """
     import keras
     from keras import ops
@@ -209,6 +211,7 @@ def affine(context: Context, degrees: float = 10.0, zoom: float = 0.1, shear: fl
     degrees = _checks.number("augment affine", "degrees", degrees, low=0, high=180)
     zoom = _checks.number("augment affine", "zoom", zoom, low=0, high=1, high_open=True)
     shear = _checks.number("augment affine", "shear", shear, low=0, high=1)
+    fill = _checks.one_of("augment affine", "fill", fill, ("zero", "edge"))
 
     def change(images, seeds):
         shape = (ops.shape(images)[0], 1, 1)
@@ -221,13 +224,14 @@ def affine(context: Context, degrees: float = 10.0, zoom: float = 0.1, shear: fl
         # Where each pixel of the new image is read from.
         rows = (ops.cos(angle) * down - ops.sin(angle) * right) / scale + (height - 1) / 2
         columns = (ops.sin(angle) * down + ops.cos(angle) * right + slant * down) / scale + (width - 1) / 2
-        return _interpolated(ops.cast(images, "float32"), rows, columns)
+        images = _interpolated(ops.cast(images, "float32"), rows, columns, outside=fill == "edge")
+        return ops.minimum(images, MAX_PIXEL)  # which rounding may exceed
 
     return _each(context, change)
 
 
-def _interpolated(images, rows, columns):
-    """Returns images [B, H, W, C] at fractional positions [B, H, W]: 0 outside."""
+def _interpolated(images, rows, columns, outside):
+    """Returns images [B, H, W, C] at fractional positions [B, H, W]; 0 where they are outside, or the edge there."""
     from keras import ops
 
     height, width, channels = images.shape[1:]
@@ -236,7 +240,7 @@ def _interpolated(images, rows, columns):
     total = 0.0
     for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
         share = (1 - ops.abs(rows - row)) * (1 - ops.abs(columns - column))
-        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width) | outside
         index = ops.clip(row, 0, height - 1) * width + ops.clip(column, 0, width - 1)
         index = ops.reshape(ops.cast(index, "int32"), (-1, height * width, 1))
         found = ops.reshape(ops.take_along_axis(pixels, index, axis=1), ops.shape(images))

@@ -159,11 +159,12 @@ def test_a_crop_is_a_part_of_its_own_image(images):
     assert np.allclose(whole, features["image"], atol=1e-5)
 
 
-def test_affine_reads_each_image_where_scipy_does():
+@pytest.mark.parametrize("fill, mode", [("zero", "constant"), ("edge", "nearest")])
+def test_affine_reads_each_image_where_scipy_does(fill, mode):
     random, degrees, zoom, shear = np.random.default_rng(0), 37.0, 0.3, 0.2
     images = random.uniform(0, 255, (B, 11, 13, 2)).astype("float32")
     corpus, seeds = Corpus({"image": images}), StepSeeds(4, 9)
-    item = f"affine:degrees={degrees},zoom={zoom},shear={shear}"
+    item = f"affine:degrees={degrees},zoom={zoom},shear={shear},fill={fill}"
     made = numpy(Augment([item], corpus, seed=4)({"image": images}, 9))["image"]
     limits = ((-degrees, degrees), (1 - zoom, 1 + zoom), (-shear, shear))
     sampled = [ops.convert_to_numpy(keras.random.uniform((B, 1, 1), *each, seed=seeds)).ravel() for each in limits]
@@ -171,8 +172,10 @@ def test_affine_reads_each_image_where_scipy_does():
     for image, found, angle, scale, slant in zip(images, made, np.radians(sampled[0]), *sampled[1:]):
         matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle) + slant, np.cos(angle)]]) / scale
         for channel in range(2):
-            padded = np.pad(image[..., channel], 20)  # scipy drops what lies within a pixel outside
-            expected = scipy.ndimage.affine_transform(padded, matrix, center + 20 - matrix @ (center + 20), order=1)
+            # Scipy drops what lies within a pixel outside.
+            padded = np.pad(image[..., channel], 20, mode="edge" if fill == "edge" else "constant")
+            shift = center + 20 - matrix @ (center + 20)
+            expected = scipy.ndimage.affine_transform(padded, matrix, shift, order=1, mode=mode)
             np.testing.assert_allclose(found[..., channel], expected[20:-20, 20:-20], atol=0.05)
     same = numpy(Augment(["affine:degrees=0,zoom=0"], corpus)({"image": images}, 0))["image"]
     np.testing.assert_allclose(same, images, atol=1e-3)
