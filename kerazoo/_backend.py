@@ -13,13 +13,12 @@ import numpy as np
 
 from kerazoo import _checks
 
-_initializers = keras.initializers
 RANDOM = (
-    _initializers.RandomNormal,
-    _initializers.RandomUniform,
-    _initializers.TruncatedNormal,
-    _initializers.VarianceScaling,
-    _initializers.Orthogonal,
+    keras.initializers.RandomNormal,
+    keras.initializers.RandomUniform,
+    keras.initializers.TruncatedNormal,
+    keras.initializers.VarianceScaling,
+    keras.initializers.Orthogonal,
 )
 UNUSED_SECONDS = 30 * 24 * 3600  # after which a kept program that was not read is deleted
 MIN_COMPILE_SECONDS = 0.1  # of a program that is kept
