@@ -8,6 +8,7 @@ python -m experiments.benchmark decode           # searches, with KerasHub, tran
 python -m experiments.benchmark predict --run_dir=RUN    # from the start of a process to its answers
 python -m experiments.benchmark devices          # on paper: memory, exchanged bytes, efficiency of 8 to 512 devices
 python -m experiments.benchmark serve --model=SAVED      # a server under load, and what it costs beside the model
+python -m experiments.benchmark exports SAVED CT2 ONNX   # exported models of all formats, for 1 and 16 examples
 """
 
 import json
@@ -17,7 +18,15 @@ from absl import flags
 
 from experiments import command
 from experiments import flags as shared
-from experiments.benchmarks import decode_speed, device_costs, feed_cost, predict_speed, serve_speed, train_speed
+from experiments.benchmarks import (
+    decode_speed,
+    device_costs,
+    export_speed,
+    feed_cost,
+    predict_speed,
+    serve_speed,
+    train_speed,
+)
 
 FLAGS = flags.FLAGS
 BENCHMARKS = {
@@ -27,6 +36,7 @@ BENCHMARKS = {
     "predict": predict_speed,
     "devices": device_costs,
     "serve": serve_speed,
+    "exports": export_speed,
 }
 
 shared.define_verbose()
@@ -63,15 +73,18 @@ with command.flag_group("predict and serve", {"texts": "words of Python's help t
 with command.flag_group("serve"):
     flags.DEFINE_integer("requests", 10_000, "Requests that are sent in a row.", lower_bound=10)
     flags.DEFINE_integer("parallel", 200, "Requests that are sent at once.", lower_bound=1)
+with command.flag_group("exports"):
+    flags.DEFINE_integer("num_beams", 1, "Beams of CTranslate2; other formats hold their search.", lower_bound=1)
 
 
 def main(arguments):
     """Runs the benchmark that the first argument names."""
-    if len(arguments) != 1 or arguments[0] not in BENCHMARKS:
+    name, *folders = arguments or [""]
+    if name not in BENCHMARKS or (folders and name != "exports"):
         given = " ".join(arguments) or "nothing"
         raise command.UsageError(f"name one benchmark: {', '.join(BENCHMARKS)}; got {given}.")
-    benchmark = BENCHMARKS[arguments[0]]
-    rows = benchmark.results()
+    benchmark = BENCHMARKS[name]
+    rows = benchmark.results(folders) if name == "exports" else benchmark.results()
     print(json.dumps(rows, indent=2) if FLAGS.json else benchmark.table(rows))
 
 

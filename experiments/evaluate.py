@@ -7,6 +7,7 @@ python -m experiments.evaluate --run_dir=RUN --compare=OTHER_RUN
 python -m experiments.evaluate --run_dir=RUN --test_data=machine.csv --anomalies=fault     # an autoencoder
 python -m experiments.evaluate --run_dir=RUN --search=beam --num_beams=8 --option=length_penalty=power
 python -m experiments.evaluate --run_dir=RUN --recognizer=RUN_OF_SPEECH_RECOGNITION
+python -m experiments.evaluate --run_dir=RUN --exported=SAVED     # the predictions of an exported model, of any format
 """
 
 from absl import flags
@@ -37,6 +38,7 @@ with command.flag_group("Run and output"):
     flags.DEFINE_list("metrics", [], "Measures, such as bleu,chrf; those of the training where none are given.")
     flags.DEFINE_string("recognizer", None, "Run of speech recognition that reads the generated sounds of this run, to "
                         "measure its word error rate.")  # fmt: skip
+    flags.DEFINE_string("exported", None, "Folder of an export of this run, whose predictions are measured.")
     flags.DEFINE_string("compare", None, "Another run, compared on the same examples with 95 % intervals.")
     flags.DEFINE_integer("resamples", 1000, "Bootstrap samples of --compare.", lower_bound=1)
     flags.DEFINE_integer("resample_seed", 0, "Seed of these samples.", lower_bound=0)
@@ -67,12 +69,13 @@ def main(arguments):
     run = shared.run_dirs(command.require("run_dir"))
     if FLAGS.compare is None:
         marking = {"anomalies": FLAGS.anomalies, "threshold_quantile": FLAGS.threshold_quantile}
-        kz.run.evaluate(run, recognizer=FLAGS.recognizer, **arguments, **marking)
+        kz.run.evaluate(run, recognizer=FLAGS.recognizer, exported=FLAGS.exported, **arguments, **marking)
     elif FLAGS.anomalies or FLAGS.threshold_quantile is not None:
         given = "anomalies" if FLAGS.anomalies else "threshold_quantile"
         raise command.UsageError(f"--compare: takes no --{given}. Evaluate each of the runs.")
-    elif FLAGS.recognizer is not None:
-        raise command.UsageError("--recognizer measures one run. Leave --compare out.")
+    elif FLAGS.recognizer is not None or FLAGS.exported is not None:
+        given = "recognizer" if FLAGS.recognizer is not None else "exported"
+        raise command.UsageError(f"--{given} measures one run. Leave --compare out.")
     else:
         kz.run.compare(run, FLAGS.compare, resamples=FLAGS.resamples, resample_seed=FLAGS.resample_seed, **arguments)
 

@@ -249,7 +249,7 @@ def test_verify_compares_with_the_live_answers(exported, monkeypatch, tmp_path):
 def test_numbers_are_compared_by_name_and_with_a_tolerance(exported, monkeypatch, tmp_path):
     _, _, task, raw, _, served = exported["dense_autoencoder"]
     images = served["reconstruction"]
-    monkeypatch.setattr(verification, "run_fresh", lambda *_: [verification._plain({"reconstruction": images})])
+    monkeypatch.setattr(verification, "run_fresh", lambda *_: [verification.to_json({"reconstruction": images})])
     monkeypatch.setattr(verification, "check_operations", lambda folder: {})  # there is no SavedModel here
     for difference, tolerance in ((1e-6, None), (1e-3, 1e-2)):
         case = verification.Case("serving_default", task.pack(raw), {"reconstruction": images + difference})

@@ -17,6 +17,7 @@ import kerazoo as kz  # noqa: E402
 from kerazoo import _checks  # noqa: E402
 from kerazoo.export import ctranslate2_model, verification  # noqa: E402
 from kerazoo.run import export_formats  # noqa: E402
+from kerazoo.run.exported_predictor import ExportedPredictor  # noqa: E402
 from kerazoo.run.model_building import build_model  # noqa: E402
 from kerazoo.run.predictor import Predictor  # noqa: E402
 
@@ -87,6 +88,14 @@ def test_ctranslate2_repeats_greedy_search_and_beams(name, task, tmp_path, monke
     compared = kz.export.write_verified(path, cases, {}, "ctranslate2")
     assert [counts["answers"]["equal"] for counts in compared.values()] == [3, 3]
     assert {each.name for each in path.iterdir()} >= {"model.bin", "tokenizer", "run_ctranslate2.py", "VERIFY.json"}
+    exported, raw = ExportedPredictor(path, task), ["abcde", "gaa", "j"]
+    assert exported(raw, max_length=4) == predictor(raw, max_length=4)
+    beam = {"search": "beam", "num_beams": 3}
+    assert exported(raw, **beam) == predictor(raw, length_penalty="none", **beam)
+    with pytest.raises(ValueError, match="greedy and beam; got 'sample'"):
+        exported(raw, search="sample")
+    with pytest.raises(ValueError, match="takes no n_best"):
+        exported(raw, n_best=2)
 
 
 @pytest.mark.usefixtures("run_eagerly")
@@ -145,7 +154,7 @@ def test_safetensors_make_the_model_again(task, tmp_path, monkeypatch):
     (case,) = export_formats.safetensors_cases(predictor, ["abc", "j"], ["cba", "j"])
     np.testing.assert_array_equal(np.asarray(again(case.inputs, training=False)), case.outputs["outputs"])
     assert kz.tasks.restore(path / "task").hash == task.hash
-    outputs = verification._plain({"outputs": case.outputs["outputs"]})
+    outputs = verification.to_json({"outputs": case.outputs["outputs"]})
     monkeypatch.setattr(verification, "run_fresh", lambda *_: [outputs])
     assert kz.export.write_verified(path, [case], {}, "safetensors")["call"]["outputs"]["equal"] == 2
     with pytest.raises(ValueError, match="holds weights alone; got search"):
@@ -207,6 +216,10 @@ def test_a_network_repeats_the_live_model(name, task, tmp_path, monkeypatch):
     assert set(compared) == expected and (format == "litert" or not faults)
     ending = "onnx" if format == "onnx" else "tflite"
     assert {each.stem for each in path.glob(f"*.{ending}")} == expected | ({"start"} if not kind else set())
+    if quantize is None:
+        found, live = ExportedPredictor(path, task)(raw), predictor(raw)
+        assert kind == "autoencoder" or found == live
+        assert kind != "autoencoder" or np.allclose(found, live, atol=1e-4)
 
 
 def test_a_network_takes_no_beam(task, tmp_path):
@@ -285,7 +298,7 @@ def any_program_here(code, cases, names):
     for case in cases:
         inputs = {name: run_safetensors.from_json(value) for name, value in case["inputs"].items()}
         outputs = np.asarray(run_safetensors.load(case["directory"])(inputs, training=False), "float32")
-        found.append({"outputs": verification._plain(outputs)})
+        found.append({"outputs": verification.to_json(outputs)})
     return found
 
 

@@ -101,9 +101,9 @@ class Server:
         """Returns the megabytes of memory of the server."""
         return round(self.metric("process_resident_memory_bytes") / 1e6, 1)
 
-    def request_seconds(self):
-        """Returns the seconds that all requests took inside the server, and their number."""
-        return [self.metric(f'kerazoo_request_seconds_{what}{{model="{self.name}"}}') for what in ("sum", "count")]
+    def seconds(self, name):
+        """Returns the seconds of all requests inside the server, or of all batches, and their number."""
+        return [self.metric(f'kerazoo_{name}_seconds_{what}{{model="{self.name}"}}') for what in ("sum", "count")]
 
 
 class PeerServer(Server):
@@ -267,26 +267,31 @@ def _overhead(server, texts):
     worker, state = workers["signature"]
     if state != "ready":
         raise command.InputError(f"{FLAGS.model}: {state}.")
-    predict, over_http, alone, before = server.connect(), [], [], [0.0, 0.0]
+    predict, over_http, alone, before = server.connect(), [], [], {}
     for number in range(10 * FLAGS.repeats + 2):
         rows = _rows(texts, number)
         taken = timed(lambda rows=rows: predict(rows))
         called = request(worker, json.dumps(rows))
         if number == 1:  # the first ones prepare the graph
-            before = server.request_seconds()
+            before = {name: server.seconds(name) for name in ("request", "batch")}
         if number >= 2:
             over_http.append(taken)
             alone.append(called)
     worker.kill()
     served, signature = statistics.median(over_http), statistics.median(alone)
-    seconds, count = (after - first for after, first in zip(server.request_seconds(), before))
+    means = {}
+    for name, (first_sum, first_count) in before.items():
+        total, count = server.seconds(name)
+        means[name] = (total - first_sum) / (count - first_count)
     return {
         "case": f"{ROWS} rows",
         "over_http_ms": round(1000 * served, 2),
-        "in_server_mean_ms": round(1000 * seconds / count, 2),
         "signature_ms": round(1000 * signature, 2),
-        "signature_mean_ms": round(1000 * statistics.mean(alone), 2),
         "overhead_percent": round(100 * (served / signature - 1), 1),
+        "in_server_mean_ms": round(1000 * means["request"], 2),
+        "in_model_mean_ms": round(1000 * means["batch"], 2),
+        "signature_mean_ms": round(1000 * statistics.mean(alone), 2),
+        "overhead_in_server_percent": round(100 * (means["request"] / means["batch"] - 1), 1),
     }
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from kerazoo import _checks, _files
 from kerazoo.export.operations import check_operations
 
 RECORD = "VERIFY.json"
+MEASURED = re.compile(r"(evaluation|predictions)-\w+\.jsonl?")  # what an evaluation writes beside a model
 TOLERANCE = 1e-4
 TIE = 1e-3  # between scores, at most, for which another answer is as good
 # What the fresh process runs for each format.
@@ -81,17 +83,8 @@ def verify(path: str | os.PathLike, tolerance: float | None = None, min_equal: f
             SavedModel with operations that do more than compute, or its outputs differ.
     """
     path = pathlib.Path(path)
-    try:
-        record = _files.read_record(path / RECORD)
-        cases = [_case(each) for each in record["cases"]]
-        format = _checks.one_of("verify", "format", record["format"], PROGRAMS)
-        required = record.get("min_equal", 1.0) if min_equal is None else min_equal
-    except FileNotFoundError as error:
-        raise _checks.CheckpointError(
-            f"{path}: has no {RECORD}, with which it could be compared. Export the model again with verify=True."
-        ) from error
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise _checks.CheckpointError(f"{path / RECORD}: cannot be read: {error}") from error
+    format, cases, record = read_cases(path)
+    required = record.get("min_equal", 1.0) if min_equal is None else min_equal
     if tolerance is not None:
         cases = [dataclasses.replace(case, tolerance=tolerance) for case in cases]
     compared, difference = _compared(path, cases, format, required)
@@ -101,6 +94,28 @@ def verify(path: str | os.PathLike, tolerance: float | None = None, min_equal: f
     if difference:
         raise _checks.CheckpointError(f"{path}: {difference}")
     return {"passed": True, "compared": compared, "changed": changed}
+
+
+def read_cases(path: str | os.PathLike) -> tuple[str, list[Case], dict[str, Any]]:
+    """Returns the format of an exported model, the cases that it was compared by, and the whole of `VERIFY.json`.
+
+    Args:
+        path: string or path. The folder that an export wrote and verified.
+
+    Raises:
+        CheckpointError: if the folder was not verified when it was exported, or `VERIFY.json` is damaged.
+    """
+    path = pathlib.Path(path)
+    try:
+        record = _files.read_record(path / RECORD)
+        format = _checks.one_of("verify", "format", record["format"], PROGRAMS)
+        return format, [_case(each) for each in record["cases"]], record
+    except FileNotFoundError as error:
+        raise _checks.CheckpointError(
+            f"{path}: has no {RECORD}, with which it could be compared. Export the model again with verify=True."
+        ) from error
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise _checks.CheckpointError(f"{path / RECORD}: cannot be read: {error}") from error
 
 
 def write_verified(
@@ -153,25 +168,64 @@ def write_verified(
     return compared
 
 
-def fresh_outputs(jobs: Sequence[tuple]) -> list[dict]:
-    """Returns the outputs by name of each job, all from one fresh process.
+class Job(NamedTuple):
+    """One call of an exported model.
 
     Args:
-        jobs: list of tuples of the folder of a SavedModel, its inputs by name, and the signature if it is not
-            `"serving_default"`.
+        folder: string or path. The folder of the model.
+        inputs: dict of name to a list of strings or bytes, or an array.
+        signature: string. The name of the signature. Defaults to `"serving_default"`.
+        options: dict of plain values, as those of a `Case`. Defaults to `None`.
+    """
+
+    folder: str | os.PathLike
+    inputs: Mapping[str, Any]
+    signature: str = "serving_default"
+    options: Mapping[str, Any] | None = None
+
+
+def fresh_outputs(jobs: Sequence[tuple], format: str = "saved_model") -> list[dict]:
+    """Returns the outputs by name of each job, all from one fresh process without kerazoo.
+
+    Args:
+        jobs: list of `Job`, or of tuples of its fields.
+        format: string. One of `PROGRAMS`, that of all folders. Defaults to `"saved_model"`.
 
     Raises:
-        CheckpointError: if a SavedModel has operations that do more than compute, or cannot be loaded or run with
-            TensorFlow alone.
+        CheckpointError: if a SavedModel has operations that do more than compute, or a model cannot be loaded or run
+            with what its format needs alone.
     """
+    jobs = [Job(*job) for job in jobs]
     cases = [
-        {"directory": os.fspath(folder), "signature": (*rest, "serving_default")[0], "inputs": _plain(inputs)}
-        for folder, inputs, *rest in jobs
+        {
+            "directory": os.fspath(job.folder),
+            "signature": job.signature,
+            "inputs": to_json(job.inputs),
+            **({"options": dict(job.options)} if job.options else {}),
+        }
+        for job in jobs
     ]
-    for directory in dict.fromkeys(case["directory"] for case in cases):
-        check_operations(directory)
-    found = run_fresh(program_of("saved_model"), cases, ", ".join(case["directory"] for case in cases))
-    return [_from_json(each) for each in found]
+    folders = list(dict.fromkeys(case["directory"] for case in cases))
+    for folder in folders:
+        check_folder(folder, format)
+    return [from_json(each) for each in run_fresh(program_of(format), cases, ", ".join(folders))]
+
+
+def check_folder(folder: str | os.PathLike, format: str) -> None:
+    """Refuses SavedModels in a folder of a format whose operations do more than compute.
+
+    Args:
+        folder: string or path. The folder of an exported model.
+        format: string. One of `PROGRAMS`.
+
+    Raises:
+        CheckpointError: if there is one.
+    """
+    tokenizer = pathlib.Path(folder) / "tokenizer"
+    if format == "saved_model":
+        check_operations(folder)
+    elif os.path.lexists(tokenizer):
+        check_operations(tokenizer)
 
 
 def program_of(format: str) -> str:
@@ -207,39 +261,13 @@ def run_fresh(code: str, given: Any, names: str) -> Any:
             return json.load(file)
 
 
-def plain(raw: Sequence | Mapping) -> Any:
-    """Returns packed inputs, or a dict of them by name, as values of JSON."""
-    if isinstance(raw, Mapping):
-        return {name: plain(values) for name, values in raw.items()}
-    return [_plain_item(item) for item in raw]
-
-
-def _plain_item(item):
-    if isinstance(item, bytes):
-        return {"bytes": base64.b64encode(item).decode()}
-    return item if isinstance(item, str) else np.asarray(item).tolist()
-
-
 # Comparing.
 
 
 def _compared(path, cases, format, min_equal):
     """Returns what was compared by signature and output, and the first difference in words, empty for none."""
-    tokenizer = pathlib.Path(path) / "tokenizer"
-    if format == "saved_model":
-        check_operations(path)
-    elif os.path.lexists(tokenizer):
-        check_operations(tokenizer)
-    given = [
-        {
-            "directory": os.fspath(path),
-            "signature": case.signature,
-            "inputs": _plain(case.inputs),
-            **({"options": dict(case.options)} if case.options else {}),
-        }
-        for case in cases
-    ]
-    outputs = [_from_json(each) for each in run_fresh(program_of(format), given, os.fspath(path))]
+    check_folder(path, format)  # also of a folder without cases
+    outputs = fresh_outputs([(path, case.inputs, case.signature, case.options) for case in cases], format)
     compared, differences = {}, []
     for case, found in zip(cases, outputs, strict=True):
         counts, first = _compare(case, found, min_equal)
@@ -343,10 +371,16 @@ def _measured(counts):
 # What the record holds.
 
 
-def _plain(values: Any) -> Any:
-    """Returns lists of strings or bytes and arrays as values of JSON, which `_from_json` reads."""
+def to_json(values: Any) -> Any:
+    """Returns lists of strings or bytes and arrays, or a dict of them, as values of JSON.
+
+    `from_json` reads them, and so do the programs of the formats.
+
+    Args:
+        values: dict, list, array, string or bytes.
+    """
     if isinstance(values, Mapping):
-        return {name: _plain(each) for name, each in values.items()}
+        return {name: to_json(each) for name, each in values.items()}
     if isinstance(values, bytes):
         return {"base64": base64.b64encode(values).decode()}
     if isinstance(values, np.ndarray | np.generic) and values.dtype.kind not in "OSU":
@@ -355,30 +389,35 @@ def _plain(values: Any) -> Any:
     if isinstance(values, list | tuple | np.ndarray):
         items = list(values)
         if items and isinstance(items[0], str | bytes | list | tuple | np.ndarray):
-            return [_plain(each) for each in items]
-        return _plain(np.asarray(items))
+            return [to_json(each) for each in items]
+        return to_json(np.asarray(items))
     return values
 
 
-def _from_json(value: Any) -> Any:
+def from_json(value: Any) -> Any:
+    """Returns what `to_json` was given, with arrays in place of lists of numbers.
+
+    Args:
+        value: plain values.
+    """
     if isinstance(value, Mapping):
         if "base64" in value:
             data = base64.b64decode(value["base64"])
             return np.frombuffer(data, value["dtype"]).reshape(value["shape"]) if "dtype" in value else data
-        return {name: _from_json(each) for name, each in value.items()}
-    return [_from_json(each) for each in value] if isinstance(value, list) else value
+        return {name: from_json(each) for name, each in value.items()}
+    return [from_json(each) for each in value] if isinstance(value, list) else value
 
 
 def _plain_case(case):
     fields = {"signature": case.signature, "tolerance": case.tolerance, "options": case.options}
-    return {**fields, "inputs": _plain(case.inputs), "outputs": _plain(case.outputs)}
+    return {**fields, "inputs": to_json(case.inputs), "outputs": to_json(case.outputs)}
 
 
 def _case(values):
     return Case(
         str(values["signature"]),
-        _from_json(values["inputs"]),
-        _from_json(values["outputs"]),
+        from_json(values["inputs"]),
+        from_json(values["outputs"]),
         float(values["tolerance"]),
         values.get("options"),
     )
@@ -388,7 +427,7 @@ def _hashes(path):
     """Returns the SHA-256 of each file of an exported model by its name, without what tells of it."""
     found = {}
     for file in sorted(path.rglob("*")):
-        if file.is_file() and file.name not in (RECORD, "README.md"):
+        if file.is_file() and file.name not in (RECORD, "README.md") and not MEASURED.fullmatch(file.name):
             with open(file, "rb") as opened:
                 found[file.relative_to(path).as_posix()] = hashlib.file_digest(opened, "sha256").hexdigest()
     return found

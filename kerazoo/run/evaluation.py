@@ -14,7 +14,16 @@ import numpy as np
 from kerazoo import _files
 from kerazoo.inspect.confusion import by_number, confusion_matrix
 from kerazoo.run import anomalies as anomaly_errors
-from kerazoo.run import baselines, error_analysis, load_run, recognition, report, resampling, sample_table
+from kerazoo.run import (
+    baselines,
+    error_analysis,
+    exported_predictor,
+    load_run,
+    recognition,
+    report,
+    resampling,
+    sample_table,
+)
 from kerazoo.run import directory as directories
 from kerazoo.run import predictor as predictors
 
@@ -78,6 +87,7 @@ def evaluate(
     anomalies: str | None = None,
     threshold_quantile: float | None = None,
     recognizer: str | os.PathLike | None = None,
+    exported: str | os.PathLike | None = None,
     **options,
 ) -> dict:
     """Evaluates a run on `split`, prints a table, and writes `evaluation-SPLIT.json` and the reports into its folder.
@@ -105,6 +115,10 @@ def evaluate(
             an example is marked as an anomaly. Defaults to `None`: 0.99.
         recognizer: string or path. A run of speech recognition that reads the generated sounds of this one; the result
             has its `word_error_rate`, see `kerazoo.run.recognition`. Defaults to `None`.
+        exported: string or path. The folder of an export of the run, whose predictions are measured in place of those
+            of the run, computed in a fresh process by the program of its format; the files are written into that
+            folder. Its search is part of it; CTranslate2 takes `search="greedy"` or `"beam"`, `num_beams` and
+            `max_length`. Defaults to `None`.
         **options: the search and its options, `search="beam", num_beams=4`. Defaults to greedy search.
 
     Returns:
@@ -130,6 +144,8 @@ def evaluate(
     predictor, metrics = opened(run_dir, split, data_dir, checkpoint, imports, metrics, test_data)
     check_saved(predictor.task, save_predictions)
     predictor.threshold(threshold_quantile)  # raises before anything is predicted
+    if exported is not None:
+        predictor = exported_predictor.ExportedPredictor(exported, predictor.task, predictor.dev_errors)
     baseline = baselines.load(first_run(run_dir))
     if anomalies is None and split == "test":
         anomalies = predictor.task.options.get("anomalies")
@@ -145,7 +161,7 @@ def evaluate(
         named = filter(None, [found.result.get("baseline"), recognition.ABOUT])
         found.result.update(recognizer=os.path.abspath(recognizer), baseline="; ".join(named))
     if processes.is_first():
-        finish(run_dir, found, split, test_data, save_predictions)
+        finish(run_dir, found, split, test_data, save_predictions, exported)
     processes.wait()
     return found.result
 
@@ -170,15 +186,23 @@ def finish(
     split: str,
     test_data: str | os.PathLike | None,
     save_predictions: bool | str | os.PathLike,
+    exported: str | os.PathLike | None = None,
 ) -> None:
     """Writes and prints what was found; the arguments are those of `evaluate`."""
     run = first_run(run_dir)
+    folder = run if exported is None else directories.RunDirectory(exported)
     if test_data is not None:
         found.result["test_data"] = os.path.abspath(test_data)
     if save_predictions:
-        path = run.predictions(split) if save_predictions is True else pathlib.Path(save_predictions)
+        path = folder.predictions(split) if save_predictions is True else pathlib.Path(save_predictions)
         _files.write_file(path, "".join(map(_line, found.raw, found.references, found.predictions)))
-    publish(run, found, split)
+    if exported is None:
+        publish(run, found, split)
+    else:
+        samples = [sample_table.as_text(sample) for sample in (*found.samples, *found.extremes)]
+        text = json.dumps({**found.result, "run": os.fspath(run.path), "samples": samples}, indent=2)
+        _files.write_file(folder.evaluation(split), text + "\n")
+        print_result(found, split)
 
 
 def first_run(run_dir: load_run.RunPath) -> directories.RunDirectory:
@@ -211,6 +235,11 @@ def opened(
 def publish(run: directories.RunDirectory, found: Evaluated, split: str) -> None:
     """Writes the result and the samples of an evaluation into the run, and prints them."""
     report.write(run, found.result, split, [*found.samples, *found.extremes])
+    print_result(found, split)
+
+
+def print_result(found: Evaluated, split: str) -> None:
+    """Prints the samples and the measures of an evaluation."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(sample_table.table(found.samples, split, width), report.summary(found.result, split), sep="\n\n")
 
@@ -284,7 +313,7 @@ def evaluated(
             values |= found
         found = [sample_table.Sample(raw[i], references[i], predictions[i]) for i in chosen]
         forecast: Any = target if getattr(target, "quantiles", ()) else None
-        if forecast and chosen:
+        if forecast and chosen and predictor.model is not None:  # an exported model returns predictions alone
             quantiles = forecast.decode_quantiles(predictor.outputs([raw[i] for i in chosen]))
             found = [sample._replace(quantiles=each) for sample, each in zip(found, quantiles)]
     signatures = {row.name: row.signature(references) for row in target.chosen_measures(names) if row.signature}

@@ -45,7 +45,7 @@ class Predictor:
     """Maps raw inputs to predictions, in the terms of the task: text to text, pixels to labels, series to series.
 
     Args:
-        model: a built model that the task trains.
+        model: a built model that the task trains; `None` where predictions come from elsewhere.
         task: `kerazoo.tasks.Task`. It encodes the inputs and decodes the outputs.
         batch_size: int. The largest number of inputs in one call of the model. Defaults to `256`.
         dev_errors: `kerazoo.run.DevErrors`. The errors of an autoencoder on dev, by which anomalies are marked.
@@ -68,7 +68,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: "keras.Model | decoding.Ensemble",
+        model: "keras.Model | decoding.Ensemble | None",
         task: "Task",
         batch_size: int = 256,
         dev_errors: anomalies.DevErrors | None = None,

@@ -136,12 +136,13 @@ def plain_values(name: str, array: np.ndarray) -> Any:
     """
     if array.dtype == object:
         convert = _as_base64 if name.endswith("_bytes") else _as_text
-        values = np.empty(array.shape, object)
-        values[...] = np.frompyfunc(convert, 1, 1)(array)
-        return values.tolist()
+        values = np.empty(array.size, object)
+        values[:] = list(map(convert, array.reshape(-1).tolist()))
+        return values.reshape(array.shape).tolist()
     if array.dtype.kind in "iub" or array.dtype == np.float64:
         return array.tolist()
-    return array.astype(np.float32).astype(str).astype(np.float64).tolist()
+    decimals = array.astype(np.float32, copy=False).reshape(-1).astype(str).tolist()
+    return np.array(list(map(float, decimals)), np.float64).reshape(array.shape).tolist()
 
 
 def dump(values: Any) -> bytes:
@@ -228,9 +229,10 @@ def _array(name, info, values, where, max_text_length):
 
     def refuse(accepted, rule):
         """Raises for the first value that is not accepted."""
-        for index, value in zip(np.ndindex(*shape), leaves):
-            if not accepted(value):
-                raise RequestError(400, f"Input `{name}` must be {rule}; got {shorten(value)} at {where(index)}.")
+        if not all(map(accepted, leaves)):
+            number = next(number for number, value in enumerate(leaves) if not accepted(value))
+            index = np.unravel_index(number, shape) if shape else ()
+            raise RequestError(400, f"Input `{name}` must be {rule}; got {shorten(leaves[number])} at {where(index)}.")
 
     if info.shape and not leaves and len(shape) < len(info.shape):  # an empty list of rows, whatever rows are
         shape += tuple(size or 0 for size in info.shape[len(shape) :])

@@ -77,7 +77,10 @@ def test_decoding_is_compared_in_processes_that_wait_for_their_turn():
 
 def test_a_benchmark_is_named():
     assert "predict needs --run_dir=RUN" in refused("benchmark", "predict")
-    assert "name one benchmark: train, data, decode, predict, devices, serve; got nothing" in refused("benchmark")
+    assert "exports needs the folders of exported models" in refused("benchmark", "exports")
+    names = "train, data, decode, predict, devices, serve, exports"
+    assert f"name one benchmark: {names}; got nothing" in refused("benchmark")
+    assert f"name one benchmark: {names}; got serve SAVED" in refused("benchmark", "serve", "SAVED")
 
 
 @pytest.mark.parametrize(

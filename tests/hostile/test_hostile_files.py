@@ -369,7 +369,7 @@ def test_a_hostile_saved_model_is_refused_before_it_is_loaded(saved, harmless, m
         lambda: kz.export.check_operations(folder),
         lambda: kz.export.verify(folder),
         lambda: verification.fresh_outputs([(folder, {"source": [1.0]})]),
-        lambda: kz.export.measure_latency(folder, [1.0]),
+        lambda: kz.export.measure_latency(folder, {"source": [1.0]}),
     ):
         with pytest.raises(_checks.CheckpointError, match="the SavedModel is not loaded: ") as caught:
             call()

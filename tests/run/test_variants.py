@@ -211,5 +211,11 @@ def test_the_time_and_memory_of_an_exported_model_are_measured(exported, images,
     assert found["memory"] > 0 and 0 < found["seconds"][1] < 60 and 0 < found["seconds"][2] < 60
     with pytest.raises(ValueError, match="`seconds` must be"):
         latency.measure_latency(exported, raw, seconds=0)
+    with pytest.raises(ValueError, match="`options` are for other formats"):
+        latency.measure_latency(exported, raw, options={"num_beams": 2})
+    for format in ("onnx", "litert"):
+        network = kz.run.export(run, exported.parent / format, format=format)
+        found = latency.measure_latency(network, None, (1, 3), seconds=0.01)
+        assert found["memory"] > 0 and sorted(found["seconds"]) == [1, 3]
     with pytest.raises(_checks.CheckpointError, match="missing: cannot be run in a fresh process: OSError: no model"):
         verification.run_fresh("raise OSError('no model')", None, "missing")
