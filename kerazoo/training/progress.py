@@ -5,6 +5,7 @@ import itertools
 import math
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import TextIO
@@ -20,9 +21,10 @@ class Progress(keras.callbacks.Callback):
     """Prints epoch, step, loss, metrics, speed and remaining time to standard error.
 
     A terminal shows one line that is overwritten, which ends with the curve of the loss so far where it has room;
-    another stream gets a line about every `seconds`. Each epoch ends
-    with a line of its results, validation included. The speed counts tokens without padding if there are any, else
-    examples, else steps, over the last blocks of the epoch. Blocks that compile are left out, with their steps.
+    another stream gets a line about every `seconds`, and one at the beginning if the first program takes longer than
+    that to compile: minutes on some devices. Each epoch ends with a line of its results, validation included. The speed
+    counts tokens without padding if there are any, else examples, else steps, over the last blocks of the epoch. Blocks
+    that compile are left out, with their steps.
 
     Args:
         stream: File object to write to. Defaults to `sys.stderr`.
@@ -49,11 +51,17 @@ class Progress(keras.callbacks.Callback):
         self._validation = 0.0  # seconds of the last validation
         self._step_time = 0.0
         self._losses: list[float] = []  # since the training began
+        self._compiling: threading.Timer | None = None
 
     def on_train_begin(self, logs: dict | None = None):
-        """Prints that the first program is being compiled."""
+        """Prints that the first program is being compiled; on a stream once that has taken `seconds`."""
+        line = f"{self._epoch(self.params.get('epoch', 0))}  compiling"
         if self.terminal:
-            self._write(f"{self._epoch(self.params.get('epoch', 0))}  compiling", stay=False)
+            self._write(line, stay=False)
+        elif self.seconds:
+            self._compiling = threading.Timer(self.seconds, self._write, (line, True))
+            self._compiling.daemon = True
+            self._compiling.start()
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None):
         """Starts the clock of the epoch."""
@@ -65,6 +73,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None):
         """Prints the progress of the epoch."""
+        self._end_compiling()
         self._count(time.perf_counter(), self.params.get("compile_seconds", 0.0), self._totals(batch + 1))
         if logs and math.isfinite(loss := float(logs.get("loss", math.nan))):
             self._losses.append(loss)
@@ -95,10 +104,16 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_interrupted(self):
         """Ends the line, so that the next message starts a new one."""
+        self._end_compiling()
         if self._open:
             self.stream.write("\n")
             self.stream.flush()
             self._open = False
+
+    def _end_compiling(self):
+        if self._compiling is not None:
+            self._compiling.cancel()
+            self._compiling = None
 
     def _clock(self):
         # Without the blocks that compile, which tell nothing about the steps to come.

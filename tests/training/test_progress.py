@@ -54,6 +54,36 @@ def test_lines_where_there_is_no_terminal(clock):
     ]
 
 
+def test_a_stream_is_told_of_a_first_program_that_compiles_for_long(monkeypatch):
+    timers = []
+
+    class Timer:
+        def __init__(self, seconds, function, arguments):
+            self.seconds, self.call, self.cancelled = seconds, lambda: function(*arguments), False
+            timers.append(self)
+
+        def start(self):
+            assert self.daemon
+
+        def cancel(self):
+            self.cancelled = True
+
+    monkeypatch.setattr(progress.threading, "Timer", Timer)
+    stream = io.StringIO()
+    callback = progress.Progress(stream, seconds=4.0)
+    callback.params = {"epochs": 2, "epoch": 1}
+    callback.on_train_begin()
+    assert timers[0].seconds == 4.0 and not timers[0].cancelled and not stream.getvalue()
+    timers[0].call()
+    assert stream.getvalue() == "epoch 2/2  compiling\n"
+    callback.on_epoch_begin(1)
+    callback.on_train_batch_end(0, {"loss": 1.0})
+    assert timers[0].cancelled
+    callback.on_train_begin()
+    callback.on_train_interrupted()
+    assert timers[1].cancelled and len(timers) == 2
+
+
 def test_a_terminal_gets_one_line_that_changes(clock, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     stream = Terminal()
