@@ -3,8 +3,6 @@
 import contextlib
 import os
 import pathlib
-import stat
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -20,7 +18,6 @@ RANDOM = (
     keras.initializers.VarianceScaling,
     keras.initializers.Orthogonal,
 )
-UNUSED_SECONDS = 30 * 24 * 3600  # after which a kept program that was not read is deleted
 MIN_COMPILE_SECONDS = 0.1  # of a program that is kept
 
 
@@ -47,47 +44,24 @@ def compile(function: Callable[..., Any], variables: Iterable[Any] = (), jit: bo
     return _without_gradients(function)
 
 
-def keep_programs(folder: pathlib.Path | None) -> None:
+def keep_programs(find_folder: Callable[[], pathlib.Path | None]) -> None:
     """Lets JAX keep the programs that it compiles in a folder, where later processes find them.
 
-    Other backends keep none. A program is machine code, so a folder that other users could write into is not used. It
-    stays as it is where JAX has such a folder already, as by `JAX_COMPILATION_CACHE_DIR`. Programs that were not read
-    for 30 days are deleted.
+    Other backends keep none. It stays as it is where JAX has such a folder already, as by `JAX_COMPILATION_CACHE_DIR`.
 
     Args:
-        folder: path, which is made if it is not there, or `None` to keep nothing.
+        find_folder: function that returns the folder, or `None` to keep nothing. It is called where JAX needs one.
     """
-    if keras.backend.backend() != "jax" or folder is None:
+    if keras.backend.backend() != "jax":
         return
     import jax
     from jax.experimental.compilation_cache import compilation_cache
 
-    if jax.config.values["jax_compilation_cache_dir"]:
+    if jax.config.values["jax_compilation_cache_dir"] or (folder := find_folder()) is None:
         return
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _is_mine_alone(folder) or not os.access(folder, os.W_OK):
-            return
-        _delete_unused(folder)
-    except OSError:
-        return  # they are compiled anew each time
     jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
     compilation_cache.reset_cache()  # for if a program was compiled before
-
-
-def _is_mine_alone(folder):
-    status = folder.lstat()
-    others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not others_write
-
-
-def _delete_unused(folder):
-    for path in folder.iterdir():
-        with contextlib.suppress(OSError):  # another process was quicker
-            status = path.lstat()
-            if stat.S_ISREG(status.st_mode) and time.time() - max(status.st_atime, status.st_mtime) > UNUSED_SECONDS:
-                path.unlink()
 
 
 def _compile_jax(function: Callable[..., Any], variables: list[Any]) -> Callable[..., Any]:

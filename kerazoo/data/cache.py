@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from kerazoo import _checks, _files
 
 VARIABLE = "KERAZOO_CACHE"
 VERSION = 3  # of the content of entries; entries of another version are not found
-UNUSED_SECONDS = 30 * 24 * 3600  # after which an entry that was not read is deleted
+UNUSED_SECONDS = 30 * 24 * 3600  # after which what was not read is deleted
 ENTRY = re.compile(r"\.?([0-9a-f]{40})(\.[0-9a-f]{32}\.tmp)?")  # an entry, or what a killed process left of one
 ENDS = 1 << 16  # bytes at both ends of a file that are hashed
 ADVICE = "Name another folder with cache_dir=FOLDER, or none with cache_dir='' (all data is then in memory)."
@@ -57,9 +58,37 @@ def cache_dir() -> pathlib.Path | None:
 
 
 def compiled_programs_dir() -> pathlib.Path | None:
-    """Returns the folder of compiled programs, within that of prepared data, or `None` if nothing is kept."""
+    """Returns the folder of compiled programs, within that of prepared data, or `None` if nothing is kept.
+
+    It is made if it is not there, and programs that were not read for 30 days are deleted. A program is machine code: a
+    folder into which other users could write is not used.
+    """
     root = cache_dir()
-    return None if root is None else root / "programs"
+    if root is None:
+        return None
+    folder = root / "programs"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_mine_alone(folder) or not os.access(folder, os.W_OK):
+            return None
+        for path in folder.iterdir():
+            with contextlib.suppress(OSError):  # another process was quicker
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode) and _is_unused(max(status.st_atime, status.st_mtime)):
+                    path.unlink()
+    except OSError:
+        return None
+    return folder
+
+
+def _is_mine_alone(folder):
+    status = folder.lstat()
+    others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not others_write
+
+
+def _is_unused(read):
+    return time.time() - read > UNUSED_SECONDS
 
 
 def fingerprint(paths: Iterable[str | os.PathLike]) -> list:
@@ -129,7 +158,7 @@ def _delete_unused(root):
     for folder in root.iterdir():
         match = ENTRY.fullmatch(folder.name)
         with contextlib.suppress(OSError):  # another process was quicker
-            if match and time.time() - folder.stat().st_mtime > UNUSED_SECONDS:
+            if match and _is_unused(folder.stat().st_mtime):
                 shutil.rmtree(folder, ignore_errors=True)
                 (root / f"{match[1]}.lock").unlink(missing_ok=True)
 

@@ -49,7 +49,7 @@ def model_of(
     """
     from kerazoo import compress
 
-    _backend.keep_programs(cache.compiled_programs_dir())
+    _backend.keep_programs(cache.compiled_programs_dir)
     factors, stored = record.get("low_rank"), record.get("stored_weights")
     weights_of_a_byte = WEIGHTS_OF_A_BYTE if factors or stored else 1
     model = build_model(record["model"], task, record["model_options"], store, weights_of_a_byte)

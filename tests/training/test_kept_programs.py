@@ -9,6 +9,7 @@ from keras import ops
 from toys import JAX
 
 from kerazoo import _backend
+from kerazoo.data import cache
 
 pytestmark = pytest.mark.skipif(not JAX, reason="other backends keep no programs")
 
@@ -19,6 +20,7 @@ def folder(tmp_path, monkeypatch):
     from jax.experimental.compilation_cache import compilation_cache
 
     monkeypatch.setattr(_backend, "MIN_COMPILE_SECONDS", 0.0)
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: jax.config.values[name] for name in names}
     jax.config.update("jax_compilation_cache_dir", None)
@@ -38,7 +40,7 @@ def compiled():
 
 
 def test_a_program_is_kept_and_read(folder):
-    _backend.keep_programs(folder)
+    _backend.keep_programs(cache.compiled_programs_dir)
     compiled()
     kept = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert kept and folder.stat().st_mode & 0o077 == 0
@@ -47,7 +49,7 @@ def test_a_program_is_kept_and_read(folder):
 
 
 def test_a_damaged_program_is_compiled_anew(folder):
-    _backend.keep_programs(folder)
+    _backend.keep_programs(cache.compiled_programs_dir)
     compiled()
     for path in folder.iterdir():
         path.write_bytes(path.read_bytes()[:100])
@@ -61,7 +63,7 @@ def test_programs_that_were_not_read_for_long_are_deleted(folder):
     for name, days in [("old", 31), ("new", 29)]:
         (folder / name).write_bytes(b"")
         os.utime(folder / name, (now - days * 86400,) * 2)
-    _backend.keep_programs(folder)
+    _backend.keep_programs(cache.compiled_programs_dir)
     assert [path.name for path in folder.iterdir()] == ["new"]
 
 
@@ -77,7 +79,10 @@ def test_where_none_are_kept(folder, tmp_path, kind):
         folder.symlink_to(tmp_path / "other")
     elif kind == "a file":
         folder.write_bytes(b"")
-    _backend.keep_programs(None if kind == "none" else folder)
+    elif kind == "none":
+        cache.set_cache_dir("")
+    assert cache.compiled_programs_dir() is None
+    _backend.keep_programs(cache.compiled_programs_dir)
     assert jax.config.values["jax_compilation_cache_dir"] is None
 
 
@@ -85,5 +90,5 @@ def test_a_folder_of_the_users_choice_stays(folder, tmp_path):
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "mine"))
-    _backend.keep_programs(folder)
+    _backend.keep_programs(cache.compiled_programs_dir)
     assert jax.config.values["jax_compilation_cache_dir"] == str(tmp_path / "mine") and not folder.exists()
