@@ -23,6 +23,8 @@ from kerazoo.export.operations import check_operations
 
 RECORD = "VERIFY.json"
 MEASURED = re.compile(r"(evaluation|predictions)-\w+\.jsonl?")  # what an evaluation writes beside a model
+ERROR = re.compile(r"[\w.]+(Error|Exception): ")  # the line of a traceback that says what is wrong
+PLACE = re.compile(r"\s*(\[\[|Detected at node|<stack traces|$)")  # what TensorFlow writes around its message
 TOLERANCE = 1e-4
 TIE = 1e-3  # between scores, at most, for which another answer is as good
 # What the fresh process runs for each format.
@@ -255,10 +257,17 @@ def run_fresh(code: str, given: Any, names: str) -> Any:
             text=True,
         )
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise _checks.CheckpointError(f"{names}: cannot be run in a fresh process: {last}")
+            raise _checks.CheckpointError(f"{names}: cannot be run in a fresh process: {_reason(done.stderr)}")
         with open(file_name, encoding="utf-8") as file:
             return json.load(file)
+
+
+def _reason(stderr):
+    """Returns the last error in what a process wrote: its line, and the next one that says more."""
+    lines = [line for line in stderr.strip().splitlines() if not PLACE.match(line)]
+    errors = [number for number, line in enumerate(lines) if ERROR.match(line)]
+    kept = lines[errors[-1] :][:2] if errors else lines[-1:]
+    return " ".join(kept)[:500] or "no message"
 
 
 # Comparing.

@@ -69,6 +69,14 @@ def test_exports_are_timed_beside_each_other_by_the_command(run, saved, monkeypa
     assert rows[1][-3:] == ["4.00", "4.00", "3"] and rows[3][1:4] == ["onnx", "float32,", "generate"]
 
 
+def test_the_reason_of_a_failed_process_is_its_last_error():
+    written = "Traceback:\n  File x\na.b.InvalidArgumentError: Graph execution error:\n\nDetected at node Assert\n"
+    written += "<stack traces unavailable>\nassertion failed: [one of 0, 1]\n\t [[{{node Assert}}]] [Op:serve]"
+    reason = "a.b.InvalidArgumentError: Graph execution error: assertion failed: [one of 0, 1]"
+    assert verification._reason(written) == reason
+    assert verification._reason("killed") == "killed" and verification._reason("") == "no message"
+
+
 def test_what_cannot_be_measured_is_refused(run, saved, tmp_path):
     with pytest.raises(ValueError, match="saved_model takes no num_beams, search: its search is part of it"):
         kz.run.evaluate(run, exported=saved, search="beam", num_beams=2)
