@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 ROWS = 64  # inputs in one call of the model
 SEARCH = ("search", "num_beams", "max_length")  # options that CTranslate2 takes in a call
-DEFAULT_BEAMS = 4  # of a beam without a number, as in `kerazoo.decoding.Beam`
 
 
 class ExportedPredictor(predictors.Predictor):
@@ -78,7 +77,7 @@ class ExportedPredictor(predictors.Predictor):
             )
         if self.format != "ctranslate2":
             return None
-        arguments = {"num_beams": DEFAULT_BEAMS if options.get("search") == "beam" else 1, **options}
+        arguments = {"num_beams": predictors.DEFAULT_BEAMS if options.get("search") == "beam" else 1, **options}
         if arguments.pop("search", "greedy") not in ("greedy", "beam"):
             raise ValueError(f"evaluate: CTranslate2 has the `search` greedy and beam; got {options['search']!r}.")
         return {name: int(value) for name, value in arguments.items()}

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kerazoo")
 BLOCK = 4  # tokens that a stream generates in one compiled call
+DEFAULT_BEAMS = 4  # of a beam search without a number, as in `kerazoo.decoding.Beam`
+BEAM_POSITIONS = 1 << 16  # tokens of all hypotheses in one call of a beam search, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,9 @@ class Predictor:
     Args:
         model: a built model that the task trains; `None` where predictions come from elsewhere.
         task: `kerazoo.tasks.Task`. It encodes the inputs and decodes the outputs.
-        batch_size: int. The largest number of inputs in one call of the model. Defaults to `256`.
+        batch_size: int. The largest number of inputs in one call of the model. A beam search for long predictions takes
+            fewer, since each step copies the keys and values of all hypotheses, and a call ends with its longest one.
+            Defaults to `256`.
         dev_errors: `kerazoo.run.DevErrors`. The errors of an autoencoder on dev, by which anomalies are marked.
             Defaults to `None`.
 
@@ -106,7 +110,7 @@ class Predictor:
 
         rows = {}
         with self._memory_reported(raw):
-            for numbers, inputs in self._batches(raw):
+            for numbers, inputs in self._batches(raw, self._inputs_at_once(options)):
                 if self.generates:
                     found, too_long = self._generate(inputs, len(rows), options)
                     outputs = [too_long.get(row, tokens) for row, tokens in enumerate(found.best())]
@@ -143,7 +147,7 @@ class Predictor:
             return [[Prediction(*pair) for pair in row[:n_best]] for row in ranked]
         raw, options, rows = _listed("raw", raw), self._in_tokens(options), {}
         with self._memory_reported(raw):
-            for numbers, inputs in self._batches(raw):
+            for numbers, inputs in self._batches(raw, self._inputs_at_once(options)):
                 found, too_long = self._generate(inputs, len(rows), options)
                 found = self._predictions(found, too_long, [raw[number] for number in numbers], options, inputs)
                 rows.update(zip(numbers, found, strict=True))
@@ -153,7 +157,7 @@ class Predictor:
         """Returns the most probable ways to fill the gaps of each text."""
         rows = {}
         with self._memory_reported(raw):
-            for numbers, inputs in self._batches(raw):
+            for numbers, inputs in self._batches(raw, self.batch_size):
                 logits = np.asarray(self.model.predict_on_batch(inputs))
                 found = self.task.targets.best_fills(logits, inputs, n_best)
                 rows.update(zip(numbers, found, strict=True))
@@ -336,7 +340,16 @@ class Predictor:
         size = min(len(raw), self.batch_size)
         return memory.reported(f"Predictor with {size} inputs at a time", "Set a smaller `batch_size`.")
 
-    def _batches(self, raw):
+    def _inputs_at_once(self, options):
+        """Returns the largest number of inputs in one call."""
+        search = options.get("search")
+        beams = options.get("num_beams") or getattr(search, "num_beams", DEFAULT_BEAMS if search == "beam" else 1)
+        length = options.get("max_length")
+        if not (isinstance(beams, int) and isinstance(length, int)) or beams < 2 or length < 1:
+            return self.batch_size  # the search refuses what is wrong
+        return max(1, min(self.batch_size, BEAM_POSITIONS // (beams * length)))
+
+    def _batches(self, raw, size):
         """Yields the numbers of the raw inputs of each batch, and their encoded inputs; warns of those that were cut.
 
         Inputs of similar length share a batch, so little of it is padding.
@@ -344,8 +357,8 @@ class Predictor:
         cut = self.cut
         lengths = [input_length(item) for item in raw]
         order = sorted(range(len(raw)), key=lengths.__getitem__)
-        for start in range(0, len(order), self.batch_size):
-            numbers = order[start : start + self.batch_size]
+        for start in range(0, len(order), size):
+            numbers = order[start : start + size]
             yield numbers, self._encode([raw[number] for number in numbers])
         if self.cut > cut:
             log.warning(

@@ -37,6 +37,29 @@ def test_the_best_of_several_predictions_is_the_prediction(copier):
             np.testing.assert_allclose(found.alignment[:, : len(word)].sum(-1), 1, atol=1e-5)
 
 
+def test_a_beam_search_for_long_predictions_takes_fewer_inputs_at_once(copier):
+    predictor = run.Predictor(copier.model, copier.task)
+    sizes = [
+        predictor._inputs_at_once({"max_length": length, **options})
+        for length, options in [
+            (60, {"search": "beam", "num_beams": 5}),
+            (260, {"search": "beam", "num_beams": 5}),
+            (260, {"search": "beam"}),
+            (260, {"search": decoding.Beam(2)}),
+            (99_999, {"search": "beam"}),
+            (9_999, {"search": "sample", "n_best": 8}),
+            (9_999, {}),
+            (0, {"num_beams": 3}),
+            (260, {"num_beams": "3"}),
+        ]
+    ]
+    assert sizes == [218, 50, 63, 126, 1, 256, 256, 256, 256]
+    options = {"search": "beam", "num_beams": 3}
+    expected = predictor(WORDS, **options)
+    predictor.batch_size = 1
+    assert predictor(WORDS, **options) == expected
+
+
 def test_text_stands_for_token_ids(copier):
     assert all(text.startswith("ja") for text in copier(WORDS, prefix="ja"))
     assert not any(set("abc") & set(text) for text in copier(WORDS, forbidden="abc"))
