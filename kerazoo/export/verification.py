@@ -24,7 +24,7 @@ from kerazoo.export.operations import check_operations
 RECORD = "VERIFY.json"
 MEASURED = re.compile(r"(evaluation|predictions)-\w+\.jsonl?")  # what an evaluation writes beside a model
 ERROR = re.compile(r"[\w.]+(Error|Exception): ")  # the line of a traceback that says what is wrong
-PLACE = re.compile(r"\s*(\[\[|Detected at node|<stack traces|$)")  # what TensorFlow writes around its message
+FRAME = re.compile(r"\s*(\[\[|Detected at node|<stack traces|$)")  # what TensorFlow writes around its message
 TOLERANCE = 1e-4
 TIE = 1e-3  # between scores, at most, for which another answer is as good
 # What the fresh process runs for each format.
@@ -264,7 +264,7 @@ def run_fresh(code: str, given: Any, names: str) -> Any:
 
 def _reason(stderr):
     """Returns the last error in what a process wrote: its line, and the next one that says more."""
-    lines = [line for line in stderr.strip().splitlines() if not PLACE.match(line)]
+    lines = [line for line in stderr.strip().splitlines() if not FRAME.match(line)]
     errors = [number for number, line in enumerate(lines) if ERROR.match(line)]
     kept = lines[errors[-1] :][:2] if errors else lines[-1:]
     return " ".join(kept)[:500] or "no message"
