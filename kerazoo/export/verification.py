@@ -275,7 +275,8 @@ def _reason(stderr):
 
 def _compared(path, cases, format, min_equal):
     """Returns what was compared by signature and output, and the first difference in words, empty for none."""
-    check_folder(path, format)  # also of a folder without cases
+    if not cases:  # else `fresh_outputs` does it
+        check_folder(path, format)
     outputs = fresh_outputs([(path, case.inputs, case.signature, case.options) for case in cases], format)
     compared, differences = {}, []
     for case, found in zip(cases, outputs, strict=True):

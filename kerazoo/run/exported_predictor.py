@@ -44,17 +44,19 @@ class ExportedPredictor(predictors.Predictor):
         # Of ONNX and LiteRT the whole search in one call, where it converted, and not its steps.
         is_network = self.format in ("onnx", "litert")
         self._signature = "generate" if is_network and "generate" in names else names[0]
-        if self.format == "safetensors" or task.targets.modality == "sound" or task.targets.evaluated_by_loss:
-            reason = "safetensors are the weights of the run" if self.format == "safetensors" else None
-            reason = reason or "sounds and models that are measured by their loss are measured as a run"
+        reason = ""
+        if self.format == "safetensors":
+            reason = "safetensors are the weights of the run"
+        elif task.targets.modality == "sound" or task.targets.evaluated_by_loss:
+            reason = "sounds and models that are measured by their loss are measured as a run"
+        if reason:
             raise ValueError(f"evaluate: `exported`={os.fspath(folder)!r} cannot be measured: {reason}.")
 
     def __call__(self, raw: Sequence, **options) -> list:
         from kerazoo import export as exporter
 
         arguments = self._arguments(options)
-        order = sorted(range(len(raw)), key=lambda row: predictors.input_length(raw[row]))
-        parts = [order[start : start + ROWS] for start in range(0, len(order), ROWS)]
+        parts = predictors.by_length(raw, ROWS)
         jobs = [(self.folder, self.task.pack([raw[row] for row in part]), self._signature, arguments) for part in parts]
         found: dict[int, Any] = {}
         for part, outputs in zip(parts, exporter.fresh_outputs(jobs, self.format), strict=True):
@@ -69,6 +71,8 @@ class ExportedPredictor(predictors.Predictor):
 
     def _arguments(self, options: Mapping) -> dict[str, Any] | None:
         """Returns what the program of the format takes beside the inputs."""
+        from kerazoo import decoding
+
         refused = sorted(set(options) - set(SEARCH if self.format == "ctranslate2" else ()))
         if refused:
             raise ValueError(
@@ -77,7 +81,7 @@ class ExportedPredictor(predictors.Predictor):
             )
         if self.format != "ctranslate2":
             return None
-        arguments = {"num_beams": predictors.DEFAULT_BEAMS if options.get("search") == "beam" else 1, **options}
+        arguments = {"num_beams": decoding.Beam.num_beams if options.get("search") == "beam" else 1, **options}
         if arguments.pop("search", "greedy") not in ("greedy", "beam"):
             raise ValueError(f"evaluate: CTranslate2 has the `search` greedy and beam; got {options['search']!r}.")
         return {name: int(value) for name, value in arguments.items()}

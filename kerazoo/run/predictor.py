@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kerazoo")
 BLOCK = 4  # tokens that a stream generates in one compiled call
-DEFAULT_BEAMS = 4  # of a beam search without a number, as in `kerazoo.decoding.Beam`
 BEAM_POSITIONS = 1 << 16  # tokens of all hypotheses in one call of a beam search, at most
 
 
@@ -109,8 +108,9 @@ class Predictor:
         from kerazoo import decoding
 
         rows = {}
-        with self._memory_reported(raw):
-            for numbers, inputs in self._batches(raw, self._inputs_at_once(options)):
+        size = self._inputs_at_once(options)
+        with _memory_reported(raw, size):
+            for numbers, inputs in self._batches(raw, size):
                 if self.generates:
                     found, too_long = self._generate(inputs, len(rows), options)
                     outputs = [too_long.get(row, tokens) for row, tokens in enumerate(found.best())]
@@ -146,8 +146,9 @@ class Predictor:
             ranked = self.task.ranked(self.outputs(raw, **options))
             return [[Prediction(*pair) for pair in row[:n_best]] for row in ranked]
         raw, options, rows = _listed("raw", raw), self._in_tokens(options), {}
-        with self._memory_reported(raw):
-            for numbers, inputs in self._batches(raw, self._inputs_at_once(options)):
+        size = self._inputs_at_once(options)
+        with _memory_reported(raw, size):
+            for numbers, inputs in self._batches(raw, size):
                 found, too_long = self._generate(inputs, len(rows), options)
                 found = self._predictions(found, too_long, [raw[number] for number in numbers], options, inputs)
                 rows.update(zip(numbers, found, strict=True))
@@ -156,7 +157,7 @@ class Predictor:
     def _best_fills(self, raw, n_best):
         """Returns the most probable ways to fill the gaps of each text."""
         rows = {}
-        with self._memory_reported(raw):
+        with _memory_reported(raw, self.batch_size):
             for numbers, inputs in self._batches(raw, self.batch_size):
                 logits = np.asarray(self.model.predict_on_batch(inputs))
                 found = self.task.targets.best_fills(logits, inputs, n_best)
@@ -336,14 +337,13 @@ class Predictor:
         rows = [tokens[row].tolist() for row in range(len(tokens))]
         return decoding.score(self.model, model_arguments(self._encode(raw))["source"], rows, **options)
 
-    def _memory_reported(self, raw):
-        size = min(len(raw), self.batch_size)
-        return memory.reported(f"Predictor with {size} inputs at a time", "Set a smaller `batch_size`.")
-
     def _inputs_at_once(self, options):
         """Returns the largest number of inputs in one call."""
+        from kerazoo import decoding
+
         search = options.get("search")
-        beams = options.get("num_beams") or getattr(search, "num_beams", DEFAULT_BEAMS if search == "beam" else 1)
+        default = decoding.Beam.num_beams if search == "beam" else getattr(search, "num_beams", 1)
+        beams = options.get("num_beams") or default
         length = options.get("max_length")
         if not (isinstance(beams, int) and isinstance(length, int)) or beams < 2 or length < 1:
             return self.batch_size  # the search refuses what is wrong
@@ -355,10 +355,7 @@ class Predictor:
         Inputs of similar length share a batch, so little of it is padding.
         """
         cut = self.cut
-        lengths = [input_length(item) for item in raw]
-        order = sorted(range(len(raw)), key=lengths.__getitem__)
-        for start in range(0, len(order), size):
-            numbers = order[start : start + size]
+        for numbers in by_length(raw, size):
             yield numbers, self._encode([raw[number] for number in numbers])
         if self.cut > cut:
             log.warning(
@@ -452,6 +449,17 @@ def input_length(raw: Any) -> int:
     if isinstance(raw, tuple):
         return max(map(input_length, raw), default=0)
     return len(raw) if isinstance(raw, str | np.ndarray) and np.ndim(raw) < 2 else 0
+
+
+def by_length(raw: Sequence, size: int) -> list[list[int]]:
+    """Returns the numbers of raw inputs from the shortest to the longest, in lists of at most `size`."""
+    lengths = [input_length(item) for item in raw]
+    order = sorted(range(len(raw)), key=lengths.__getitem__)
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _memory_reported(raw, size):
+    return memory.reported(f"Predictor with {min(len(raw), size)} inputs at a time", "Set a smaller `batch_size`.")
 
 
 def model_arguments(inputs: Mapping) -> Mapping:
