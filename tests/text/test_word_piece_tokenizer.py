@@ -84,7 +84,8 @@ def test_every_code_point_becomes_what_it_becomes_in_the_library():
                 differ.append(point)
     old = {point for point in differ if unicodedata.ucd_3_2_0.category(chr(point)) != "Cn"}
     assert old == {0x166D, 0x1734, 0x1885, 0x1886}, list(map(hex, old))
-    assert len(set(differ)) < 700  # 624 with the tables of Python 3.13, which know Unicode 15.1
+    # The tables of Python 3.13 know Unicode 15.1: 624 differ.
+    assert len(set(differ)) < (600 if unicodedata.unidata_version < "15.1" else 640)
 
 
 @pytest.mark.data
