@@ -63,6 +63,8 @@ class TrainingOptions:
         clip_norm: float. The upper bound of the global gradient norm, 0 for none. Defaults to `1.0`.
         label_smoothing: float in [0, 1). The share of the target probability that is spread over all classes or
             tokens. Defaults to `0.0`.
+        consistency: float, not negative. The weight of the difference between two predictions of each batch with other
+            dropout, such as 5, see `kerazoo.training.Consistency`. Defaults to `0.0`: one prediction.
         scheduled_sampling: float in [0, 1]. The probability in the end with which a recurrent decoder reads its own
             prediction in training, in place of the true token; it rises linearly over the whole training, see
             `kerazoo.training.ScheduledSampling`. Defaults to `0.0`.
@@ -155,6 +157,7 @@ class TrainingOptions:
     l1: float = 0.0
     clip_norm: float = 1.0
     label_smoothing: float = 0.0
+    consistency: float = 0.0
     scheduled_sampling: float = 0.0
     class_weight: tuple = ()
     dtype: str = "float32"
@@ -200,6 +203,7 @@ class TrainingOptions:
             _checks.not_above(owner, name, value, MAX_SEED if name == "seed" else _checks.MAX_INT)
         if self.learning_rate != "find":
             _checks.number(owner, "learning_rate", self.learning_rate, low=0, low_open=True)
+        _checks.number(owner, "consistency", self.consistency, low=0)
         _checks.number(owner, "scheduled_sampling", self.scheduled_sampling, low=0, high=1)
         _checks.number(owner, "layer_decay", self.layer_decay, low=0, high=1, low_open=True)
         for name in ("weight_decay", "clip_norm", "l1", "l2", "lora_alpha"):

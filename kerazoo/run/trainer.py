@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import importlib.util
 import os
 import time
@@ -319,6 +320,7 @@ class _Training:
         options = self.options
         for name, given in (("learning_rate", options.learning_rate == "find"),
                             ("batch_tokens", options.batch_tokens == "auto"),
+                            ("consistency", options.consistency > 0),
                             ("scheduled_sampling", options.scheduled_sampling > 0),
                             ("prune", options.prune != ""), ("teacher", bool(options.teacher))):  # fmt: skip
             if given and self.placement.name != "single":
@@ -582,9 +584,10 @@ class _Training:
         """Trains, and goes back to the last checkpoint where training diverges and `on_nan` says so."""
         from kerazoo.training import processes
 
+        change_batch = self._change_batch(model)
         while True:
             try:
-                self._run_fit(model, store, saver, state)
+                self._run_fit(model, store, saver, state, change_batch)
                 self.useful += saver.params["step_seconds"]
                 return
             except _checks.DivergedError as error:
@@ -607,7 +610,7 @@ class _Training:
                     f"{first + 1:,} to {end:,} of epoch {epoch + 1} (time {len(skip)} of {MAX_REWINDS})."
                 )
 
-    def _run_fit(self, model, store, saver, state):
+    def _run_fit(self, model, store, saver, state, change_batch):
         from kerazoo import training
 
         options = self.options
@@ -619,7 +622,7 @@ class _Training:
                 callbacks=self._callbacks(store, saver),
                 validation_data=None if self.dev is None else (self.dev, self.dev_plan, self.task.batch),
                 class_weight=self.class_weight,
-                change_batch=self._sampling(model),
+                change_batch=change_batch,
                 resume=state,
                 steps_per_execution=options.steps_per_execution or None,
                 jit_compile=options.xla,
@@ -632,14 +635,19 @@ class _Training:
             return {"data": self.corpus, "batch_fn": self.task.batch, **plan}
         return {"data": self._stream}  # complete batches
 
-    def _sampling(self, model):
-        """Returns what replaces tokens that the decoder reads by its predictions, `None` for nothing."""
+    def _change_batch(self, model):
+        """Returns what changes each batch within the program of a step, `None` for nothing."""
         from kerazoo import training
 
-        rate = self.options.scheduled_sampling
-        if not rate:
+        options, changes = self.options, []
+        if options.scheduled_sampling:
+            end = self.record["schedule"]["end"]
+            changes.append(training.ScheduledSampling(model, options.scheduled_sampling, end, options.seed))
+        if options.consistency:
+            changes.append(training.Consistency(model, options.consistency))
+        if not changes:
             return None
-        return training.ScheduledSampling(model, rate, self.record["schedule"]["end"], self.options.seed)
+        return lambda batch, number: functools.reduce(lambda last, change: change(last, number), changes, batch)
 
     def _load_dev(self):
         """Returns the dev examples, or `None` if there are none."""

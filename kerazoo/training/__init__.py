@@ -4,6 +4,7 @@ from kerazoo.training import distribution, layouts, processes
 from kerazoo.training.accumulation import GradientAccumulation
 from kerazoo.training.callbacks import Checkpoints, MetricsLog, StopOnNonFinite
 from kerazoo.training.checkpoints import CheckpointStore
+from kerazoo.training.consistency import Consistency
 from kerazoo.training.error_rates import edit_distance, sequence_error_rate, token_error_rate
 from kerazoo.training.fit import evaluate, fit, make_deterministic
 from kerazoo.training.losses import QuantileLoss, SparseCrossentropy, SpectrogramLoss
@@ -38,6 +39,7 @@ __all__ = [
     "BitsPerDimension",
     "CheckpointStore",
     "Checkpoints",
+    "Consistency",
     "CosineCorrelation",
     "CosineError",
     "EvaluateAverages",

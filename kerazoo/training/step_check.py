@@ -135,7 +135,7 @@ class _CreateVariables(keras.Operation):
                 "targets. Arrays are a tuple, (x, y)."
             )
         y_pred = self.model(x, training=False)
-        self.model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weights)
+        self.model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=weights, training=False)
         self.model.compute_metrics(x, y, y_pred, weights)
         return y_pred
 
