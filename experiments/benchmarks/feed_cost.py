@@ -2,7 +2,8 @@
 
 The step is that of transformer_seq2seq_tiny on pairs of texts, --data_dir=multi30k for the published figures. Feeding
 is measured alone, as a share of that step, which counts all of its work; and within training, where one epoch of each
-feed is run in turn and compared with that of the program that gathers its batches from the corpus.
+feed is run in turn and compared with that of the program that gathers its batches from the corpus. Memory is the most
+that the process had until then.
 """
 
 import functools
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from experiments.benchmarks import workers
 from experiments.benchmarks.timing import epoch_timer, interleave_epochs, timed
 
 FLAGS = flags.FLAGS
@@ -35,12 +37,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     width = max(len(row["name"]) for row in rows)
     lines = [
         f"{rows[0]['backend']}, medians of {FLAGS.repeats}",
-        f"{'measured':{width}}  {'tokens/s':>12}  {'ms a step':>10}  {'share of the step':>17}",
+        f"{'measured':{width}}  {'tokens/s':>12}  {'ms a step':>10}  {'share of the step':>17}  {'peak MiB':>8}",
     ]
     for row in rows:
         step = "" if row["ms_per_step"] is None else f"{row['ms_per_step']:.2f}"
         share = "" if row["share"] is None else f"{row['share']:.1%}"
-        lines.append(f"{row['name']:{width}}  {row['tokens_per_second']:12,}  {step:>10}  {share:>17}")
+        lines.append(f"{row['name']:{width}}  {row['tokens_per_second']:12,}  {step:>10}  {share:>17}  {row['peak_mib']:8,}")
     return "\n".join(lines)
 
 
@@ -159,6 +161,7 @@ def _row(name, tokens, seconds=None, share=None):
         "tokens_per_second": round(tokens),
         "ms_per_step": None if seconds is None else round(1000 * seconds, 3),
         "share": None if share is None else round(share, 4),
+        "peak_mib": workers.peak_mib(),
     }
 
 
