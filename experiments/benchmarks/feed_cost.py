@@ -42,7 +42,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         step = "" if row["ms_per_step"] is None else f"{row['ms_per_step']:.2f}"
         share = "" if row["share"] is None else f"{row['share']:.1%}"
-        lines.append(f"{row['name']:{width}}  {row['tokens_per_second']:12,}  {step:>10}  {share:>17}  {row['peak_mib']:8,}")
+        speed, memory = f"{row['tokens_per_second']:12,}", f"{row['peak_mib']:8,}"
+        lines.append(f"{row['name']:{width}}  {speed}  {step:>10}  {share:>17}  {memory}")
     return "\n".join(lines)
 
 
