@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from kerazoo import _checks
+from kerazoo.training.losses import weighted_mean
 
 OUTPUTS = ("classes", "values")
 
@@ -81,7 +82,8 @@ def distil(
             return loss
         predicted = [ops.stop_gradient(teacher(x, training=False)) for teacher in models]
         distances = _distances(predicted, y_pred, temperature, outputs)
-        total = (1 - weight) * loss + weight * _mean(distances, sample_weight)
+        weights = None if keras.tree.is_nested(sample_weight) else sample_weight
+        total = (1 - weight) * loss + weight * weighted_mean(distances, weights)
         if hidden_weight:
             student, *others = [each.similarities() for each in encoded]
             for other in others:
@@ -102,16 +104,6 @@ def _distances(predicted, outputs, temperature, kind):
     target = sum(ops.softmax(each / temperature, axis=-1) for each in predicted) / len(predicted)
     difference = ops.log(ops.maximum(target, 1e-30)) - ops.log_softmax(outputs / temperature, axis=-1)
     return temperature**2 * ops.sum(target * difference, axis=-1)
-
-
-def _mean(values, weights):
-    """Returns the mean of values `[B, ...]`, by weights of their first axes if there are some."""
-    if weights is None or keras.tree.is_nested(weights):
-        return ops.mean(values)
-    weights = ops.cast(weights, values.dtype)
-    weights = ops.reshape(weights, (*ops.shape(weights), *[1] * (len(values.shape) - len(weights.shape))))
-    weights = weights * ops.ones_like(values)
-    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1e-7)
 
 
 class _Encoded:

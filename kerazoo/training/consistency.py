@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from kerazoo import _checks
-from kerazoo.training.losses import SparseCrossentropy, broadcast_weight
+from kerazoo.training.losses import SparseCrossentropy, weighted_mean
 
 
 class Consistency:
@@ -84,7 +84,4 @@ def _divergence(logits, weights):
     rows = ops.shape(logits)[0] // 2
     first, second = ops.log_softmax(logits[:rows]), ops.log_softmax(logits[rows:])
     values = ops.sum((ops.exp(first) - ops.exp(second)) * (first - second), axis=-1)  # [B, ...]
-    if weights is None:
-        return ops.mean(values)
-    weights = broadcast_weight(weights[:rows], ops.shape(values))
-    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1e-7)
+    return weighted_mean(values, None if weights is None else weights[:rows])

@@ -101,6 +101,14 @@ def broadcast_weight(weight: Any, shape: Any) -> Any:
     return ops.broadcast_to(weight, shape)
 
 
+def weighted_mean(values: Any, weights: Any = None) -> Any:
+    """Returns the mean of values `[B, ...]` by weights of their first axes, by equal ones where there are none."""
+    if weights is None:
+        return ops.mean(values)
+    weights = broadcast_weight(weights, ops.shape(values))
+    return ops.sum(values * weights) / ops.maximum(ops.sum(weights), 1e-7)
+
+
 @keras.saving.register_keras_serializable(package="kerazoo")
 class QuantileLoss(PositionLoss):
     """The pinball loss of predicted quantiles, averaged over quantiles and values.
