@@ -292,6 +292,7 @@ class _Training:
                 self.unfreeze.build_optimizer(model)
             if self.teachers:
                 self.teachers.distil(model)
+            self.change_batch = self._change_batch(model)
             self.pruning = self._pruning(schedule["start"], schedule["end"])
             if self.pruning:
                 self.pruning.attach(model)
@@ -584,10 +585,9 @@ class _Training:
         """Trains, and goes back to the last checkpoint where training diverges and `on_nan` says so."""
         from kerazoo.training import processes
 
-        change_batch = self._change_batch(model)
         while True:
             try:
-                self._run_fit(model, store, saver, state, change_batch)
+                self._run_fit(model, store, saver, state)
                 self.useful += saver.params["step_seconds"]
                 return
             except _checks.DivergedError as error:
@@ -610,7 +610,7 @@ class _Training:
                     f"{first + 1:,} to {end:,} of epoch {epoch + 1} (time {len(skip)} of {MAX_REWINDS})."
                 )
 
-    def _run_fit(self, model, store, saver, state, change_batch):
+    def _run_fit(self, model, store, saver, state):
         from kerazoo import training
 
         options = self.options
@@ -622,7 +622,7 @@ class _Training:
                 callbacks=self._callbacks(store, saver),
                 validation_data=None if self.dev is None else (self.dev, self.dev_plan, self.task.batch),
                 class_weight=self.class_weight,
-                change_batch=change_batch,
+                change_batch=self.change_batch,
                 resume=state,
                 steps_per_execution=options.steps_per_execution or None,
                 jit_compile=options.xla,

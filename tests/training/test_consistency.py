@@ -1,10 +1,13 @@
 """Two predictions of each batch that shall agree."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
+import kerazoo as kz
 from kerazoo import training
 
 
@@ -88,3 +91,21 @@ def test_what_it_refuses():
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"Consistency: `model` must predict classes or tokens.*got 'mse'"):
         training.Consistency(model, 1.0)
+
+
+def test_a_run_trains_with_it_and_a_model_without_dropout_leaves_no_record(tmp_path):
+    rows = "".join(f"{i % 7}.5,{'odd' if i % 2 else 'even'}\n" for i in range(64))
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.csv").write_text("a,b\n" + rows)
+    task = {"data_dir": tmp_path, "inputs": "number:a", "targets": "label:b"}
+
+    def loss(name, dropout, consistency):
+        chosen = {"epochs": 1, "batch_size": 16, "xla": False, "learning_rate": 1e-6, "consistency": consistency}
+        options = {"task_options": task, "training": chosen, "evaluate": False, "tensorboard": False}
+        kz.run.train("mlp_classifier", "table", tmp_path / name, {"units": (9,), "dropout": dropout}, **options)
+        return json.loads((tmp_path / name / "metrics.jsonl").read_text())["loss"]
+
+    assert loss("agree", 0.5, 1e4) > 10 * loss("plain", 0.5, 0.0)
+    with pytest.raises(ValueError, match="Consistency: `model` must have dropout"):
+        loss("refused", 0.0, 1.0)
+    assert not (tmp_path / "refused" / "run.json").exists()
