@@ -245,8 +245,7 @@ TRAINING_HELP = {
     "l1": "Factor of the sum of absolute kernels in the loss; 0 for none.",
     "clip_norm": "Maximum global norm of the gradients; 0 for none.",
     "label_smoothing": "Share of the target probability that is spread over the vocabulary, 0 to 1.",
-    "consistency": "Weight of the difference between two predictions of each batch with other dropout; 0 for "
-    "none.",
+    "consistency": "Weight of the difference between two predictions of each batch with other dropout; 0 for none.",
     "scheduled_sampling": "Probability in the end with which a recurrent decoder reads its own prediction in training.",
     "class_weight": "Weight of a class in the loss as NAME=WEIGHT, or balanced; may be repeated.",
     "dtype": "Precision: {DTYPES}.",
