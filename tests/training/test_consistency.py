@@ -94,6 +94,7 @@ def test_what_it_refuses():
 
 
 def test_a_run_trains_with_it_and_a_model_without_dropout_leaves_no_record(tmp_path):
+    pytest.importorskip("tensorflow")
     rows = "".join(f"{i % 7}.5,{'odd' if i % 2 else 'even'}\n" for i in range(64))
     for split in ("train", "dev"):
         (tmp_path / f"{split}.csv").write_text("a,b\n" + rows)
