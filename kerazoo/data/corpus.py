@@ -114,17 +114,20 @@ class Corpus:
         """Returns the examples `rows` as one batch.
 
         Args:
-            rows: integers `[B]`. A negative one makes a padding row: it repeats example 0 and is not valid.
+            rows: integers `[B]`. A negative one makes a padding row: it repeats example 0 and is not valid. Or
+                `[B, P]`, the examples that share each row, followed by negative numbers; all features must be ragged.
             lengths: dictionary of ragged feature to the length that its rows are padded to. `None` means the longest
-                row of the batch. Defaults to `None`.
+                row of the batch; it must be given where examples share rows. Defaults to `None`.
             pad: integer. The value after the end of a row. Defaults to `0`.
 
         Returns:
             `(features, valid)`: a dictionary of arrays `[B, ...]` and a bool array `[B]`, False for padding rows. For
             rows of vectors, which no value marks as padding, `NAME_mask` is a bool array `[B, L]`, True up to the end
-            of each row.
+            of each row. Where examples share rows, `NAME_segments` counts them from 1, int32 `[B, L]`, 0 for padding.
         """
         rows = np.asarray(rows, np.int64)
+        if rows.ndim == 2:
+            return self._packed(rows, lengths or {}, pad)
         valid = rows >= 0
         rows = np.where(valid, rows, 0)
         features = {}
@@ -192,6 +195,13 @@ class Corpus:
         if not isinstance(feature, Ragged):
             raise ValueError(f"Corpus: `name` must be one of the ragged features {self.length_names}; got {name!r}.")
         return feature
+
+    def _packed(self, rows, lengths, pad):
+        """Returns the examples `rows`, int64 `[B, P]`, several in each row of the batch."""
+        features = {}
+        for name in self.length_names:
+            features[name], features[f"{name}_segments"] = self.ragged(name).packed(rows, lengths[name], pad)
+        return features, rows[:, 0] >= 0
 
 
 def sample_rows(count: int, limit: int) -> np.ndarray:

@@ -7,7 +7,6 @@ import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data.plan import Batch, Shape, permutation
-from kerazoo.data.ragged import Ragged
 
 ROW_EXAMPLES = 2  # a row has this many times the positions of the longest example by default: enough for little waste
 
@@ -159,34 +158,6 @@ def pack_lengths(kinds: np.ndarray, counts: np.ndarray, capacity: np.ndarray) ->
         if not left.all():
             ids, sizes, left = ids[left > 0], np.ascontiguousarray(sizes[:, left > 0]), left[left > 0]
     return rows
-
-
-def pack(feature: Ragged, rows: np.ndarray, length: int, pad: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the chosen rows of a `Ragged`, several in each row of the result.
-
-    Args:
-        feature: a `Ragged`.
-        rows: integers `[B, P]`. Negative ones, which come last, stand for no row.
-        length: integer. Length L of a row of the result, enough for the rows that share it.
-        pad: integer. The value after the last of them. Defaults to `0`.
-
-    Returns:
-        The values `[B, L]`, and int32 `[B, L]` that counts the rows from 1, 0 for padding.
-    """
-    starts = feature.offsets[np.maximum(rows, 0)]
-    valid = feature.offsets[np.maximum(rows, 0) + 1] - starts
-    sizes = np.where(rows < 0, 0, np.maximum(valid, 1))  # [B, P]
-    ends = np.cumsum(sizes, axis=1)
-    within = np.arange(length)
-    index = np.sum(within >= ends[:, :, None], axis=1)  # [B, L]
-    inside = index < rows.shape[1]
-    chosen = np.minimum(index, rows.shape[1] - 1)
-    within = within - np.take_along_axis(ends - sizes, chosen, axis=1)
-    positions = np.take_along_axis(starts, chosen, axis=1) + within
-    values = np.full(inside.shape, pad, feature.values.dtype)
-    filled = inside & (within < np.take_along_axis(valid, chosen, axis=1))
-    values[filled] = feature.values[positions[filled]]
-    return values, np.where(inside, index + 1, 0).astype(np.int32)
 
 
 def _best_row(sizes, left, capacity):

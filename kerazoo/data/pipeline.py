@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from kerazoo.data.corpus import Corpus
-from kerazoo.data.packing import PackedPlan, pack
-from kerazoo.data.plan import Plan, Shape
+from kerazoo.data.packing import PackedPlan
+from kerazoo.data.plan import Plan
 
 
 def batches(
@@ -57,7 +57,7 @@ def batches(
     numbered = list(enumerate(planned, epoch * len(planned)))[start:]
 
     def make(step, batch):
-        return finish(*gather(corpus, batch.rows, plan.shapes[batch.shape_index]), np.int32(step))
+        return finish(*corpus.batch(batch.rows, plan.shapes[batch.shape_index].lengths), np.int32(step))
 
     return Prefetched(make, numbered, prefetch)
 
@@ -97,7 +97,7 @@ def dataset(
 
     planned = plan.epoch(epoch)
     first = planned[0]
-    example, _ = gather(corpus, first.rows, plan.shapes[first.shape_index])
+    example, _ = corpus.batch(first.rows, plan.shapes[first.shape_index].lengths)
     steps = np.arange(len(planned), dtype=np.int32) + epoch * len(planned)
     indices = np.array([batch.shape_index for batch in planned], np.int32)
     sizes = np.array([len(batch.rows) for batch in planned], np.int32)
@@ -106,7 +106,7 @@ def dataset(
         row[: len(batch.rows)] = batch.rows
 
     def read(shape_index, size, row):
-        features, valid = gather(corpus, row[:size], plan.shapes[shape_index])
+        features, valid = corpus.batch(row[:size], plan.shapes[shape_index].lengths)
         return [*(features[name] for name in example), valid]
 
     widths = {name: _only(shape.lengths[name] for shape in plan.shapes) for name in corpus.length_names}
@@ -125,16 +125,6 @@ def dataset(
 
     numbered = tf.data.Dataset.from_tensor_slices(tuple(array[start:] for array in (steps, indices, sizes, rows)))
     return numbered.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(prefetch)
-
-
-def gather(corpus: Corpus, rows: np.ndarray, shape: Shape) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Returns `(features, valid)` of the examples `rows`, `[B]` or several in a row `[B, P]`, padded to a `Shape`."""
-    if not shape.segments:
-        return corpus.batch(rows, shape.lengths)
-    features = {}
-    for name in corpus.length_names:
-        features[name], features[f"{name}_segments"] = pack(corpus.ragged(name), rows, shape.lengths[name])
-    return features, rows[:, 0] >= 0
 
 
 class Prefetched:

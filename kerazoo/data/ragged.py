@@ -120,6 +120,32 @@ class Ragged:
         result[valid] = self.values[(self.offsets[rows][:, None] + within)[valid]]
         return result
 
+    def packed(self, rows: np.ndarray, length: int, pad: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the chosen rows as one array in which several share a row; a row without entries takes one position.
+
+        Args:
+            rows: integers `[B, P]`. Negative ones, which come last, stand for no row.
+            length: integer. Length L of a row of the result, enough for the rows that share it.
+            pad: integer. The value after the last of them. Defaults to `0`.
+
+        Returns:
+            The values `[B, L]`, and int32 `[B, L]` that counts the rows from 1, 0 for padding.
+        """
+        starts = self.offsets[np.maximum(rows, 0)]
+        valid = self.offsets[np.maximum(rows, 0) + 1] - starts
+        sizes = np.where(rows < 0, 0, np.maximum(valid, 1))  # [B, P]
+        ends = np.cumsum(sizes, axis=1)
+        within = np.arange(length)
+        index = np.sum(within >= ends[:, :, None], axis=1)  # [B, L]
+        inside = index < rows.shape[1]
+        chosen = np.minimum(index, rows.shape[1] - 1)
+        within = within - np.take_along_axis(ends - sizes, chosen, axis=1)
+        positions = np.take_along_axis(starts, chosen, axis=1) + within
+        values = np.full(inside.shape, pad, self.values.dtype)
+        filled = inside & (within < np.take_along_axis(valid, chosen, axis=1))
+        values[filled] = self.values[positions[filled]]
+        return values, np.where(inside, index + 1, 0).astype(np.int32)
+
 
 def positions_in_rows(lengths: np.ndarray) -> np.ndarray:
     """Returns the position in its row of each value of rows of some lengths, from 0, int64 `[sum of lengths]`."""

@@ -670,8 +670,6 @@ class _Training:
                     "in each (subword_dropout, or texts that are corrupted); got feed='device'. Try feed='auto'."
                 )
             return "tf.data"
-        if processes.count() > 1 and self.options.packing:
-            return "tf.data"  # of which each process reads all, and not only its rows
         if self.options.feed != "auto":
             return self.options.feed
         if processes.count() > 1:

@@ -16,17 +16,23 @@ class ProcessFeed(DeviceFeed):
     (`kerazoo.data.Corpus`).
 
     Raises:
-        ValueError: if the corpus has no such method, or several examples share a row.
+        ValueError: if the corpus has no such method.
     """
 
     def read(self, key: tuple[int, int], data: list[np.ndarray]) -> list[np.ndarray]:
-        """Returns the features of the rows `[...]` in `data` as arrays `[..., ...]`, and last which rows are valid."""
+        """Returns the features of the rows `[...]` in `data` as arrays `[..., ...]`, and last which rows are valid.
+
+        The last axis of `data` is that of the examples that share a row, if the plan has such rows.
+        """
         (rows,) = data
-        features, valid = self.corpus.batch(rows.reshape(-1), self.plan.shapes[key[0]].lengths)
+        shape = self.plan.shapes[key[0]]
+        shared = rows.shape[-1:] if getattr(shape, "segments", 0) else ()
+        leading = rows.shape[: rows.ndim - len(shared)]
+        features, valid = self.corpus.batch(rows.reshape(-1, *shared), shape.lengths)
         self.names = list(features)
         arrays = [*features.values(), valid]
         arrays = [array.astype(NARROWER.get(array.dtype.name, array.dtype), copy=False) for array in arrays]
-        return [array.reshape(*rows.shape, *array.shape[1:]) for array in arrays]
+        return [array.reshape(*leading, *array.shape[1:]) for array in arrays]
 
     def batch(self, arrays: Any, key: tuple[int, int], data: list, number: Any) -> Any:
         """Returns the batch of `data`, what was read, inside the program; `number` counts over all epochs."""
@@ -47,11 +53,6 @@ class ProcessFeed(DeviceFeed):
             raise ValueError(
                 f"{self.owner}: a corpus that several processes read needs a method `batch`; got "
                 f"{type(corpus).__name__}."
-            )
-        if any(getattr(shape, "segments", 0) for shape in self.plan.shapes):
-            raise ValueError(
-                f"{self.owner}: `plan` must have one example a row in several processes; got a "
-                f"{type(self.plan).__name__}. Try batches (kerazoo.data.batches)."
             )
         self.corpus = corpus
         return ()

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerazoo.data import Corpus, PackedPlan, Ragged, Shape, batches, dataset
-from kerazoo.data.packing import pack
 
 
 def lengths(count=211, seed=3):
@@ -92,7 +91,7 @@ def test_equal_lengths_fill_whole_rows():
 def test_packed_rows_hold_their_examples_one_behind_the_other():
     held = corpus()
     rows = np.array([[3, 7, -1], [0, 1, 2], [-1, -1, -1]])
-    tokens, segments = pack(held.features["source"], rows, 40)
+    tokens, segments = held.features["source"].packed(rows, 40)
     for row, ids, numbers in zip(rows, tokens, segments):
         expected = []
         for number, example in enumerate(row[row >= 0], 1):

@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 import kerazoo as kz
-from kerazoo.data.pipeline import gather
 from kerazoo.training import device_feed, fit
+from kerazoo.training.process_feed import ProcessFeed
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 
@@ -68,7 +68,7 @@ def test_packed_rows_equal_those_of_the_pipeline(corpus):
     shape = kz.data.PackedPlan.of(held, tokens=1000).shapes[0]
     rows = np.concatenate([batch.rows, np.full_like(batch.rows[:1], -1)])
     found = device_feed.gather(device_feed.to_device("fit", held.features), ops.convert_to_tensor(rows), shape.lengths)
-    expected = gather(held, rows, shape)
+    expected = held.batch(rows, shape.lengths)
     np.testing.assert_array_equal(found[1], expected[1])
     assert set(found[0]) == set(expected[0])
     for name, array in expected[0].items():
@@ -79,6 +79,25 @@ def sequences(examples=37, seed=0):
     rng = np.random.default_rng(seed)
     rows = [rng.integers(4, 17, rng.integers(1, 8)) for _ in range(examples)]
     return kz.data.Corpus({"source": kz.data.Ragged.from_rows(rows), "targets": kz.data.Ragged.from_rows(rows)})
+
+
+@pytest.mark.parametrize("make", [kz.data.Plan, kz.data.PackedPlan])
+def test_a_process_reads_a_part_of_the_rows(make):
+    corpus = sequences()
+    feeds = [
+        feed("fit", corpus, lambda *batch: batch, make.of(corpus, batch_size=5))
+        for feed in (device_feed.DeviceFeed, ProcessFeed)
+    ]
+    (key, (rows,)), *others = feeds[0].batches(0)
+    expected, valid = feeds[0].batch(feeds[0].arrays, key, [ops.convert_to_tensor(rows)], 0)
+    block = np.stack([rows, *(other for k, (other,) in others if k == key)])
+    read = feeds[1].read(key, [block[:, 1:3]])  # rows 1 and 2 of each batch
+    found, found_valid = feeds[1].batch((), key, [array[0] for array in read], 0)
+    assert len(block) > 1 and {len(array) for array in read} == {len(block)}
+    np.testing.assert_array_equal(found_valid, ops.convert_to_numpy(valid)[1:3])
+    assert set(found) == set(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], ops.convert_to_numpy(array)[1:3])
 
 
 def batch_fn(features, valid):
@@ -110,7 +129,7 @@ def test_a_packed_epoch_equals_its_batches_one_by_one():
     fit(one, corpus, batch_fn, plan, epochs=2, steps_per_execution=3)
     for epoch in range(2):
         for batch in plan.epoch(epoch):
-            features, valid = gather(corpus, batch.rows, plan.shapes[0])
+            features, valid = corpus.batch(batch.rows, plan.shapes[0].lengths)
             other.train_on_batch(*(ops.convert_to_numpy(x) for x in batch_fn(features, valid)))
     for a, b in zip(weights(one), weights(other)):
         np.testing.assert_allclose(a, b, 1e-5, 1e-6)
