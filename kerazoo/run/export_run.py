@@ -87,7 +87,8 @@ def export(
     if verify:
         raw, references, split = examples(predictor.task, with_references=True)
         cases = live_cases(predictor, raw, references, exporter.check_names(signatures), threshold, options)
-        exporter.write_verified(path, cases, {"split": split, "examples": len(raw), "search": _plain(options)})
+        about = {"task": predictor.task.hash, "split": split, "examples": len(raw)}
+        exporter.write_verified(path, cases, {**about, "search": _plain(options)})
     return path
 
 
@@ -114,7 +115,8 @@ def _export_as(format, run_dir, predictor, directory, verify, quantize, options)
             cases = export_formats.network_cases(predictor, raw, faults, options.get("max_length"))
         else:
             cases = export_formats.safetensors_cases(predictor, raw, [each[0] for each in references])
-        about = {"split": split, "examples": len(raw), "left_out": faults, "quantize": quantize or "float32"}
+        about = {"task": predictor.task.hash, "split": split, "examples": len(raw)}
+        about |= {"left_out": faults, "quantize": quantize or "float32"}
         exporter.write_verified(path, cases, about, format, exact=quantize is None)
     return path
 

@@ -30,7 +30,7 @@ class ExportedPredictor(predictors.Predictor):
             their search.
 
     Raises:
-        ValueError: if predictions are sounds, or only the loss of the model is measured.
+        ValueError: if predictions are sounds, only the loss of the model is measured, or the export is of another task.
         CheckpointError: if the folder holds no verified export, or the model does not load or run.
     """
 
@@ -39,7 +39,7 @@ class ExportedPredictor(predictors.Predictor):
 
         super().__init__(None, task, dev_errors=dev_errors)
         self.folder = folder
-        self.format, cases, _ = exporter.read_cases(folder)
+        self.format, cases, record = exporter.read_cases(folder)
         names = [case.signature for case in cases]
         # Of ONNX and LiteRT the whole search in one call, where it converted, and not its steps.
         is_network = self.format in ("onnx", "litert")
@@ -51,6 +51,11 @@ class ExportedPredictor(predictors.Predictor):
             reason = "sounds and models that are measured by their loss are measured as a run"
         if reason:
             raise ValueError(f"evaluate: `exported`={os.fspath(folder)!r} cannot be measured: {reason}.")
+        if record.get("task") != task.hash:
+            raise ValueError(
+                f"evaluate: `exported`={os.fspath(folder)!r} must be an export of a run of the same task with the same "
+                "vocabularies, classes and scaling, and it is of another one. Export the run that you measure."
+            )
 
     def __call__(self, raw: Sequence, **options) -> list:
         from kerazoo import export as exporter

@@ -87,3 +87,10 @@ def test_what_cannot_be_measured_is_refused(run, saved, tmp_path):
     _files.write_record(weights / "VERIFY.json", {**record, "format": "safetensors"})
     with pytest.raises(ValueError, match="cannot be measured: safetensors are the weights of the run"):
         kz.run.evaluate(run, exported=weights)
+    table = tmp_path / "table.csv"
+    table.write_text("size,kind\n" + "".join(f"{row},{'ab'[row % 2]}\n" for row in range(40)))
+    options = {"data_dir": table, "inputs": "number:size", "targets": "label:kind"}
+    training = {"epochs": 1, "xla": False}
+    kz.run.train("mlp_classifier", "table", tmp_path / "other", {"units": (2,)}, options, training, evaluate=False)
+    with pytest.raises(ValueError, match="must be an export of a run of the same task"):
+        kz.run.evaluate(tmp_path / "other", exported=saved, metrics=["accuracy"])
