@@ -15,8 +15,8 @@ class SentenceEmbedding(TokenEmbedding):
     """Embeds token ids and adds up the vectors of each sentence, so that a text becomes one vector for each sentence.
 
     Each vector is first multiplied, element by element, by a trained vector of the token's position in its sentence; at
-    the start of training its entries are normally distributed, with mean and standard deviation 1, so that the same word
-    differs between two positions. An encoder then reads a text of 200 words as at most 67 vectors.
+    the start of training its entries are normally distributed, with mean and standard deviation 1, so that one word has
+    another vector in each position. An encoder then reads a text of 200 words as at most 67 vectors.
 
     Args:
         vocabulary_size: int, above 0. Number of tokens V.
