@@ -7,7 +7,6 @@ from keras import ops
 from toys import JAX, jitted, not_on_jax
 
 import kerazoo as kz
-from kerazoo.data.pipeline import gather
 
 VOCABULARY = 13
 SIZES = {"hidden_dim": 12, "num_heads": 2, "intermediate_dim": 7, "dropout": 0.0, "max_length": 11}
@@ -45,7 +44,7 @@ def language_model(positions, **options):
 def batches(held, plan, names):
     """The inputs, targets and weights of an epoch."""
     for batch in plan.epoch(0):
-        features, valid = gather(held, batch.rows, plan.shapes[batch.shape_index])
+        features, valid = held.batch(batch.rows, plan.shapes[batch.shape_index].lengths)
         inputs = {name: value for name, value in features.items() if name.removesuffix("_segments") in names}
         yield inputs, features["targets"], (features["targets"] > 0) * valid[:, None].astype("float32")
 
