@@ -85,7 +85,7 @@ def test_ctranslate2_repeats_greedy_search_and_beams(name, task, tmp_path, monke
     path = kz.export.export_ctranslate2(predictor.model, task, tmp_path / "saved")
     monkeypatch.setattr(verification, "run_fresh", run_here)
     cases = export_formats.ctranslate2_cases(predictor, ["gaa", "j", "abcde"])
-    compared = kz.export.write_verified(path, cases, {}, "ctranslate2")
+    compared = kz.export.write_verified(path, cases, {"task": task.hash}, "ctranslate2")
     assert [counts["answers"]["equal"] for counts in compared.values()] == [3, 3]
     assert {each.name for each in path.iterdir()} >= {"model.bin", "tokenizer", "run_ctranslate2.py", "VERIFY.json"}
     exported, raw = ExportedPredictor(path, task), ["abcde", "gaa", "j"]
