@@ -211,7 +211,7 @@ def test_a_network_repeats_the_live_model(name, task, tmp_path, monkeypatch):
     path, faults = export_formats.export_network(format, predictor, tmp_path / "saved", quantize, {})
     monkeypatch.setattr(verification, "run_fresh", run_network_here)
     cases = export_formats.network_cases(predictor, raw, faults)
-    compared = kz.export.write_verified(path, cases, {}, format, exact=quantize is None)
+    compared = kz.export.write_verified(path, cases, {"task": task.hash}, format, exact=quantize is None)
     expected = {"predict", "embed"} if kind else {"step", *({"generate"} - set(faults))}
     assert set(compared) == expected and (format == "litert" or not faults)
     ending = "onnx" if format == "onnx" else "tflite"
