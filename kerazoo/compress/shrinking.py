@@ -67,8 +67,8 @@ def shrink(
     if len(model.variables) != len(smaller.variables):
         raise ValueError(
             f"shrink: `smaller` must have the {len(model.variables)} weights of the model; got "
-            f"{len(smaller.variables)}. Other layers come with this size, such as those between an encoder and a "
-            "decoder of another width, so it cannot change alone; a student (`distil`) may have it."
+            f"{len(smaller.variables)}. A size with which layers appear or vanish, such as one between an "
+            "encoder and a decoder of another width, cannot change alone; a student (`distil`) may have it."
         )
     axes = [_changed(old, new, size, to, width) for old, new in pairs]
     scores: dict[str, Any] = {}

@@ -124,6 +124,9 @@ class Corpus:
             `(features, valid)`: a dictionary of arrays `[B, ...]` and a bool array `[B]`, False for padding rows. For
             rows of vectors, which no value marks as padding, `NAME_mask` is a bool array `[B, L]`, True up to the end
             of each row. Where examples share rows, `NAME_segments` counts them from 1, int32 `[B, L]`, 0 for padding.
+
+        Raises:
+            ValueError: if examples share rows, and a feature is not ragged or has no length.
         """
         rows = np.asarray(rows, np.int64)
         if rows.ndim == 2:
@@ -198,6 +201,12 @@ class Corpus:
 
     def _packed(self, rows, lengths, pad):
         """Returns the examples `rows`, int64 `[B, P]`, several in each row of the batch."""
+        missing = [name for name in self.features if name not in self.length_names or name not in lengths]
+        if missing:
+            raise ValueError(
+                "Corpus.batch: where examples share rows, every feature must be ragged and have a length in `lengths`; "
+                f"got none for {', '.join(missing)}."
+            )
         features = {}
         for name in self.length_names:
             features[name], features[f"{name}_segments"] = self.ragged(name).packed(rows, lengths[name], pad)

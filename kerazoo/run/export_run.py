@@ -87,8 +87,7 @@ def export(
     if verify:
         raw, references, split = examples(predictor.task, with_references=True)
         cases = live_cases(predictor, raw, references, exporter.check_names(signatures), threshold, options)
-        about = {"task": predictor.task.hash, "split": split, "examples": len(raw)}
-        exporter.write_verified(path, cases, {**about, "search": _plain(options)})
+        exporter.write_verified(path, cases, _compared(predictor, raw, split, search=_plain(options)))
     return path
 
 
@@ -115,10 +114,14 @@ def _export_as(format, run_dir, predictor, directory, verify, quantize, options)
             cases = export_formats.network_cases(predictor, raw, faults, options.get("max_length"))
         else:
             cases = export_formats.safetensors_cases(predictor, raw, [each[0] for each in references])
-        about = {"task": predictor.task.hash, "split": split, "examples": len(raw)}
-        about |= {"left_out": faults, "quantize": quantize or "float32"}
+        about = _compared(predictor, raw, split, left_out=faults, quantize=quantize or "float32")
         exporter.write_verified(path, cases, about, format, exact=quantize is None)
     return path
+
+
+def _compared(predictor, raw, split, **more):
+    """Returns what `VERIFY.json` tells of the examples that an export is compared by."""
+    return {"task": predictor.task.hash, "split": split, "examples": len(raw), **more}
 
 
 # What a model card tells of a run.

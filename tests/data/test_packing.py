@@ -102,6 +102,16 @@ def test_packed_rows_hold_their_examples_one_behind_the_other():
         assert not ids[len(expected) :].any()
 
 
+def test_rows_are_shared_by_ragged_features_of_known_length_alone():
+    held = corpus()
+    rows, length = np.array([[0, 1]]), {name: 40 for name in held.length_names}
+    with pytest.raises(ValueError, match=r"Corpus\.batch: where examples share rows.*got none for source"):
+        held.batch(rows, {name: 40 for name in length if name != "source"})
+    dense = Corpus({**held.features, "label": np.zeros(len(held), int)})
+    with pytest.raises(ValueError, match="got none for label"):
+        dense.batch(rows, {**length, "label": 1})
+
+
 def test_same_batches_with_and_without_tensorflow():
     pytest.importorskip("tensorflow")
     held = corpus()
