@@ -106,9 +106,8 @@ def _task_options(begin, task, given, model):
     if task is None or (task == record["task"] and not given):
         return record["task"], {**record["task_options"], **given}
     accepted = tasks.options(task)
-    if begin.vocabulary == "source":
-        for role in _text_roles(begin, task, given, model):
-            _set_tokens(begin, task, role, accepted, given)
+    for role in _text_roles(begin, task, given, model):
+        _set_tokens(begin, task, role, accepted, given)
     embeddings = [getattr(begin.predictor.model, f"{role}_embedding", None) for role in ("source", "target")]
     positions = [found for each in embeddings if each is not None and (found := max_positions(each))]
     for name in ("max_length", "length"):
@@ -138,12 +137,17 @@ def _created(task, kind, given):
 
 
 def _set_tokens(begin, task, role, accepted, given):
-    """Sets the option of the tokens of a role to those of the run, and refuses options that contradict these."""
+    """Sets the option of the tokens of a role to those of the run.
+
+    Where the vocabulary is that of the run too, options that contradict it are refused.
+    """
     tokenizer = begin.tokenizer(role)
     if tokenizer is None:
         return
     if f"{role}_tokens" in accepted:
         given.setdefault(f"{role}_tokens", tokenizer.registered_name)
+    if begin.vocabulary == "new":
+        return
     case = {"lower": "lower", "upper": "upper", None: "keep"}[tokenizer.case]
     fixed = {"case": case, "normalization": tokenizer.normalization}
     for name, value in {"vocabulary_size": None, f"{role}_vocabulary": None, **fixed}.items():

@@ -163,6 +163,15 @@ def test_another_vocabulary_keeps_the_rows_of_the_same_tokens(source, data, tmp_
     assert "5 of 6 kept" in told
 
 
+def test_another_vocabulary_has_the_kind_of_tokens_of_the_run(source, data, tmp_path):
+    options = ("table", data / "one", {"header": True, "target_tokens": "words"}, {"epochs": 0})
+    run("finetune", source, tmp_path / "words", *options, vocabulary="new")
+    again = ("table", data / "two", {"header": True}, {"epochs": 0})
+    predictor, _ = run("finetune", tmp_path / "words", tmp_path / "run", *again, vocabulary="new")
+    kinds = {role: each.registered_name for role, each in predictor.task.tokenizers.items()}
+    assert kinds == {"source": "characters", "target": "words"}
+
+
 def test_options_that_contradict_the_vocabulary_are_refused(source, data, tmp_path):
     table = {"header": True}
     for given, words in (
