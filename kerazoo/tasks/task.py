@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
@@ -16,12 +15,11 @@ import numpy as np
 
 from kerazoo import _checks
 from kerazoo.data import Chunk, Corpus, DataSource, Stream, TableSource, cache, prepare
-from kerazoo.data.corpus import sample_rows
 from kerazoo.data.corruption import CorruptedCorpus, corrupted
-from kerazoo.data.data_source import row_key
 from kerazoo.data.preparing import Progress, no_examples
-from kerazoo.tasks import saved_task
-from kerazoo.tasks.feature import Feature, MaskedSequence, Unseen
+from kerazoo.tasks import examples, saved_task
+from kerazoo.tasks.conversion import Converter
+from kerazoo.tasks.feature import Feature, MaskedSequence
 from kerazoo.tasks.subword_dropout import ResampledCorpus, max_sampled_tokens
 from kerazoo.tasks.text_feature import SAMPLE_SIZE, TextFeature
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     import keras
 
 SPLITS = ("train", "dev", "test")
-MAX_NAMED = 10  # skipped examples of a split that are printed
 # What a model reads in addition to its sources and targets, where a corpus or packing has it.
 MARKS = ("source_segments", "targets_segments", "masked_positions", "masked_positions_segments")
 
@@ -268,6 +265,11 @@ class Task:
             self._cache[key], self._cache[f"locations {split}"] = columns, locations
         return self._cache[key]
 
+    def locations(self, split: str) -> list[str]:
+        """Returns where each example of `columns` comes from, file and line, nothing where that is not known."""
+        self.columns(split)
+        return self._cache[f"locations {split}"]
+
     def load(self, split: str) -> Corpus | Stream:
         """Returns the examples of `split` as a `kerazoo.data.Corpus`; a streamed training part as a `Stream`."""
         _checks.one_of(self.owner, "split", split, SPLITS)
@@ -299,62 +301,14 @@ class Task:
         label = f"{self.owner}, {split}"
         if self.streamed and split == "train":
             change = self._corrupt_chunk if self.targets.corrupts else None
-            return Stream(lambda: self.chunks("train"), functools.partial(self._convert_windows, split), change)
+            return Stream(
+                lambda: self.chunks("train"), Converter(self, split, self._stored_arrays, windows=True), change
+            )
         fitted = {name: None if _text(feature) else feature.state for name, feature in self._stored_arrays.items()}
         configs = {name: feature.config for name, feature in self._stored_arrays.items()}
         hashes = [feature.tokenizer.hash for feature in self.features if _text(feature)]
         key = self._key((split,), "corpus", configs, fitted, hashes, self.bad_lines)
-        return prepare(label, lambda: self.chunks(split), functools.partial(self._convert, split), key)
-
-    def _convert(self, split, chunk):
-        stored = self._stored_arrays.items()
-        converted = {name: feature.convert(chunk.columns, chunk.continues) for name, feature in stored}
-        values = {name: each.values for name, each in converted.items()}
-        clipped = [each.clipped for each in converted.values() if each.clipped is not None]
-        faults: dict[int, str] = {}
-        for each in reversed(converted.values()):
-            faults |= each.faults
-        unseen = 0
-        if faults:
-            unseen = self._refuse(split, chunk, faults)
-            kept = np.setdiff1d(np.arange(len(next(iter(values.values())))), list(faults))
-            values = {name: v.take(kept) if hasattr(v, "offsets") else v[kept] for name, v in values.items()}
-            clipped = [each[kept] for each in clipped]
-        notes = {"clipped": int(np.count_nonzero(np.logical_or.reduce(clipped)))} if clipped else {}
-        return values, {**notes, "skipped": len(faults) - unseen, **({"unseen": unseen} if unseen else {})}
-
-    def _refuse(self, split, chunk, faults):
-        """Raises a DataError of the first fault that may not be left out, and returns the number of unseen classes."""
-        unseen = {row for row, fault in faults.items() if isinstance(fault, Unseen)}
-        bad = set(faults) - unseen if self.bad_lines == "stop" else set()
-        refused = bad | unseen if split == "train" else bad
-        if refused:
-            row = min(refused)
-            where = chunk.locations[row] if chunk.locations else f"{self.owner}, {split}"
-            fault = faults[row] if faults[row].startswith(where) else f"{where}: {faults[row]}"
-            if row in unseen:  # of a run whose data changed, or of a stream
-                fault += " That is what the run was fitted to at its beginning. Start a new run for more classes."
-            elif "bad_lines" in self.options:
-                fault += " Correct it, or say bad_lines='skip' to leave such examples out."
-            raise _checks.DataError(fault)
-        if self.bad_lines == "skip":
-            self._name_skipped(split, [faults[row] for row in sorted(set(faults) - unseen)])
-        return len(unseen)
-
-    def _name_skipped(self, split, faults):
-        """Prints the first faults of a split that are skipped on standard error."""
-        before = self._cache.get(f"skipped {split}", 0)
-        self._cache[f"skipped {split}"] = before + len(faults)
-        for fault in faults[: max(0, MAX_NAMED - before)]:
-            print(f"skipped: {fault}", file=sys.stderr, flush=True)
-        if before <= MAX_NAMED < before + len(faults):
-            print("skipped: others are counted without their names.", file=sys.stderr, flush=True)
-
-    def _convert_windows(self, split, chunk):
-        values, notes = self._convert(split, chunk)
-        if self.is_language_model or self.targets.corrupts:
-            values = {name: self.targets.windows(rows, training=True) for name, rows in values.items()}
-        return values, notes
+        return prepare(label, lambda: self.chunks(split), Converter(self, split, self._stored_arrays), key)
 
     def _corrupt_chunk(self, values, epoch, number):
         return corrupted(values["source"], self.targets.corrupt, (0, epoch, number)).features
@@ -405,38 +359,7 @@ class Task:
         Raises:
             ValueError: if the data has no such column, or the task is that of a language model and there are columns.
         """
-        self.fit()
-        if self.is_language_model and self.targets.repeats_prompt:
-            if columns:
-                raise ValueError(f"{self.owner}: a language model reads texts, which have no column {columns[0]!r}.")
-            prompts, wholes = self.targets.prompts(cast(Corpus, self.load(split)).features["targets"], limit)
-            return prompts, [[whole] for whole in wholes], {}
-        if self.targets.corrupts:
-            if columns:
-                raise ValueError(f"{self.owner}: windows of texts have no column {columns[0]!r}.")
-            windows = cast(Corpus, self.load(split))
-            windows = windows if limit is None else windows.sample(limit)
-            rows = windows.features["source"]
-            texts = self.targets.restored(windows)
-            return self.inputs[0].decode([rows[row] for row in range(len(rows))]), [[text] for text in texts], {}
-        corpus = None if columns else self._stored(split)
-        if corpus is not None:
-            stored = corpus.features if limit is None else corpus.sample(limit).features
-            raw = _rows([feature.raw(stored[name]) for name, feature in zip(self.input_names, self.inputs)])
-            targets = raw if self.targets in self.inputs else self.targets.raw(stored["targets"])
-            references = [[target] for target in self.targets.references(targets)]
-            return _sampled(raw, limit), _sampled(references, limit), {}
-        task = dataclasses.replace(self, source=self.source.with_columns(list(columns))) if columns else self
-        cells = task.columns(split)
-        first, groups = task._readable(cells, split, limit)
-        raw = _rows([first[name] for name in self.input_columns])
-        if _text(self.targets):
-            texts = self.targets.references(cells[self.targets.columns[-1]])  # the first may be its prompt
-            references = [list(dict.fromkeys(texts[row] for row in rows)) for rows in groups]
-        else:
-            targets = _rows([first[name] for name in self.targets.columns])
-            references = [[target] for target in self.targets.references(targets)]
-        return raw, references, {column: _values(cells[column], groups) for column in columns}
+        return examples.examples_by(self, columns, split, limit)
 
     def scaled_examples(self, split: str, limit: int | None = None) -> tuple[list, list[list], list[str]]:
         """Returns what `examples` does, and for each input what tells how its target is scaled.
@@ -485,51 +408,6 @@ class Task:
             files = [name for each in self.inputs if each.modality in ("image", "sound") for name in each.columns]
             source = TableSource(path, columns, path_columns=files).with_test_data(path)
         return dataclasses.replace(self, source=source)
-
-    def _stored(self, split):
-        """Returns the corpus if raw examples can be restored from it, which is faster than to read them, or `None`."""
-        if not all(feature.stored_exactly for feature in self.features):
-            return None
-        with contextlib.suppress(_checks.NoExamplesError):
-            corpus = cast(Corpus, self.load(split))
-            if not corpus.notes.get("unseen"):
-                return corpus
-        return None
-
-    def _readable(self, columns, split, limit):
-        """Returns up to `limit` examples that can be read: their columns, and the lists of their rows in `columns`.
-
-        The columns have the values of the first row of each example, with files replaced by their contents.
-        """
-        groups, locations = self._equal_inputs(columns), self._cache[f"locations {split}"]
-        if self.bad_lines == "stop":
-            groups = _sampled(groups, limit)
-        chosen = [rows[0] for rows in groups]
-        first: dict[str, Any] = {
-            name: values[chosen] if isinstance(values, np.ndarray) else [values[row] for row in chosen]
-            for name, values in columns.items()
-        }
-        faults: dict[int, str] = {}
-        for feature in self.features:
-            for name in feature.columns:
-                first[name], unreadable = feature.load(first[name])
-                faults |= unreadable
-        if faults and self.bad_lines == "stop":
-            index = min(faults)
-            where = locations[chosen[index]] if chosen[index] < len(locations) else f"{self.owner}, {split}"
-            raise _checks.DataError(faults[index] if faults[index].startswith(where) else f"{where}: {faults[index]}")
-        kept = _sampled([index for index in range(len(groups)) if index not in faults], limit)
-        first = {name: [values[index] for index in kept] for name, values in first.items()}
-        return first, [groups[index] for index in kept]
-
-    def _equal_inputs(self, columns):
-        """Returns lists of the rows with equal inputs, whose texts are all accepted; of other targets single rows."""
-        if not _text(self.targets):
-            return [[row] for row in range(len(next(iter(columns.values()))))]
-        rows_of: dict[Any, list[int]] = {}
-        for row, key in enumerate(zip(*(map(row_key, columns[name]) for name in self.input_columns))):
-            rows_of.setdefault(key, []).append(row)
-        return list(rows_of.values())
 
     # Batches.
 
@@ -798,32 +676,12 @@ def _text(feature: Feature) -> TypeGuard[TextFeature]:
     return isinstance(feature, TextFeature)
 
 
-def _values(cells, groups):
-    """Returns the values of a column for each group of rows, equal ones once."""
-    return [list(dict.fromkeys(each for row in rows for each in _texts(cells[row]))) for rows in groups]
-
-
-def _texts(cell):
-    """Returns the values of a cell as texts: that of an example, or those of the rows of a window."""
-    return list(map(str, cell)) if isinstance(cell, tuple) else [str(cell)]
-
-
 def _bounded(feature: Feature) -> TypeGuard[TextFeature]:
     return _text(feature) and feature.window is None
 
 
 def _characters(column):
     return sum(map(len, column)) if len(column) and isinstance(column[0], str) else 0
-
-
-def _sampled(values, limit):
-    """Returns up to `limit` of the values, spread over all of them; all of them without a limit."""
-    return values if limit is None else [values[row] for row in sample_rows(len(values), limit)]
-
-
-def _rows(columns):
-    """Returns the values of one column, or tuples of those of several."""
-    return list(columns[0]) if len(columns) == 1 else list(zip(*columns))
 
 
 def _joined_sizes(parts):
