@@ -301,13 +301,22 @@ def _refuse_nul() -> None:
 def _message(error: BaseException) -> str:
     """Returns what an expected error says: its own words, or those of the operating system or the allocator."""
     if hasattr(error, "exit_code"):
-        return str(error)
+        return f"{error}{_where_data_may_be(error)}"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror.lower()}."
     refusal = kz.run.find_refusal(error)
     if refusal is not None:
         return f"there is not enough memory. {refusal}".rstrip()
     return str(error) or type(error).__name__
+
+
+def _where_data_may_be(error: BaseException) -> str:
+    """Returns the remedy for data that a trained run reads and that is not there any more."""
+    reads_a_run = "data_dir" in FLAGS and "task" not in FLAGS
+    if not reads_a_run or FLAGS.data_dir is not None or not getattr(error, "data_is_missing", False):
+        return ""
+    rest = " Or leave out the comparison with --noverify." if "verify" in FLAGS else ""
+    return f" If the data has moved since the training, say where it is with --data_dir.{rest}"
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -30,6 +30,12 @@ class NoExamplesError(DataError):
     """A split of the data without examples."""
 
 
+class MissingDataError(DataError):
+    """A file or folder of the data that is not there."""
+
+    data_is_missing = True
+
+
 class CheckpointError(ValueError):
     """A checkpoint or run directory that is damaged or belongs to another run (exit code 4)."""
 

@@ -108,7 +108,7 @@ def find_splits(data_dir: str | os.PathLike, extensions: Sequence[str] = (".tsv"
     if path.is_file():
         return {"train": path}
     if not path.is_dir():
-        raise _checks.DataError(f"{path}: no such file or folder.{near(path)}")
+        raise _checks.MissingDataError(f"{path}: no such file or folder.{near(path)}")
     files = {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_file()}
     found = {}
     for split, stems in SPLIT_NAMES.items():

@@ -122,7 +122,7 @@ def _with_images(folder):
             "names the files of images, with `inputs` as image:COLUMN."
         )
     if not folder.is_dir():
-        raise _checks.DataError(f"{folder}: no such folder.{near(folder)}")
+        raise _checks.MissingDataError(f"{folder}: no such folder.{near(folder)}")
     if not any(True for _ in _images(folder)):
         here = any(path.suffix.lower() in IMAGE_EXTENSIONS for path in folder.iterdir())
         raise _checks.DataError(

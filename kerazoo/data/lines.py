@@ -134,7 +134,7 @@ def read_blocks(
             yield whole.removeprefix(BYTE_ORDER_MARK) if first else whole
             first = False
     except FileNotFoundError as error:
-        raise _checks.DataError(f"{path}: no such file.{near(path)}") from error
+        raise _checks.MissingDataError(f"{path}: no such file.{near(path)}") from error
     except IsADirectoryError as error:
         raise _checks.DataError(f"{path}: is a folder, not a file.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -74,7 +74,7 @@ class SoundFolderSource(DataSource):
                     f"{self.data_dir}: is a file. Name a folder with {TABLE} or {LJSPEECH}; the task table reads any "
                     "table that names the files of sounds, with `inputs` as sound:COLUMN."
                 )
-            raise _checks.DataError(f"{self.data_dir}: no such folder.{near(self.data_dir)}")
+            raise _checks.MissingDataError(f"{self.data_dir}: no such folder.{near(self.data_dir)}")
         found = {
             split: table
             for split, names in SPLIT_NAMES.items()

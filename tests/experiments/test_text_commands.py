@@ -84,6 +84,23 @@ def test_a_shortlist_is_made_used_and_exported(finished, tmp_path, monkeypatch):
     assert "`shortlist` must be a kerazoo.decoding.Shortlist; got 5" in message
 
 
+def test_data_that_has_moved_is_asked_for(finished, tmp_path):
+    folder, *_ = finished
+    run = shutil.copytree(folder / "run", tmp_path / "run")
+    for path in (run / "run.json", run / "task" / "task.json"):
+        record = json.loads(path.read_text(encoding="utf-8").replace(str(folder), str(tmp_path / "gone")))
+        record.pop("sha256", None)
+        path.write_text(json.dumps(record), encoding="utf-8")
+    remedy = "gone: no such file or folder. If the data has moved since the training, say where it is with --data_dir."
+    assert refused("evaluate", f"--run_dir={run}", code=3).endswith(f"{remedy}\n")
+    saved = tmp_path / "saved"
+    told = refused("export", f"--run_dir={run}", f"--to={saved}", code=3)
+    assert told.endswith(f"{remedy} Or leave out the comparison with --noverify.\n") and saved.exists()
+    assert "no such file or folder.\n" in refused("evaluate", f"--run_dir={run}", "--data_dir=nowhere", code=3)
+    out, _ = in_process("evaluate", f"--run_dir={run}", f"--data_dir={folder}", "--limit=2")
+    assert "token_error_rate" in out
+
+
 def test_another_vocabulary_is_refused(finished, tmp_path):
     folder, *_ = finished
     shutil.copytree(folder / "run", tmp_path / "run")
