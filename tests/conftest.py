@@ -1,6 +1,7 @@
 """What every test starts from: quiet backends, few threads, fixed seeds, a known dtype policy, and the real data."""
 
 import gc
+import importlib.metadata
 import os
 import pathlib
 import sys
@@ -9,7 +10,10 @@ from importlib.machinery import PathFinder
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Most programs run once: making them quickly is worth more than making them quick.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+_xla_flags = "--xla_backend_optimization_level=0"
+if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11):  # a flag that XLA lacks ends Python
+    _xla_flags += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", _xla_flags)
 os.environ["KERAZOO_CACHE"] = ""  # nothing that a test prepares is kept, unless it says where
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one computing thread for each is fastest
     for _name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -11,6 +11,7 @@ from kerazoo.data.lines import Path
 
 ISO = re.compile(r"\d{4}-\d{2}(-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?)?")
 OTHER = re.compile(r"\d{1,4}[./]\d{1,2}[./]\d{1,4}.*|\d{1,2}-\d{1,2}-\d{4}.*")
+DAY = np.timedelta64(1, "D")
 RULE = "dates are written as in 2024-03-31, 2024-03 or 2024-03-31 18:30"
 
 
@@ -32,7 +33,7 @@ class Dates(NamedTuple):
         if isinstance(self.step, int):
             return _months_after(self.values[-1], [self.step * number for number in range(1, count + 1)])
         dates = self.values[-1] + self.step * np.arange(1, count + 1)
-        whole_days = (dates == dates.astype("datetime64[D]")).all() and self.step % np.timedelta64(1, "D") == 0
+        whole_days = (dates == dates.astype("datetime64[D]")).all() and self.step % DAY == np.timedelta64(0, "D")
         return [
             str(date.astype("datetime64[D]" if whole_days else "datetime64[s]")).replace("T", " ") for date in dates
         ]
@@ -76,8 +77,9 @@ def read_dates(path: Path, column: str, lines: Sequence[int], texts: Sequence[st
     except ValueError as error:
         raise _checks.DataError(f"{path}: column {column!r} holds a date that does not exist: {error}.") from error
     times = np.diff(values)
-    if (times <= np.timedelta64(0)).any():
-        row = int(np.flatnonzero(times <= np.timedelta64(0))[0])
+    descends = np.flatnonzero(times <= np.timedelta64(0, "us"))
+    if len(descends):
+        row = int(descends[0])
         raise _checks.DataError(
             f"{path}:{lines[row + 1]}: the date {texts[row + 1]!r} does not follow that of the row before, "
             f"{texts[row]!r}. Sort the rows by time, one row for each date."
@@ -87,7 +89,7 @@ def read_dates(path: Path, column: str, lines: Sequence[int], texts: Sequence[st
     found, counts = np.unique(times, return_counts=True)
     step = found[counts.argmax()]
     months = values.astype("datetime64[M]").astype(np.int64)
-    if step >= np.timedelta64(28, "D"):
+    if step >= 28 * DAY:
         steps, counts = np.unique(np.diff(months), return_counts=True)
         size = int(steps[counts.argmax()])
         row_numbers = (months - months[0]) / size
@@ -140,10 +142,10 @@ def fill_gaps(numbers: np.ndarray, row_numbers: np.ndarray) -> np.ndarray:
 
 def _months_after(last, counts):
     """Returns dates some months after one of them; a day that a month lacks is its last."""
-    month, day = last.astype("datetime64[M]"), int((last - last.astype("datetime64[M]")) / np.timedelta64(1, "D"))
+    month, day = last.astype("datetime64[M]"), int((last - last.astype("datetime64[M]")) / DAY)
     found = []
     for count in counts:
-        first, next_month = month + count, month + count + 1
-        size = int((next_month.astype("datetime64[D]") - first.astype("datetime64[D]")) / np.timedelta64(1, "D"))
-        found.append(str(first.astype("datetime64[D]") + min(day, size - 1)))
+        first, next_first = ((month + np.timedelta64(n, "M")).astype("datetime64[D]") for n in (count, count + 1))
+        size = int((next_first - first) / DAY)
+        found.append(str(first + min(day, size - 1) * DAY))
     return found
