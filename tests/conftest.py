@@ -1,5 +1,6 @@
 """What every test starts from: quiet backends, few threads, fixed seeds, a known dtype policy, and the real data."""
 
+import contextlib
 import gc
 import importlib.metadata
 import os
@@ -11,8 +12,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Most programs run once: making them quickly is worth more than making them quick.
 _xla_flags = "--xla_backend_optimization_level=0"
-if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11):  # a flag that XLA lacks ends Python
-    _xla_flags += " --xla_cpu_use_fusion_emitters=false"
+with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+    if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11):  # others end at this flag
+        _xla_flags += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", _xla_flags)
 os.environ["KERAZOO_CACHE"] = ""  # nothing that a test prepares is kept, unless it says where
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one computing thread for each is fastest
