@@ -23,14 +23,14 @@ class Converter:
         task: `Task`. It is fitted.
         split: string. What the chunks are examples of.
         features: dict of array name to `Feature`. What the arrays are made by.
-        windows: bool. Whether texts of a target that reads windows are cut into them. Defaults to `False`.
+        windows: bool. Whether texts are cut into the windows of the target. Defaults to `False`.
     """
 
     def __init__(self, task: "Task", split: str, features: Mapping[str, Feature], windows: bool = False):
         self.task = task
         self.split = split
         self.features = features
-        self.windows = windows and (task.is_language_model or task.targets.corrupts)
+        self.windows = windows
         self.named = 0  # examples that were skipped, of which the first are printed
 
     def __call__(self, chunk: Chunk) -> tuple[dict[str, Any], dict[str, int]]:

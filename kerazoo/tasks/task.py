@@ -277,12 +277,17 @@ class Task:
         key = f"corpus {split}"
         if key not in self._cache:
             self._cache[key] = self._prepared(split)
-        if isinstance(self._cache[key], Stream) or not (self.is_language_model or self.targets.corrupts):
+        if isinstance(self._cache[key], Stream) or not self._reads_windows:
             return self._cache[key]
         windows = f"windows {split}"
         if windows not in self._cache:
             self._cache[windows] = self._windows(split, self._cache[key])
         return self._cache[windows]
+
+    @property
+    def _reads_windows(self):
+        """Whether texts are stored whole, and an example is a window of one."""
+        return self.is_language_model or self.targets.corrupts
 
     def _windows(self, split, texts):
         """Returns the windows of texts as a corpus; those of a target that corrupts them are corrupted always alike."""
@@ -302,7 +307,7 @@ class Task:
         if self.streamed and split == "train":
             change = self._corrupt_chunk if self.targets.corrupts else None
             return Stream(
-                lambda: self.chunks("train"), Converter(self, split, self._stored_arrays, windows=True), change
+                lambda: self.chunks("train"), Converter(self, split, self._stored_arrays, self._reads_windows), change
             )
         fitted = {name: None if _text(feature) else feature.state for name, feature in self._stored_arrays.items()}
         configs = {name: feature.config for name, feature in self._stored_arrays.items()}
