@@ -41,6 +41,18 @@ class StepKind(NamedTuple):
     check: Callable[[str], Any] | None = None
 
 
+def _split(text, separator):
+    """Returns the parts of a text between the separators that are outside of all brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == separator and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
 def _check_model(value):
     name, _, _ = value.partition(":")
     if not name:
@@ -66,12 +78,12 @@ def _check_percentile(value):
 
 
 def parse_sizes(value: str) -> dict[str, Any]:
-    """Returns the options of `"OPTION=VALUE;OPTION=VALUE"`.
+    """Returns the options of `"OPTION=VALUE;OPTION=VALUE"`; a tuple such as `(32,64)` is one value.
 
     Raises:
         ValueError: if it has another form.
     """
-    return _options.parse_assignments("`recipe`: a size", [part for part in value.split(";") if part])
+    return _options.parse_assignments("`recipe`: a size", [part for part in _split(value, ";") if part])
 
 
 def _check_sizes(value):
@@ -117,7 +129,7 @@ def parse_recipe(text: str) -> tuple[Step, ...]:
             stores the weights in a small format.
     """
     steps = []
-    for part in text.split(","):
+    for part in _split(text, ","):
         name, colon, value = (each.strip() for each in part.partition(":"))
         if name not in STEPS:
             raise _checks.unknown("step of `recipe`", name, STEPS, ", ".join(STEPS))

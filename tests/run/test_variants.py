@@ -10,6 +10,7 @@ from toys import predict_eagerly, write_run
 
 import kerazoo as kz
 from kerazoo import _checks
+from kerazoo.compress import recipes
 from kerazoo.export import latency, verification
 from kerazoo.run import pictures, variant_measures, variant_table
 
@@ -190,6 +191,14 @@ def test_a_record_that_does_not_fit_is_refused(made, tmp_path):
 def test_wrong_recipes_are_refused(recipe, message):
     with pytest.raises(ValueError, match=message):
         kz.compress.parse_recipe(recipe)
+
+
+def test_a_size_in_brackets_is_one_value():
+    student, stored = kz.compress.parse_recipe("distil:cnn_classifier:filters=(16,32);strides=((1, 2), (2, 2)),int8")
+    assert str(stored) == "int8"
+    name, _, sizes = student.value.partition(":")
+    assert name == "cnn_classifier"
+    assert recipes.parse_sizes(sizes) == {"filters": (16, 32), "strides": ((1, 2), (2, 2))}
 
 
 def test_the_command_compares_and_refuses(run, tmp_path, monkeypatch_module):
