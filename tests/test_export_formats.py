@@ -127,6 +127,7 @@ def test_what_ctranslate2_cannot_hold_is_refused_at_once(task, tmp_path):
     for options, reason in [
         ({"copy": True}, "copies no tokens"),
         ({"sentences": True}, "must read each token"),
+        ({"positions": "rotary", "head_dim": 4, "max_position_gap": 3}, "must be consecutive"),
         ({"activation": "elu"}, "activation must be one of relu, gelu"),
     ]:
         model = build_model("transformer_seq2seq_tiny", task, {**SMALL, **options})

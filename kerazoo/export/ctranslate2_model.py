@@ -50,6 +50,8 @@ def unfit(model: Any, task: Any) -> str:
             return "it copies no tokens of the source"
         if model.encoder.causal or type(model.source_embedding) is not TokenEmbedding:
             return "its encoder must read each token, and those after it"
+        if model.encoder.max_position_gap > 1:
+            return "its positions must be consecutive"
     elif not isinstance(model, LanguageModel):
         return "it holds encoder-decoders and language models of Transformers"
     if not isinstance(model.decoder, TransformerDecoder) or type(model.target_embedding) is not TokenEmbedding:

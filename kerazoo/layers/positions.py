@@ -74,6 +74,24 @@ def _sinusoids(steps: Any, width: int, base: float) -> Any:
     return ops.concatenate([ops.sin(angles), ops.cos(angles[..., : width // 2])], axis=-1)  # [..., T, D]
 
 
+def spaced_positions(positions: Any, max_gap: float, seed: keras.random.SeedGenerator | None = None) -> Any:
+    """Returns positions with random distances from one to the next, or all with the mean distance.
+
+    Args:
+        positions: int tensor `[B, S]`. In each sequence of a row 0, 1, 2 and so on.
+        max_gap: float, at least 1. The distances are uniform between 1 and this number.
+        seed: `keras.random.SeedGenerator` of the distances. Defaults to `None`: all are `(1 + max_gap) / 2`.
+
+    Returns:
+        A float32 tensor `[B, S]`. The first position of each sequence is 0.
+    """
+    if seed is None:
+        return ops.cast(positions, "float32") * ((1 + max_gap) / 2)
+    total = ops.cumsum(keras.random.uniform(ops.shape(positions), 1, max_gap, seed=seed), axis=1)  # [B, S]
+    first = ops.arange(ops.shape(positions)[1], dtype="int32") - ops.cast(positions, "int32")
+    return total - ops.take_along_axis(total, first, axis=1)
+
+
 @keras.saving.register_keras_serializable(package="kerazoo")
 class SinusoidalPositions(keras.layers.Layer):
     """Adds sines and cosines of the position to a batch of sequences. It has no weights and no maximum length.

@@ -7,6 +7,7 @@ from keras import ops
 
 from kerazoo import _checks
 from kerazoo.layers.masking import causal_mask, encoded_mask, first_mask
+from kerazoo.layers.positions import spaced_positions
 from kerazoo.layers.transformer_block import TransformerBlock, TransformerStack
 
 
@@ -137,6 +138,10 @@ class TransformerEncoder(TransformerStack):
             `False`.
         share_layers: bool. Whether all blocks are one, as in a Universal Transformer, which then has one `activation`.
             Defaults to `False`.
+        max_position_gap: float, at least 1. In training the distance of neighbouring positions is random, uniform
+            between 1 and this number, else the mean of both, so that examples are harder to learn by heart and the
+            order stays. Needs `positions="rotary"` if it is above 1. Defaults to `1`.
+        seed: int or None. Seed of these distances. Defaults to `None`.
         return_dict: bool. Whether to return a dict, which decoders and models read; False returns its "sequence" alone,
             for other layers of Keras. Defaults to `True`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
@@ -162,7 +167,8 @@ class TransformerEncoder(TransformerStack):
         Padding is never attended to, so it changes no valid position. Its own outputs are meaningless.
 
     Raises:
-        ValueError: if an option is unknown, sizes do not divide, or inputs are not `hidden_dim` wide.
+        ValueError: if an option is unknown, sizes do not divide, inputs are not `hidden_dim` wide, or a
+            `max_position_gap` is below 1 or meets positions that are not rotary.
 
     Example:
 
@@ -177,7 +183,9 @@ class TransformerEncoder(TransformerStack):
 
     Reference:
         Vaswani et al., 2017, Attention Is All You Need, arXiv:1706.03762;
-        Dehghani et al., 2018, Universal Transformers, arXiv:1807.03819 (shared layers).
+        Dehghani et al., 2018, Universal Transformers, arXiv:1807.03819 (shared layers);
+        Ruoss et al., 2023, Randomized Positional Encodings Boost Length Generalization of Transformers,
+        arXiv:2305.16843 (random distances of positions).
     """
 
     def __init__(
@@ -199,6 +207,8 @@ class TransformerEncoder(TransformerStack):
         bias_initializer: Any = "zeros",
         causal: bool = False,
         share_layers: bool = False,
+        max_position_gap: float = 1,
+        seed: int | None = None,
         return_dict: bool = True,
         **kwargs: Any,
     ):
@@ -221,6 +231,15 @@ class TransformerEncoder(TransformerStack):
         self.num_layers = _checks.num_layers("TransformerEncoder", "num_layers", num_layers)
         self.causal = bool(causal)
         self.share_layers = bool(share_layers)
+        self.max_position_gap = _checks.number("TransformerEncoder", "max_position_gap", max_position_gap, low=1)
+        if max_position_gap > 1 and positions != "rotary":
+            raise ValueError(
+                "TransformerEncoder: `max_position_gap` above 1 needs positions='rotary'; got "
+                f"max_position_gap={max_position_gap} with positions={positions!r}."
+            )
+        self.seed = seed
+        # A generator is a variable of a checkpoint, which an encoder of consecutive positions does not need.
+        self.seed_generator = keras.random.SeedGenerator(seed) if max_position_gap > 1 else None
         self.return_dict = bool(return_dict)
 
     def build(self, inputs_shape: Any) -> None:
@@ -245,6 +264,10 @@ class TransformerEncoder(TransformerStack):
         if self.causal:
             past = causal_mask(ops.shape(inputs)[1])  # [S, S]
             attention_mask = past if attention_mask is None else ops.logical_and(attention_mask, past)
+        if self.max_position_gap > 1:
+            if positions is None:
+                positions = ops.cumsum(ops.ones(ops.shape(inputs)[:2], dtype="int32"), axis=1) - 1  # [B, S]
+            positions = spaced_positions(positions, self.max_position_gap, self.seed_generator if training else None)
         x, scores = inputs, []
         for block in self.blocks * self.num_layers if self.share_layers else self.blocks:
             x = block(
@@ -267,5 +290,11 @@ class TransformerEncoder(TransformerStack):
         return encoded_mask(previous_mask) if self.return_dict else previous_mask
 
     def get_config(self) -> dict[str, Any]:
-        config = {"causal": self.causal, "share_layers": self.share_layers, "return_dict": self.return_dict}
-        return {**super().get_config(), **config}
+        return {
+            **super().get_config(),
+            "causal": self.causal,
+            "share_layers": self.share_layers,
+            "max_position_gap": self.max_position_gap,
+            "seed": self.seed,
+            "return_dict": self.return_dict,
+        }

@@ -146,6 +146,8 @@ class TransformerSeq2Seq(EncoderDecoder):
         copy: boolean. Whether tokens of the source may be copied, which needs one vocabulary for both sides, see
             `kerazoo.models.EncoderDecoder`. Defaults to `False`.
         share_encoder_layers: boolean. Whether all blocks of the encoder have the same weights. Defaults to `False`.
+        max_position_gap: float, at least 1. The largest random distance of neighbouring positions of the source in
+            training, see `kerazoo.layers.TransformerEncoder`. Defaults to `1`: positions are consecutive.
         sentences: boolean. Whether the encoder reads one vector for each sentence of the source in place of one for
             each token, see `kerazoo.layers.SentenceEmbedding`. Defaults to `False`.
         sentence_ends: sequence of integers. The source tokens that end a sentence, where `sentences` is set. Defaults
@@ -205,6 +207,7 @@ class TransformerSeq2Seq(EncoderDecoder):
         output_bias: bool = False,
         copy: bool = False,
         share_encoder_layers: bool = False,
+        max_position_gap: float = 1,
         sentences: bool = False,
         sentence_ends: Sequence[int] = (),
         pad_id: int = 0,
@@ -270,7 +273,13 @@ class TransformerSeq2Seq(EncoderDecoder):
             "dtype": dtype,
         }
         super().__init__(
-            TransformerEncoder(num_encoder_layers, share_layers=share_encoder_layers, name="encoder", **blocks),
+            TransformerEncoder(
+                num_encoder_layers,
+                share_layers=share_encoder_layers,
+                max_position_gap=max_position_gap,
+                name="encoder",
+                **blocks,
+            ),
             TransformerDecoder(num_decoder_layers, name="decoder", **blocks),
             source_embedding=source,
             target_embedding=target,

@@ -109,6 +109,14 @@ row(
     {**FULL, "hidden_dim": 24, "num_heads": 4, "intermediate_dim": 17, "num_layers": 1},
     {"inputs": floats(BATCH, SOURCE, 24)},
 )
+row(
+    layers.TransformerEncoder,
+    {
+        **{**SMALL, "hidden_dim": 20, "num_layers": 2, "positions": "rotary"},
+        **{"max_position_gap": 3.5, "seed": 7},
+    },
+    {"inputs": floats(BATCH, SOURCE, 20), "padding_mask": mask(SOURCE)},
+)
 row(layers.TransformerDecoderBlock, SMALL, DECODED)
 row(layers.TransformerDecoder, {**SMALL, "num_layers": 2}, DECODED)
 row(

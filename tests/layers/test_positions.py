@@ -5,6 +5,7 @@ from keras import ops
 
 import oracles
 from kerazoo import layers
+from kerazoo.layers.positions import spaced_positions
 
 RNG = np.random.default_rng(5)
 
@@ -35,6 +36,38 @@ def test_rotary_keeps_lengths_and_depends_on_distance_alone():
 def test_rotary_refuses_an_odd_width():
     with pytest.raises(ValueError, match="rotary: the width of a head must be even; got 5"):
         layers.rotary(np.zeros((1, 2, 3, 5), "float32"), np.arange(2))
+
+
+def test_spaced_positions_begin_at_zero_in_each_sequence_of_a_row():
+    rows = np.array([[0, 1, 2, 3, 0, 1, 2], [0, 0, 1, 2, 3, 4, 5]])
+    spaced = ops.convert_to_numpy(spaced_positions(rows, 4.0, keras.random.SeedGenerator(3)))
+    assert np.all(spaced[rows == 0] == 0)
+    gaps = np.diff(spaced)[rows[:, 1:] > 0]
+    assert np.all((gaps >= 1) & (gaps <= 4)) and np.ptp(gaps) > 1
+    assert np.array_equal(ops.convert_to_numpy(spaced_positions(rows, 4.0)), rows * 2.5)
+
+
+def test_an_encoder_spaces_positions_in_training_alone():
+    sizes = {"num_layers": 2, "hidden_dim": 12, "num_heads": 3, "intermediate_dim": 20, "dropout": 0.0}
+    encoder = layers.TransformerEncoder(**sizes, positions="rotary", max_position_gap=5, return_dict=False)
+    x = RNG.normal(size=(2, 9, 12)).astype("float32")
+    predicted, again = (ops.convert_to_numpy(encoder(x)) for _ in range(2))
+    assert np.array_equal(predicted, again)
+    plain = layers.TransformerEncoder(**sizes, positions="rotary", return_dict=False)
+    plain.build(x.shape)
+    plain.set_weights([ops.convert_to_numpy(each) for each in encoder.weights])
+    steps = np.tile(3 * np.arange(9), (2, 1))
+    np.testing.assert_allclose(predicted, ops.convert_to_numpy(plain(x, positions=steps)), atol=1e-5)
+    trained, other = (ops.convert_to_numpy(encoder(x, training=True)) for _ in range(2))
+    assert not np.allclose(trained, other, atol=1e-4)
+
+
+def test_an_encoder_refuses_gaps_of_other_positions():
+    sizes = {"num_layers": 1, "hidden_dim": 12, "num_heads": 3, "intermediate_dim": 20}
+    with pytest.raises(ValueError, match="above 1 needs positions='rotary'; got max_position_gap=2 with"):
+        layers.TransformerEncoder(**sizes, max_position_gap=2)
+    with pytest.raises(ValueError, match="`max_position_gap` must be .*got max_position_gap=0.5"):
+        layers.TransformerEncoder(**sizes, positions="rotary", max_position_gap=0.5)
 
 
 @pytest.mark.parametrize("width", [6, 7])
