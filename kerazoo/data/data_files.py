@@ -151,7 +151,11 @@ def _find_part(text, extensions, whole_folders):
         return DataFiles({"train": (STDIN,)}, weight)
     path = pathlib.Path(text).expanduser()
     if WILDCARDS & set(text) and not path.exists():
-        return DataFiles(_by_name(text, find_files(text)), weight)
+        try:
+            files = list(find_files(text))
+        except _checks.DataError as error:
+            raise _checks.MissingDataError(str(error)) from None
+        return DataFiles(_by_name(text, files), weight)
     if whole_folders and path.is_dir():
         files = [
             entry for entry in sorted(path.iterdir()) if entry.is_file() and entry.name.endswith(tuple(extensions))

@@ -286,5 +286,6 @@ def test_sources_by_folder_pattern_and_mixture(tmp_path):
 def test_sources_that_are_not_there(tmp_path, data_dir, message):
     write(tmp_path / "a.tsv", "a\n")
     write(tmp_path / "dev.tsv", "a\n")
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         find_data_files(data_dir.replace("{}", str(tmp_path)))
+    assert getattr(caught.value, "data_is_missing", False) == ("no " in message)  # commands ask for --data_dir then
