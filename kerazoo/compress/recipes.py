@@ -41,12 +41,12 @@ class StepKind(NamedTuple):
     check: Callable[[str], Any] | None = None
 
 
-def _split(text, separator):
-    """Returns the parts of a text between the separators that are outside of all brackets."""
+def _split_steps(text):
+    """Returns the parts of a recipe between the commas that are outside of all brackets."""
     parts, depth = [""], 0
     for character in text:
         depth += (character in "([{") - (character in ")]}")
-        if character == separator and depth <= 0:
+        if character == "," and depth <= 0:
             parts.append("")
         else:
             parts[-1] += character
@@ -83,7 +83,7 @@ def parse_sizes(value: str) -> dict[str, Any]:
     Raises:
         ValueError: if it has another form.
     """
-    return _options.parse_assignments("`recipe`: a size", [part for part in _split(value, ";") if part])
+    return _options.parse_assignments("`recipe`: a size", [part for part in value.split(";") if part])
 
 
 def _check_sizes(value):
@@ -129,7 +129,7 @@ def parse_recipe(text: str) -> tuple[Step, ...]:
             stores the weights in a small format.
     """
     steps = []
-    for part in _split(text, ","):
+    for part in _split_steps(text):
         name, colon, value = (each.strip() for each in part.partition(":"))
         if name not in STEPS:
             raise _checks.unknown("step of `recipe`", name, STEPS, ", ".join(STEPS))

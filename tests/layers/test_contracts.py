@@ -111,10 +111,7 @@ row(
 )
 row(
     layers.TransformerEncoder,
-    {
-        **{**SMALL, "hidden_dim": 20, "num_layers": 2, "positions": "rotary"},
-        **{"max_position_gap": 3.5, "seed": 7},
-    },
+    {**SMALL, "hidden_dim": 20, "num_layers": 2, "positions": "rotary", "max_position_gap": 3.5, "seed": 7},
     {"inputs": floats(BATCH, SOURCE, 20), "padding_mask": mask(SOURCE)},
 )
 row(layers.TransformerDecoderBlock, SMALL, DECODED)
